@@ -1,0 +1,85 @@
+"""Every error fo1agent raises on purpose.
+
+    FO1AgentError
+    ├── InputError (also ValueError)     an argument is wrong
+    │   ├── ImageError                   the picture cannot be read, or breaks a limit
+    │   └── BoxError                     a box is malformed
+    ├── ProposalError                    a proposer failed or returned nonsense
+    ├── CheckpointError                  weights and configuration do not fit each other
+    ├── ReplyError                       a model's text did not parse
+    ├── DataError                        a training or evaluation record is wrong
+    ├── TrainingError                    training cannot go on (non-finite loss, unusable run folder)
+    ├── MissingExtraError                an optional dependency is not installed
+    ├── ToolError                        a tool did not give a result
+    │   ├── ToolRetry                    other arguments may work; the planner is told what to change
+    │   └── ToolFailed                   it is over for this call; the planner is told why
+    └── AgentError                       the agent could not run
+        ├── PlanError                    a plan is malformed, or refers to a step that does not exist
+        └── BudgetExceeded               a run reached its limit of steps, seconds, calls or pixels
+
+A message says what was got, what was wanted, and what to do.
+"""
+
+
+class FO1AgentError(Exception):
+    """Base of every error raised on purpose by fo1agent."""
+
+
+class InputError(FO1AgentError, ValueError):
+    """An argument is wrong."""
+
+
+class ImageError(InputError):
+    """The picture cannot be read, is not a picture, or breaks a limit; the message names cause and limit."""
+
+
+class BoxError(InputError):
+    """A box is malformed; the message names its index and values."""
+
+
+class ProposalError(FO1AgentError):
+    """A proposer failed or returned something that is not a set of boxes."""
+
+
+class CheckpointError(FO1AgentError):
+    """Weights and configuration do not fit each other; the message names the keys."""
+
+
+class ReplyError(FO1AgentError):
+    """A model's text did not parse."""
+
+
+class DataError(FO1AgentError):
+    """A training or evaluation record is wrong; the message names file, line and reason."""
+
+
+class TrainingError(FO1AgentError):
+    """Training cannot go on; the message prints every loss term or names the file in the way."""
+
+
+class MissingExtraError(FO1AgentError, ImportError):
+    """An optional dependency is not installed; the message holds the exact install line."""
+
+
+class ToolError(FO1AgentError):
+    """A tool did not give a result."""
+
+
+class ToolRetry(ToolError):
+    """Other arguments may work; compare `ToolFailed`. The message tells the planner what to change."""
+
+
+class ToolFailed(ToolError):
+    """This call cannot succeed; compare `ToolRetry`. The message tells the planner why."""
+
+
+class AgentError(FO1AgentError):
+    """The agent could not run."""
+
+
+class PlanError(AgentError):
+    """A plan is malformed, or refers to a step that does not exist."""
+
+
+class BudgetExceeded(AgentError):
+    """A run reached its limit of steps, seconds, model calls or pixels."""
