@@ -1,0 +1,302 @@
+"""MobileNetV2-SSDLite as auxiliary tower: four feature maps for region tokens, and the detector's own candidates.
+
+One convolutional pass gives maps at strides 4, 8, 16 and 32 (what the region encoder pools) and, from six predictor
+levels, candidate boxes with a class logit for each of the 80 COCO names (what proposals and region evidence use). All
+batch norms are folded into the convolutions, and padding follows TensorFlow's SAME rule, which at stride 2 depends on
+the parity of the input; `view_size` therefore only gives sides that are 44 mod 64, for which every stage has the
+parities it was trained with. Cell 0's receptive field is then centred at the pixel in `LEVELS`.
+
+It does not know what the 80 names are called, and it never sees the language model.
+
+Source: MobileNetV2 (arXiv 1801.04381), SSD (arXiv 1512.02325); weights convert with `convert_tensorflow`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SMALL_SIDE = 300  # pixels; the size the detector was trained at, and its anchors' unit
+MAIN_SIDE = 492  # pixels; long side of the larger view
+PARITY = 64, 44  # sides are 44 mod 64
+
+# (expansion, output channels, stride) of the 17 inverted-residual blocks.
+BLOCKS = (
+    [(1, 16, 1)]
+    + [(6, 24, 2)] + [(6, 24, 1)]
+    + [(6, 32, 2)] + [(6, 32, 1)] * 2
+    + [(6, 64, 2)] + [(6, 64, 1)] * 3
+    + [(6, 96, 1)] * 3
+    + [(6, 160, 2)] + [(6, 160, 1)] * 2
+    + [(6, 320, 1)]
+)  # fmt: skip
+EXTRAS = ((256, 512), (128, 256), (128, 256), (64, 128))
+PREDICTOR_CHANNELS = (576, 1280, 512, 256, 256, 128)
+ANCHORS_PER_CELL = (3, 6, 6, 6, 6, 6)
+NUM_CLASSES = 80
+
+# COCO numbers its 80 names 1..90 with gaps; position k of this tuple is the id of name k.
+_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+COCO_IDS = tuple(i for i in range(1, 91) if i not in _GAPS)
+
+
+class Level(NamedTuple):
+    """One feature map: pixels per cell, channels, and the pixel position of cell 0's centre."""
+
+    stride: int
+    channels: int
+    offset: float
+
+
+LEVELS = (Level(4, 24, 3.5), Level(8, 32, 3.5), Level(16, 576, 11.5), Level(32, 1280, 11.5))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the detector itself sees, one entry per view of the picture.
+
+    Attributes:
+        boxes: per view [A, 4], xyxy in fractions of the picture's width and height, clipped to 0..1.
+        logits: per view [A, 80], one independent logit (sigmoid) per COCO name.
+    """
+
+    boxes: tuple[Tensor, ...]
+    logits: tuple[Tensor, ...]
+
+
+class SameConv(nn.Module):
+    """Convolution with TensorFlow's SAME padding, bias, and ReLU6 unless `linear`."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False):
+        super().__init__()
+        self.conv = nn.Conv2d(cin, cout, kernel, stride, groups=groups)
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        if stride == 1:
+            x = F.conv2d(x, self.conv.weight, self.conv.bias, padding=kernel // 2, groups=self.conv.groups)
+        else:
+            (top, bottom), (left, right) = (_same_padding(n, kernel, stride) for n in x.shape[-2:])
+            x = self.conv(F.pad(x, (left, right, top, bottom)))
+        return x if self.linear else F.hardtanh(x, 0.0, 6.0, inplace=not torch.is_grad_enabled())
+
+
+def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1x1, depth-wise 3x3, project 1x1; a skip where shapes agree."""
+
+    def __init__(self, cin: int, expansion: int, cout: int, stride: int) -> None:
+        super().__init__()
+        width = cin * expansion
+        self.expand = SameConv(cin, width) if expansion > 1 else nn.Identity()
+        self.depthwise = SameConv(width, width, 3, stride, groups=width)
+        self.project = SameConv(width, cout, linear=True)
+        self.skip = stride == 1 and cin == cout
+
+    def forward(self, x: Tensor, expanded: Tensor | None = None) -> Tensor:
+        """Pass `expanded = self.expand(x)` if you have it already."""
+        y = self.project(self.depthwise(self.expand(x) if expanded is None else expanded))
+        return x + y if self.skip else y
+
+
+class Predictor(nn.Module):
+    """One SSDLite predictor level: separable convolutions to box codes and class logits."""
+
+    def __init__(self, channels: int, anchors: int) -> None:
+        super().__init__()
+        self.box_depthwise = SameConv(channels, channels, 3, groups=channels)
+        self.box = nn.Conv2d(channels, anchors * 4, 1)
+        self.class_depthwise = SameConv(channels, channels, 3, groups=channels)
+        self.classes = nn.Conv2d(channels, anchors * NUM_CLASSES, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[1, C, h, w] → box codes [h*w*anchors, 4] and logits [h*w*anchors, 80], raster order, anchors innermost."""
+        codes = self.box(self.box_depthwise(x)).permute(0, 2, 3, 1).reshape(-1, 4)
+        logits = self.classes(self.class_depthwise(x)).permute(0, 2, 3, 1).reshape(-1, NUM_CLASSES)
+        return codes, logits
+
+
+class MobileNetV2SSD(nn.Module):
+    """The tower. `maps` is the backbone alone; `forward` adds the detector's candidates."""
+
+    levels = LEVELS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv(3, 32, 3, 2)
+        widths = [32, *(cout for _, cout, _ in BLOCKS)]
+        self.blocks = nn.ModuleList(
+            InvertedResidual(cin, t, cout, s) for cin, (t, cout, s) in zip(widths, BLOCKS, strict=False)
+        )
+        self.top = SameConv(320, 1280)
+        cins = [1280, *(cout for _, cout in EXTRAS)]
+        self.extras = nn.ModuleList(
+            nn.Sequential(SameConv(cin, mid), SameConv(mid, mid, 3, 2, groups=mid), SameConv(mid, cout))
+            for cin, (mid, cout) in zip(cins, EXTRAS, strict=False)
+        )
+        self.predictors = nn.ModuleList(
+            Predictor(c, a) for c, a in zip(PREDICTOR_CHANNELS, ANCHORS_PER_CELL, strict=True)
+        )
+
+    def maps(self, pixels: Tensor) -> list[Tensor]:
+        """[1, 3, H, W] in -1..1 → the four maps of `LEVELS`, each [1, C, h, w]."""
+        x = self.stem(pixels)
+        maps: list[Tensor] = []
+        for k, block in enumerate(self.blocks):
+            if k == 13:  # SSD reads the expanded activation of block 13, before its stride
+                expanded = block.expand(x)
+                maps.append(expanded)
+                x = block(x, expanded)
+                continue
+            x = block(x)
+            if k in (2, 5):
+                maps.append(x)
+        return [*maps, self.top(x)]
+
+    def detect(self, maps: Sequence[Tensor], size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Candidates of one view.
+
+        Args:
+            maps: what `maps` returned for that view.
+            size_hw: the view's height and width, pixels.
+
+        Returns:
+            boxes [A, 4] in fractions of the view, clipped; class logits [A, 80].
+        """
+        features = [maps[2], maps[3]]
+        for extra in self.extras:
+            features.append(extra(features[-1]))
+        codes, logits = zip(*(p(f) for p, f in zip(self.predictors, features, strict=True)), strict=True)
+        grids = tuple((f.shape[-2], f.shape[-1]) for f in features)
+        anchors = torch.from_numpy(anchor_boxes(grids, size_hw)).to(maps[0])
+        return decode(torch.cat(codes), anchors), torch.cat(logits)
+
+    def forward(self, views: Mapping[str, Tensor]) -> tuple[list[Tensor], Candidates]:
+        """`prepare`'s views → maps of the main view, and candidates of both views, main first."""
+        main, small = views["main"], views["small"]
+        maps = self.maps(main)
+        seen = [self.detect(maps, _size_hw(main)), self.detect(self.maps(small), _size_hw(small))]
+        boxes, logits = zip(*seen, strict=True)
+        return maps, Candidates(boxes, logits)
+
+
+def _size_hw(pixels: Tensor) -> tuple[int, int]:
+    return pixels.shape[-2], pixels.shape[-1]
+
+
+def view_size(width: int, height: int, long_side: int = MAIN_SIDE) -> tuple[int, int]:
+    """(width, height) nearest to the picture's shape with the long side given and both sides 44 mod 64."""
+    step, rest = PARITY
+    scale = long_side / max(width, height)
+    sides = (max(round((side * scale - rest) / step), 1) * step + rest for side in (width, height))
+    w, h = sides
+    return w, h
+
+
+def prepare(image: Any) -> dict[str, Tensor]:
+    """A PIL RGB picture → `{"main": [1, 3, H, W], "small": [1, 3, 300, 300]}`, values in -1..1."""
+    from PIL import Image
+
+    def view(size_wh: tuple[int, int]) -> Tensor:
+        resized = image.resize(size_wh, Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized, dtype=np.float32)).permute(2, 0, 1)
+        return (pixels / 127.5 - 1.0)[None].contiguous()
+
+    return {"main": view(view_size(*image.size)), "small": view((SMALL_SIDE, SMALL_SIDE))}
+
+
+def anchor_boxes(grids: Sequence[tuple[int, int]], size_hw: tuple[int, int]) -> np.ndarray:
+    """Anchors of six levels as (cx, cy, w, h) in fractions of the view, [A, 4] float32.
+
+    Their size in pixels never changes (a share of 300), their centres lie in the middle of each level's cells.
+    """
+    height, width = size_hw
+    scales = [0.2 + 0.15 * k for k in range(6)] + [1.0]
+    rows = []
+    for k, (gh, gw) in enumerate(grids):
+        if k == 0:
+            shapes = [(0.1, 1.0), (scales[0], 2.0), (scales[0], 0.5)]
+        else:
+            shapes = [(scales[k], ratio) for ratio in (1.0, 2.0, 0.5, 3.0, 1 / 3)]
+            shapes.append((math.sqrt(scales[k] * scales[k + 1]), 1.0))
+        wh = np.array([(s * math.sqrt(r) * SMALL_SIDE / width, s / math.sqrt(r) * SMALL_SIDE / height) for s, r in shapes])
+        cy, cx = np.meshgrid((np.arange(gh) + 0.5) / gh, (np.arange(gw) + 0.5) / gw, indexing="ij")
+        centres = np.stack([cx, cy], axis=-1).reshape(-1, 1, 2)
+        cells = np.concatenate(
+            [np.broadcast_to(centres, (gh * gw, len(shapes), 2)), np.broadcast_to(wh, (gh * gw, len(shapes), 2))], axis=-1
+        )
+        rows.append(cells.reshape(-1, 4))
+    return np.concatenate(rows).astype(np.float32)
+
+
+def decode(codes: Tensor, anchors_cxcywh: Tensor) -> Tensor:
+    """SSD box codes (ty, tx, th, tw; variances 10, 10, 5, 5) on anchors → xyxy fractions, clipped. Both [A, 4]."""
+    ty, tx, th, tw = (codes / codes.new_tensor([10.0, 10.0, 5.0, 5.0])).unbind(-1)
+    cx, cy, w, h = anchors_cxcywh.unbind(-1)
+    cx, cy, w, h = cx + tx * w, cy + ty * h, w * tw.exp(), h * th.exp()
+    return torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=-1).clamp(0, 1)
+
+
+def convert_tensorflow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State dict of `MobileNetV2SSD` from the TensorFlow detection zoo's `ssdlite_mobilenet_v2_coco`, batch norms folded.
+
+    Kernels there are HWIO (depth-wise HWC1). Of the 91 class outputs, background and the ten unused COCO ids are cut.
+    """
+    out: dict[str, Tensor] = {}
+    root = "FeatureExtractor/MobilenetV2/"
+
+    def put(target: str, source: str) -> None:
+        bias = tensors[f"{source}/BatchNorm/batchnorm/sub"].float()
+        if f"{source}/depthwise_weights" in tensors:
+            kernel = tensors[f"{source}/depthwise_weights"].float().permute(2, 3, 0, 1)
+            kernel = kernel * tensors[f"{source}/BatchNorm/batchnorm/mul"].float().view(-1, 1, 1, 1)
+        else:
+            kernel = tensors[f"{source}/Conv2D/merged_input"].float().permute(3, 2, 0, 1)
+        out[f"{target}.conv.weight"], out[f"{target}.conv.bias"] = kernel.contiguous(), bias.clone()
+
+    def put_predictor_depthwise(target: str, source: str) -> None:
+        gamma, beta, mean, variance = (
+            tensors[f"{source}/BatchNorm/{name}"].float() for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        scale = gamma / torch.sqrt(variance + 1e-3)
+        kernel = tensors[f"{source}/depthwise_weights"].float().permute(2, 3, 0, 1)
+        out[f"{target}.conv.weight"] = (kernel * scale.view(-1, 1, 1, 1)).contiguous()
+        out[f"{target}.conv.bias"] = beta - mean * scale
+
+    put("stem", root + "Conv")
+    for k in range(len(BLOCKS)):
+        source = root + ("expanded_conv" if k == 0 else f"expanded_conv_{k}")
+        if k:
+            put(f"blocks.{k}.expand", f"{source}/expand")
+        put(f"blocks.{k}.depthwise", f"{source}/depthwise")
+        put(f"blocks.{k}.project", f"{source}/project")
+    put("top", root + "Conv_1")
+    for k, (mid, cout) in enumerate(EXTRAS):
+        put(f"extras.{k}.0", f"{root}layer_19_1_Conv2d_{k + 2}_1x1_{mid}")
+        put(f"extras.{k}.1", f"{root}layer_19_2_Conv2d_{k + 2}_3x3_s2_{cout}_depthwise")
+        put(f"extras.{k}.2", f"{root}layer_19_2_Conv2d_{k + 2}_3x3_s2_{cout}")
+    kept = torch.tensor(COCO_IDS)
+    for k, anchors in enumerate(ANCHORS_PER_CELL):
+        source = f"BoxPredictor_{k}/"
+        put_predictor_depthwise(f"predictors.{k}.box_depthwise", source + "BoxEncodingPredictor_depthwise")
+        put_predictor_depthwise(f"predictors.{k}.class_depthwise", source + "ClassPredictor_depthwise")
+        weight = tensors[source + "BoxEncodingPredictor/weights"].float().permute(3, 2, 0, 1)
+        out[f"predictors.{k}.box.weight"] = weight.contiguous()
+        out[f"predictors.{k}.box.bias"] = tensors[source + "BoxEncodingPredictor/biases"].float().clone()
+        weight = tensors[source + "ClassPredictor/weights"].float().permute(3, 2, 0, 1)
+        rows = (torch.arange(anchors)[:, None] * 91 + kept).flatten()
+        out[f"predictors.{k}.classes.weight"] = weight[rows].contiguous()
+        out[f"predictors.{k}.classes.bias"] = tensors[source + "ClassPredictor/biases"].float()[rows].clone()
+    return out
