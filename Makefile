@@ -1,0 +1,51 @@
+# demo and test need nothing set up but Python 3.11 or newer and make; CI runs check and test.
+# PIP_ARGS is given to every pip install, e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu".
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+# The bounds stand in pyproject.toml once: "torch>=…" "torchvision>=…".
+TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
+
+.PHONY: demo test check format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m fo1agent.demo demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# torch first and by itself: with the rest beside it, pip may weigh many multi-gigabyte builds against each other.
+$(VENV)/.installed: pyproject.toml | $(VENV)/created
+	$(PIP) $(TORCH)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/created:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "$$python -m venv $(VENV)"; \
+	    $$python -m venv $(VENV) && touch $@ && exit 0; exit 1; \
+	  fi; \
+	done; \
+	echo "fo1agent needs Python 3.11 or newer, and neither python3 nor python3.11 .. python3.14 is one." >&2; \
+	echo "Install one (https://www.python.org/downloads/) and name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; \
+	exit 1

@@ -1,0 +1,88 @@
+"""The package is laid out as pyproject.toml says, and importing it stays cheap."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fo1agent
+
+HEAVY = ("torch", "torchvision", "transformers", "PIL", "pydantic", "numpy", "langchain", "rapidocr", "rich")
+
+
+@pytest.fixture(scope="module")
+def pyproject(repo: Path) -> dict:
+    return tomllib.loads((repo / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_packages_list_equals_the_folders_on_disk(repo: Path, pyproject: dict) -> None:
+    setuptools = pyproject["tool"]["setuptools"]
+    folders = {name: repo / path for name, path in setuptools["package-dir"].items()}
+    found = set()
+    for name, root in {"fo1agent": repo / "fo1agent", **folders}.items():
+        for init in root.rglob("__init__.py"):
+            parts = init.parent.relative_to(root).parts
+            if name == "fo1agent" and parts and f"fo1agent.{parts[0]}" in folders:
+                continue  # A link to a top-level folder, which is counted there.
+            found.add(".".join((name, *parts)))
+    assert sorted(setuptools["packages"]) == sorted(found)
+
+
+@pytest.mark.parametrize("folder", ["tools", "prompts", "trainers"])
+def test_top_level_folder_is_linked_into_the_package(repo: Path, folder: str) -> None:
+    assert (repo / "fo1agent" / folder).resolve() == repo / folder
+
+
+@pytest.mark.parametrize("folder", ["tools", "prompts", "trainers"])
+def test_top_level_folder_refuses_its_bare_name(repo: Path, folder: str) -> None:
+    run = subprocess.run([sys.executable, "-c", f"import {folder}"], cwd=repo, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert f"fo1agent.{folder}" in run.stderr
+
+
+def test_version_is_said_once(repo: Path, pyproject: dict) -> None:
+    assert fo1agent.__version__ == pyproject["project"]["version"]
+    newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (repo / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == fo1agent.__version__
+
+
+def test_every_public_name_can_be_imported() -> None:
+    assert sorted(fo1agent.__all__, key=str.lower) == sorted(dir(fo1agent), key=str.lower)
+    for name in fo1agent.__all__:
+        assert getattr(fo1agent, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        fo1agent.nonsense  # noqa: B018 - the look-up is what is tested
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import fo1agent", "import sys; sys.argv = ['fo1agent', '--help']; from fo1agent.cli import main; main()"],
+    ids=["import", "help"],
+)
+def test_nothing_heavy_is_imported(statement: str) -> None:
+    code = (
+        "import sys, contextlib\n"
+        f"with contextlib.suppress(SystemExit): exec({statement!r})\n"
+        f"print('heavy:', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_help_comes_at_once() -> None:
+    seconds = []
+    for _ in range(5):  # The best of five: the others measure what else the machine was doing.
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "fo1agent", "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.3
