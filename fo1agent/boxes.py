@@ -1,0 +1,140 @@
+"""Arithmetic on boxes: conversions, areas, overlap, clipping, suppression. Pure numpy.
+
+Every function takes and returns [N, 4] arrays and never changes its input. Boxes are xyxy pixels with the origin at the
+top left and y pointing down, unless a name says otherwise; N may be 0. Nothing here knows about pictures, scores'
+meaning or relations between things; for those see `image`, `types` and `geometry`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num, Shaped
+
+
+def xyxy_to_xywh(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
+    """(x1, y1, x2, y2) to (x1, y1, width, height), the order of COCO files."""
+    x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float64).T
+    return np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
+
+
+def xywh_to_xyxy(boxes_xywh: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
+    """(x1, y1, width, height), the order of COCO files, to (x1, y1, x2, y2)."""
+    x1, y1, width, height = np.asarray(boxes_xywh, dtype=np.float64).T
+    return np.stack([x1, y1, x1 + width, y1 + height], axis=1)
+
+
+def xyxy_to_cxcywh(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
+    """(x1, y1, x2, y2) to (centre x, centre y, width, height)."""
+    x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float64).T
+    return np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], axis=1)
+
+
+def cxcywh_to_xyxy(boxes_cxcywh: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
+    """(centre x, centre y, width, height) to (x1, y1, x2, y2)."""
+    cx, cy, width, height = np.asarray(boxes_cxcywh, dtype=np.float64).T
+    return np.stack([cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2], axis=1)
+
+
+def areas(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+    """Square pixels of each box."""
+    x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float64).T
+    return (x2 - x1) * (y2 - y1)
+
+
+def centers(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 2"]:
+    """(x, y) of the middle of each box."""
+    boxes = np.asarray(boxes, dtype=np.float64)
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def intersections(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """Square pixels that each box of `boxes_a` shares with each box of `boxes_b`."""
+    a = np.asarray(boxes_a, dtype=np.float64)[:, None]  # [N, 1, 4]
+    b = np.asarray(boxes_b, dtype=np.float64)[None]  # [1, M, 4]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])  # [N, M, 2]
+    return np.clip(sides, 0, None).prod(axis=2)
+
+
+def iou(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """Intersection over union, 0 to 1; 0 where both boxes have no area."""
+    shared = intersections(boxes_a, boxes_b)
+    union = areas(boxes_a)[:, None] + areas(boxes_b)[None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def coverage(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """Share, 0 to 1, of each box of `boxes_a` that lies within each box of `boxes_b`.
+
+    A box without area counts as the point in its middle: 1 if that lies within the other box, border included, else 0.
+    """
+    shared = intersections(boxes_a, boxes_b)
+    own = np.broadcast_to(areas(boxes_a)[:, None], shared.shape)
+    middle = centers(boxes_a)[:, None]  # [N, 1, 2]
+    b = np.asarray(boxes_b, dtype=np.float64)[None]
+    point_inside = np.all((middle >= b[..., :2]) & (middle <= b[..., 2:]), axis=2)
+    share = np.where(point_inside, 1.0, 0.0)
+    np.divide(shared, own, out=share, where=own > 0)
+    return share.clip(0, 1)
+
+
+def clip(boxes: Num[np.ndarray, "n 4"], size_hw: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
+    """Cut boxes at the border of a picture of `size_hw` = (height, width) pixels.
+
+    A box wholly outside becomes one without area on the border; `visible` finds those.
+    """
+    height, width = size_hw
+    return np.clip(np.asarray(boxes, dtype=np.float64), 0, [width, height, width, height])
+
+
+def visible(boxes: Num[np.ndarray, "n 4"], size_hw: tuple[int, int], min_side: float = 0.0) -> Bool[np.ndarray, " n"]:
+    """True for each box that, cut at the picture's border, is more than `min_side` pixels wide and high."""
+    cut = clip(boxes, size_hw)
+    return np.all((cut[:, 2:] - cut[:, :2]) > min_side, axis=1)
+
+
+def enlarge(boxes: Num[np.ndarray, "n 4"], factor: float, size_hw: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
+    """Scale boxes about their centres, then cut them at the picture's border.
+
+    `factor` 1.0 keeps the size, 1.5 makes each side half as long again.
+    """
+    cx, cy, width, height = xyxy_to_cxcywh(boxes).T
+    return clip(cxcywh_to_xyxy(np.stack([cx, cy, width * factor, height * factor], axis=1)), size_hw)
+
+
+def enclosing(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, " 4"]:
+    """The smallest box around all of them.
+
+    Raises:
+        ValueError: there is no box (numpy's own).
+    """
+    boxes = np.asarray(boxes, dtype=np.float64)
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+
+
+def nms(
+    boxes: Num[np.ndarray, "n 4"],
+    scores: Num[np.ndarray, " n"],
+    threshold: float,
+    groups: Shaped[np.ndarray, " n"] | None = None,
+) -> Int[np.ndarray, " k"]:
+    """Keep the best of boxes that overlap: greedy non-maximum suppression.
+
+    Args:
+        boxes: [N, 4] xyxy pixels.
+        scores: [N]; equal scores keep the order they came in.
+        threshold: a box goes when its IoU with a better one that was kept is above this.
+        groups: [N] of anything comparable, such as labels; boxes suppress each other only within a group.
+
+    Returns:
+        Positions of the kept boxes, best score first.
+    """
+    overlap = iou(boxes, boxes) > threshold
+    if groups is not None:
+        overlap &= groups[:, None] == groups[None]
+    alive = np.ones(len(boxes), dtype=bool)
+    kept = []
+    for i in np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable"):
+        if alive[i]:
+            kept.append(i)
+            alive &= ~overlap[i]
+    return np.array(kept, dtype=np.int64)
