@@ -117,7 +117,7 @@ def evaluate(model: GroundingModel, instances: Path, images: Path, *, limit: int
             continue
         results = [row for regions in found.values() for row in regions.to_coco(record["id"], category_ids)]
         detections += sorted(results, key=lambda row: -row["score"])[:MAX_DETECTIONS]
-        proposals += _as_proposals(scene.regions, record["id"])
+        proposals += _as_proposals(scene.regions, record["id"], truth["categories"][0]["id"])
 
     image_ids = [record["id"] for record in records]
     # pycocotools reports on stdout, which belongs to our own result.
@@ -170,15 +170,15 @@ def _read_instances(path: Path) -> dict[str, Any]:
             missing = [key for key in keys if not isinstance(row, dict) or key not in row]
             if missing:
                 raise DataError(f"{path}: {part}[{i}] has no {', '.join(missing)}.")
-    if not truth["images"]:
-        raise DataError(f"{path}: lists no pictures.")
+    if not truth["images"] or not truth["categories"]:
+        raise DataError(f"{path}: lists no {'pictures' if truth['categories'] else 'categories'}.")
     return truth
 
 
-def _as_proposals(regions: Regions, image_id: int) -> list[dict[str, Any]]:
-    """COCO results of one and the same category, so that only the boxes count."""
+def _as_proposals(regions: Regions, image_id: int, any_category: int) -> list[dict[str, Any]]:
+    """COCO results of the bare boxes. pycocotools wants a known category even where it compares none."""
     return [
-        {"image_id": image_id, "category_id": 0, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(score)}
+        {"image_id": image_id, "category_id": any_category, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(score)}
         for (x1, y1, x2, y2), score in zip(regions.boxes.tolist(), regions.scores, strict=True)
     ]
 

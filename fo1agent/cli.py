@@ -1,0 +1,416 @@
+"""The `fo1agent` command: parse, call, print. What it calls is imported when it is called, so `--help` comes at once.
+
+Results go to stdout, all else to stderr. Exit 0: done, an abstention included; 1: an expected failure, told in one line
+`error: …`; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fo1agent import __version__, console
+from fo1agent.errors import FO1AgentError
+
+if TYPE_CHECKING:
+    from fo1agent.scene import Model, Scene
+    from fo1agent.types import Box, Regions
+
+
+class _Commands(click.Group):
+    """A group whose expected failures are one line on stderr and exit 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError:
+            raise
+        except (FO1AgentError, click.ClickException, OSError) as exc:
+            if isinstance(exc, BrokenPipeError):
+                raise
+            message = exc.format_message() if isinstance(exc, click.ClickException) else str(exc)
+            click.echo(f"error: {console.one_line(message)}", err=True)
+            ctx.exit(1)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # In the order they stand below: what people want first.
+
+
+class _BoxType(click.ParamType):
+    """`x1,y1,x2,y2` in pixels of the picture."""
+
+    name = "x1,y1,x2,y2"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
+        if isinstance(value, tuple):
+            return value
+        try:
+            x1, y1, x2, y2 = (float(part) for part in value.replace(",", " ").split())
+        except ValueError:
+            self.fail(f"{value!r} is not four numbers x1,y1,x2,y2 (pixels).", param, ctx)
+        return x1, y1, x2, y2
+
+
+BOX = _BoxType()
+FILE_IN = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE_OUT = click.Path(dir_okay=False, path_type=Path)
+FOLDER_IN = click.Path(exists=True, file_okay=False, path_type=Path)
+
+as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
+draw_to = click.option("--draw", type=FILE_OUT, metavar="OUT.png", help="Write the picture with its regions.")
+threshold_option = click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Keep regions of at least this probability."
+)
+
+
+def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that loads a model."""
+    for option in (
+        click.option(
+            "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
+        ),
+        click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt."),
+        click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if absent."),
+    ):
+        command = option(command)
+    return command
+
+
+def _scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that opens a picture."""
+    boxes = click.option("--boxes", type=FILE_IN, metavar="FILE.json", help="Use these boxes: [[x1, y1, x2, y2], …].")
+    return _model_options(boxes(command))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog='\b\nExample:\n  fo1agent ask street.jpg "How many people are to the left of the bus?" --draw out.png',
+)
+@click.version_option(__version__, prog_name="fo1agent")
+def main() -> None:
+    """Ask pictures questions, and see which regions the answer rests on.
+
+    IMAGE is a file, an http(s) address, or - for stdin.
+    """
+
+
+@main.command(
+    epilog='\b\nExample:\n  fo1agent ask street.jpg "How many people are to the left of the bus?" --draw out.png'
+)
+@click.argument("image")
+@click.argument("question")
+@_scene_options
+@draw_to
+@click.option("--html", type=FILE_OUT, metavar="OUT.html", help="Write a report: answer, steps, picture.")
+@click.option("--trace", type=FILE_OUT, metavar="OUT.jsonl", help="Write the steps, one JSON object a line.")
+@as_json
+def ask(
+    image: str,
+    question: str,
+    draw: Path | None,
+    html: Path | None,
+    trace: Path | None,
+    json_output: bool,
+    **opening: Any,
+) -> None:
+    """Answer QUESTION about IMAGE, with the regions that prove it."""
+    import time
+
+    from fo1agent.agent import Agent
+
+    model, scene = _open(image, **opening)
+    start = time.perf_counter()
+    answer = Agent(model).ask(scene, question, on_step=None if json_output else console.step)
+    seconds = time.perf_counter() - start
+
+    for path in (draw, html):
+        if path:
+            with console.whole_file(path) as temporary:
+                answer.save(temporary)
+    fields = answer.to_dict()
+    if trace:
+        console.write_json_lines(trace, fields["steps"])
+    if json_output:
+        console.result_json(fields)
+        return
+    console.result(answer.text)
+    parts = ["evidence " + " ".join(console.tag(r) for r in answer.evidence)] if len(answer.evidence) else []
+    parts += [
+        f"{seconds:.1f} s",
+        model.name,
+        *([f"picture {draw}"] if draw else []),
+        *([f"report {html}"] if html else []),
+    ]
+    console.note("  " + " · ".join(parts))
+
+
+@main.command(epilog='\b\nExample:\n  fo1agent ground street.jpg "red car" person --threshold 0.4 --json')
+@click.argument("image")
+@click.argument("phrases", nargs=-1, required=True, metavar="PHRASE…")
+@_scene_options
+@threshold_option
+@draw_to
+@as_json
+def ground(
+    image: str, phrases: Sequence[str], threshold: float | None, draw: Path | None, json_output: bool, **opening: Any
+) -> None:
+    """Find the regions that each PHRASE names."""
+    _, scene = _open(image, **opening)
+    found = scene.ground_many(list(phrases), threshold=threshold)
+    _draw(scene, [region for regions in found.values() for region in regions], draw)
+    if json_output:
+        console.result_json({"phrases": {phrase: _fields(regions) for phrase, regions in found.items()}})
+        return
+    for phrase, regions in found.items():
+        console.regions(regions)
+        console.note(regions.note or ("" if len(regions) else f"nothing looks like “{phrase}”"))
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent count street.jpg person --within 0,0,320,480")
+@click.argument("image")
+@click.argument("phrase")
+@click.option("--within", type=BOX, help="Only inside this box, in pixels.")
+@_scene_options
+@threshold_option
+@draw_to
+@as_json
+def count(
+    image: str,
+    phrase: str,
+    within: Box | None,
+    threshold: float | None,
+    draw: Path | None,
+    json_output: bool,
+    **opening: Any,
+) -> None:
+    """Count what PHRASE names in IMAGE."""
+    _, scene = _open(image, **opening)
+    counted = scene.count(phrase, within=within, threshold=threshold)
+    _draw(scene, counted.regions, draw)
+    if json_output:
+        console.result_json({"value": counted.value, **_fields(counted.regions)})
+        return
+    console.result(str(counted.value))
+    console.note(" ".join(f"{console.tag(r)} {r.score:.2f}" for r in counted.regions))
+    console.note(counted.regions.note)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent read street.jpg --region r3")
+@click.argument("image")
+@click.option("--region", metavar="ID", help="Only in this region, as the other commands name it: r3.")
+@click.option("--box", type=BOX, help="Only inside this box, in pixels.")
+@click.option("--source", type=click.Choice(["ocr", "model"]), default="ocr", show_default=True, help="Who reads.")
+@_scene_options
+@draw_to
+@as_json
+def read(
+    image: str,
+    region: str | None,
+    box: Box | None,
+    source: str,
+    draw: Path | None,
+    json_output: bool,
+    **opening: Any,
+) -> None:
+    """Read the text in IMAGE, or in one part of it."""
+    _, scene = _open(image, **opening)
+    text = scene.read(_target(region, box), source=source)
+    _draw(scene, text.regions, draw)
+    if json_output:
+        lines = [{"text": line.text, "box": list(line.box), "score": line.score} for line in text.lines]
+        console.result_json({"text": text.text, "lines": lines, **_fields(text.regions)})
+        return
+    console.result(text.text)
+    console.note("" if text.text else "no text found")
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent describe street.jpg --box 40,60,220,310 --json")
+@click.argument("image")
+@click.option("--region", metavar="ID", help="Only this region, as the other commands name it: r3.")
+@click.option("--box", type=BOX, help="Only what is in this box, in pixels.")
+@_scene_options
+@draw_to
+@as_json
+def describe(
+    image: str, region: str | None, box: Box | None, draw: Path | None, json_output: bool, **opening: Any
+) -> None:
+    """Say what IMAGE, or one part of it, shows."""
+    _, scene = _open(image, **opening)
+    described = scene.describe(_target(region, box))
+    _draw(scene, described.regions, draw)
+    if json_output:
+        fields = {"text": described.text, "label": described.label, "score": described.score}
+        console.result_json({**fields, **_fields(described.regions)})
+        return
+    console.result(described.text)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent tools --json > tools.json")
+@as_json
+def tools(json_output: bool) -> None:
+    """List the tools that an agent or a language model can call."""
+    from fo1agent.tools.base import registry
+
+    known = [registry()[name] for name in sorted(registry())]
+    if json_output:
+        console.result_json(
+            [
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "arguments": tool.arguments.model_json_schema(),
+                    "result": tool.result.model_json_schema(),
+                }
+                for tool in known
+            ]
+        )
+        return
+    for tool in known:
+        console.result(f"{click.style(tool.name, bold=True):<20} {tool.description.splitlines()[0]}")
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent doctor --json")
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, json_output: bool) -> None:
+    """Check that this installation works; exit 1 if not."""
+    from fo1agent.doctor import examine
+
+    checks = []
+    for check in examine():
+        checks.append(check)
+        if not json_output:
+            console.check(check.name, check.ok, check.needed, check.detail)
+    well = all(check.ok for check in checks if check.needed)
+    if json_output:
+        console.result_json({"ok": well, "checks": [vars(check) for check in checks]})
+    if not well:
+        ctx.exit(1)
+
+
+@main.group("eval", epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --json")
+def evaluate() -> None:
+    """Measure a model."""
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval parity ../shared/fixtures/fo1-tiny")
+@click.argument("folder", type=FOLDER_IN, metavar="DIR")
+@as_json
+@click.pass_context
+def parity(ctx: click.Context, folder: Path, json_output: bool) -> None:
+    """Compare with reference tensors; exit 1 unless all agree."""
+    from fo1agent.evaluate.parity import run
+
+    report = run(folder)
+    if json_output:
+        console.result_json(report.to_dict())
+    else:
+        console.result(str(report))
+    if not report.ok:
+        ctx.exit(1)
+
+
+limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N.")
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval detection --instances instances_val.json --images val2017/")
+@click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@limit_option
+@_model_options
+@as_json
+def detection(instances: Path, images: Path, limit: int | None, json_output: bool, **loading: Any) -> None:
+    """Detection end to end: COCO AP and recall@100, in percent."""
+    from fo1agent.evaluate.detection import evaluate as measure
+
+    report = measure(_load(**loading), instances, images, limit=limit)
+    for picture, reason in report.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    _print_figures(report.to_dict(), json_output)
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
+@click.argument("file", type=FILE_IN, metavar="FILE.jsonl")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write what came of every question.")
+@limit_option
+@_model_options
+@as_json
+def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_output: bool, **loading: Any) -> None:
+    """Questions with known answers: the share answered right."""
+    from fo1agent.agent import Agent
+    from fo1agent.evaluate.qa import evaluate as measure
+
+    model = _load(**loading)
+    report = measure(model.open, Agent(model).ask, file, images, limit=limit)
+    for outcome in report.failures:
+        console.note(f"failed: line {outcome.question.line}: {console.one_line(outcome.error)}")
+    if details:
+        console.write_json_lines(details, (outcome.to_dict() for outcome in report.outcomes))
+    _print_figures(report.to_dict(), json_output)
+
+
+def _load(model_name: str | None, device: str, proposer: str | None) -> Model:
+    from fo1agent.scene import load
+
+    return load(model_name, device=device, proposer=proposer)
+
+
+def _open(image: str, boxes: Path | None, **loading: Any) -> tuple[Model, Scene]:
+    """Load the model, then open the picture with the boxes of a file, if given, in place of its own."""
+    from fo1agent.image import ImageLimits
+
+    # One byte over the limit is enough for the intake to refuse it, however much more there is.
+    source = sys.stdin.buffer.read(ImageLimits().max_bytes + 1) if image == "-" else image
+    given = _read_boxes(boxes) if boxes else None
+    model = _load(**loading)
+    return model, model.open(source, boxes=given)
+
+
+def _read_boxes(path: Path) -> Any:
+    import json
+
+    from fo1agent.errors import BoxError
+    from fo1agent.types import check_boxes
+
+    try:
+        return check_boxes(json.loads(path.read_text(encoding="utf-8")))
+    except BoxError as exc:
+        raise BoxError(f"{path}: {exc}") from exc
+    except ValueError as exc:
+        raise BoxError(f"{path}: not JSON ({exc}). Write [[x1, y1, x2, y2], …] in pixels.") from exc
+
+
+def _target(region: str | None, box: Box | None) -> str | Box | None:
+    if region and box:
+        raise click.UsageError("Pass --region or --box, not both.")
+    return region or box
+
+
+def _draw(scene: Scene, regions: Regions, path: Path | None) -> None:
+    if path:
+        with console.whole_file(path) as temporary:
+            scene.annotate(regions).save(temporary)
+
+
+def _fields(regions: Regions) -> dict[str, Any]:
+    return {"regions": regions.to_dicts(), "none_score": regions.none_score, "note": regions.note}
+
+
+def _print_figures(figures: dict[str, Any], json_output: bool) -> None:
+    if json_output:
+        console.result_json(figures)
+        return
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            value = "  ".join(f"{key} {part}" for key, part in value.items())
+        console.result(f"{name:<14} {'-' if value is None else value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""How results look at a shell: regions and steps as coloured lines, files written whole or not at all. Thin, no torch.
+
+Results go to stdout; steps, notes and errors to stderr. A region has the colour here that it has in the picture. Click
+strips colours where the stream is no terminal; NO_COLOR turns them off everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fo1agent.types import Region, Regions
+
+
+def result(text: str) -> None:
+    """Print a line of the result itself."""
+    click.echo(text, color=_color())
+
+
+def result_json(value: Any) -> None:
+    """Print one JSON value as the whole result."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def note(text: str) -> None:
+    """Print what a person should know beside the result; nothing when there is nothing to say."""
+    if text:
+        click.echo(text, err=True, color=_color())
+
+
+def regions(found: Regions) -> None:
+    """Print one line per region: name, probability, label, box."""
+    for region in found:
+        box = " ".join(f"{value:.0f}" for value in region.box)
+        result(f"{tag(region)}  {region.score:.2f}  {region.label or '-'}  [{box}]")
+
+
+def tag(region: Region | str) -> str:
+    """A region's short name in its own colour; accepts a region id as well."""
+    from fo1agent.drawing import region_color
+
+    name = (region if isinstance(region, str) else region.id).rsplit("/", 1)[-1]
+    red, green, blue = (int(region_color(name)[i : i + 2], 16) for i in (1, 3, 5))
+    return click.style(name, fg=(red, green, blue), bold=True)
+
+
+def step(number: int, fields: Mapping[str, Any]) -> None:
+    """Print one step of an answer as it happens: number, what was done, what came of it.
+
+    Args:
+        number: from 1.
+        fields: a step as in `Answer.to_dict()["steps"]`: tool, args, text, regions.
+    """
+    # Names of regions inside the text get their colours; what surrounds them stays as it is.
+    said = re.sub(r"\br\d+\b", lambda match: tag(match[0]), str(fields["text"]))
+    note(f"{number:>3}  {fields['tool']:<8} {said}")
+
+
+def check(name: str, ok: bool, needed: bool, detail: str) -> None:
+    """Print one line of `fo1agent doctor`; what can be done without is no failure."""
+    mark = click.style("ok", fg="green") if ok else click.style("FAILED", fg="red") if needed else "absent"
+    result(f"{name:<12} {mark:<6} {detail}")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` (same suffix) and put it in its place when the block ends well.
+
+    Raises:
+        click.FileError: the folder is missing or may not be written; the message names the path.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except OSError as exc:
+        raise click.FileError(str(path), hint=exc.strerror) from exc
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; give this one the mode that an ordinary new file would have.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object per line."""
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def one_line(text: str) -> str:
+    """The text on a single line, for error messages."""
+    return " ".join(text.split())
+
+
+def _color() -> bool | None:
+    return False if os.environ.get("NO_COLOR") else None
