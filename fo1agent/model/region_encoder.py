@@ -39,7 +39,7 @@ class Level:
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """One pooled read of one level: `bins` x `bins` cells kept, of the box enlarged `context` times about its centre."""
+    """One read of one level: `bins` x `bins` cells kept, of the box enlarged `context` times about its centre."""
 
     level: int
     bins: int = 1
@@ -179,7 +179,7 @@ def pool_mean(features: Tensor, boxes: Tensor, stride: float, roi_size: int = 7)
 
 
 def pool_mean_folded(maps: Sequence[Tensor], boxes: Tensor, stride: float, roi_size: int = 7) -> list[Tensor]:
-    """`pool_mean` of every map after bilinear upsampling to the first one's grid, without upsampling: list of [N, C]."""
+    """`pool_mean` of every map as if upsampled to the first one's grid, bilinearly: list of [N, C]."""
     wy, wx = _mean_weights(maps[0], boxes, stride, roi_size)
     pooled = [_read(maps[0], wy[:, None], wx[:, None])]
     for deeper in maps[1:]:

@@ -1,0 +1,96 @@
+"""`FO1Config`: everything that `config.json` says about an FO1 model, in one Hugging Face configuration.
+
+Nested parts are plain JSON objects, checked when the part is built from them. The public checkpoint's own, flat
+configuration is read by `weights.py`, never here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from fo1agent.errors import CheckpointError
+
+
+class FO1Config(PreTrainedConfig):
+    """Configuration of `FO1`.
+
+    Attributes:
+        base_config: configuration of the vision-language model that FO1 is plugged into.
+        aux: auxiliary tower: `{"type": "davit", …Florence2VisionConfig fields}` or `{"type": "mobilenet_v2_ssd"}`.
+        region: fields of `region_encoder.RegionConfig`.
+        image_projector: `{"layers": n, "hidden_size": width}` after the base's own merger; 0 layers is the identity.
+        region_projector: the same, from region vectors to region tokens.
+        heads: constructor arguments of the optional heads: `match`, `iou`, `proposal`. Absent: no such head.
+        processing: fields of `ProcessingConfig`.
+        vocabulary: phrases that a closed-vocabulary model was trained to name; None for an open one.
+        thresholds: default score thresholds per tool: `ground`, `count`, `exists`.
+        calibration: numbers that turn raw scores into probabilities; see `predictor.py` and `heads.py`.
+    """
+
+    model_type = "fo1"
+    is_composition = True
+
+    base_config: Any = None
+    aux: Any = None
+    region: Any = None
+    image_projector: Any = None
+    region_projector: Any = None
+    heads: Any = None
+    processing: Any = None
+    vocabulary: Any = None
+    thresholds: Any = None
+    calibration: Any = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if isinstance(self.base_config, dict):
+            values = dict(self.base_config)
+            self.base_config = AutoConfig.for_model(values.pop("model_type", "qwen2_5_vl"), **values)
+        self.aux = dict(self.aux or {"type": "davit"})
+        self.region = dict(self.region or {})
+        self.image_projector = dict(self.image_projector or {"layers": 0})
+        self.region_projector = dict(self.region_projector or {"layers": 2})
+        self.heads = dict(self.heads or {})
+        self.processing = dict(self.processing or {})
+        self.vocabulary = None if self.vocabulary is None else list(self.vocabulary)
+        self.thresholds = dict(self.thresholds or {})
+        self.calibration = dict(self.calibration or {})
+        unknown = set(self.heads) - {"match", "iou", "proposal"}
+        if unknown:
+            raise CheckpointError(f"config.heads knows match, iou and proposal, not {', '.join(sorted(unknown))}.")
+        super().__post_init__(**kwargs)
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
+        """The base's language model configuration."""
+        return self if self.base_config is None else self.base_config.get_text_config()
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the language model, of image tokens and of region tokens."""
+        return self.get_text_config().hidden_size
+
+
+@dataclass(frozen=True)
+class ProcessingConfig:
+    """How a picture becomes tower input; the defaults are the public checkpoint's.
+
+    Attributes:
+        min_side: sides shorter than this are stretched to it (the boxes are not: the reference's way).
+        max_side: pictures with a longer side are shrunk to it.
+        min_pixels, max_pixels: limits of the primary tower's input, pixels.
+        aux_aspect: size of the DaViT input: `dynamic` (as is), `squash` (768 x 768) or `dynamic_square`.
+        max_regions: boxes kept per picture, best first.
+    """
+
+    min_side: int = 28
+    max_side: int = 2048
+    min_pixels: int = 56 * 56
+    max_pixels: int = 2048 * 2048
+    aux_aspect: str = "dynamic"
+    max_regions: int = 100
+
+    def __post_init__(self) -> None:
+        if self.aux_aspect not in ("dynamic", "squash", "dynamic_square"):
+            raise CheckpointError(f"aux_aspect is dynamic, squash or dynamic_square, got {self.aux_aspect!r}.")

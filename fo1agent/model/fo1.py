@@ -1,0 +1,267 @@
+"""FO1: precise eyes plugged into an unmodified vision-language model.
+
+    image ─► base vision tower ─► image tokens ─────────────────────────┐
+      └────► auxiliary tower ─► region encoder ◄─ boxes                 ├─► splice ─► base decoder ─► hidden states
+                                  └─► region projector ─► region tokens ┘
+
+`encode_image` runs the towers, `encode_regions` turns boxes into tokens, `assemble` splices tokens into prompts, and
+`forward` reads the result. Each step may also start from what another run kept: training reads cached features, an
+open scene keeps its tokens and the decoder's prefix. The model knows no tokenizer, task or tool.
+
+Source: VLM-FO1 (arXiv 2509.25916).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache, PreTrainedModel
+
+from fo1agent.model import bases
+from fo1agent.model.aux_encoder import build_aux
+from fo1agent.model.config import FO1Config
+from fo1agent.model.processing import ImageInputs, ImageSizes
+from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
+from fo1agent.model.sequence import IGNORED, Prefix, Sample, TokenBatch, assemble, branches_after
+
+
+@dataclass
+class ImageFeatures:
+    """What the towers saw in one image; boxes come later.
+
+    Attributes:
+        image_tokens: [T, d], raster order.
+        grid_hw: merged rows and columns; T = rows * columns.
+        sizes: the image's sizes in every frame.
+        aux: maps of the auxiliary tower, with the size of its main view.
+        primary: SimpleFP's levels of the primary map; None when regions do not look at that tower.
+        primary_map: [1, C, h, w], the map itself, or None.
+        candidates: what a detector inside the auxiliary tower saw, or None.
+    """
+
+    image_tokens: Tensor
+    grid_hw: tuple[int, int]
+    sizes: ImageSizes
+    aux: TowerFeatures
+    primary: TowerFeatures | None
+    primary_map: Tensor | None = field(repr=False)
+    candidates: Any = field(default=None, repr=False)
+
+    @property
+    def aux_maps(self) -> list[Tensor]:
+        """Maps of the auxiliary tower, each [1, C, H, W]."""
+        return self.aux.maps
+
+
+@dataclass
+class FO1Output:
+    """What `FO1.forward` returns.
+
+    Attributes:
+        loss: mean cross-entropy of the labelled tokens, or None.
+        logits: [B, kept, V], or None when none were asked for.
+        hidden_states: [B, L, d], the decoder's last.
+        cache: the decoder's keys and values, or None.
+    """
+
+    loss: Tensor | None
+    logits: Tensor | None
+    hidden_states: Tensor
+    cache: Cache | None = None
+
+
+class FO1(PreTrainedModel):
+    """The model: base, auxiliary tower, region encoder, projectors, and the heads that its config names.
+
+    `save_pretrained` and `from_pretrained` are Hugging Face's; `weights.py` also reads the public checkpoint.
+    """
+
+    config_class = FO1Config
+    base_model_prefix = ""
+    main_input_name = "inputs_embeds"
+    _supports_sdpa = True
+    _supports_flash_attn = True
+
+    def __init__(self, config: FO1Config) -> None:
+        super().__init__(config)
+        self.adapter = bases.adapter(config.base_config.model_type)
+        self.base = self.adapter.build(config.base_config)
+        self.aux = build_aux(config.aux)
+        self.region_encoder = RegionEncoder(RegionConfig(**config.region), self.aux.levels)
+        width = config.hidden_size
+        self.image_projector = build_projector(width, width, **config.image_projector)
+        self.region_projector = build_projector(self.region_encoder.size, width, **config.region_projector)
+        self.match_head, self.iou_head, self.proposal_head = build_heads(config.heads, width, self.aux.levels)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Our own parts initialise themselves in their constructors; base and DaViT follow their own classes."""
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Hugging Face's, with the names of our own modules (by default it would write the base's historical ones)."""
+        super().save_pretrained(save_directory, **{"save_original_format": False, **kwargs})
+
+    # --- the path of one image ---------------------------------------------------------------------------------
+
+    def encode_image(self, inputs: ImageInputs) -> ImageFeatures:
+        """Run both towers once."""
+        device, sizes = self.device, inputs.sizes
+        wants_map = self.region_encoder.simple_fpn is not None
+        tokens, primary_map = self.adapter.encode_image(
+            self.base, inputs.pixel_values.to(device), inputs.grid_hw, wants_map
+        )
+        views = {name: view.to(device) for name, view in inputs.aux_views.items()}
+        maps, candidates = self.aux(views)
+        primary = None
+        if primary_map is not None:
+            primary = TowerFeatures(self.region_encoder.fpn(primary_map), sizes.primary_wh)
+        rows, columns = inputs.merged_hw
+        return ImageFeatures(
+            image_tokens=self.image_projector(tokens),
+            grid_hw=(rows, columns),
+            sizes=sizes,
+            aux=TowerFeatures(maps, sizes.aux_wh),
+            primary=primary,
+            primary_map=primary_map,
+            candidates=candidates,
+        )
+
+    def encode_regions(self, features: ImageFeatures, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Region vectors and region tokens.
+
+        Args:
+            features: of the image that the boxes belong to.
+            boxes: [N, 4] xyxy pixels of the original image. N may be 0.
+
+        Returns:
+            [N, region_encoder.size] float32 and [N, d].
+        """
+        sizes = features.sizes
+        aux_boxes = sizes.to_aux(boxes).to(self.device)
+        primary_boxes = None if features.primary is None else sizes.to_primary(boxes).to(self.device)
+        evidence = None
+        if self.region_encoder.config.evidence_size:
+            from fo1agent.model.heads import evidence as detector_evidence
+
+            seen = list(zip(features.candidates.boxes, features.candidates.logits, strict=True))
+            evidence = detector_evidence(seen, sizes.to_fractions(boxes).to(self.device))
+        vectors = self.region_encoder(features.aux, aux_boxes, features.primary, primary_boxes, evidence)
+        return vectors, self.project_regions(vectors)
+
+    def project_regions(self, vectors: Tensor) -> Tensor:
+        """Region vectors [N, F] → region tokens [N, d]."""
+        return self.region_projector(vectors.to(next(self.region_projector.parameters()).dtype))
+
+    # --- the path of a prompt ----------------------------------------------------------------------------------
+
+    def assemble(self, samples: Sequence[Sample]) -> TokenBatch:
+        """Splice prompts into one padded batch; see `sequence.Sample`."""
+        return assemble(
+            samples,
+            embed=lambda ids: self.base.get_input_embeddings()(ids.to(self.device)),
+            positions=lambda *args: self.adapter.positions(self.base, *args),
+        )
+
+    def forward(self, batch: TokenBatch, cache: Cache | None = None, logits_to_keep: int | None = 0) -> FO1Output:
+        """Read a batch.
+
+        Args:
+            batch: what `assemble` made.
+            cache: filled with the batch's keys and values when given; must be empty.
+            logits_to_keep: how many of the last positions get logits: 0 all, None none.
+
+        The loss needs no logits kept: it is computed at the labelled positions only.
+        """
+        hidden = self.decode(batch.inputs_embeds, batch.position_ids, batch.attention_mask(), cache)
+        loss = None
+        if batch.labels is not None:
+            targets = batch.labels[:, 1:]
+            learned = targets != IGNORED
+            loss = F.cross_entropy(self.base.lm_head(hidden[:, :-1][learned]).float(), targets[learned])
+        logits = None
+        if logits_to_keep is not None:
+            logits = self.base.lm_head(hidden[:, -logits_to_keep:])
+        return FO1Output(loss, logits, hidden, cache)
+
+    def decode(self, inputs_embeds: Tensor, position_ids: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
+        """The base's decoder on embeddings; last hidden states [B, L, d]."""
+        output = self.adapter.decoder(self.base)(
+            inputs_embeds=inputs_embeds,
+            position_ids=position_ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return output.last_hidden_state
+
+    # --- many questions about one image ------------------------------------------------------------------------
+
+    def prefill(self, sample: Sample) -> Prefix:
+        """Read the part of a prompt that its questions share, once."""
+        batch = self.assemble([sample])
+        cache = DynamicCache()
+        hidden = self.decode(batch.inputs_embeds, batch.position_ids, batch.attention_mask(), cache)
+        layers = [(layer.keys, layer.values) for layer in cache.layers]
+        return Prefix(layers, int(batch.next_position[0]), hidden[batch.region_slots])
+
+    def phrase_states(self, prefix: Prefix, phrases: Sequence[Tensor]) -> Tensor:
+        """Last hidden state at the last token of each phrase, [P, d], all phrases in one pass.
+
+        Each phrase ([.] int64, no slots, at least one token) continues the prefix as if it were alone; the prefix is
+        not changed.
+        """
+        if not phrases:
+            return prefix.region_states.new_zeros(0, self.config.hidden_size)
+        ids, position_ids, mask, ends = branches_after(prefix, phrases, self.base.dtype)
+        embeds = self.base.get_input_embeddings()(ids.to(self.device))
+        hidden = self.decode(embeds, position_ids.to(self.device), mask.to(self.device), prefix.cache())
+        return hidden[0, ends.to(self.device)]
+
+
+def build_projector(inputs: int, outputs: int, layers: int = 2, hidden_size: int | None = None) -> nn.Module:
+    """`layers` linear layers with GELU between them (0: the identity), hidden width as the output's if not given."""
+    widths = [inputs] + [hidden_size or outputs] * (layers - 1) + [outputs]
+    modules: list[nn.Module] = []
+    for i in range(layers):
+        modules += [nn.GELU()] * (i > 0) + [nn.Linear(widths[i], widths[i + 1])]
+    return nn.Sequential(*modules) if modules else nn.Identity()
+
+
+def build_heads(
+    heads: dict[str, Any], width: int, levels: Sequence[Level]
+) -> tuple[nn.Module | None, nn.Module | None, nn.Module | None]:
+    """Match, IoU and proposal head, each None when the config does not name it.
+
+    Args:
+        heads: constructor arguments by head; the proposal head's `levels` lists the auxiliary maps that it reads.
+        width: d, of the language model.
+        levels: the auxiliary tower's.
+    """
+    match = iou = proposal = None
+    if "match" in heads:
+        from fo1agent.model.heads import MatchHead
+
+        match = MatchHead(hidden_size=width, **heads["match"])
+    if "iou" in heads:
+        from fo1agent.model.heads import IoUHead
+
+        iou = IoUHead(hidden_size=width, **heads["iou"])
+    if "proposal" in heads:
+        from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig
+
+        settings = dict(heads["proposal"])
+        read = [levels[i] for i in settings.pop("levels")]
+        proposal = ProposalHead(
+            ProposalHeadConfig(
+                channels=tuple(level.channels for level in read),
+                strides=tuple(level.stride for level in read),
+                offsets=tuple(level.offset for level in read),
+                **settings,
+            )
+        )
+    return match, iou, proposal

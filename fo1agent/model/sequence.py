@@ -1,0 +1,227 @@
+"""Token ids with slots for images and regions → the tensors that the language model reads.
+
+A slot is a negative id. An image slot becomes the image's tokens, a region slot the next region token of its sample.
+A sample may end in branches: continuations that all see what came before them and nothing of each other, so that many
+phrases about one picture cost one pass. This file knows no towers and no tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from fo1agent.errors import InputError
+
+IMAGE_SLOT, REGION_SLOT, IGNORED = -200, -300, -100
+
+
+@dataclass
+class Sample:
+    """One prompt before splicing.
+
+    Attributes:
+        input_ids: [P] int64, with `IMAGE_SLOT` and `REGION_SLOT`.
+        image_tokens: one [T, d] per image slot.
+        image_grids: one (rows, columns) of merged cells per image slot; T = rows * columns.
+        region_tokens: [N, d], one per region slot, in order; None for none.
+        labels: [P] int64 targets, `IGNORED` where there is none; None when nothing is to be learned.
+        branches: id lists [.] int64 without slots, each continuing `input_ids` on its own.
+        branch_labels: targets of each branch; a branch's first token is never a target.
+    """
+
+    input_ids: Tensor
+    image_tokens: Sequence[Tensor] = ()
+    image_grids: Sequence[tuple[int, int]] = ()
+    region_tokens: Tensor | None = None
+    labels: Tensor | None = None
+    branches: Sequence[Tensor] = ()
+    branch_labels: Sequence[Tensor] | None = None
+
+
+@dataclass
+class TokenBatch:
+    """What the language model reads: B samples, padded on the right to L tokens.
+
+    Attributes:
+        inputs_embeds: [B, L, d].
+        position_ids: [3, B, L] int64; 1 on padding.
+        mask: [B, L] bool, False on padding.
+        labels: [B, L] int64, `IGNORED` on slots and padding; None when no sample has labels.
+        region_slots: [B, L] bool.
+        branch: [B, L] int64, the number of a token's branch, -1 before the branches.
+        branch_ends: [K, 2] int64, (sample, position) of the last token of every branch, in order.
+        next_position: [B] int64, the first position after what comes before the branches.
+    """
+
+    inputs_embeds: Tensor
+    position_ids: Tensor
+    mask: Tensor
+    labels: Tensor | None
+    region_slots: Tensor
+    branch: Tensor
+    branch_ends: Tensor
+    next_position: Tensor
+
+    def attention_mask(self) -> Tensor:
+        """[B, L] for an ordinary batch; additive [B, 1, L, L] as soon as a sample has branches."""
+        if not len(self.branch_ends):
+            return self.mask.long()
+        return branch_mask(self.branch, self.mask, self.branch.shape[1], self.inputs_embeds.dtype)
+
+
+@dataclass
+class Prefix:
+    """The keys and values of a prompt's beginning, shared by every question that continues it.
+
+    Attributes:
+        layers: (keys, values) of each layer, each [1, heads, L, head_dim]. Never written to.
+        next_position: position of the token that comes next, the same on all three axes.
+        region_states: [N, d], last hidden state at each region slot.
+    """
+
+    layers: list[tuple[Tensor, Tensor]]
+    next_position: int
+    region_states: Tensor
+
+    @property
+    def length(self) -> int:
+        """Tokens in the prefix."""
+        return self.layers[0][0].shape[2]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(k.nbytes + v.nbytes for k, v in self.layers) + self.region_states.nbytes
+
+    def cache(self) -> DynamicCache:
+        """A cache that starts at the prefix. It grows by concatenation, so the prefix itself stays as it is."""
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            cache.update(keys[:, :, :0], values[:, :, :0], index)
+            cache.layers[index].keys, cache.layers[index].values = keys, values
+        return cache
+
+
+def assemble(
+    samples: Sequence[Sample],
+    embed: Callable[[Tensor], Tensor],
+    positions: Callable[[Tensor, Sequence[tuple[int, int]], Tensor], tuple[Tensor, Tensor]],
+) -> TokenBatch:
+    """Splice image and region tokens into their slots, and pad.
+
+    Args:
+        samples: one prompt each; they need not be of one length.
+        embed: ids [B, L] → embeddings [B, L, d].
+        positions: the base adapter's `positions` without its first argument.
+
+    Raises:
+        InputError: a sample's slots and tokens differ in number.
+    """
+    rows = [_expand(i, sample) for i, sample in enumerate(samples)]
+    ids = _pad([row[0] for row in rows], 0)
+    branch = _pad([row[1] for row in rows], -1)
+    offset = _pad([row[2] for row in rows], 0)
+    mask = _pad([torch.ones_like(row[0]) for row in rows], 0).bool()
+    labels = None
+    if any(row[3] is not None for row in rows):
+        filled = [torch.full_like(row[0], IGNORED) if row[3] is None else row[3] for row in rows]
+        labels = _pad(filled, IGNORED)
+
+    image_slots, region_slots = ids == IMAGE_SLOT, ids == REGION_SLOT
+    embeds = embed(ids.clamp(min=0))
+    # Row-major order of the slots is the order of the samples, and within each the order of its tokens.
+    for slots, tokens in (
+        (image_slots, [t for sample in samples for t in sample.image_tokens]),
+        (region_slots, [s.region_tokens for s in samples if s.region_tokens is not None]),
+    ):
+        if slots.any():
+            embeds = embeds.masked_scatter(slots[..., None], torch.cat(tokens).to(embeds.dtype))
+
+    stem = mask & (branch < 0)
+    position_ids, next_position = positions(image_slots, [g for s in samples for g in s.image_grids], stem)
+    in_branch = next_position[:, None] + offset
+    position_ids = torch.where((branch >= 0)[None], in_branch[None], position_ids)
+    return TokenBatch(embeds, position_ids, mask, labels, region_slots, branch, _ends(branch), next_position)
+
+
+def branches_after(
+    prefix: Prefix, branches: Sequence[Tensor], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What it takes to read branches behind a cached prefix in one pass.
+
+    Returns:
+        ids [1, S], position ids [3, 1, S], additive mask [1, 1, S, L + S], and [K], the last token of each branch.
+    """
+    lengths = torch.tensor([len(b) for b in branches])
+    ids = torch.cat(list(branches))
+    number = torch.arange(len(branches)).repeat_interleave(lengths).to(ids.device)
+    offset = torch.cat([torch.arange(len(b)) for b in branches]).to(ids.device)
+    position_ids = (prefix.next_position + offset).expand(3, 1, -1)
+    branch = torch.cat([number.new_full((prefix.length,), -1), number])[None]
+    mask = branch_mask(branch, torch.ones_like(branch, dtype=torch.bool), len(ids), dtype)
+    return ids[None], position_ids, mask, (lengths.cumsum(0) - 1).to(ids.device)
+
+
+def branch_mask(branch: Tensor, mask: Tensor, queries: int, dtype: torch.dtype) -> Tensor:
+    """Additive mask [B, 1, queries, L] of the last `queries` tokens: earlier tokens of the stem and of the same branch.
+
+    Args:
+        branch: [B, L] int64, -1 for the stem.
+        mask: [B, L] bool, False on padding.
+        queries: how many of the last tokens ask.
+        dtype: of the result.
+    """
+    length = branch.shape[1]
+    index = torch.arange(length, device=branch.device)
+    asking = branch[:, length - queries :, None]  # [B, queries, 1]
+    seen = (branch[:, None] < 0) | (branch[:, None] == asking)
+    seen = seen & (index[None, None] <= index[length - queries :, None]) & mask[:, None]
+    blocked = torch.finfo(dtype).min
+    return torch.zeros(seen.shape, dtype=dtype, device=branch.device).masked_fill(~seen, blocked)[:, None]
+
+
+def _expand(index: int, sample: Sample) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Ids, branch numbers, offsets within a branch, and labels of one sample, each [L], image slots repeated."""
+    ids = sample.input_ids
+    is_image = ids == IMAGE_SLOT
+    regions = 0 if sample.region_tokens is None else len(sample.region_tokens)
+    if int(is_image.sum()) != len(sample.image_tokens) or len(sample.image_tokens) != len(sample.image_grids):
+        raise InputError(
+            f"samples[{index}] has {int(is_image.sum())} image slots, {len(sample.image_tokens)} images and "
+            f"{len(sample.image_grids)} image grids. Give one of each per image."
+        )
+    if int((ids == REGION_SLOT).sum()) != regions:
+        raise InputError(
+            f"samples[{index}] has {int((ids == REGION_SLOT).sum())} region slots and {regions} region tokens."
+        )
+    counts = torch.ones_like(ids)
+    counts[is_image] = counts.new_tensor([len(t) for t in sample.image_tokens])
+    stem = ids.repeat_interleave(counts)
+    branches = list(sample.branches)
+    full = torch.cat([stem, *branches])
+    number = torch.cat([torch.full_like(stem, -1), *(torch.full_like(b, i) for i, b in enumerate(branches))])
+    offset = torch.cat([torch.zeros_like(stem), *(torch.arange(len(b), device=b.device) for b in branches)])
+    if sample.labels is None and sample.branch_labels is None:
+        return full, number, offset, None
+    own = torch.full_like(stem, IGNORED) if sample.labels is None else sample.labels.repeat_interleave(counts)
+    own = own.masked_fill(stem < 0, IGNORED)
+    targets = sample.branch_labels
+    learned = [torch.full_like(b, IGNORED) for b in branches] if targets is None else [t.clone() for t in targets]
+    for target in learned:
+        # Its predecessor in the row belongs to another branch.
+        target[:1] = IGNORED
+    return full, number, offset, torch.cat([own, *learned])
+
+
+def _pad(rows: Sequence[Tensor], value: int) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+
+
+def _ends(branch: Tensor) -> Tensor:
+    """(sample, position) of each branch's last token, [K, 2]."""
+    following = torch.cat([branch[:, 1:], branch.new_full((len(branch), 1), -1)], dim=1)
+    return ((branch >= 0) & (branch != following)).nonzero()
