@@ -184,7 +184,8 @@ def _read_bytes(source: ImageSource, limits: ImageLimits) -> tuple[bytes, str]:
     if hasattr(source, "read"):
         return _from_file(source, limits, "file"), "file"
     raise ImageError(
-        f"An object of type {type(source).__name__} is no picture. Pass a path, URL, bytes, binary file, PIL image or numpy array."
+        f"An object of type {type(source).__name__} is no picture. "
+        "Pass a path, URL, bytes, binary file, PIL image or numpy array."
     )
 
 

@@ -88,7 +88,7 @@ class Regions(Sequence[Region]):
 
     def __post_init__(self) -> None:
         boxes = check_boxes(self.boxes)
-        scores = np.asarray(self.scores, dtype=np.float64).reshape(-1)
+        scores = np.array(self.scores, dtype=np.float64).reshape(-1)
         n = len(boxes)
         if not (len(scores) == len(self.labels) == len(self.ids) == n):
             raise InputError(
@@ -137,7 +137,11 @@ class Regions(Sequence[Region]):
         if isinstance(index, (int, np.integer)):
             x1, y1, x2, y2 = (float(v) for v in self.boxes[index])
             return Region(self.ids[index], (x1, y1, x2, y2), float(self.scores[index]), self.labels[index], self.source)
-        keep = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index, dtype=None)]
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            if not index.size:  # numpy makes an empty list one of floats, which name no position
+                index = index.astype(np.int64)
+        keep = np.arange(len(self))[index]
         return Regions(
             self.boxes[keep],
             self.scores[keep],
@@ -219,7 +223,7 @@ def check_boxes(boxes: Any) -> np.ndarray:
     """
     try:
         array = np.array(boxes, dtype=np.float64)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise BoxError(f"boxes must be numbers of shape [N, 4] (xyxy pixels), got {boxes!r:.80}.") from exc
     if array.size == 0:
         return np.zeros((0, 4))
