@@ -139,7 +139,7 @@ class RunFolder:
             folder.mkdir()
             save_file(trained_state(model), folder / "weights.safetensors")
             if average:
-                save_file({str(i): t for i, t in enumerate(average)}, folder / "average.safetensors")
+                save_file({str(i): t.contiguous() for i, t in enumerate(average)}, folder / "average.safetensors")
             torch.save(state, folder / "state.pt")
 
         if not target.exists():
