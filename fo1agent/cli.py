@@ -55,13 +55,26 @@ class _BoxType(click.ParamType):
         return x1, y1, x2, y2
 
 
+class _PictureOut(click.Path):
+    """A picture to write; its ending says in which format."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+            self.fail(f"{value!r} should end in .png, .jpg or .webp.", param, ctx)
+        return path
+
+
 BOX = _BoxType()
 FILE_IN = click.Path(exists=True, dir_okay=False, path_type=Path)
 FILE_OUT = click.Path(dir_okay=False, path_type=Path)
 FOLDER_IN = click.Path(exists=True, file_okay=False, path_type=Path)
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
-draw_to = click.option("--draw", type=FILE_OUT, metavar="OUT.png", help="Write the picture with its regions.")
+draw_to = click.option("--draw", type=_PictureOut(), metavar="OUT.png", help="Write the picture with its regions.")
 threshold_option = click.option(
     "--threshold", type=click.FloatRange(0, 1), help="Keep regions of at least this probability."
 )
@@ -218,8 +231,9 @@ def read(
     **opening: Any,
 ) -> None:
     """Read the text in IMAGE, or in one part of it."""
+    target = _target(region, box)
     _, scene = _open(image, **opening)
-    text = scene.read(_target(region, box), source=source)
+    text = scene.read(target, source=source)
     _draw(scene, text.regions, draw)
     if json_output:
         lines = [{"text": line.text, "box": list(line.box), "score": line.score} for line in text.lines]
@@ -240,8 +254,9 @@ def describe(
     image: str, region: str | None, box: Box | None, draw: Path | None, json_output: bool, **opening: Any
 ) -> None:
     """Say what IMAGE, or one part of it, shows."""
+    target = _target(region, box)
     _, scene = _open(image, **opening)
-    described = scene.describe(_target(region, box))
+    described = scene.describe(target)
     _draw(scene, described.regions, draw)
     if json_output:
         fields = {"text": described.text, "label": described.label, "score": described.score}

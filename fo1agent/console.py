@@ -58,17 +58,23 @@ def step(number: int, fields: Mapping[str, Any]) -> None:
 
     Args:
         number: from 1.
-        fields: a step as in `Answer.to_dict()["steps"]`: tool, args, text, regions.
+        fields: a step as in `Answer.to_dict()["steps"]`; in its text, two blanks part what was asked from what was
+            found.
     """
-    # Names of regions inside the text get their colours; what surrounds them stays as it is.
-    said = re.sub(r"\br\d+\b", lambda match: tag(match[0]), str(fields["text"]))
-    note(f"{number:>3}  {fields['tool']:<8} {said}")
+    text = str(fields["text"])
+    asked, _, found = text.partition("  ") if "  " in text else ("", "", text)
+    note(f"{number:>3}  {fields['tool']:<6} {_colored(asked.ljust(18))} {_colored(found)}")
 
 
 def check(name: str, ok: bool, needed: bool, detail: str) -> None:
     """Print one line of `fo1agent doctor`; what can be done without is no failure."""
     mark = click.style("ok", fg="green") if ok else click.style("FAILED", fg="red") if needed else "absent"
     result(f"{name:<12} {mark:<6} {detail}")
+
+
+def _colored(text: str) -> str:
+    """The text with each region's name in its colour."""
+    return re.sub(r"\br\d+\b", lambda match: tag(match[0]), text)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,302 @@
+"""The `fo1agent` command on the embedded model: results, streams, files, exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from fo1agent.cli import main
+
+ANSWER_FIELDS = {"text", "value", "abstained", "reason", "evidence", "regions", "steps"}
+
+
+@pytest.fixture
+def folder(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with the bundled photograph in it."""
+    shutil.copy(repo / "fo1agent" / "data" / "demo" / "bus.jpg", tmp_path / "bus.jpg")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, stdin: bytes | None = None) -> Result:
+    """Run the command in this process; a bug in it is raised here, as its traceback would be printed."""
+    result = CliRunner().invoke(main, arguments, input=stdin)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def parsed(result: Result) -> Any:
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_ask_prints_the_answer_on_stdout_and_the_steps_on_stderr(folder: Path) -> None:
+    result = run("ask", "bus.jpg", "Is there a bus?")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Yes")
+    assert len(result.stdout.splitlines()) == 1
+    assert "find" in result.stderr
+    assert "“bus”" in result.stderr
+    assert "evidence" in result.stderr
+
+
+def test_ask_json_has_the_fields_of_the_answer_and_says_nothing_else(folder: Path) -> None:
+    result = run("ask", "bus.jpg", "Is there a bus?", "--json")
+    answer = parsed(result)
+    assert result.stderr == ""
+    assert set(answer) >= ANSWER_FIELDS
+    assert answer["value"] is True
+    assert answer["abstained"] is False
+    regions = {region["id"]: region for region in answer["regions"]}
+    assert set(answer["evidence"]) <= set(regions)
+    for region in regions.values():
+        assert set(region) >= {"id", "box", "label", "score"}
+        x1, y1, x2, y2 = region["box"]
+        assert 0 <= x1 < x2 <= 416
+        assert 0 <= y1 < y2 <= 312
+
+
+def test_ask_that_cannot_tell_abstains_and_exits_0(folder: Path) -> None:
+    answer = parsed(run("ask", "bus.jpg", "Why is the sky so far away from my heart?", "--json"))
+    assert answer["abstained"] is True
+    assert answer["reason"]
+    assert answer["value"] is None
+
+
+def test_ask_writes_picture_report_and_trace(folder: Path) -> None:
+    result = run("ask", "bus.jpg", "Is there a bus?", "--draw", "a.png", "--html", "a.html", "--trace", "a.jsonl")
+    assert result.exit_code == 0, result.stderr
+    assert Image.open("a.png").format == "PNG"
+    assert "<html" in Path("a.html").read_text(encoding="utf-8")
+    steps = [json.loads(line) for line in Path("a.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [set(step) >= {"tool", "args", "text", "regions", "seconds"} for step in steps] == [True] * len(steps)
+    assert steps
+    assert sorted(path.name for path in folder.iterdir()) == ["a.html", "a.jsonl", "a.png", "bus.jpg"]
+
+
+def test_ask_reads_the_picture_from_stdin(folder: Path) -> None:
+    from_file = parsed(run("ask", "bus.jpg", "Is there a bus?", "--json"))
+    from_stdin = parsed(run("ask", "-", "Is there a bus?", "--json", stdin=Path("bus.jpg").read_bytes()))
+    assert from_stdin["regions"] == from_file["regions"]
+
+
+def test_ground_prints_a_line_per_region(folder: Path) -> None:
+    result = run("ground", "bus.jpg", "bus")
+    assert result.exit_code == 0
+    name, score, label, *_ = result.stdout.split()
+    assert name.startswith("r")
+    assert 0 <= float(score) <= 1
+    assert label == "bus"
+
+
+def test_ground_json_has_one_entry_per_phrase(folder: Path) -> None:
+    phrases = parsed(run("ground", "bus.jpg", "bus", "car", "--json"))["phrases"]
+    assert list(phrases) == ["bus", "car"]
+    assert phrases["bus"]["regions"][0]["label"] == "bus"
+    assert set(phrases["car"]) == {"regions", "none_score", "note"}
+
+
+def test_ground_of_an_unknown_word_says_so_and_exits_0(folder: Path) -> None:
+    result = run("ground", "bus.jpg", "quasar")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "quasar" in result.stderr
+
+
+def test_threshold_1_leaves_nothing(folder: Path) -> None:
+    assert parsed(run("count", "bus.jpg", "bus", "--threshold", "1", "--json"))["value"] == 0
+
+
+def test_count_prints_a_number(folder: Path) -> None:
+    result = run("count", "bus.jpg", "bus", "--draw", "counted.png")
+    assert result.stdout == "1\n"
+    assert Image.open("counted.png").format == "PNG"
+
+
+def test_count_within_a_box_away_from_it_is_0(folder: Path) -> None:
+    assert run("count", "bus.jpg", "bus", "--within", "0,0,60,60").stdout == "0\n"
+
+
+def test_read_gives_text_and_lines(folder: Path) -> None:
+    read = parsed(run("read", "bus.jpg", "--box", "118,129,416,312", "--json"))
+    assert "PREPAY" in read["text"]
+    assert {"text", "box", "score"} <= set(read["lines"][0])
+
+
+def test_read_of_a_region_takes_the_id_that_ground_gave(folder: Path) -> None:
+    region = parsed(run("ground", "bus.jpg", "bus", "--json"))["phrases"]["bus"]["regions"][0]["id"]
+    assert run("read", "bus.jpg", "--region", region).exit_code == 0
+
+
+def test_describe_says_something(folder: Path) -> None:
+    assert run("describe", "bus.jpg").stdout.strip()
+    assert parsed(run("describe", "bus.jpg", "--box", "118,129,416,312", "--json"))["text"]
+
+
+def test_given_boxes_are_the_regions(folder: Path) -> None:
+    Path("boxes.json").write_text("[[118, 129, 416, 312], [16, 249, 140, 309]]", encoding="utf-8")
+    found = parsed(run("ground", "bus.jpg", "bus", "--boxes", "boxes.json", "--threshold", "0", "--json"))
+    boxes = [region["box"] for region in found["phrases"]["bus"]["regions"]]
+    assert [118, 129, 416, 312] in boxes
+    assert len(boxes) <= 2
+
+
+def test_tools_lists_every_tool_with_its_schema() -> None:
+    names = {"ground", "count", "read", "describe", "inspect", "relate", "zoom", "annotate"}
+    listed = run("tools").stdout
+    assert {line.split()[0] for line in listed.splitlines()} >= names
+    schemas = {tool["name"]: tool for tool in parsed(run("tools", "--json"))}
+    assert set(schemas) >= names
+    assert "phrase" in schemas["ground"]["arguments"]["properties"]
+
+
+def test_doctor_finds_this_installation_well() -> None:
+    report = parsed(run("doctor", "--json"))
+    assert report["ok"] is True
+    assert {check["name"] for check in report["checks"]} >= {"python", "packages", "weights", "reading", "asking"}
+
+
+def test_eval_qa_counts_right_answers(folder: Path) -> None:
+    records = [
+        {"image": "bus.jpg", "question": "Is there a bus?", "answer": "yes", "kind": "exists"},
+        {"image": "bus.jpg", "question": "How many buses are there?", "answer": 7, "kind": "count"},
+    ]
+    Path("qa.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    figures = parsed(run("eval", "qa", "qa.jsonl", "--images", ".", "--details", "out.jsonl", "--json"))
+    assert figures["accuracy"] == 0.5
+    assert figures["by_kind"] == {"count": 0, "exists": 1}
+    assert figures["abstained"] == 0
+    details = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["correct"] for row in details] == [True, False]
+
+
+def test_eval_detection_measures_end_to_end(folder: Path) -> None:
+    truth = {
+        "images": [{"id": 1, "file_name": "bus.jpg"}],
+        "categories": [{"id": 6, "name": "bus"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 6, "bbox": [118, 129, 298, 183], "area": 54534, "iscrowd": 0}
+        ],
+    }
+    Path("instances.json").write_text(json.dumps(truth), encoding="utf-8")
+    figures = parsed(run("eval", "detection", "--instances", "instances.json", "--images", ".", "--json"))
+    assert figures["AP50"] == 100
+    assert figures["recall@100"] == 100
+    assert (figures["images"], figures["failures"]) == (1, 0)
+
+
+def test_eval_parity_holds_on_the_open_fixtures(shared_dir: Path) -> None:
+    result = run("eval", "parity", str(shared_dir / "fixtures" / "fo1-tiny"))
+    assert result.exit_code == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ask", "absent.jpg", "Is there a bus?"),
+        ("ask", "text.txt", "Is there a bus?"),
+        ("ask", "empty.jpg", "Is there a bus?"),
+        ("ask", ".", "Is there a bus?"),
+        ("ask", "http://127.0.0.1/a.jpg", "Is there a bus?"),
+        ("ask", "ftp://example.org/a.jpg", "Is there a bus?"),
+        ("ask", "-", "Is there a bus?"),
+        ("ask", "bus.jpg", "Is there a bus?", "--model", "absent-model"),
+        ("ask", "bus.jpg", "Is there a bus?", "--proposer", "nonsense"),
+        ("ask", "bus.jpg", "Is there a bus?", "--draw", "absent/out.png"),
+        ("ask", "bus.jpg", "Is there a bus?", "--boxes", "text.txt"),
+        ("ask", "bus.jpg", "Is there a bus?", "--boxes", "boxes.json"),
+        ("ask", "bus.jpg", "Is there a bus?", "--device", "nonsense"),
+        ("read", "bus.jpg", "--region", "r999"),
+        ("read", "bus.jpg", "--box", "50,10,20,40"),
+        ("describe", "bus.jpg", "--region", "img_00000000/r1"),
+        ("ground", "bus.jpg", ""),
+        ("eval", "qa", "text.txt", "--images", "."),
+        ("eval", "detection", "--instances", "text.txt", "--images", "."),
+        ("eval", "parity", "."),
+    ],
+    ids=" ".join,
+)
+def test_expected_failure_is_one_line_and_exit_1(folder: Path, arguments: tuple[str, ...]) -> None:
+    Path("text.txt").write_text("this is no picture\n", encoding="utf-8")
+    Path("empty.jpg").touch()
+    Path("boxes.json").write_text("[[50, 10, 20, 40]]", encoding="utf-8")
+    result = run(*arguments)
+    assert result.exit_code == 1, (result.stdout, result.stderr)
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 1
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ask", "bus.jpg"),
+        ("ask", "bus.jpg", "Is there a bus?", "--nonsense"),
+        ("ask", "bus.jpg", "Is there a bus?", "--draw", "out.doc"),
+        ("count", "bus.jpg", "bus", "--within", "1,2,3"),
+        ("ground", "bus.jpg", "bus", "--threshold", "1.5"),
+        ("read", "bus.jpg", "--region", "r1", "--box", "0,0,9,9"),
+        ("eval", "detection", "--images", "."),
+        ("nonsense",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_2(folder: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Usage: " in result.stderr
+
+
+def test_a_file_that_is_there_survives_a_failure(folder: Path) -> None:
+    Path("out.png").write_bytes(b"mine")
+    assert run("ask", "empty.jpg", "Is there a bus?", "--draw", "out.png").exit_code == 1
+    assert Path("out.png").read_bytes() == b"mine"
+
+
+def test_steps_are_coloured_on_a_terminal_like_the_picture(folder: Path) -> None:
+    from fo1agent.drawing import region_color
+
+    arguments = ("ask", "bus.jpg", "Is there a bus?")
+    colored = CliRunner().invoke(main, arguments, color=True)
+    name = json.loads(run(*arguments, "--json").stdout)["evidence"][0].rsplit("/", 1)[-1]
+    red, green, blue = (int(region_color(name)[i : i + 2], 16) for i in (1, 3, 5))
+    assert f"\x1b[38;2;{red};{green};{blue}m\x1b[1m{name}" in colored.stderr
+    assert "\x1b" not in CliRunner().invoke(main, arguments, color=True, env={"NO_COLOR": "1"}).stderr
+
+
+def _commands(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*above, name), command
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*above, name))
+
+
+COMMANDS = dict(_commands(main))
+
+
+@pytest.mark.parametrize("path", [(), *COMMANDS], ids=" ".join)
+def test_every_help_ends_with_an_example_of_itself(path: tuple[str, ...]) -> None:
+    result = run(*path, "--help")
+    assert result.exit_code == 0
+    words = result.stdout.rstrip().splitlines()[-1].split()
+    assert tuple(words[1 : 1 + len(path)]) == path
+    depth = max(n for n in range(4) if tuple(words[1 : 1 + n]) in COMMANDS or n == 0)
+    options = {name for parameter in COMMANDS[tuple(words[1 : 1 + depth])].params for name in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_png_on_stdin_is_the_same_picture(folder: Path) -> None:
+    buffer = io.BytesIO()
+    Image.open("bus.jpg").save(buffer, "PNG")
+    from_png = parsed(run("count", "-", "bus", "--json", stdin=buffer.getvalue()))
+    assert from_png["regions"] == parsed(run("count", "bus.jpg", "bus", "--json"))["regions"]
