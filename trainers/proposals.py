@@ -240,11 +240,10 @@ def load_tower(recipe: TowerRecipe) -> nn.Module:
         raise CheckpointError(f"Cannot read the tower's weights {recipe.weights}: {exc}.") from exc
     if any(key.startswith("FeatureExtractor/") for key in state):
         state = convert_tensorflow(state)
-    missing, extra = tower.load_state_dict(state, strict=False)
-    if missing or extra:
-        raise CheckpointError(
-            f"{recipe.weights} does not fit {dict(recipe.config)}: missing {missing}, unknown {extra}."
-        )
+    try:
+        tower.load_state_dict(state)
+    except RuntimeError as exc:  # torch lists the keys that are missing, unknown or of another shape
+        raise CheckpointError(f"{recipe.weights} does not fit {dict(recipe.config)}: {exc}") from exc
     return tower.eval().requires_grad_(False)
 
 
