@@ -1,9 +1,9 @@
 """Every block of the README is true: what it shows being run is run here, and prints what it says.
 
-Python blocks run in order in one namespace, in a folder with the bundled photographs; a `text` block right after one is
-what it prints. In `console` blocks, lines after `$ ` are commands and the rest is what they print: `fo1agent` is run,
-`make` targets and `pip` extras are looked up, not run, for the tests themselves run under `make test`. Times differ from
-run to run, so `0.9 s` stands for any number of seconds.
+Python blocks run in order in one namespace, in a folder with the bundled photographs; a `text` block right after one
+is what it prints. In `console` blocks, lines after `$ ` are commands and the rest is what they print: `fo1agent` is
+run; `make` targets and `pip` extras are looked up, not run, for the tests themselves run under `make test`. Times
+differ from run to run, so `0.9 s` stands for any number of seconds.
 """
 
 from __future__ import annotations
