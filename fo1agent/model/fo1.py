@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedModel
@@ -57,6 +58,15 @@ class ImageFeatures:
         """Maps of the auxiliary tower, each [1, C, H, W]."""
         return self.aux.maps
 
+    def tensors(self) -> list[Tensor]:
+        """Every tensor held, for counting bytes."""
+        held = [self.image_tokens, *self.aux.maps, *(self.primary.maps if self.primary else ())]
+        if self.primary_map is not None:
+            held.append(self.primary_map)
+        if self.candidates is not None:
+            held += [*self.candidates.boxes, *self.candidates.logits]
+        return held
+
 
 @dataclass
 class FO1Output:
@@ -86,6 +96,12 @@ class FO1(PreTrainedModel):
     main_input_name = "inputs_embeds"
     _supports_sdpa = True
     _supports_flash_attn = True
+    # The parts are built from the config, so only their protocols are known here.
+    base: Any
+    aux: Any
+    match_head: Any
+    iou_head: Any
+    proposal_head: Any
 
     def __init__(self, config: FO1Config) -> None:
         super().__init__(config)
@@ -148,8 +164,7 @@ class FO1(PreTrainedModel):
         if self.region_encoder.config.evidence_size:
             from fo1agent.model.heads import evidence as detector_evidence
 
-            seen = list(zip(features.candidates.boxes, features.candidates.logits, strict=True))
-            evidence = detector_evidence(seen, sizes.to_fractions(boxes).to(self.device))
+            evidence = detector_evidence(self._seen(features), sizes.to_fractions(boxes).to(self.device))
         vectors = self.region_encoder(features.aux, aux_boxes, features.primary, primary_boxes, evidence)
         return vectors, self.project_regions(vectors)
 
@@ -157,15 +172,49 @@ class FO1(PreTrainedModel):
         """Region vectors [N, F] → region tokens [N, d]."""
         return self.region_projector(vectors.to(next(self.region_projector.parameters()).dtype))
 
+    def propose(self, features: ImageFeatures, limit: int = 100) -> tuple[Tensor, Tensor]:
+        """The model's own boxes, best first: those of the tower's detector, then what only the proposal head sees.
+
+        Returns:
+            [N, 4] xyxy pixels of the original image and their scores [N] in 0..1. N may be 0.
+        """
+        boxes, scores = features.image_tokens.new_zeros(0, 4), features.image_tokens.new_zeros(0)
+        if features.candidates is not None:
+            from fo1agent.model.heads import detector_proposals
+
+            boxes, scores = detector_proposals(self._seen(features), features.sizes.original_wh, limit)
+        if self.proposal_head is None:
+            return boxes, scores
+        from fo1agent.model.proposal_head import fill_gaps
+
+        maps = [features.aux.maps[level] for level in self.config.heads["proposal"]["levels"]]
+        width, height = features.sizes.aux_wh
+        found, found_scores = self.proposal_head.decode(self.proposal_head(maps), (height, width), limit)
+        found = features.sizes.from_aux(found)
+        new = fill_gaps(boxes, found)
+        room = max(limit - len(boxes), limit // 4)
+        found, found_scores = found[new][:room], found_scores[new][:room]
+        kept = limit - len(found)
+        return torch.cat([boxes[:kept], found]), torch.cat([scores[:kept], found_scores])
+
+    def _seen(self, features: ImageFeatures) -> list[tuple[Tensor, Tensor]]:
+        """Per view of the tower's detector: candidate boxes and their class logits."""
+        return list(zip(features.candidates.boxes, features.candidates.logits, strict=True))
+
     # --- the path of a prompt ----------------------------------------------------------------------------------
 
     def assemble(self, samples: Sequence[Sample]) -> TokenBatch:
         """Splice prompts into one padded batch; see `sequence.Sample`."""
         return assemble(
             samples,
-            embed=lambda ids: self.base.get_input_embeddings()(ids.to(self.device)),
+            embed=self.embed,
             positions=lambda *args: self.adapter.positions(self.base, *args),
+            device=self.device,
         )
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Word embeddings [..., d] of ids without slots."""
+        return self.base.get_input_embeddings()(ids.to(self.device))
 
     def forward(self, batch: TokenBatch, cache: Cache | None = None, logits_to_keep: int | None = 0) -> FO1Output:
         """Read a batch.
@@ -206,8 +255,10 @@ class FO1(PreTrainedModel):
         batch = self.assemble([sample])
         cache = DynamicCache()
         hidden = self.decode(batch.inputs_embeds, batch.position_ids, batch.attention_mask(), cache)
-        layers = [(layer.keys, layer.values) for layer in cache.layers]
-        return Prefix(layers, int(batch.next_position[0]), hidden[batch.region_slots])
+        layers: list[Any] = list(cache.layers)
+        return Prefix(
+            [(layer.keys, layer.values) for layer in layers], int(batch.next_position[0]), hidden[batch.region_slots]
+        )
 
     def phrase_states(self, prefix: Prefix, phrases: Sequence[Tensor]) -> Tensor:
         """Last hidden state at the last token of each phrase, [P, d], all phrases in one pass.
@@ -218,8 +269,7 @@ class FO1(PreTrainedModel):
         if not phrases:
             return prefix.region_states.new_zeros(0, self.config.hidden_size)
         ids, position_ids, mask, ends = branches_after(prefix, phrases, self.base.dtype)
-        embeds = self.base.get_input_embeddings()(ids.to(self.device))
-        hidden = self.decode(embeds, position_ids.to(self.device), mask.to(self.device), prefix.cache())
+        hidden = self.decode(self.embed(ids), position_ids.to(self.device), mask.to(self.device), prefix.cache())
         return hidden[0, ends.to(self.device)]
 
 

@@ -56,6 +56,13 @@ class ImageSizes:
         factors = (self.primary_wh[0] / self.aux_wh[0], self.primary_wh[1] / self.aux_wh[1])
         return self.to_aux(boxes) * boxes_factor(factors).float()
 
+    def from_aux(self, boxes: Tensor) -> Tensor:
+        """[N, 4] xyxy pixels of the auxiliary input → float32 pixels of the original, clipped to it."""
+        (w, h), (seen_w, seen_h), (aux_w, aux_h) = self.original_wh, self.seen_wh, self.aux_wh
+        factors = (aux_w / seen_w * self.scale_xy[0], aux_h / seen_h * self.scale_xy[1])
+        boxes = boxes / boxes_factor(factors).to(boxes)
+        return torch.minimum(boxes, boxes.new_tensor([w, h, w, h]))
+
     def to_fractions(self, boxes: Any) -> Tensor:
         """[N, 4] xyxy pixels of the original → float32 fractions of its width and height."""
         w, h = self.original_wh
@@ -192,10 +199,10 @@ class Processor:
             raise CheckpointError(f"The tokenizer has no token {token!r}; FO1 needs it.")
         return index
 
-    def decode(self, ids: Tensor | Sequence[int]) -> str:
+    def decode(self, ids: Tensor) -> str:
         """Text of generated ids, special tokens kept, without the stop token and outer blanks."""
-        text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text.removesuffix(self.adapter.STOP).strip()
+        text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return str(text).removesuffix(self.adapter.STOP).strip()
 
     def _prompt_parts(self, regions: Sequence[int]) -> tuple[list[str | int], str]:
         """The shared part as text and slots, and the text between its last slot (or picture) and the user's words."""

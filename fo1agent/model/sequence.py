@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,10 +88,15 @@ class Prefix:
     next_position: int
     region_states: Tensor
 
+    @classmethod
+    def empty(cls, hidden_size: int) -> Prefix:
+        """The beginning of a prompt without any picture: nothing."""
+        return cls([], 0, torch.zeros(0, hidden_size))
+
     @property
     def length(self) -> int:
         """Tokens in the prefix."""
-        return self.layers[0][0].shape[2]
+        return self.layers[0][0].shape[2] if self.layers else 0
 
     @property
     def nbytes(self) -> int:
@@ -102,7 +108,8 @@ class Prefix:
         cache = DynamicCache()
         for index, (keys, values) in enumerate(self.layers):
             cache.update(keys[:, :, :0], values[:, :, :0], index)
-            cache.layers[index].keys, cache.layers[index].values = keys, values
+            layer: Any = cache.layers[index]
+            layer.keys, layer.values = keys, values
         return cache
 
 
@@ -110,6 +117,7 @@ def assemble(
     samples: Sequence[Sample],
     embed: Callable[[Tensor], Tensor],
     positions: Callable[[Tensor, Sequence[tuple[int, int]], Tensor], tuple[Tensor, Tensor]],
+    device: torch.device | None = None,
 ) -> TokenBatch:
     """Splice image and region tokens into their slots, and pad.
 
@@ -117,19 +125,20 @@ def assemble(
         samples: one prompt each; they need not be of one length.
         embed: ids [B, L] → embeddings [B, L, d].
         positions: the base adapter's `positions` without its first argument.
+        device: where the batch shall live; the samples' ids may be elsewhere.
 
     Raises:
         InputError: a sample's slots and tokens differ in number.
     """
     rows = [_expand(i, sample) for i, sample in enumerate(samples)]
-    ids = _pad([row[0] for row in rows], 0)
-    branch = _pad([row[1] for row in rows], -1)
-    offset = _pad([row[2] for row in rows], 0)
-    mask = _pad([torch.ones_like(row[0]) for row in rows], 0).bool()
+    ids = _pad([row[0] for row in rows], 0).to(device)
+    branch = _pad([row[1] for row in rows], -1).to(device)
+    offset = _pad([row[2] for row in rows], 0).to(device)
+    mask = _pad([torch.ones_like(row[0]) for row in rows], 0).bool().to(device)
     labels = None
     if any(row[3] is not None for row in rows):
         filled = [torch.full_like(row[0], IGNORED) if row[3] is None else row[3] for row in rows]
-        labels = _pad(filled, IGNORED)
+        labels = _pad(filled, IGNORED).to(device)
 
     image_slots, region_slots = ids == IMAGE_SLOT, ids == REGION_SLOT
     embeds = embed(ids.clamp(min=0))

@@ -1,7 +1,8 @@
 """Qwen2.5-VL as a base: where its feature map is, how its positions are made, how its chat looks.
 
 The base is transformers' own class, unchanged. Its region map is the output of the last full-attention block of the
-vision tower (before the merger, without a norm), read by a hook that exists only during the call.
+vision tower (before the merger, without a norm), read by a hook that exists only during the call. `model` is that class
+and `config` its configuration throughout; they are typed Any where transformers' own annotations are too narrow.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,18 +29,18 @@ def build(config: Qwen2_5_VLConfig) -> Qwen2_5_VLForConditionalGeneration:
     return Qwen2_5_VLForConditionalGeneration(config)
 
 
-def decoder(model: Qwen2_5_VLForConditionalGeneration) -> nn.Module:
+def decoder(model: Any) -> nn.Module:
     """The text decoder. Pass `inputs_embeds` before `position_ids`: the first tensor gives it the batch size."""
     return model.model.language_model
 
 
-def map_geometry(config: Qwen2_5_VLConfig) -> tuple[int, int]:
+def map_geometry(config: Any) -> tuple[int, int]:
     """Channels and stride (pixels) of the map that `encode_image` returns."""
     return config.vision_config.hidden_size, config.vision_config.patch_size
 
 
 def encode_image(
-    model: Qwen2_5_VLForConditionalGeneration, pixel_values: Tensor, grid_hw: tuple[int, int], want_map: bool
+    model: Any, pixel_values: Tensor, grid_hw: tuple[int, int], want_map: bool
 ) -> tuple[Tensor, Tensor | None]:
     """One image through the vision tower and its merger, once.
 
@@ -60,7 +62,7 @@ def encode_image(
     return tokens, raster(seen[0], grid_hw, model.config)
 
 
-def region_block(config: Qwen2_5_VLConfig) -> int:
+def region_block(config: Any) -> int:
     """Index of the last full-attention block of the vision tower."""
     return max(config.vision_config.fullatt_block_indexes)
 
@@ -82,7 +84,7 @@ def recorded(module: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def raster(hidden: Tensor, grid_hw: tuple[int, int], config: Qwen2_5_VLConfig) -> Tensor:
+def raster(hidden: Tensor, grid_hw: tuple[int, int], config: Any) -> Tensor:
     """Hidden states [h * w, C] in the tower's window order → map [1, C, h, w]."""
     vision, (h, w) = config.vision_config, grid_hw
     merge, channels = vision.spatial_merge_size, hidden.shape[-1]
@@ -95,7 +97,7 @@ def raster(hidden: Tensor, grid_hw: tuple[int, int], config: Qwen2_5_VLConfig) -
 
 
 def positions(
-    model: Qwen2_5_VLForConditionalGeneration,
+    model: Any,
     image_slots: Tensor,
     grids: Sequence[tuple[int, int]],
     mask: Tensor,

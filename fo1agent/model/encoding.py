@@ -1,0 +1,98 @@
+"""`SceneEncoding`, what is computed once for a picture and its boxes, and the cache that keeps the latest ones.
+
+Everything a later question needs is here: tower output, region vectors and tokens, and the decoder's prefix. The cache
+is bounded in bytes and drops what was used longest ago.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from fo1agent.model.fo1 import ImageFeatures
+from fo1agent.model.heads import RegionKeys
+from fo1agent.model.sequence import Prefix
+
+
+@dataclass
+class SceneEncoding:
+    """A picture with its boxes, as the model keeps it. Only the first four fields are for everyone.
+
+    Attributes:
+        boxes: [N, 4] float64 xyxy pixels of the original picture; region n is `<region n>`.
+        objectness: [N] float64 in 0..1.
+        note: what a person should be told, or "".
+        source: who made the boxes.
+        features: what the towers saw.
+        region_vectors: [N, F].
+        region_tokens: [N, d].
+        prefix: the decoder's keys and values of picture and regions.
+        match_keys: what the match head compares phrases with; None for a model without one.
+        matched: phrase → [N] probabilities already computed.
+    """
+
+    boxes: np.ndarray
+    objectness: np.ndarray
+    note: str
+    source: str
+    features: ImageFeatures = field(repr=False)
+    region_vectors: Tensor = field(repr=False)
+    region_tokens: Tensor = field(repr=False)
+    prefix: Prefix = field(repr=False)
+    match_keys: RegionKeys | None = field(default=None, repr=False)
+    matched: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors kept."""
+        tensors = [*self.features.tensors(), self.region_vectors, self.region_tokens]
+        if self.match_keys is not None:
+            tensors += self.match_keys.tensors()
+        return sum(t.nbytes for t in tensors) + self.prefix.nbytes
+
+
+def encoding_key(image_id: str, boxes: np.ndarray | None, scores: np.ndarray | None, fingerprint: str) -> str:
+    """Cache key of a picture's content, the boxes given (None: the model's own), and the weights."""
+    digest = hashlib.sha256(f"{image_id} {fingerprint}".encode())
+    for array in (boxes, scores):
+        digest.update(b"own" if array is None else np.ascontiguousarray(array, dtype=np.float64).tobytes())
+    return digest.hexdigest()
+
+
+class EncodingCache:
+    """The latest encodings, at most `max_bytes` in all. Safe to share between threads."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._kept: OrderedDict[str, SceneEncoding] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get_or_make(self, key: str, make: Callable[[], SceneEncoding]) -> SceneEncoding:
+        """The kept encoding, or a new one, which is then kept unless it alone is larger than the cache."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()  # outside the lock: two threads may make the same one, none waits for another picture's
+        with self._lock:
+            self._kept[key] = made
+            while self._kept and self.nbytes > self.max_bytes:
+                self._kept.popitem(last=False)
+        return made
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all encodings kept."""
+        return sum(encoding.nbytes for encoding in self._kept.values())
+
+    def __len__(self) -> int:
+        return len(self._kept)

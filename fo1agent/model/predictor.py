@@ -1,0 +1,298 @@
+"""`Predictor`: the model as a scene sees it. Numpy in, numpy out, boxes in pixels of the original picture.
+
+A picture is encoded once; phrases, questions and look-alikes then cost only their own words. A model with a match head
+scores (phrase, region) pairs directly. A model without one, such as the public checkpoint, is asked to detect the
+phrase, and the logit of each `<regionN>` against that of `</objects>` at the point where it would name a region is the
+score. Either way one pass serves many phrases, and the score does not depend on decoding order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fo1agent.errors import CheckpointError, InputError
+from fo1agent.image import LoadedImage, load_image
+from fo1agent.model import weights
+from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
+from fo1agent.model.fo1 import FO1, ImageFeatures
+from fo1agent.model.generation import greedy
+from fo1agent.model.processing import Processor, plain
+from fo1agent.model.sequence import Prefix, Sample
+from fo1agent.prompts import render
+from fo1agent.types import Regions, check_boxes
+
+CACHE_BYTES = 256 * 2**20
+THRESHOLDS = {"ground": 0.25, "count": 0.25, "exists": 0.15}
+_TOKENS_AT_ONCE = 2048  # of phrases in one pass: bounds the mask
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes a probability of a raw score: sigmoid(scale * score + bias)."""
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+
+@dataclass
+class Predictor:
+    """One model, ready for pictures. Safe to share between threads.
+
+    Attributes:
+        model: in eval mode.
+        processor: the model's.
+        name: for people: `fo1-nano`, the hub name's last part, or the folder's name.
+        fingerprint: hash of the weights, part of every cache key.
+        cache_bytes: bound on kept encodings.
+    """
+
+    model: FO1
+    processor: Processor
+    name: str = "fo1"
+    fingerprint: str = ""
+    cache_bytes: int = CACHE_BYTES
+    cache: EncodingCache = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        config = self.model.config
+        self.model.eval()
+        self.cache = EncodingCache(self.cache_bytes)
+        self.calibration = Calibration(**config.calibration)
+        self.vocabulary: tuple[str, ...] | None = None if config.vocabulary is None else tuple(config.vocabulary)
+        self.thresholds: dict[str, float] = {**THRESHOLDS, **config.thresholds}
+        self.max_regions: int = self.processor.settings.max_regions
+        eos = config.get_text_config().eos_token_id
+        others = eos if isinstance(eos, list) else [] if eos is None else [eos]
+        self.stop_ids = frozenset([self.processor.stop_id, *others])
+
+    # --- pictures ----------------------------------------------------------------------------------------------
+
+    def encode(self, image: LoadedImage | Image.Image, proposals: Regions | None = None) -> SceneEncoding:
+        """Run the towers once, and read picture and regions.
+
+        Args:
+            image: the picture.
+            proposals: boxes to look at, at most `max_regions` of which are kept, best first; the encoding's note says
+                so. None: the model proposes its own.
+
+        Raises:
+            InputError: no proposals are given and the model cannot make any.
+        """
+        loaded = image if isinstance(image, LoadedImage) else load_image(image)
+        if proposals is None and not self.proposes:
+            raise InputError(f"{self.name} makes no proposals of its own. Pass boxes, or load it with a proposer.")
+        boxes, scores = (None, None) if proposals is None else (proposals.boxes, proposals.scores)
+        key = encoding_key(loaded.id, boxes, scores, self.fingerprint)
+        return self.cache.get_or_make(key, lambda: self._encode(loaded, proposals))
+
+    def with_boxes(self, encoding: SceneEncoding, boxes: Any) -> SceneEncoding:
+        """The same picture with other boxes [M, 4], drawn by hand: no tower runs again. Their objectness is 1."""
+        checked = check_boxes(boxes)
+        return self._read(encoding.features, checked, np.ones(len(checked)), "given")
+
+    @property
+    def proposes(self) -> bool:
+        """Whether the model finds boxes by itself."""
+        return self.model.proposal_head is not None or getattr(self.model.aux, "detect", None) is not None
+
+    @torch.inference_mode()
+    def _encode(self, image: LoadedImage, proposals: Regions | None) -> SceneEncoding:
+        features = self.model.encode_image(self.processor.image(image.pixels))
+        if proposals is None:
+            boxes, scores = self.model.propose(features, self.max_regions)
+            return self._read(features, boxes.cpu().double().numpy(), scores.cpu().double().numpy(), "fo1")
+        return self._read(features, proposals.boxes, proposals.scores, proposals.source)
+
+    @torch.inference_mode()
+    def _read(self, features: ImageFeatures, boxes: np.ndarray, scores: np.ndarray, source: str) -> SceneEncoding:
+        kept, note = self.processor.keep_best(scores)
+        boxes, scores = boxes[kept], scores[kept]
+        vectors, tokens = self.model.encode_regions(features, torch.from_numpy(boxes))
+        sample = Sample(self.processor.prefix_ids([len(boxes)]), [features.image_tokens], [features.grid_hw], tokens)
+        prefix = self.model.prefill(sample)
+        keys = None
+        if self.model.match_head is not None:
+            fit = None if self.model.iou_head is None else self.model.iou_head(tokens)
+            evidence = vectors[:, self.model.region_encoder.pooled_size :]
+            keys = self.model.match_head.keys(prefix.region_states, tokens, evidence, fit)
+        return SceneEncoding(boxes, scores, note, source, features, vectors, tokens, prefix, keys)
+
+    # --- phrases and regions -----------------------------------------------------------------------------------
+
+    def match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
+        """Probability that region n is what phrase p says, [P, N] float64; phrases asked before cost nothing."""
+        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in encoding.matched]
+        if new and len(encoding):
+            encoding.matched.update(zip(new, self._match(encoding, new), strict=True))
+        if not len(encoding) or not phrases:
+            return np.zeros((len(phrases), len(encoding)))
+        return np.stack([encoding.matched[phrase] for phrase in phrases])
+
+    def labels(self, encoding: SceneEncoding) -> tuple[list[str | None], np.ndarray]:
+        """Best name of each region and its probability [N]; for an open model no names, and the objectness."""
+        if self.vocabulary is None or not len(encoding):
+            return [None] * len(encoding), encoding.objectness.copy()
+        probability = self.match(encoding, self.vocabulary)
+        return [self.vocabulary[k] for k in probability.argmax(axis=0)], probability.max(axis=0)
+
+    def similar(self, encoding: SceneEncoding, index: int) -> np.ndarray:
+        """Probability that each region is of the same category as region `index`, [N].
+
+        Raises:
+            InputError: there is no such region.
+        """
+        if not 0 <= index < len(encoding):
+            raise InputError(f"No region {index}; the picture has {len(encoding)}.")
+        if self.vocabulary is not None:
+            probability = self.match(encoding, self.vocabulary)
+            # Squared, the likely names of the example count, the many unlikely ones do not.
+            belief = probability[:, index] ** 2
+            same = belief @ probability / max(float(belief.sum()), 1e-12)
+        else:
+            question = self.processor.question_ids([len(encoding)], render("visual_prompt_od", f"<region{index}>"))
+            opened = self.processor.token_id("<objects>")
+            # The model names the category itself; the regions are read where it would list them.
+            said = greedy(self.model, encoding.prefix, question, self.stop_ids | {opened}, max_new_tokens=32).ids
+            said = said[said != opened]
+            said = said[~torch.isin(said, torch.tensor(sorted(self.stop_ids)))]
+            same = self._name_regions(encoding, [torch.cat([question, said, torch.tensor([opened])])])[0]
+        same[index] = 1.0
+        return same
+
+    @torch.inference_mode()
+    def _match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
+        head = self.model.match_head
+        if head is None:
+            listed = [f"<ground>{plain(phrase)}</ground><objects>" for phrase in phrases]
+            questions = [self.processor.question_ids([len(encoding)], render("od", phrase)) for phrase in phrases]
+            answers = [self.processor.text_ids(text) for text in listed]
+            return self._name_regions(encoding, [torch.cat(pair) for pair in zip(questions, answers, strict=True)])
+        states = self._states(encoding.prefix, [self.processor.phrase_ids(phrase) for phrase in phrases])
+        return self._probability(head(states, encoding.match_keys))
+
+    @torch.inference_mode()
+    def _name_regions(self, encoding: SceneEncoding, branches: Sequence[Tensor]) -> np.ndarray:
+        """Probability of each region at the end of each branch, against the end of the list, [P, N]."""
+        states = self._states(encoding.prefix, branches)
+        regions = self.processor.region_ids(len(encoding))
+        rows = self.model.base.lm_head.weight[[*regions, self.processor.token_id("</objects>")]]
+        logits = states @ rows.T
+        return self._probability(logits[:, :-1] - logits[:, -1:])
+
+    def _states(self, prefix: Prefix, branches: Sequence[Tensor]) -> Tensor:
+        """`phrase_states`, so many branches at once that the mask stays small."""
+        batches: list[list[Tensor]] = [[]]
+        for branch in branches:
+            if batches[-1] and sum(map(len, batches[-1])) + len(branch) > _TOKENS_AT_ONCE:
+                batches.append([])
+            batches[-1].append(branch)
+        return torch.cat([self.model.phrase_states(prefix, batch) for batch in batches])
+
+    def _probability(self, logits: Tensor) -> np.ndarray:
+        scores = self.calibration.scale * logits.float() + self.calibration.bias
+        return torch.sigmoid(scores).cpu().double().numpy()
+
+    # --- words -------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def generate(self, about: SceneEncoding | Sequence[SceneEncoding], text: str, max_new_tokens: int = 256) -> str:
+        """The model's raw reply to a question, for `prompts.parse`.
+
+        Args:
+            about: one picture, whose prefix is reused; several, whose regions are numbered through in their order; or
+                none (`[]`), for words alone.
+            text: the question; `<regionN>` in it refers to regions.
+            max_new_tokens: of the reply.
+        """
+        encodings = [about] if isinstance(about, SceneEncoding) else list(about)
+        counts = [len(encoding) for encoding in encodings]
+        question = self.processor.question_ids(counts, text)
+        if not encodings:
+            prefix = Prefix.empty(self.model.config.hidden_size)
+        elif len(encodings) == 1:
+            prefix = encodings[0].prefix
+        else:
+            prefix = self.model.prefill(
+                Sample(
+                    self.processor.prefix_ids(counts),
+                    [e.features.image_tokens for e in encodings],
+                    [e.features.grid_hw for e in encodings],
+                    torch.cat([e.region_tokens for e in encodings]),
+                )
+            )
+        reply = greedy(self.model, prefix, question, self.stop_ids, max_new_tokens)
+        return self.processor.decode(reply.ids)
+
+
+# --- loading -----------------------------------------------------------------------------------------------------
+
+
+def load_predictor(
+    name_or_folder: str | Path | None = None, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Predictor:
+    """A predictor from the packaged fo1-nano (None), a local folder, or a Hugging Face hub name.
+
+    Args:
+        name_or_folder: a folder of ours or in the public layout; an existing folder wins over a hub name.
+        device: where the model runs.
+        dtype: of the weights; None is float32 on the CPU and what is stored elsewhere.
+
+    Raises:
+        CheckpointError: nothing there, or it does not load; the message says why.
+    """
+    folder, name = _find(name_or_folder)
+    if dtype is None and torch.device(device).type == "cpu":
+        dtype = torch.float32
+    model, processor = weights.load(folder, dtype)
+    model.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers types `to` wrongly)
+    return Predictor(model, processor, name, fingerprint(folder))
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash of a folder's configuration and weights; of a large file, of its head and of samples through it."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            step = 2**20 if size <= 2**28 else 2**26
+            for start in range(0, size, step):
+                file.seek(start)
+                digest.update(file.read(2**20))
+        digest.update(str(size).encode())
+    return digest.hexdigest()
+
+
+def _find(name_or_folder: str | Path | None) -> tuple[Path, str]:
+    """A local folder with the model's files, and the model's name."""
+    if name_or_folder is None:
+        folder = Path(str(files("fo1agent") / "data" / "nano"))
+        if not (folder / "config.json").exists():
+            raise CheckpointError(f"This installation holds no fo1-nano ({folder} is missing). Reinstall fo1agent.")
+        return folder, "fo1-nano"
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder, folder.resolve().name
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name_or_folder)):
+        raise CheckpointError(f"{name_or_folder} is neither a folder nor a Hugging Face name (owner/model).")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(str(name_or_folder), allow_patterns=_HUB_FILES)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
+        raise CheckpointError(
+            f"{name_or_folder} is no folder here and could not be fetched from the Hugging Face hub: {exc}"
+        ) from exc
+    return Path(found), str(name_or_folder).split("/")[-1]
