@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import io
 import os
@@ -18,7 +19,7 @@ import stat
 import threading
 import urllib.parse
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -277,18 +278,26 @@ def _from_file(file: IO[bytes] | Any, limits: ImageLimits, name: str) -> bytes:
 
 # From bytes to pixels.
 
-# The header is parsed under this lock, because silencing Pillow's warnings (decompression bomb, odd TIFF tags) changes
-# state that all threads share. Our own limits say the same as an error.
-_header_lock = threading.Lock()
+_quiet_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings of large sizes, for which we have limits, and of odd tags, which change no pixel.
+
+    Under a lock, because the filters of warnings belong to all threads. So only for parsing, not for decoding.
+    """
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _open(data: bytes, limits: ImageLimits, name: str) -> Image.Image:
-    """Parse the header, check the size, then decode."""
+    """Parse the header and check the size; no pixel is decoded yet."""
     if not data:
         raise ImageError(f"{name}: empty, 0 bytes.")
     try:
-        with _header_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             image = Image.open(io.BytesIO(data), formats=limits.formats)
     except Image.DecompressionBombError as exc:
         # Pillow's own last line, above any limit of ours unless that was set very high.
@@ -315,15 +324,19 @@ def _finish(image: Image.Image, limits: ImageLimits, name: str) -> LoadedImage:
     """Decode if need be, turn upright, convert to RGB, and name by content."""
     _check_size(image.size, limits, name)
     try:
-        image.load()
+        # Pillow parses a TIFF's tags again, and turns it upright, when it decodes it.
+        with _quiet() if image.format == "TIFF" else contextlib.nullcontext():
+            image.load()
         rgb = _to_rgb(_upright(image), name)
     except ImageError:
         raise
     except Exception as exc:  # decoders raise almost anything on bytes made to hurt
         raise ImageError(f"{name}: damaged or cut off ({_cause(exc)}).") from exc
+    data = rgb.tobytes()
     digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
-    digest.update(rgb.tobytes())
-    return LoadedImage(rgb, f"img_{digest.hexdigest()[:8]}", name)
+    digest.update(data)
+    # Made anew, without the metadata: an EXIF orientation left behind would turn the picture a second time.
+    return LoadedImage(Image.frombytes("RGB", rgb.size, data), f"img_{digest.hexdigest()[:8]}", name)
 
 
 _ORIENTATION_TAG = 0x0112
@@ -344,7 +357,8 @@ def _upright(image: Image.Image) -> Image.Image:
     `ImageOps.exif_transpose` is not used: it also rewrites all other EXIF tags, and stops at some that are malformed.
     """
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        with _quiet():
+            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # EXIF is a file format of its own, damaged in as many ways
         return image
     turn = _TURNS.get(orientation)
@@ -352,7 +366,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """A new 8-bit RGB image."""
+    """An 8-bit RGB image."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _grey_to_rgb(np.asarray(image), name)
     if image.mode == "La":  # the one mode of transparency that Pillow turns into RGBA only in two steps
@@ -361,7 +375,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")  # a copy where it is RGB already
+    return image.convert("RGB")
 
 
 def _grey_to_rgb(grey: np.ndarray, name: str) -> Image.Image:
