@@ -1,0 +1,756 @@
+"""`Scene`: one opened picture, encoded once; every question after that pays only for its own words. And `Model`, which
+opens scenes.
+
+    model = load()
+    scene = model.open("street.jpg")
+    scene.count("person", within=scene.ground("bus")[0])
+
+Boxes in and out are xyxy pixels of the original, upright picture. The model is only known as a `Predictor`: numpy in,
+numpy out. Plans, agents and JSON are above this module.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from fo1agent import geometry, lexicon, prompts
+from fo1agent.boxes import clip, coverage, enlarge, iou, nms, visible
+from fo1agent.errors import BoxError, InputError, ToolFailed
+from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
+from fo1agent.types import Box, Region, Regions, check_boxes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Two regions with one phrase that overlap by more than this are the same thing, proposed twice.
+SAME_THING_IOU = 0.55
+# A region is within a box if at least this share of its area is: half of a person behind a bus is at the bus.
+WITHIN_SHARE = 0.5
+# A box this close to a proposal is that proposal.
+_SAME_BOX_IOU = 0.98
+_REGION_NAME = re.compile(r"(?:(img_[0-9a-f]{8})/)?(r\d+|b\d+_\d+_\d+_\d+)")
+
+Target = Region | str | Box | Sequence[float] | None
+"""What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels, or None for the
+whole picture."""
+
+
+class Encoding(Protocol):
+    """What a scene reads of a `SceneEncoding`: boxes [N, 4] in picture pixels, objectness [N], a note, their source."""
+
+    boxes: np.ndarray
+    objectness: np.ndarray
+    note: str
+    source: str
+
+
+class Predictor(Protocol):
+    """What a scene needs of a model: `fo1agent.model.predictor.Predictor` is one. Probabilities are in 0..1.
+
+    `vocabulary` holds the names that a closed-vocabulary model knows; None for an open one. `match` gives [P, N],
+    `similar` and the second value of `labels` [N]; `generate` gives the raw reply to a question whose text may hold
+    region tokens such as `<region3>`.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None: ...
+    @property
+    def max_regions(self) -> int: ...
+    @property
+    def thresholds(self) -> Mapping[str, float]: ...
+    def encode(self, image: LoadedImage, proposals: Regions | None = None) -> Any: ...
+    def with_boxes(self, encoding: Any, boxes: np.ndarray) -> Any: ...
+    def match(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray: ...
+    def similar(self, encoding: Any, index: int) -> np.ndarray: ...
+    def labels(self, encoding: Any) -> tuple[list[str | None], np.ndarray]: ...
+    def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str: ...
+
+
+Reader = Callable[..., list[TextLine]]
+"""`read_lines(image, min_score=…)` → text lines in the pixels of that image."""
+
+
+@dataclass(frozen=True)
+class CountResult:
+    """How many regions look like `phrase`, and which."""
+
+    value: int
+    phrase: str
+    regions: Regions
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """What was read.
+
+    Attributes:
+        text: rows of text, one a line; "" if there is none.
+        lines: the pieces, with boxes in picture pixels; empty when the model read, which gives no boxes.
+        regions: one per line (`b…` ids), or the region that the model read.
+        source: "ocr" or "model".
+    """
+
+    text: UntrustedText
+    lines: tuple[TextLine, ...]
+    regions: Regions
+    source: str
+
+
+@dataclass(frozen=True)
+class DescribeResult:
+    """What is to be seen.
+
+    Attributes:
+        text: the model's own words, or, when those are of no use, the names it is sure of; "" if there are none.
+        label: the best name of the target; None for the whole picture or when the model has no names.
+        score: probability of that name; for the whole picture the mean over its linked regions; None without.
+        regions: the target, or for the whole picture the regions that the text mentions, with what each is called.
+        source: "model" when `text` is the model's words, "labels" when it is a list of names.
+    """
+
+    text: UntrustedText
+    label: str | None
+    score: float | None
+    regions: Regions
+    source: Literal["model", "labels"]
+
+
+@dataclass(frozen=True)
+class InspectResult:
+    """The model's answer to a question about a region, the thought before it, and the regions it mentions."""
+
+    text: UntrustedText
+    thought: UntrustedText
+    regions: Regions
+
+
+@dataclass(frozen=True)
+class RelateResult:
+    """Regions that stand in a relation.
+
+    Attributes:
+        relation: its name, as in `geometry.RELATIONS`.
+        regions: those that stand in it to at least one other.
+        pairs: (id, id of what it is related to), for every pair that holds.
+    """
+
+    relation: str
+    regions: Regions
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, whose boxes it looks at, and who reads text: all that is needed to open pictures.
+
+    Attributes:
+        predictor: the model itself.
+        proposer: makes the boxes, called with a `LoadedImage`; None for the model's own proposal head.
+        ocr: reads text.
+    """
+
+    predictor: Predictor
+    proposer: Callable[[LoadedImage], Regions] | None = None
+    ocr: Reader = field(default=read_lines, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What the model is called: `fo1-nano`."""
+        return self.predictor.name
+
+    def open(self, source: ImageSource, boxes: Any = None, limits: ImageLimits | None = None) -> Scene:
+        """Open a picture: find its regions and encode it, once.
+
+        Args:
+            source: a path, URL, bytes, PIL image, array or `LoadedImage`; see `load_image`.
+            boxes: [N, 4] xyxy pixels of the upright picture, or `Regions`, to use instead of proposals; N may be 0.
+                Region k of the scene is then boxes[k], unless there are more than the model takes.
+            limits: what a picture may cost.
+
+        Raises:
+            ImageError: the picture cannot be read or breaks a limit.
+            BoxError: a box is malformed or lies outside the picture.
+        """
+        image = load_image(source, limits)
+        proposals = None
+        if boxes is not None:
+            proposals = _given(image, boxes)
+        elif self.proposer is not None:
+            proposals = self.proposer(image)
+        return Scene(self, image, self.predictor.encode(image, proposals))
+
+
+def load(
+    name_or_folder: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    proposer: str | Callable[[LoadedImage], Regions] | None = None,
+) -> Model:
+    """Load a model.
+
+    Args:
+        name_or_folder: a folder with weights, or the name of a Hugging Face repository, such as
+            `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`; None for fo1-nano, which comes with the package.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`.
+        dtype: `float32`, `bfloat16` or `float16`; None for what the weights are stored in, float32 on a CPU.
+        proposer: whose boxes to use: a name such as `ultralytics:yolo11n.pt`, or a callable from picture to regions;
+            None for the model's own proposal head.
+
+    Raises:
+        CheckpointError: there are no such weights, or they do not fit their configuration.
+        InputError: no such device or dtype on this machine.
+        MissingExtraError: the proposer needs a package that is not installed.
+    """
+    import torch
+
+    from fo1agent.model.predictor import load_predictor
+
+    if dtype not in (None, "float32", "bfloat16", "float16"):
+        raise InputError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}.")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as exc:  # torch asserts that it was built for the device
+        raise InputError(f"Cannot compute on device {device!r}: {str(exc).splitlines()[0]} Use cpu.") from exc
+    folder = None if name_or_folder is None else os.fspath(name_or_folder)
+    predictor = load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))
+    if isinstance(proposer, str):
+        from fo1agent.proposals import proposer as named
+
+        return Model(predictor, named(proposer, device=device))
+    return Model(predictor, proposer)
+
+
+class Scene:
+    """One opened picture. All tools are its methods; its ids are the same wherever the same picture is opened.
+
+    Attributes:
+        model: what opened it.
+        loaded: the picture with its content id.
+        encoding: what the model computed of it; opaque.
+        parent: the scene this one is a part of; None unless made by `zoom`.
+        offset_xy: where this picture's corner lies in the parent, pixels.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        image: LoadedImage,
+        encoding: Encoding,
+        parent: Scene | None = None,
+        offset_xy: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.model = model
+        self.loaded = image
+        self.encoding = encoding
+        self.parent = parent
+        self.offset_xy = offset_xy
+        self._reads: dict[Any, tuple[TextLine, ...]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Scene {self.id} {self.width}x{self.height}, {len(self.encoding.boxes)} regions, {self.model.name}>"
+
+    @property
+    def id(self) -> str:
+        """`img_` + 8 hex digits of the picture's content."""
+        return self.loaded.id
+
+    @property
+    def image(self) -> Image:
+        """The upright RGB picture. Do not draw on it; `annotate` gives a copy."""
+        return self.loaded.pixels
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.loaded.width
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.loaded.height
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """From which probability on a region counts as found, by purpose: `ground`, `count`, `exists`."""
+        return self.model.predictor.thresholds
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Every proposal, in the model's order; with its name and the name's probability where the model has names,
+        else with its objectness."""
+        labels, scores = self._labels(self.encoding)
+        names = [label is not None for label in labels]
+        return Regions(
+            self.encoding.boxes,
+            np.where(names, scores, self.encoding.objectness),
+            tuple(labels),
+            tuple(f"{self.id}/r{k}" for k in range(len(labels))),
+            self.encoding.source,
+            note=self.encoding.note,
+        )
+
+    # ---- finding -------------------------------------------------------------------------------------------------
+
+    def ground(
+        self,
+        phrase: str | None = None,
+        *,
+        like: Target = None,
+        within: Target = None,
+        threshold: float | None = None,
+        limit: int | None = None,
+    ) -> Regions:
+        """Find the regions that a phrase names, or that show the same kind of thing as another region.
+
+        Args:
+            phrase: what to look for: "bus", "red car", "people".
+            like: a region, region id or box to find more of, instead of a phrase; it is not among the result itself.
+            within: only regions of which at least half lies in this region or box; a region is not within itself.
+            threshold: probability to reach, 0 to 1; None for the model's own for finding.
+            limit: at most so many, the best ones.
+
+        Returns:
+            Regions with the phrase as label and probabilities as scores, best first, each thing once. If nothing
+            reaches the threshold they are empty. `none_score` is the probability that the picture shows no such
+            thing; `note` says so if the model does not know the word.
+
+        Raises:
+            InputError: neither or both of phrase and like, an unknown region, a threshold outside 0..1.
+        """
+        if (phrase is None) == (like is None):
+            raise InputError("ground needs a phrase, or like=region to find more of the same: one of the two.")
+        if phrase is not None:
+            return self.ground_many([phrase], within=within, threshold=threshold, limit=limit)[phrase]
+        encoding, index, reference = self._locate(like)
+        scores = np.zeros(len(self.encoding.boxes))
+        # A box drawn by hand stands behind the scene's own; if there was no room, in the place of the last one.
+        shared = len(scores) if encoding is self.encoding else index
+        scores[:shared] = self.model.predictor.similar(encoding, index)[:shared]
+        same = iou(self.encoding.boxes, np.array([reference.box]))[:, 0] > SAME_THING_IOU
+        candidates = self._candidates(within) & ~same
+        return self._found(reference.label, scores, candidates, self._threshold(threshold, "ground"), limit)
+
+    def ground_many(
+        self,
+        phrases: Sequence[str],
+        *,
+        within: Target = None,
+        threshold: float | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Regions]:
+        """Find the regions of several phrases in one pass of the model; otherwise as `ground`.
+
+        Raises:
+            InputError: a phrase is empty, `phrases` is one string, or as for `ground`.
+        """
+        if isinstance(phrases, str):
+            raise InputError(f"ground_many needs a list of phrases, got the string {phrases!r}. Pass [{phrases!r}].")
+        for phrase in phrases:
+            if not isinstance(phrase, str) or not phrase.strip():
+                raise InputError(f'A phrase must say what to look for, such as "bus"; got {phrase!r}.')
+        least = self._threshold(threshold, "ground")
+        candidates = self._candidates(within)
+        probabilities, notes = self._match(list(dict.fromkeys(phrases)))
+        return {
+            phrase: self._found(phrase, scores, candidates, least, limit)
+            if phrase not in notes
+            else Regions.empty(self.encoding.source, none_score=1.0, note=notes[phrase])
+            for phrase, scores in probabilities.items()
+        }
+
+    def count(self, phrase: str, *, within: Target = None, threshold: float | None = None) -> CountResult:
+        """Count the regions that a phrase names; arguments as for `ground`.
+
+        Returns:
+            The number and the regions counted. An unknown word counts 0, with a note in `regions.note`.
+        """
+        found = self.ground(phrase, within=within, threshold=self._threshold(threshold, "count"))
+        return CountResult(len(found), phrase, found)
+
+    def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
+        """Which regions of `a` stand in a relation to any of `b`.
+
+        Args:
+            a: a phrase to ground, a region, region id, box, or several regions.
+            relation: `left_of`, `right_of`, `above`, `below`, `inside`, `contains`, `overlaps`, `near`, `on`,
+                `next_to`; see `geometry.relations` for what each means.
+            b: as a; None for the picture itself, so that `left_of` is its left half.
+
+        Raises:
+            InputError: no such relation or region.
+        """
+        mine = self._regions_of(a)
+        theirs = Regions.from_list([self._whole()]) if b is None else self._regions_of(b)
+        holds = geometry.relations(relation, mine.boxes, theirs.boxes)  # [A, B]
+        holds &= np.array(mine.ids, dtype=object)[:, None] != np.array(theirs.ids, dtype=object)[None]
+        pairs = tuple((mine.ids[i], theirs.ids[k]) for i, k in np.argwhere(holds))
+        return RelateResult(relation, mine[holds.any(axis=1)], pairs)
+
+    # ---- reading and describing ----------------------------------------------------------------------------------
+
+    def read(
+        self, target: Target = None, *, source: Literal["ocr", "model"] = "ocr", min_score: float = 0.5
+    ) -> ReadResult:
+        """Read the text in the picture or a part of it.
+
+        Args:
+            target: a region, region id or box; None for the whole picture.
+            source: "ocr", or "model" for FO1's own reading.
+            min_score: lines that the OCR is less sure of are left out.
+
+        Raises:
+            InputError: an unknown region or source.
+        """
+        region = self._region_of(target)
+        if source == "ocr":
+            lines = self._lines(region.box, min_score)
+            text = "\n".join(" ".join(line.text for line in row) for row in rows(lines))
+            regions = [Region(self._box_id(line.box), line.box, line.score, line.text, "ocr") for line in lines]
+            return ReadResult(UntrustedText(text), lines, Regions.from_list(regions), source)
+        if source != "model":
+            raise InputError(f'read got source={source!r}. Pass "ocr" or "model".')
+        reply, _ = self._ask(region.box, lambda token: prompts.render("region_ocr", token))
+        return ReadResult(UntrustedText(reply.text), (), Regions.from_list([region]), source)
+
+    def describe(self, target: Target = None) -> DescribeResult:
+        """Say what the picture, or a part of it, shows.
+
+        Args:
+            target: a region, region id or box; None for the whole picture, whose description is linked to regions.
+
+        Raises:
+            InputError: an unknown region.
+        """
+        if target is None:
+            return self._describe_all()
+        encoding, index, region = self._locate(target)
+        labels, scores = self._labels(encoding)
+        label, score = (labels[index], float(scores[index])) if labels[index] is not None else (None, None)
+        named = Region(region.id, region.box, region.score if score is None else score, label, region.source)
+        reply, _ = self._ask(region.box, lambda token: prompts.render("brief_region_caption", token))
+        if _is_words(reply.text):
+            return DescribeResult(UntrustedText(reply.text), label, score, Regions.from_list([named]), "model")
+        return DescribeResult(UntrustedText(label or ""), label, score, Regions.from_list([named]), "labels")
+
+    def inspect(self, target: Target, question: str) -> InspectResult:
+        """Ask the model a question about a region, or with target None about the picture.
+
+        Raises:
+            InputError: an unknown region or an empty question.
+            ToolFailed: the model's reply holds no words.
+        """
+        if not question.strip():
+            raise InputError("inspect needs a question.")
+
+        def asked(token: str) -> str:
+            about = question if target is None else f"Regarding {token}: {question}"
+            return prompts.render("visual_region_reasoning", about)
+
+        reply, mentioned = self._ask(self._region_of(target).box, asked)
+        if not _is_words(reply.text) and reply.number is None:
+            raise ToolFailed(f"{self.model.name} has no answer to {question!r}.")
+        return InspectResult(UntrustedText(reply.text), UntrustedText(reply.thought), mentioned)
+
+    # ---- pictures ------------------------------------------------------------------------------------------------
+
+    def zoom(self, target: Target, margin: float = 0.1) -> Scene:
+        """Open a part of the picture as a scene of its own, so that small things in it become large.
+
+        Args:
+            target: a region, region id or box.
+            margin: how much more to take on each side, as a share of the box's side.
+
+        Returns:
+            A scene whose boxes are in the pixels of the part; `to_parent` brings them back.
+        """
+        if margin < 0:
+            raise InputError(f"zoom got margin={margin}. Pass 0 or more.")
+        box = self._region_of(target).box
+        left, top, right, bottom = self._pixels(enlarge(np.array([box]), 1 + 2 * margin, self.loaded.size_hw)[0])
+        part = load_image(self.image.crop((left, top, right, bottom)))
+        made = self.model.open(part)
+        return Scene(self.model, part, made.encoding, parent=self, offset_xy=(left, top))
+
+    def to_parent(self, regions: Regions) -> Regions:
+        """Regions of this part as regions of the scene it was cut from, with its boxes and ids.
+
+        Raises:
+            InputError: this scene was not made by `zoom`.
+        """
+        if self.parent is None:
+            raise InputError("This scene is a whole picture, not a part made by zoom.")
+        shift = np.array([*self.offset_xy, *self.offset_xy], dtype=np.float64)
+        boxes = regions.boxes + shift
+        ids = tuple(self.parent._box_id(box) for box in boxes.tolist())
+        return Regions(boxes, regions.scores, regions.labels, ids, regions.source, regions.none_score, regions.note)
+
+    def annotate(
+        self,
+        evidence: Iterable[Region] | None = None,
+        candidates: Iterable[Region] = (),
+        size: int | None = None,
+    ) -> Image:
+        """Draw regions on a copy of the picture.
+
+        Args:
+            evidence: drawn strong; None for everything that the model is sure to name.
+            candidates: drawn faint.
+            size: longer side of the result in pixels; None for the picture's own.
+        """
+        from fo1agent.drawing import draw
+
+        return draw(self.image, self.named() if evidence is None else evidence, candidates, size)
+
+    def named(self) -> Regions:
+        """What the model can name and is sure of, each thing once, best first; empty for a model without names."""
+        known = np.array([label is not None for label in self.regions.labels], dtype=bool)
+        sure = self.regions[known & (self.regions.scores >= self.thresholds["ground"])]
+        return sure[nms(sure.boxes, sure.scores, SAME_THING_IOU)]
+
+    def region(self, region_id: str) -> Region:
+        """The region of an id: `r7`, `img_3fa9c1d2/r7`, or the box form `b10_20_110_220`.
+
+        Raises:
+            InputError: no such region, or one of another picture; the message says which there are.
+        """
+        match = _REGION_NAME.fullmatch(region_id.strip())
+        if match is None:
+            raise InputError(f"{region_id!r} is no region id. {self._known()}")
+        picture, name = match.groups()
+        if picture not in (None, self.id):
+            raise InputError(f"{region_id} is a region of another picture; this one is {self.id}. {self._known()}")
+        if name.startswith("b"):
+            return self._box_region([float(v) for v in name[1:].split("_")])
+        index = int(name[1:])
+        if index >= len(self.regions):
+            raise InputError(f"No region {name}. {self._known()}")
+        return self.regions[index]
+
+    # ---- targets -------------------------------------------------------------------------------------------------
+
+    def _known(self) -> str:
+        n = len(self.encoding.boxes)
+        return f"There are r0 to r{n - 1}." if n > 1 else "There is r0." if n else "The picture has no regions."
+
+    def _whole(self) -> Region:
+        box = (0.0, 0.0, float(self.width), float(self.height))
+        return Region(self._box_id(box), box, 1.0)
+
+    def _box_id(self, box: Sequence[float]) -> str:
+        return f"{self.id}/b" + "_".join(str(max(0, round(v))) for v in box)
+
+    def _box_region(self, box: Any) -> Region:
+        """A box from outside as a region: the proposal it equals, or one of its own."""
+        boxes = check_boxes([box])
+        if not visible(boxes, self.loaded.size_hw)[0]:
+            shown = ", ".join(f"{v:g}" for v in boxes[0])
+            raise InputError(f"The box ({shown}) shows nothing of the {self.width}x{self.height} picture.")
+        boxes = clip(boxes, self.loaded.size_hw)
+        if len(self.encoding.boxes):
+            overlap = iou(self.encoding.boxes, boxes)[:, 0]
+            best = int(overlap.argmax())
+            if overlap[best] >= _SAME_BOX_IOU:
+                return self.regions[best]
+        x1, y1, x2, y2 = boxes[0].tolist()
+        return Region(self._box_id((x1, y1, x2, y2)), (x1, y1, x2, y2), 1.0)
+
+    def _region_of(self, target: Target) -> Region:
+        """A target as a region of this scene; None gives the whole picture."""
+        if target is None:
+            return self._whole()
+        if isinstance(target, str):
+            return self.region(target)
+        if isinstance(target, Region):
+            picture = target.id.partition("/")[0]
+            if picture != self.id:
+                raise InputError(f"{target.id} is a region of another picture; this one is {self.id}. {self._known()}")
+            if target.id in self.regions.ids and self.regions.by_id(target.id).box == target.box:
+                return target
+            # The picture was opened elsewhere with other boxes: the box itself is what was meant.
+            return self._box_region(target.box)
+        return self._box_region(target)
+
+    def _regions_of(self, what: Any) -> Regions:
+        """A phrase, a target, or several regions, as regions."""
+        if isinstance(what, str) and not _REGION_NAME.fullmatch(what.strip()):
+            return self.ground(what)
+        if isinstance(what, Regions):
+            return what
+        if isinstance(what, (list, tuple)) and what and isinstance(what[0], (Region, str)):
+            return Regions.from_list([self._region_of(one) for one in what])
+        return Regions.from_list([self._region_of(what)])
+
+    def _locate(self, target: Target) -> tuple[Any, int, Region]:
+        """(encoding that holds the target, its index there, the target)."""
+        region = self._region_of(target)
+        name = region.name
+        if name.startswith("r"):
+            return self.encoding, int(name[1:]), region
+        # One region more; with no room for more, the last proposal, the least likely one, makes place.
+        kept = self.encoding.boxes[: self.model.predictor.max_regions - 1]
+        boxes = np.concatenate([kept, np.array([region.box])])
+        return self.model.predictor.with_boxes(self.encoding, boxes), len(kept), region
+
+    # ---- asking the model ----------------------------------------------------------------------------------------
+
+    def _labels(self, encoding: Any) -> tuple[list[str | None], np.ndarray]:
+        if not len(encoding.boxes):
+            return [], np.zeros(0)
+        labels, scores = self.model.predictor.labels(encoding)
+        return list(labels), np.asarray(scores, dtype=np.float64)
+
+    def _match(self, phrases: list[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """(phrase → probabilities [N], unknown phrase → why) with one call of the model."""
+        vocabulary = self.model.predictor.vocabulary
+        asked: dict[str, tuple[str, ...]] = {}
+        notes: dict[str, str] = {}
+        for phrase in phrases:
+            if vocabulary is None:
+                asked[phrase] = (phrase.strip(),)
+                continue
+            meant = lexicon.resolve(phrase, vocabulary)
+            asked[phrase] = tuple(" ".join((*meant.modifiers, name)) for name in meant.names)
+            if not meant.names:
+                near = f" It knows {' and '.join(meant.near)}." if meant.near else ""
+                notes[phrase] = f"{self.model.name} does not know “{phrase.strip()}”.{near}"
+        queries = list(dict.fromkeys(query for wanted in asked.values() for query in wanted))
+        n = len(self.encoding.boxes)
+        if queries and n:
+            rows = np.asarray(self.model.predictor.match(self.encoding, queries), dtype=np.float64)
+            row = dict(zip(queries, rows, strict=True))
+        else:
+            row = {query: np.zeros(n) for query in queries}
+        # A word that means several names ("vehicle") is as likely as the likeliest of them.
+        best = {
+            phrase: np.max([row[query] for query in wanted], axis=0) if wanted else np.zeros(n)
+            for phrase, wanted in asked.items()
+        }
+        return best, notes
+
+    def _ask(self, box: Box, question: Callable[[str], str]) -> tuple[prompts.Reply, Regions]:
+        """The model's parsed reply to a question about a box, given as its region token, and the regions it names."""
+        encoding, index, region = self._locate(box)
+        raw = self.model.predictor.generate(encoding, question(f"<region{index}>"))
+        reply = prompts.parse(raw, len(encoding.boxes))
+        return reply, Regions.from_list([region if k == index else self.regions[k] for k in reply.regions])
+
+    def _describe_all(self) -> DescribeResult:
+        raw = self.model.predictor.generate(self.encoding, prompts.render("grounding"))
+        reply = prompts.parse(raw, len(self.encoding.boxes))
+        if not reply.groups or not _is_words(reply.text):
+            named = self.named()
+            text = _inventory([str(label) for label in named.labels])
+            return DescribeResult(UntrustedText(text), None, _mean(named.scores), named, "labels")
+        probabilities, _ = self._match([group.label for group in reply.groups if group.label])
+        linked: dict[int, Region] = {}
+        for group in reply.groups:
+            for k in group.regions:
+                region = self.regions[k]
+                score = float(probabilities[group.label][k]) if group.label in probabilities else region.score
+                linked.setdefault(k, Region(region.id, region.box, score, group.label or region.label, region.source))
+        regions = Regions.from_list(list(linked.values()))
+        return DescribeResult(UntrustedText(reply.text), None, _mean(regions.scores), regions, "model")
+
+    # ---- the parts of finding and reading ------------------------------------------------------------------------
+
+    def _threshold(self, given: float | None, purpose: str) -> float:
+        least = self.thresholds[purpose] if given is None else float(given)
+        if not 0 <= least <= 1:
+            raise InputError(f"threshold must be a probability from 0 to 1, got {given!r}.")
+        return least
+
+    def _candidates(self, within: Target) -> np.ndarray:
+        """[N]: the regions to look among."""
+        n = len(self.encoding.boxes)
+        if within is None or not n:
+            return np.ones(n, dtype=bool)
+        place = self._region_of(within)
+        inside = coverage(self.encoding.boxes, np.array([place.box]))[:, 0] >= WITHIN_SHARE
+        if isinstance(within, (Region, str)):
+            inside &= np.array([f"{self.id}/r{k}" != place.id for k in range(n)], dtype=bool)
+        return inside
+
+    def _found(
+        self, label: str | None, scores: np.ndarray, candidates: np.ndarray, threshold: float, limit: int | None
+    ) -> Regions:
+        """Candidates with these scores [N], each thing once, best first, cut at the threshold."""
+        if limit is not None and limit < 1:
+            raise InputError(f"limit must be 1 or more, got {limit!r}.")
+        index = np.flatnonzero(candidates)
+        index = index[nms(self.encoding.boxes[index], scores[index], SAME_THING_IOU)]
+        index = index[np.argsort(-scores[index], kind="stable")]
+        none_score = float(np.prod(1 - np.clip(scores[index], 0, 1)))
+        index = index[scores[index] >= threshold][:limit]
+        return Regions(
+            self.encoding.boxes[index],
+            np.clip(scores[index], 0, 1),
+            (label,) * len(index),
+            tuple(f"{self.id}/r{k}" for k in index),
+            self.encoding.source,
+            none_score,
+        )
+
+    def _lines(self, box: Box, min_score: float) -> tuple[TextLine, ...]:
+        """Text lines whose centre lies in the box, in picture pixels; read once per box."""
+        key = (box, min_score)
+        if key not in self._reads:
+            left, top, right, bottom = self._pixels(box)
+            lines = self.model.ocr(self.image.crop((left, top, right, bottom)), min_score=min_score)
+            self._reads[key] = tuple(
+                TextLine(line.text, (x1 + left, y1 + top, x2 + left, y2 + top), line.score)
+                for line in lines
+                for x1, y1, x2, y2 in (line.box,)
+            )
+        return self._reads[key]
+
+    def _pixels(self, box: Sequence[float] | np.ndarray) -> tuple[int, int, int, int]:
+        """The whole pixels that a box touches, at least one."""
+        x1, y1, x2, y2 = (float(v) for v in box)
+        left, top = min(int(x1), self.width - 1), min(int(y1), self.height - 1)
+        return left, top, max(left + 1, int(np.ceil(x2))), max(top + 1, int(np.ceil(y2)))
+
+
+def _given(image: LoadedImage, boxes: Any) -> Regions:
+    """Boxes from outside as regions, cut at the picture's border."""
+    regions = boxes if isinstance(boxes, Regions) else None
+    array = check_boxes(boxes if regions is None else regions.boxes)
+    for k in np.flatnonzero(~visible(array, image.size_hw))[:1]:
+        shown = ", ".join(f"{v:g}" for v in array[k])
+        raise BoxError(f"boxes[{k}] = ({shown}) shows nothing of the {image.width}x{image.height} picture.")
+    return Regions(
+        clip(array, image.size_hw),
+        np.ones(len(array)) if regions is None else regions.scores,
+        (None,) * len(array) if regions is None else regions.labels,
+        tuple(f"{image.id}/r{k}" for k in range(len(array))),
+        "given" if regions is None else regions.source,
+    )
+
+
+def _is_words(text: str) -> bool:
+    """Whether a reply can be shown: it holds a word, and is not one word over and over."""
+    words = re.findall(r"[^\W\d_]{2,}", text.lower())
+    return bool(words) and not (len(words) > 3 and len(set(words)) == 1)
+
+
+def _inventory(labels: Sequence[str]) -> str:
+    """ "2 people, 1 bus", most first."""
+    counts = {label: labels.count(label) for label in dict.fromkeys(labels)}
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{n} {lexicon.plural(label) if n > 1 else label}" for label, n in ordered)
+
+
+def _mean(scores: np.ndarray) -> float | None:
+    return float(scores.mean()) if len(scores) else None
