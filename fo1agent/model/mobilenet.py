@@ -231,11 +231,14 @@ def anchor_boxes(grids: Sequence[tuple[int, int]], size_hw: tuple[int, int]) -> 
         else:
             shapes = [(scales[k], ratio) for ratio in (1.0, 2.0, 0.5, 3.0, 1 / 3)]
             shapes.append((math.sqrt(scales[k] * scales[k + 1]), 1.0))
-        wh = np.array([(s * math.sqrt(r) * SMALL_SIDE / width, s / math.sqrt(r) * SMALL_SIDE / height) for s, r in shapes])
+        wh = np.array(
+            [(s * math.sqrt(r) * SMALL_SIDE / width, s / math.sqrt(r) * SMALL_SIDE / height) for s, r in shapes]
+        )
         cy, cx = np.meshgrid((np.arange(gh) + 0.5) / gh, (np.arange(gw) + 0.5) / gw, indexing="ij")
         centres = np.stack([cx, cy], axis=-1).reshape(-1, 1, 2)
         cells = np.concatenate(
-            [np.broadcast_to(centres, (gh * gw, len(shapes), 2)), np.broadcast_to(wh, (gh * gw, len(shapes), 2))], axis=-1
+            [np.broadcast_to(centres, (gh * gw, len(shapes), 2)), np.broadcast_to(wh, (gh * gw, len(shapes), 2))],
+            axis=-1,
         )
         rows.append(cells.reshape(-1, 4))
     return np.concatenate(rows).astype(np.float32)
@@ -250,7 +253,7 @@ def decode(codes: Tensor, anchors_cxcywh: Tensor) -> Tensor:
 
 
 def convert_tensorflow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of `MobileNetV2SSD` from the TensorFlow detection zoo's `ssdlite_mobilenet_v2_coco`, batch norms folded.
+    """State dict of `MobileNetV2SSD` from the TensorFlow zoo's `ssdlite_mobilenet_v2_coco`, batch norms folded.
 
     Kernels there are HWIO (depth-wise HWC1). Of the 91 class outputs, background and the ten unused COCO ids are cut.
     """
@@ -268,7 +271,8 @@ def convert_tensorflow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     def put_predictor_depthwise(target: str, source: str) -> None:
         gamma, beta, mean, variance = (
-            tensors[f"{source}/BatchNorm/{name}"].float() for name in ("gamma", "beta", "moving_mean", "moving_variance")
+            tensors[f"{source}/BatchNorm/{name}"].float()
+            for name in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         scale = gamma / torch.sqrt(variance + 1e-3)
         kernel = tensors[f"{source}/depthwise_weights"].float().permute(2, 3, 0, 1)

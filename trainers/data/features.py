@@ -1,0 +1,184 @@
+"""What the frozen towers see in each training picture, computed once and kept on disk.
+
+For every picture: the model's own proposals, the annotated boxes, and jittered copies of those, each with its region
+vector; and the primary tower's patches. A stage then reads vectors instead of running towers, so an epoch costs only
+the language model. A store belongs to one set of frozen weights and one annotation file: `build` writes to a temporary
+folder and renames it, and `FeatureStore` refuses one that was made from others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from fo1agent.errors import TrainingError
+from fo1agent.model.fo1 import FO1
+from fo1agent.model.heads import detector_proposals
+from fo1agent.model.processing import Processor
+from fo1agent.trainers.data.coco import CocoData, CocoImage
+
+PROPOSAL, ANNOTATED, JITTERED = 0, 1, 2
+JITTER = 0.1  # standard deviation of each side's shift, in box sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture's boxes as the towers saw them.
+
+    Attributes:
+        image: its annotations.
+        boxes: [R, 4] float32 xyxy pixels of the picture: proposals best first, then annotated, then jittered ones.
+        kind: [R] uint8: `PROPOSAL`, `ANNOTATED` or `JITTERED`.
+        vectors: [R, F] float16, a view of the store's file.
+        pixel_values: [h * w, 1176] float16 patches of the primary tower, a view of the store's file.
+        grid_hw: patch grid.
+    """
+
+    image: CocoImage
+    boxes: np.ndarray
+    kind: np.ndarray
+    vectors: np.ndarray
+    pixel_values: np.ndarray
+    grid_hw: tuple[int, int]
+
+
+class FeatureStore:
+    """Features of all pictures of `data`; index it by their position.
+
+    Raises:
+        TrainingError: no store there, or one of other weights or annotations.
+    """
+
+    def __init__(self, folder: Path, data: CocoData, fingerprint: str) -> None:
+        try:
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        except OSError as exc:
+            raise TrainingError(f"No feature store in {folder}: {exc.strerror}. Make one with features.build.") from exc
+        if meta["fingerprint"] != fingerprint:
+            raise TrainingError(f"{folder} holds features of other weights or annotations; delete it to make it anew.")
+        self.data = data
+        self._rows = np.array(meta["rows"], dtype=np.int64)
+        self._patches = np.array(meta["patches"], dtype=np.int64)
+        self._grids = meta["grids"]
+        self._boxes = np.load(folder / "boxes.npy")
+        self._kind = np.load(folder / "kind.npy")
+        self._vectors = np.memmap(folder / "vectors.f16", np.float16, "r").reshape(len(self._boxes), -1)
+        self._pixels = np.memmap(folder / "pixels.f16", np.float16, "r").reshape(self._patches[-1], -1)
+
+    def __len__(self) -> int:
+        return len(self.data.images)
+
+    def __getitem__(self, index: int) -> Picture:
+        rows = slice(self._rows[index], self._rows[index + 1])
+        patches = slice(self._patches[index], self._patches[index + 1])
+        h, w = self._grids[index]
+        return Picture(
+            self.data.images[index],
+            self._boxes[rows],
+            self._kind[rows],
+            self._vectors[rows],
+            self._pixels[patches],
+            (h, w),
+        )
+
+
+def fingerprint(model: FO1, data: CocoData) -> str:
+    """Hash of what the features depend on: frozen tower weights, region configuration, pictures and boxes."""
+    digest = hashlib.sha256(json.dumps([model.config.aux, model.config.region, model.config.processing]).encode())
+    for name, tensor in sorted(model.aux.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    for image in data.images:
+        digest.update(f"{image.id} {image.path.name}".encode())
+        digest.update(image.boxes.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def open_or_build(
+    folder: Path,
+    model: FO1,
+    processor: Processor,
+    data: CocoData,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> FeatureStore:
+    """The store in `folder`, made now if it is not there."""
+    mark = fingerprint(model, data)
+    if not (folder / "meta.json").exists():
+        build(folder, model, processor, data, mark, on_progress)
+    return FeatureStore(folder, data, mark)
+
+
+@torch.inference_mode()
+def build(
+    folder: Path,
+    model: FO1,
+    processor: Processor,
+    data: CocoData,
+    mark: str,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Run the towers over every picture and write the store; nothing is left behind if it is interrupted.
+
+    Raises:
+        TrainingError: a picture cannot be read; names the file.
+    """
+    partial = folder.with_name(folder.name + f".partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    rows, patches, grids, boxes, kinds = [0], [0], [], [], []
+    rng = np.random.default_rng(0)
+    try:
+        with (partial / "vectors.f16").open("wb") as vectors_file, (partial / "pixels.f16").open("wb") as pixels_file:
+            for done, image in enumerate(data.images, start=1):
+                inputs = processor.image(_open(image))
+                features = model.encode_image(inputs)
+                seen = list(zip(features.candidates.boxes, features.candidates.logits, strict=True))
+                proposals, _ = detector_proposals(seen, (image.width, image.height), processor.settings.max_regions)
+                annotated = image.boxes[~image.crowd]
+                parts = [proposals.numpy(), annotated, jitter(annotated, (image.width, image.height), rng)]
+                own = np.concatenate(parts).astype(np.float32)
+                vectors, _ = model.encode_regions(features, torch.from_numpy(own))
+                vectors_file.write(vectors.half().numpy().tobytes())
+                pixels_file.write(inputs.pixel_values.half().numpy().tobytes())
+                boxes.append(own)
+                kinds.append(np.repeat(np.uint8([PROPOSAL, ANNOTATED, JITTERED]), [len(p) for p in parts]))
+                rows.append(rows[-1] + len(own))
+                patches.append(patches[-1] + len(inputs.pixel_values))
+                grids.append(inputs.grid_hw)
+                if on_progress:
+                    on_progress(done, len(data.images))
+        np.save(partial / "boxes.npy", np.concatenate(boxes))
+        np.save(partial / "kind.npy", np.concatenate(kinds))
+        meta = {"fingerprint": mark, "rows": rows, "patches": patches, "grids": grids}
+        (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def jitter(boxes: np.ndarray, size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A shaken copy of each box [N, 4], inside the picture, as a person's or a detector's box would lie."""
+    if not len(boxes):
+        return boxes
+    sizes = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    limit = np.array([*size_wh, *size_wh], dtype=np.float32)
+    moved = np.clip(boxes + rng.normal(0, JITTER, boxes.shape) * sizes, 0, limit)
+    low, high = np.minimum(moved[:, :2], moved[:, 2:]), np.maximum(moved[:, :2], moved[:, 2:])
+    return np.concatenate([low, high], axis=1).astype(np.float32)
+
+
+def _open(image: CocoImage) -> Image.Image:
+    try:
+        with Image.open(image.path) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except OSError as exc:
+        raise TrainingError(f"Cannot read the training picture {image.path}: {exc}") from exc

@@ -1,0 +1,19 @@
+"""Stage 2, perception instruction tuning: the language model learns to answer with regions, on all task templates.
+
+part               trains   losses (weight)                                          rate
+language           yes      next_token (1)                                           train.lr
+region_projector   yes      next_token (1), match (1), senses (0.1), iou (0.5)       train.lr
+match_head         yes      match (1), senses (0.1)                                  train.lr
+iou_head           yes      iou (0.5)                                                train.lr
+vision             no
+auxiliary tower    no
+"""
+
+from fo1agent.trainers.language import Mix, StageTable
+
+TABLE = StageTable(
+    name="instruction",
+    parts=("language", "region_projector", "match_head", "iou_head"),
+    loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.1, "iou": 0.5},
+    mix=Mix(regions=64, absent=16, unknown=2, describe=6, detect=1.0, count=1.0, everything=0.5, caption=0.7),
+)

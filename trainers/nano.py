@@ -1,0 +1,290 @@
+"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and three stages of training.
+
+    python -m fo1agent.trainers.nano nano data.root=DIR tower=FILE work=DIR out=DIR
+
+Each step leaves its result in `work` and is skipped when it is there, so the command may be stopped and run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerBase
+
+from fo1agent.model.config import FO1Config
+from fo1agent.model.fo1 import FO1
+from fo1agent.model.mobilenet import NUM_CLASSES, convert_tensorflow
+from fo1agent.model.processing import Processor
+from fo1agent.trainers import alignment, base, instruction
+from fo1agent.trainers.data.coco import CocoData, load_coco
+from fo1agent.trainers.data.features import PROPOSAL, FeatureStore, Picture, open_or_build
+from fo1agent.trainers.data.tasks import TaskMaker, find_truth, unknown_words
+from fo1agent.trainers.data.tokenizer import build_tokenizer
+from fo1agent.trainers.language import LanguageStage, region_sample
+from fo1agent.trainers.recipe import load_recipe
+from fo1agent.trainers.step import TrainSettings, train
+
+log = logging.getLogger(__name__)
+
+VIEWS = 2  # of the tower's detector
+HELD_BACK = 12  # every so manieth training picture only calibrates the scores
+REGION = {
+    "pools": [
+        {"level": 0, "bins": 1},
+        {"level": 1, "bins": 2},
+        {"level": 2, "bins": 2},
+        {"level": 3, "bins": 1},
+        {"level": 2, "bins": 1, "context": 2.0},
+    ],
+    "primary_channels": 0,
+    "evidence_size": VIEWS * (NUM_CLASSES + 1),
+}
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Where the pictures are; paths are relative to `root`."""
+
+    root: Path
+    train: str = "instances_train.json"
+    images: str = "images/train"
+    captions: str = "captions_train.jsonl"
+    limit: int | None = None  # only the first so many pictures
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """One stage's batches and settings."""
+
+    batch_size: int
+    train: TrainSettings
+
+
+@dataclass(frozen=True)
+class NanoRecipe:
+    """The whole recipe.
+
+    Attributes:
+        tower: the TensorFlow detection zoo's SSDLite-MobileNetV2, safetensors.
+        work: folder of the run; out: folder of the finished model.
+        vocab_size: learned tokens, bytes included.
+        hidden_size, layers: of the language model.
+    """
+
+    data: DataRecipe
+    tower: Path
+    work: Path
+    out: Path
+    base: StageRecipe
+    alignment: StageRecipe
+    instruction: StageRecipe
+    vocab_size: int = 4096
+    hidden_size: int = 256
+    layers: int = 4
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the recipe named by the first argument with the `key=value` overrides after it."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    recipe = load_recipe(NanoRecipe, arguments[0], arguments[1:])
+    run(recipe)
+
+
+def run(recipe: NanoRecipe) -> Path:
+    """All stages; returns the folder of the finished model."""
+    root = recipe.data.root
+    data = load_coco(root / recipe.data.train, root / recipe.data.images, root / recipe.data.captions)
+    if recipe.data.limit:
+        data = replace(data, images=data.images[: recipe.data.limit])
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(training_words(data), recipe.vocab_size)
+    model = new_model(tokenizer, data.categories, load_file(recipe.tower), recipe.hidden_size, recipe.layers)
+    processor = Processor(tokenizer, model.config)
+    store = open_or_build(recipe.work / "features", model, processor, data, on_progress=_progress)
+    captions = [caption for image in data.images for caption in image.captions]
+    tasks = TaskMaker(data.categories, unknown_words(captions, data.categories))
+    held_back = range(0, len(data.images), HELD_BACK)
+    learned = sorted(set(range(len(data.images))) - set(held_back))
+    for table in (base.TABLE, alignment.TABLE, instruction.TABLE):
+        settings: StageRecipe = getattr(recipe, table.name)
+        stage = LanguageStage(table, model, processor, store, tasks, learned, settings.batch_size, settings.train.seed)
+        result = train(stage, settings.train, recipe.work / table.name, recipe=table, on_log=_log_step)
+        model.load_state_dict(load_file(result.weights), strict=False)
+    log.info(
+        "calibration on %d pictures: %s", len(held_back), calibrate(model.eval(), processor, store, tasks, held_back)
+    )
+    save(model, processor, recipe.out)
+    return recipe.out
+
+
+def new_model(
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: Sequence[str],
+    tower: dict[str, torch.Tensor],
+    hidden_size: int,
+    layers: int,
+) -> FO1:
+    """A nano with a random base and the given tower."""
+    model = FO1(nano_config(tokenizer, vocabulary, hidden_size, layers))
+    model.aux.load_state_dict(convert_tensorflow(tower))
+    # The stock initial deviation (0.02) is made for widths of thousands; at this one, words start too much alike.
+    torch.nn.init.normal_(model.base.get_input_embeddings().weight, std=hidden_size**-0.5)
+    return model.eval()
+
+
+def nano_config(
+    tokenizer: PreTrainedTokenizerBase, vocabulary: Sequence[str], hidden_size: int, layers: int
+) -> FO1Config:
+    """Qwen2.5-VL's shape at a thousandth of its size."""
+    heads, head_dim = hidden_size // 64, 64
+    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{token}|>") for name, token in _SPECIAL.items()}
+    rows = -(-len(tokenizer) // 64) * 64
+    return FO1Config(
+        base_config={
+            "model_type": "qwen2_5_vl",
+            "tie_word_embeddings": True,
+            **{name: ids[name] for name in ("image_token_id", "video_token_id", "vision_start_token_id")},
+            "vision_end_token_id": ids["vision_end_token_id"],
+            "text_config": {
+                "vocab_size": rows,
+                "hidden_size": hidden_size,
+                "intermediate_size": hidden_size * 11 // 4,
+                "num_hidden_layers": layers,
+                "num_attention_heads": heads,
+                "num_key_value_heads": max(1, heads // 2),
+                "rms_norm_eps": 1e-6,
+                "max_position_embeddings": 4096,
+                "bos_token_id": ids["eos_token_id"],
+                "eos_token_id": ids["eos_token_id"],
+                "pad_token_id": ids["pad_token_id"],
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 1e4,
+                    "mrope_section": [head_dim // 8, head_dim * 3 // 16, head_dim * 3 // 16],
+                },
+            },
+            "vision_config": {
+                "depth": 2,
+                "hidden_size": 64,
+                "intermediate_size": 128,
+                "num_heads": 4,
+                "out_hidden_size": hidden_size,
+                "patch_size": 14,
+                "spatial_merge_size": 2,
+                "temporal_patch_size": 2,
+                "window_size": 112,
+                "fullatt_block_indexes": [1],
+                "tokens_per_second": 2,
+            },
+        },
+        aux={"type": "mobilenet_v2_ssd"},
+        region=REGION,
+        region_projector={"layers": 2, "hidden_size": 640},
+        heads={"match": {"width": 128, "classes": NUM_CLASSES, "views": VIEWS}, "iou": {}},
+        processing={"min_pixels": 56 * 56, "max_pixels": 112 * 112},
+        vocabulary=list(vocabulary),
+        thresholds={"ground": 0.25, "count": 0.28, "exists": 0.2},
+    )
+
+
+_SPECIAL = {
+    "image_token_id": "image_pad",
+    "video_token_id": "video_pad",
+    "vision_start_token_id": "vision_start",
+    "vision_end_token_id": "vision_end",
+    "eos_token_id": "im_end",
+    "pad_token_id": "endoftext",
+}
+
+
+def training_words(data: CocoData) -> Iterable[str]:
+    """What the tokenizer learns from: captions in both cases, and every name at the start and inside of a sentence."""
+    for image in data.images:
+        for caption in image.captions:
+            yield from (caption, caption.lower())
+    for name in data.categories:
+        yield from [f"{name}", f" {name}", f"Please detect {name} in this image."] * 20
+
+
+def calibrate(
+    model: FO1, processor: Processor, store: FeatureStore, tasks: TaskMaker, pictures: Sequence[int]
+) -> dict[str, float]:
+    """Weigh the match head's terms so that its probabilities are right on pictures it was not trained on.
+
+    Four numbers (weight of the language model's term, of the detector's, of the predicted IoU, and the bias) are fitted
+    by logistic regression over every (name, proposal) pair, and folded into the head. Returns them by name.
+    """
+    terms = [_match_terms(model, processor, store[i], tasks) for i in pictures]
+    features, targets, weights = (torch.cat(part, dim=-1) for part in zip(*terms, strict=True))
+    numbers = torch.tensor([1.0, 1.0, 0.0, 0.0], requires_grad=True)  # language, detector, fit, bias
+    optimizer = torch.optim.LBFGS([numbers], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = numbers[:3] @ features + numbers[3]
+        loss = F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="sum") / weights.sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    language, detector, fit, bias = numbers.tolist()
+    head = model.match_head
+    with torch.no_grad():
+        head.query.weight.mul_(language)
+        head.query.bias.mul_(language)
+        head.gain.fill_(detector)
+        head.fit.fill_(fit)
+        head.bias.fill_(bias)
+    return {"language": language, "detector": detector, "fit": fit, "bias": bias}
+
+
+@torch.no_grad()
+def _match_terms(
+    model: FO1, processor: Processor, picture: Picture, tasks: TaskMaker
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The three terms [3, K * N], targets and weights [K * N] of one picture's proposals and every name."""
+    chosen = np.flatnonzero(picture.kind == PROPOSAL)
+    truth = find_truth(picture.image, picture.boxes[chosen], tasks.index)
+    vectors = torch.from_numpy(picture.vectors[chosen].astype(np.float32))
+    tokens = model.project_regions(vectors)
+    prefix = model.prefill(region_sample(model, processor, picture, tokens))
+    states = model.phrase_states(prefix, [processor.phrase_ids(name) for name in tasks.vocabulary])
+    fit = model.iou_head(tokens)
+    keys = model.match_head.keys(prefix.region_states, tokens, vectors[:, model.region_encoder.pooled_size :], fit)
+    language, detector = model.match_head.terms(states, keys)
+    features = torch.stack([language, detector, fit.expand_as(language)]).flatten(1)
+    targets = torch.from_numpy(truth.matches.astype(np.float32)).flatten()
+    return features, targets, torch.from_numpy((~truth.unknown).astype(np.float32)).flatten()
+
+
+def save(model: FO1, processor: Processor, folder: Path) -> None:
+    """Write the finished model in half precision, with its tokenizer; the folder is replaced whole."""
+    partial = folder.with_name(folder.name + ".partial")
+    model.half().save_pretrained(partial)
+    model.float()
+    processor.tokenizer.save_pretrained(partial)
+    if folder.exists():
+        folder.rename(folder.with_name(folder.name + ".old"))
+    partial.rename(folder)
+
+
+def _log_step(record: dict[str, Any]) -> None:
+    log.info("%s", record)
+
+
+def _progress(done: int, total: int) -> None:
+    if done % 100 == 0 or done == total:
+        log.info("features %d/%d", done, total)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
