@@ -72,6 +72,8 @@ def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
         raise ImageError(f"{_short(url)}: only http and https addresses are fetched, not {parsed.scheme!r}.")
     if not parsed.host:
         raise ImageError(f"{_short(url)}: the URL names no host.")
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise ImageError(f"{_short(url)} is not a valid URL: a port is a number from 1 to 65535.")
     if parsed.userinfo:
         raise ImageError(f"{_short(parsed)}: a user name or password in the URL is refused. Fetch it yourself.")
     return parsed
