@@ -1,9 +1,14 @@
-"""The proposal head: geometry, decoding, who is responsible for which box, and the losses."""
+"""The proposal head: geometry, decoding, who is responsible for which box, the losses; and lending its boxes out."""
 
+from dataclasses import dataclass, field
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.ops import box_iou
 
+from fo1agent.image import load_image
 from fo1agent.model.proposal_head import (
     LevelOutput,
     ProposalHead,
@@ -16,6 +21,7 @@ from fo1agent.model.proposal_head import (
     resample,
     sides_to_boxes,
 )
+from fo1agent.proposals.head import HeadProposer
 
 CONFIG = ProposalHeadConfig(channels=(4, 6, 8), strides=(8, 16, 32), offsets=(3.5, 11.5, 11.5), width=16)
 SIZE_HW = (172, 236)  # 44 mod 64, as the nano's tower wants it
@@ -244,3 +250,26 @@ def test_gaps_are_filled_where_no_box_lies():
 def test_a_config_that_makes_no_sense_is_refused(wrong, says):
     with pytest.raises(ValueError, match=says):
         ProposalHeadConfig(**{**vars(CONFIG), **wrong})
+
+
+@dataclass
+class TwoThings:
+    """Sees the same two boxes in every picture."""
+
+    name: str = "two"
+    boxes: np.ndarray = field(default_factory=lambda: np.array([[1.0, 2, 3, 4], [0, 0, 5, 5]]))
+    objectness: np.ndarray = field(default_factory=lambda: np.array([0.9, 0.2]))
+
+    def encode(self, image, /):
+        return self
+
+
+@pytest.mark.parametrize("limit", [100, 1, 0])
+def test_a_models_boxes_can_be_lent_to_another(limit):
+    image = load_image(Image.new("RGB", (8, 8)))
+    regions = HeadProposer(TwoThings(), limit)(image)
+    assert len(regions) == min(limit, 2)
+    assert regions.source == "two"
+    if limit:
+        assert regions[0].box == (1, 2, 3, 4)
+        assert (regions[0].id, regions[0].label, regions[0].score) == (f"{image.id}/r0", None, 0.9)
