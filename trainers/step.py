@@ -100,8 +100,8 @@ class TrainSettings:
         for name in ("steps", "save_every", "keep_last", "log_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"TrainSettings.{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("lr", "clip_norm", *(f"part_lr.{part}" for part in self.part_lr)):
-            value = self.part_lr[name[8:]] if name.startswith("part_lr.") else getattr(self, name)
+        rates = {f"part_lr.{part}": rate for part, rate in self.part_lr.items()}
+        for name, value in {"lr": self.lr, "clip_norm": self.clip_norm, **rates}.items():
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"TrainSettings.{name} must be positive and finite, got {value}.")
         for name in ("warmup", "weight_decay", "final_lr", "eval_every", "seed"):
