@@ -7,9 +7,9 @@ Results go to stdout, all else to stderr. Exit 0: done, an abstention included; 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,7 +18,7 @@ from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
     from fo1agent.scene import Model, Scene
-    from fo1agent.types import Box, Regions
+    from fo1agent.types import Box, Region, Regions
 
 
 class _Commands(click.Group):
@@ -206,7 +206,7 @@ def count(
     counted = scene.count(phrase, within=within, threshold=threshold)
     _draw(scene, counted.regions, draw)
     if json_output:
-        console.result_json({"value": counted.value, **_fields(counted.regions)})
+        console.result_json({"value": counted.value, "phrase": phrase, **_fields(counted.regions)})
         return
     console.result(str(counted.value))
     console.note(" ".join(f"{console.tag(r)} {r.score:.2f}" for r in counted.regions))
@@ -225,7 +225,7 @@ def read(
     image: str,
     region: str | None,
     box: Box | None,
-    source: str,
+    source: Literal["ocr", "model"],
     draw: Path | None,
     json_output: bool,
     **opening: Any,
@@ -271,22 +271,12 @@ def tools(json_output: bool) -> None:
     """List the tools that an agent or a language model can call."""
     from fo1agent.tools.base import registry
 
-    known = [registry()[name] for name in sorted(registry())]
+    known = registry().values()
     if json_output:
-        console.result_json(
-            [
-                {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "arguments": tool.arguments.model_json_schema(),
-                    "result": tool.result.model_json_schema(),
-                }
-                for tool in known
-            ]
-        )
+        console.result_json([{**tool.schema(), "result": tool.result.model_json_schema()} for tool in known])
         return
     for tool in known:
-        console.result(f"{click.style(tool.name, bold=True):<20} {tool.description.splitlines()[0]}")
+        console.result(f"{click.style(f'{tool.name:<9}', bold=True)} {tool.description.splitlines()[0]}")
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent doctor --json")
@@ -407,7 +397,7 @@ def _target(region: str | None, box: Box | None) -> str | Box | None:
     return region or box
 
 
-def _draw(scene: Scene, regions: Regions, path: Path | None) -> None:
+def _draw(scene: Scene, regions: Iterable[Region], path: Path | None) -> None:
     if path:
         with console.whole_file(path) as temporary:
             scene.annotate(regions).save(temporary)

@@ -12,7 +12,6 @@ import io
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,18 +27,10 @@ log = logging.getLogger(__name__)
 MAX_DETECTIONS = 100
 
 
-class GroundingScene(Protocol):
-    """What is needed of a scene; `fo1agent.Scene` is one."""
-
-    @property
-    def regions(self) -> Regions: ...
-    def ground_many(self, phrases: Sequence[str], *, threshold: float | None = None) -> Mapping[str, Regions]: ...
-
-
 class GroundingModel(Protocol):
-    """What is needed of a model; `fo1agent.Model` is one."""
+    """What is needed of a model; `fo1agent.Model` is one. Of the scenes it opens, `regions` and `ground_many` are."""
 
-    def open(self, source: Any, /) -> GroundingScene: ...
+    def open(self, source: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)

@@ -235,4 +235,4 @@ def _number_words() -> dict[str, str]:
     import inflect
 
     engine = inflect.engine()
-    return {str(engine.number_to_words(number)): str(number) for number in range(101)}
+    return {str(engine.number_to_words(str(number))): str(number) for number in range(101)}

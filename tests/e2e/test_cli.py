@@ -156,7 +156,7 @@ def test_tools_lists_every_tool_with_its_schema() -> None:
     assert {line.split()[0] for line in listed.splitlines()} >= names
     schemas = {tool["name"]: tool for tool in parsed(run("tools", "--json"))}
     assert set(schemas) >= names
-    assert "phrase" in schemas["ground"]["arguments"]["properties"]
+    assert "phrase" in schemas["ground"]["parameters"]["properties"]
 
 
 def test_doctor_finds_this_installation_well() -> None:
