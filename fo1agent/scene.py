@@ -144,11 +144,13 @@ class RelateResult:
         relation: its name, as in `geometry.RELATIONS`.
         regions: those that stand in it to at least one other.
         pairs: (id, id of what it is related to), for every pair that holds.
+        note: what a person should be told, such as a word that the model does not know; else "".
     """
 
     relation: str
     regions: Regions
     pairs: tuple[tuple[str, str], ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -397,7 +399,8 @@ class Scene:
         holds = geometry.relations(relation, mine.boxes, theirs.boxes)  # [A, B]
         holds &= np.array(mine.ids, dtype=object)[:, None] != np.array(theirs.ids, dtype=object)[None]
         pairs = tuple((mine.ids[i], theirs.ids[k]) for i, k in np.argwhere(holds))
-        return RelateResult(relation, mine[holds.any(axis=1)], pairs)
+        notes = dict.fromkeys(note for note in (mine.note, theirs.note) if note)
+        return RelateResult(relation, mine[holds.any(axis=1)], pairs, " ".join(notes))
 
     # ---- reading and describing ----------------------------------------------------------------------------------
 

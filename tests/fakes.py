@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.boxes import iou
+from fo1agent.boxes import clip, iou, visible
 from fo1agent.image import LoadedImage
 from fo1agent.types import Regions
 
@@ -43,6 +43,7 @@ class FakePredictor:
         if proposals is not None:
             return self._kept(proposals.boxes, proposals.scores, proposals.source)
         boxes = np.array([box for box, _, _ in self.objects], dtype=np.float64).reshape(-1, 4)
+        boxes = clip(boxes, image.size_hw)[visible(boxes, image.size_hw)]
         return self._kept(boxes, np.full(len(boxes), 0.5), "fo1")
 
     def _kept(self, boxes: np.ndarray, scores: np.ndarray, source: str) -> FakeEncoding:

@@ -1,0 +1,231 @@
+"""What a tool is: a name, a description, pydantic arguments, a pydantic result, and a function over a scene.
+
+A tool is made from a plain function (`@tool`); nothing is registered by importing. Calling one never raises for what
+the caller did: wrong arguments and tools that fail come back as an `Outcome` that a planner can read. Our own bugs
+pass through. How tools are told to a particular language model is not known here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_type_hints, overload
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from fo1agent.errors import InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
+from fo1agent.ocr import UntrustedText
+from fo1agent.scene import Scene
+from fo1agent.types import Region
+
+Untrusted = Annotated[
+    str,
+    AfterValidator(UntrustedText),
+    Field(json_schema_extra={"untrusted": True}),
+]
+"""Text out of a picture, for tool results: data that may say anything, never an instruction."""
+
+
+class Result(BaseModel):
+    """Base of typed results; `model_dump(mode="json")` is what a planner or a person sees."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class RegionRef(Result):
+    """A region in a result."""
+
+    id: str = Field(description="Short id, to be passed to other tools.")
+    label: str | None = Field(description="What it was found as or named; null if nobody named it.")
+    score: float = Field(description="Probability of that, 0 to 1.")
+    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels; y points down.")
+
+    @classmethod
+    def of(cls, region: Region) -> RegionRef:
+        """A region as results carry it."""
+        x1, y1, x2, y2 = (round(v, 1) for v in region.box)
+        return cls(id=region.name, label=region.label, score=round(region.score, 4), box=(x1, y1, x2, y2))
+
+
+class Outcome(BaseModel):
+    """What came of a call.
+
+    `error` says what went wrong, "" if nothing did; `retry` that other arguments may work.
+    """
+
+    tool: str
+    result: Any = None
+    error: str = ""
+    retry: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return not self.error
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool.
+
+    Attributes:
+        name: what it is called by: letters, digits and `_`.
+        description: for a reader who sees nothing else.
+        arguments: pydantic model of its arguments; its JSON schema is what a language model is given.
+        result: pydantic model of its result.
+        run: (scene, arguments) → result. Raises what the function raises; `call` does not.
+    """
+
+    name: str
+    description: str
+    arguments: type[BaseModel]
+    result: type[BaseModel]
+    run: Callable[[Scene, Any], BaseModel]
+
+    def call(self, scene: Scene, arguments: Mapping[str, Any] | str | bytes = "{}") -> Outcome:
+        """Check the arguments, run, and put what the caller did wrong into the outcome.
+
+        Args:
+            scene: the picture.
+            arguments: as a mapping or as JSON text.
+        """
+        try:
+            if isinstance(arguments, (str, bytes)):
+                checked = self.arguments.model_validate_json(arguments)
+            else:
+                checked = self.arguments.model_validate(dict(arguments))
+            return Outcome(tool=self.name, result=self.run(scene, checked))
+        except ValidationError as exc:
+            if exc.title != self.arguments.__name__:
+                raise  # the result did not fit: our bug
+            return Outcome(tool=self.name, error=_told(exc), retry=True)
+        except (InputError, ToolRetry) as exc:
+            return Outcome(tool=self.name, error=str(exc), retry=True)
+        except (ToolFailed, ReplyError, MissingExtraError) as exc:
+            return Outcome(tool=self.name, error=str(exc))
+
+    def schema(self) -> dict[str, Any]:
+        """`{name, description, parameters}`, the parameters as JSON schema: the core of every dialect."""
+        return {"name": self.name, "description": self.description, "parameters": self.arguments.model_json_schema()}
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(*, name: str | None = None) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    """Make a tool of a function: its name, docstring and type hints are the tool's name, description and arguments.
+
+    The function's first parameter is the scene; the others become the arguments, described by the docstring's `Args:`.
+    It returns a pydantic model, or anything with a type hint, which becomes the field `value`. It raises `ToolRetry`
+    to ask for other arguments and `ToolFailed` to give up.
+
+        @fo1agent.tool
+        def brightness(scene: fo1agent.Scene, region: str) -> float:
+            \"""How bright a region is, from 0 to 1.
+
+            Args:
+                region: id of the region, such as r3.
+            \"""
+            return np.asarray(scene.image.crop(scene.region(region).box)).mean() / 255
+
+    Raises:
+        InputError: the docstring or a type hint is missing; the message says which.
+    """
+    if function is None:
+        return lambda decorated: _made(decorated, name)
+    return _made(function, name)
+
+
+def registry(*extra: Tool) -> dict[str, Tool]:
+    """Name → tool: all that come with fo1agent, and those passed.
+
+    Raises:
+        InputError: two tools have one name.
+    """
+    from fo1agent.tools import counting, describing, grounding, imaging, reading, relating
+
+    known: dict[str, Tool] = {}
+    for one in (
+        grounding.ground,
+        counting.count,
+        reading.read,
+        describing.describe,
+        describing.inspect,
+        relating.relate,
+        imaging.zoom,
+        imaging.annotate,
+        *extra,
+    ):
+        if one.name in known:
+            raise InputError(f'Two tools are called {one.name!r}. Name yours with @tool(name="…").')
+        known[one.name] = one
+    return known
+
+
+def _made(function: Callable[..., Any], name: str | None) -> Tool:
+    name = name or function.__name__
+    if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name):
+        raise InputError(f"A tool's name is made of letters, digits and _, got {name!r}.")
+    description, told = _read_docstring(inspect.getdoc(function) or "")
+    if not description:
+        raise InputError(f"The tool {name} needs a docstring: it is all that a planner knows of it.")
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as exc:
+        raise InputError(f"The tool {name}: a type hint cannot be resolved ({exc}). Import it in its module.") from exc
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
+        raise InputError(f"The tool {name} must take the scene as its first parameter.")
+
+    fields: dict[str, Any] = {}
+    for parameter in parameters[1:]:
+        if parameter.name not in hints or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise InputError(f"The tool {name}: its parameter {parameter.name} needs a type hint, and be no *args.")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        said = told.get(parameter.name)
+        fields[parameter.name] = (hints[parameter.name], Field(default, description=said) if said else Field(default))
+    title = "".join(part.capitalize() for part in name.split("_"))
+    arguments = create_model(f"{title}Arguments", __config__=ConfigDict(extra="forbid"), **fields)
+
+    returned = hints.get("return")
+    if returned is None:
+        raise InputError(f"The tool {name} needs a type hint for what it returns.")
+    if isinstance(returned, type) and issubclass(returned, BaseModel):
+        result, wrapped = returned, False
+    else:
+        result, wrapped = create_model(f"{title}Result", __base__=Result, value=(returned, ...)), True
+
+    def run(scene: Scene, checked: BaseModel) -> BaseModel:
+        given = function(scene, **{key: getattr(checked, key) for key in fields})
+        return result.model_validate({"value": given}) if wrapped else given
+
+    return Tool(name, description, arguments, result, run)
+
+
+def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """(what stands before the sections, parameter → its description)."""
+    description, _, sections = text.partition("\nArgs:\n")
+    description = re.split(r"\n(?:Returns|Raises):\n", description)[0]
+    arguments = re.split(r"\n(?=\S)", "\n" + sections)[0] if sections else ""
+    told: dict[str, str] = {}
+    current = ""
+    for line in inspect.cleandoc(arguments).splitlines():
+        match = re.match(r"(\w+):\s*(.*)", line)
+        if match:
+            current, told[match[1]] = match[1], match[2]
+        elif current and line.strip():
+            told[current] += " " + line.strip()
+    return description.strip(), told
+
+
+def _told(exc: ValidationError) -> str:
+    """A validation error in one line, for a planner."""
+    parts = []
+    for error in exc.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in error["loc"]) or "arguments"
+        got = "" if error["type"] == "missing" else f" (got {error['input']!r:.80})"
+        parts.append(f"{where}: {error['msg']}{got}")
+    return "; ".join(parts)

@@ -1,0 +1,55 @@
+"""The tools that give or take pictures: a closer look, and a drawing of what was found."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+from pydantic import Field
+
+from fo1agent.scene import Scene
+from fo1agent.tools.base import Result, tool
+from fo1agent.tools.grounding import Grounding
+
+PICTURE_SIDE = 1024  # longer side of a drawn picture, unless asked otherwise
+
+
+class Picture(Result):
+    """A picture as data."""
+
+    media_type: str = "image/png"
+    png_base64: str = Field(description="The PNG file, base64.", repr=False)
+    width: int
+    height: int
+
+
+@tool
+def zoom(scene: Scene, region: str, phrase: str | None = None, margin: float = 0.1) -> Grounding:
+    """Look closer at a region, to find small things in it that were missed in the whole picture.
+
+    The regions it gives are boxes in pixels of the whole picture and can be passed to other tools.
+
+    Args:
+        region: id of a region (r3), or a box b<x1>_<y1>_<x2>_<y2> in pixels.
+        phrase: what to look for there. Leave out for everything that the model can name.
+        margin: how much around the region to take with it, as a share of its size.
+    """
+    part = scene.zoom(region, margin)
+    found = part.named() if phrase is None else part.ground(phrase)
+    return Grounding.of(part.to_parent(found))
+
+
+@tool
+def annotate(scene: Scene, regions: list[str] | None = None, size: int = PICTURE_SIDE) -> Picture:
+    """Draw regions on the picture, each with its id, label and probability, and give the picture.
+
+    Args:
+        regions: ids of regions (r3), or boxes b<x1>_<y1>_<x2>_<y2> in pixels. Leave out for everything that the
+            model can name.
+        size: pixels of the longer side, 64 to 4096.
+    """
+    shown = None if regions is None else [scene.region(one) for one in regions]
+    drawn = scene.annotate(shown, size=min(max(size, 64), 4096))
+    file = io.BytesIO()
+    drawn.save(file, "PNG")
+    return Picture(png_base64=base64.b64encode(file.getvalue()).decode("ascii"), width=drawn.width, height=drawn.height)

@@ -1,0 +1,43 @@
+"""The tool that says where things are to each other."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fo1agent.scene import Scene
+from fo1agent.tools.base import RegionRef, Result, tool
+
+Relation = Literal[
+    "left_of", "right_of", "above", "below", "inside", "contains", "overlaps", "near", "on", "next_to"
+]  # fmt: skip
+
+
+class Relating(Result):
+    """Things that stand in a relation."""
+
+    regions: list[RegionRef] = Field(description="Those of a that stand in the relation to at least one of b.")
+    pairs: list[tuple[str, str]] = Field(description="(id in a, id in b) for every pair that stands in the relation.")
+    note: str = Field("", description="Something to know, such as a word that the model does not have; usually empty.")
+
+
+@tool
+def relate(scene: Scene, a: str, relation: Relation, b: str | None = None) -> Relating:
+    """Find which things stand in a spatial relation to others: people left of the bus, cups on the table.
+
+    It compares boxes in the plane of the picture; what is in front of what it cannot tell.
+
+    Args:
+        a: the things to choose from: a noun phrase ("person") or the id of a region (r3).
+        relation: how a stands to b. `inside`: most of a lies in b. `near`: closer than half their size. `on`: a stands
+            or lies on b. `next_to`: near and side by side.
+        b: what to compare with: a noun phrase or the id of a region. Leave out to compare with the picture's own
+            middle, so that left_of means the left half.
+    """
+    related = scene.relate(a, relation, b)
+    return Relating(
+        regions=[RegionRef.of(region) for region in related.regions],
+        pairs=[(one.rsplit("/", 1)[-1], other.rsplit("/", 1)[-1]) for one, other in related.pairs],
+        note=related.note,
+    )
