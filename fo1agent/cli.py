@@ -62,10 +62,9 @@ class _PictureOut(click.Path):
         super().__init__(dir_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
-        if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        if Path(value).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
             self.fail(f"{value!r} should end in .png, .jpg or .webp.", param, ctx)
-        return path
+        return super().convert(value, param, ctx)
 
 
 BOX = _BoxType()

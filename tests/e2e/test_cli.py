@@ -194,9 +194,38 @@ def test_eval_detection_measures_end_to_end(folder: Path) -> None:
     assert (figures["images"], figures["failures"]) == (1, 0)
 
 
-def test_eval_parity_holds_on_the_open_fixtures(shared_dir: Path) -> None:
-    result = run("eval", "parity", str(shared_dir / "fixtures" / "fo1-tiny"))
-    assert result.exit_code == 0, result.stdout
+@pytest.fixture
+def golden(shared_dir: Path, tmp_path: Path) -> Path:
+    """A folder with one small case of the reference tensors; `tests/parity` compares them all."""
+    source, folder = shared_dir / "fixtures" / "fo1-tiny", tmp_path / "golden"
+    folder.mkdir()
+    for part in ("checkpoint", "images"):
+        (folder / part).symlink_to(source / part)
+    cases = json.loads((source / "cases.json").read_text(encoding="utf-8"))
+    case = next(case for case in cases if case["name"] == "d_97x65_3")
+    (folder / "cases.json").write_text(json.dumps([case]), encoding="utf-8")
+    (folder / "cases").mkdir()
+    shutil.copyfile(source / case["tensors"], folder / case["tensors"])
+    return folder
+
+
+def test_eval_parity_prints_a_verdict_per_tensor(golden: Path) -> None:
+    report = run("eval", "parity", str(golden))
+    assert report.exit_code == 0, report.stdout
+    assert "d_97x65_3" in report.stdout
+    assert parsed(run("eval", "parity", str(golden), "--json"))["ok"] is True
+
+
+def test_eval_parity_exits_1_when_a_tensor_differs(golden: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = golden / "cases" / "d_97x65_3.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in sorted(tensors) if "logits" in name)
+    save_file({**tensors, name: tensors[name] + 1}, path)
+    result = run("eval", "parity", str(golden))
+    assert result.exit_code == 1
+    assert "DIFFERS" in result.stdout
 
 
 @pytest.mark.parametrize(
