@@ -76,6 +76,12 @@ def is_noun(phrase: str) -> bool:
     return bool(_nouns().senses_of(singular(phrase.lower())))
 
 
+def is_thing(noun: str) -> bool:
+    """Whether the noun's first sense is something that can be seen: "dog"; not "time", not "love"."""
+    senses = _nouns().senses_of(singular(noun.lower()))
+    return bool(senses) and int(_nouns().files[senses[0][0]]) in _VISIBLE
+
+
 def synonyms(noun: str) -> tuple[str, ...]:
     """Other words for the noun's frequent senses, without itself: "couch" → ("lounge", "sofa")."""
     word = singular(noun.lower())
@@ -214,11 +220,10 @@ def _words(text: str) -> frozenset[str]:
 # Words for whatever there is.
 ANYTHING = _words("object thing item stuff something anything everything")
 
+COLORS = _words("black white red green blue yellow brown grey gray orange pink purple golden silver beige tan")
+
 # Adjectives that WordNet's compounds must not swallow: a "black cat" is a cat, not the polecat.
-_PLAIN_ADJECTIVES = _words(
-    "black white red green blue yellow brown grey gray orange pink purple golden silver big small large little tall "
-    "short long young old new dark light wooden metal"
-)
+_PLAIN_ADJECTIVES = COLORS | _words("big small large little tall short long young old new dark light wooden metal")
 
 # Words before "of" that measure what follows, so that "slice of pizza" is pizza; other heads keep their own meaning.
 _MEASURES = _words("slice piece pair group bunch herd flock set couple row pile stack lot crowd number kind type sort")

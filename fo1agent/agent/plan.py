@@ -1,0 +1,383 @@
+"""The closed language of plans: typed steps over one picture, each naming earlier steps it takes its input from.
+
+A plan is data. It can be written by the rule planner, by a chat model or by hand, is checked before it runs (ids are
+unique, references point backwards and to a step that gives the right kind of thing, the last step is the only
+`answer`), and survives a round trip through JSON. It never holds code.
+
+    find person → keep left_of bus → count → answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fo1agent.errors import PlanError
+
+MAX_STEPS = 64
+
+Kind = Literal["regions", "number", "bool", "text", "answer"]
+Ref = Annotated[str, Field(pattern=r"^s[0-9]+$", description="id of an earlier step")]
+
+Purpose = Literal["count", "exists", "ground", "the"]
+Relation = Literal[
+    "left_of", "right_of", "above", "below", "on", "inside", "near", "next_to", "overlaps", "in_front_of", "behind"
+]
+Side = Literal["left", "right", "top", "bottom", "middle"]
+Order = Literal[
+    "best", "largest", "smallest", "tallest", "shortest", "widest", "narrowest", "leftmost", "rightmost", "topmost",
+    "lowest", "nearest", "farthest", "central",
+]  # fmt: skip
+VALUES: tuple[Kind, ...] = ("number", "bool", "text")
+
+
+class Step(BaseModel):
+    """One step. `gives` is the kind of its result, `inputs` names the steps it needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    gives: ClassVar[Kind]
+    id: Ref
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        """(id, kinds it may have) of each step this one takes its input from."""
+        yield from ()
+
+
+class Find(Step):
+    """Every region that the phrase names. Without a phrase: everything the model can name.
+
+    `purpose` chooses the threshold: `count`, `exists`, `ground`, or `the` for something the question takes for granted
+    ("the bus"), where the best region will do when none is sure.
+    """
+
+    gives: ClassVar[Kind] = "regions"
+    op: Literal["find"] = "find"
+    phrase: str | None = Field(default=None, min_length=1, max_length=200)
+    purpose: Purpose = "ground"
+
+
+class Keep(Step):
+    """The regions of `of` in a relation to any region of `to`; `between` the best of `to` and of `and_to`."""
+
+    gives: ClassVar[Kind] = "regions"
+    op: Literal["keep"] = "keep"
+    of: Ref
+    relation: Relation | Literal["between"]
+    to: Ref
+    and_to: Ref | None = None
+    negated: bool = False
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in (self.of, self.to, self.and_to):
+            if ref is not None:
+                yield ref, ("regions",)
+
+    @model_validator(mode="after")
+    def _between_takes_two(self) -> Keep:
+        if (self.relation == "between") != (self.and_to is not None):
+            raise ValueError('and_to belongs to the relation "between", and only to it')
+        return self
+
+
+class KeepSide(Step):
+    """The regions of `of` whose centre lies in that half (or the middle third) of the picture."""
+
+    gives: ClassVar[Kind] = "regions"
+    op: Literal["side"] = "side"
+    of: Ref
+    side: Side
+    negated: bool = False
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+
+
+class Select(Step):
+    """One region of `of`: the `rank`-th in the order `by`; `nearest` and `farthest` are measured from `to`."""
+
+    gives: ClassVar[Kind] = "regions"
+    op: Literal["select"] = "select"
+    of: Ref
+    by: Order
+    to: Ref | None = None
+    rank: int = Field(default=1, ge=1, le=100)
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+        if self.to is not None:
+            yield self.to, ("regions",)
+
+    @model_validator(mode="after")
+    def _distance_needs_a_place(self) -> Select:
+        if (self.by in ("nearest", "farthest")) != (self.to is not None):
+            raise ValueError('to belongs to "nearest" and "farthest", and only to them')
+        return self
+
+
+class Count(Step):
+    """How many regions."""
+
+    gives: ClassVar[Kind] = "number"
+    op: Literal["count"] = "count"
+    of: Ref
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+
+
+class Exists(Step):
+    """Whether there is any region."""
+
+    gives: ClassVar[Kind] = "bool"
+    op: Literal["exists"] = "exists"
+    of: Ref
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+
+
+class Measure(Step):
+    """Size of the best region in pixels (area: square pixels), or its gap to the best region of `to`."""
+
+    gives: ClassVar[Kind] = "number"
+    op: Literal["measure"] = "measure"
+    of: Ref
+    quantity: Literal["area", "height", "width", "distance"]
+    to: Ref | None = None
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+        if self.to is not None:
+            yield self.to, ("regions",)
+
+    @model_validator(mode="after")
+    def _distance_needs_a_place(self) -> Measure:
+        if (self.quantity == "distance") != (self.to is not None):
+            raise ValueError('to belongs to "distance", and only to it')
+        return self
+
+
+class Arithmetic(Step):
+    """Sum of the numbers; or the first minus the others (`difference`, which may be negative)."""
+
+    gives: ClassVar[Kind] = "number"
+    op: Literal["arithmetic"] = "arithmetic"
+    operation: Literal["sum", "difference", "absolute_difference"]
+    of: tuple[Ref, ...] = Field(min_length=1, max_length=16)
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in self.of:
+            yield ref, ("number",)
+
+
+class Compare(Step):
+    """Whether one number is more than, fewer than, … another, or than a given number."""
+
+    gives: ClassVar[Kind] = "bool"
+    op: Literal["compare"] = "compare"
+    left: Ref
+    comparison: Literal["more", "fewer", "equal", "different", "at_least", "at_most"]
+    right: Ref | int
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.left, ("number",)
+        if isinstance(self.right, str):
+            yield self.right, ("number",)
+
+
+class Which(Step):
+    """The name of what there is most (fewest) of, or what measures most (least)."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["which"] = "which"
+    of: tuple[Ref, ...] = Field(min_length=2, max_length=16)
+    direction: Literal["most", "fewest"] = "most"
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in self.of:
+            yield ref, ("number",)
+
+
+class Place(Step):
+    """Which relation holds between the best regions of `of` and `to`; without `to`, which side of the picture."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["place"] = "place"
+    of: Ref
+    options: tuple[Relation | Side, ...] = Field(min_length=1, max_length=8)
+    to: Ref | None = None
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+        if self.to is not None:
+            yield self.to, ("regions",)
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Place:
+        sides = {"left", "right", "top", "bottom", "middle"}
+        if any((option in sides) != (self.to is None) for option in self.options):
+            raise ValueError("options are relations when there is a `to`, and sides of the picture when there is none")
+        return self
+
+
+class Logic(Step):
+    """All of the answers, any of them, or the opposite of the only one."""
+
+    gives: ClassVar[Kind] = "bool"
+    op: Literal["logic"] = "logic"
+    operation: Literal["all", "any", "not"]
+    of: tuple[Ref, ...] = Field(min_length=1, max_length=16)
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in self.of:
+            yield ref, ("bool",)
+
+    @model_validator(mode="after")
+    def _not_takes_one(self) -> Logic:
+        if self.operation == "not" and len(self.of) != 1:
+            raise ValueError('"not" takes exactly one answer')
+        return self
+
+
+class Read(Step):
+    """The text in the best region of `of`, in the picture where there is no `of`, or in a relation to `to`.
+
+    `otherwise`: what to do when `of` found nothing; `picture` reads the whole picture, `nothing` gives up. `noun` is
+    what bears the text, for the wording: "sign".
+    """
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["read"] = "read"
+    of: Ref | None = None
+    relation: Relation | None = None
+    to: Ref | None = None
+    otherwise: Literal["picture", "nothing"] = "nothing"
+    noun: str | None = Field(default=None, max_length=100)
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in (self.of, self.to):
+            if ref is not None:
+                yield ref, ("regions",)
+
+    @model_validator(mode="after")
+    def _relation_needs_a_place(self) -> Read:
+        if (self.relation is None) != (self.to is None):
+            raise ValueError("relation and to belong together")
+        return self
+
+
+class Describe(Step):
+    """A caption of the best region of `of`, or of the whole picture."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["describe"] = "describe"
+    of: Ref | None = None
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        if self.of is not None:
+            yield self.of, ("regions",)
+
+
+class Name(Step):
+    """What the regions are called: "a dog and 2 chairs"."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["name"] = "name"
+    of: Ref
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+
+
+class Inspect(Step):
+    """The model's own answer to a question about the best region of `of`."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["inspect"] = "inspect"
+    of: Ref
+    question: str = Field(min_length=1, max_length=500)
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+
+
+class Locate(Step):
+    """Where the regions are in the picture, in words; the evidence shows them."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["locate"] = "locate"
+    of: Ref
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+
+
+class Answer(Step):
+    """The last step: the results that answer the question, in the order they were asked for."""
+
+    gives: ClassVar[Kind] = "answer"
+    op: Literal["answer"] = "answer"
+    of: tuple[Ref, ...] = Field(min_length=1, max_length=8)
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in self.of:
+            yield ref, VALUES
+
+
+AnyStep = Annotated[
+    Find | Keep | KeepSide | Select | Count | Exists | Measure | Arithmetic | Compare | Which | Place | Logic | Read
+    | Describe | Name | Inspect | Locate | Answer,
+    Field(discriminator="op"),
+]  # fmt: skip
+
+
+class Plan(BaseModel):
+    """A checked list of steps that answers one question."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    question: str
+    steps: tuple[AnyStep, ...] = Field(min_length=1, max_length=MAX_STEPS)
+
+    @model_validator(mode="after")
+    def _check(self) -> Plan:
+        known: dict[str, Kind] = {}
+        for step in self.steps:
+            for ref, kinds in step.inputs():
+                if ref not in known:
+                    raise ValueError(f"step {step.id} ({step.op}) refers to {ref}, which is no earlier step")
+                if known[ref] not in kinds:
+                    wanted = " or ".join(kinds)
+                    raise ValueError(f"step {step.id} ({step.op}) needs {wanted}, but {ref} gives {known[ref]}")
+            if step.id in known:
+                raise ValueError(f"two steps have the id {step.id}")
+            known[step.id] = step.gives
+        answers = [step.id for step in self.steps if step.op == "answer"]
+        if answers != [self.steps[-1].id]:
+            raise ValueError("a plan ends with its only answer step")
+        return self
+
+    @classmethod
+    def parse(cls, data: str | bytes | dict[str, Any]) -> Plan:
+        """Read a plan from JSON text or from the dict that JSON gives.
+
+        Raises:
+            PlanError: it is not a plan; the message names each step and what is wrong with it.
+        """
+        try:
+            return cls.model_validate_json(data) if isinstance(data, (str, bytes)) else cls.model_validate(data)
+        except ValidationError as exc:
+            problems = "; ".join(
+                f"{'.'.join(map(str, error['loc'])) or 'plan'}: {error['msg'].removeprefix('Value error, ')}"
+                for error in exc.errors()
+            )
+            raise PlanError(f"Not a plan: {problems}. Steps and fields are those of fo1agent.agent.plan.") from exc
+
+    def to_json(self) -> str:
+        """JSON that `parse` reads back to an equal plan."""
+        return self.model_dump_json(exclude_defaults=False)
+
+    def step(self, step_id: str) -> AnyStep:
+        """The step of that id."""
+        return next(step for step in self.steps if step.id == step_id)

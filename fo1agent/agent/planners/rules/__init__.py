@@ -1,0 +1,36 @@
+"""A planner without a language model: an English grammar for questions about what is where in a picture.
+
+tokens → clauses (`questions`, on top of `noun_phrases`) → plan (`compile`). What it cannot parse it says, with the
+nearest question it could answer (`suggest`). It knows function words and word order; what nouns mean is the lexicon's.
+"""
+
+from __future__ import annotations
+
+from fo1agent.agent.plan import Plan
+from fo1agent.agent.planners.base import NotUnderstood
+from fo1agent.agent.planners.rules.compile import CannotPlanError, compile_plan
+from fo1agent.agent.planners.rules.questions import parse
+from fo1agent.agent.planners.rules.suggest import nearest_question
+from fo1agent.agent.planners.rules.tokens import tokenize
+
+# A question longer than this is not one question; the grammar's backtracking stays cheap below it.
+MAX_TOKENS = 120
+
+
+class RulePlanner:
+    """Plans questions about counts, existence, comparisons, places, text and names, in many wordings."""
+
+    def plan(self, question: str) -> Plan | NotUnderstood:
+        """The plan that answers the question, or why there is none. Never raises for any text."""
+        tokens = tokenize(question)
+        if not any(token[0].isalnum() for token in tokens):
+            return NotUnderstood("There is no question", "How many … are there?")
+        if len(tokens) > MAX_TOKENS:
+            return NotUnderstood("That question is too long for me", nearest_question(tokens[:MAX_TOKENS]))
+        clauses = parse(tokens)
+        if clauses is None:
+            return NotUnderstood("I can't parse that question", nearest_question(tokens))
+        try:
+            return compile_plan(question, clauses)
+        except CannotPlanError as exc:
+            return NotUnderstood(str(exc), nearest_question(tokens))
