@@ -137,9 +137,9 @@ class RunFolder:
 
         def write(folder: Path) -> None:
             folder.mkdir()
-            save_file(trained_state(model), folder / "weights.safetensors")
+            _save_tensors(trained_state(model), folder / "weights.safetensors")
             if average:
-                save_file({str(i): t.contiguous() for i, t in enumerate(average)}, folder / "average.safetensors")
+                _save_tensors({str(i): t.contiguous() for i, t in enumerate(average)}, folder / "average.safetensors")
             torch.save(state, folder / "state.pt")
 
         if not target.exists():
@@ -194,7 +194,7 @@ class RunFolder:
     def write_weights(self, state: Mapping[str, Tensor]) -> Path:
         """Write the run's result, `weights.safetensors`."""
         target = self.path / "weights.safetensors"
-        write_atomic(target, lambda tmp: save_file(dict(state), tmp))
+        write_atomic(target, lambda tmp: _save_tensors(state, tmp))
         return target
 
 
@@ -207,6 +207,14 @@ def write_atomic(target: Path, write: Callable[[Path], Any]) -> None:
         _flush(path)
     os.replace(temporary, target)
     _flush(target.parent)
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    # safetensors makes files that only their owner may read; a result has the rights of any other new file.
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(tensors), path)
+    path.chmod(mode)
 
 
 def _flush(path: Path) -> None:

@@ -128,8 +128,10 @@ def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):
     assert steps == [1, 2]
 
 
-def test_weights_are_safetensors(tmp_path):
+def test_weights_are_safetensors_with_the_rights_of_any_new_file(tmp_path):
     path = RunFolder(tmp_path).write_weights(trained_state(small_model()))
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
     assert set(load_file(path)) == set(small_model().state_dict())
 
 
