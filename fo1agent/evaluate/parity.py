@@ -26,8 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fo1agent.errors import DataError
-from fo1agent.model import bases, weights
-from fo1agent.model.bases.qwen2_5_vl import raster, recorded
+from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import Generated, greedy
 from fo1agent.model.processing import ImageInputs, Processor
@@ -241,10 +240,10 @@ class _Single:
     def _primary(self, inputs: ImageInputs) -> ImageFeatures:
         model, golden = self.model, self.golden
         first = min(model.config.base_config.vision_config.fullatt_block_indexes)
-        with recorded(model.base.model.visual.blocks[first]) as seen:
+        with model.adapter.recorded(model.base.model.visual.blocks[first]) as seen:
             features = model.encode_image(inputs)
         golden.close("primary.merged", features.image_tokens, VIT)
-        golden.close("primary.map_first", raster(seen[0], inputs.grid_hw, model.config.base_config), VIT)
+        golden.close("primary.map_first", model.adapter.raster(seen[0], inputs.grid_hw, model.config.base_config), VIT)
         if features.primary_map is not None and features.primary is not None:
             golden.close("primary.map_last", features.primary_map, VIT)
             for level, fpn in enumerate(features.primary.maps):
@@ -419,8 +418,7 @@ def _greedy(
     slots = ((ids == IMAGE_SLOT) | (ids == REGION_SLOT)).nonzero()
     cut = int(slots[-1]) + 1
     prefix = model.prefill(Sample(ids[:cut], [image_tokens], [grid_hw], regions))
-    stop = processor.token_id(bases.adapter(model.config.base_config.model_type).STOP)
-    return greedy(model, prefix, ids[cut:], {stop}, steps, keep_logits=True)
+    return greedy(model, prefix, ids[cut:], {processor.stop_id}, steps, keep_logits=True)
 
 
 def _safe_steps(logits: Tensor) -> int:

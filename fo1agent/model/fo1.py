@@ -96,6 +96,7 @@ class FO1(PreTrainedModel):
     main_input_name = "inputs_embeds"
     _supports_sdpa = True
     _supports_flash_attn = True
+    config: FO1Config
     # The parts are built from the config, so only their protocols are known here.
     base: Any
     aux: Any

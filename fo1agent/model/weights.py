@@ -61,6 +61,8 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> tuple[FO1, Pro
 
 def load_processor(folder: str | Path, config: FO1Config) -> Processor:
     """The processor of a folder, with the folder's tokenizer."""
+    if not (Path(folder) / "tokenizer.json").exists() and not (Path(folder) / "vocab.json").exists():
+        raise CheckpointError(f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.json.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, config=config.base_config, local_files_only=True)
     except (OSError, ValueError) as exc:

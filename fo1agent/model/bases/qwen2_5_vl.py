@@ -34,11 +34,6 @@ def decoder(model: Any) -> nn.Module:
     return model.model.language_model
 
 
-def map_geometry(config: Any) -> tuple[int, int]:
-    """Channels and stride (pixels) of the map that `encode_image` returns."""
-    return config.vision_config.hidden_size, config.vision_config.patch_size
-
-
 def encode_image(
     model: Any, pixel_values: Tensor, grid_hw: tuple[int, int], want_map: bool
 ) -> tuple[Tensor, Tensor | None]:
