@@ -2,15 +2,17 @@
 
 A region's colour comes from its name alone, so it is the same in the picture, the terminal and the report. The palette
 is Okabe and Ito's, made to be told apart by people with any kind of colour vision, with two lighter colours added. The
-font is the one Pillow carries; letters it does not have are shown as a middle dot.
+font is the one Pillow carries; it has basic Latin only: accents are left out, other scripts become middle dots.
 """
 
 from __future__ import annotations
 
+import unicodedata
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -33,6 +35,7 @@ _PALETTE = (
     "#c9b6ff",  # lilac
 )
 _LABEL_LETTERS = 24
+_MAX_HIDDEN = 0.22  # share of the picture that tags may hide before they say less
 _INK, _PAPER = (17, 17, 17), (255, 255, 255)
 
 
@@ -43,15 +46,15 @@ def region_color(name: str) -> str:
     return _PALETTE[number % len(_PALETTE)]
 
 
-def tag_text(region: Region) -> str:
-    """What a tag says: `r3 bus .94`; for a box without a number of its own just the label."""
-    label = " ".join((region.label or "").split())
+def tag_text(region: Region, detail: Literal[0, 1, 2] = 2) -> str:
+    """What a tag says: `r3 bus .94` (detail 2), `r3 bus` (1) or `r3` (0); for a box without a number just the label."""
+    label = " ".join("".join(map(_shown, region.label or "")).split())
     if len(label) > _LABEL_LETTERS:
         label = label[: _LABEL_LETTERS - 1] + "…"
     if not region.name.startswith("r"):
         return label or "box"
     score = f"{region.score:.2f}".removeprefix("0")
-    return " ".join(part for part in (region.name, label, score) if part)
+    return " ".join(part for part in (region.name, label, score)[: detail + 1] if part)
 
 
 def draw(
@@ -130,20 +133,29 @@ def _scaled(region: Region, scale: float) -> np.ndarray:
     return np.array(region.box) * scale
 
 
-def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, color: Color, width: int, alpha: int, size: tuple[int, int]):
+def _outline(
+    pen: ImageDraw.ImageDraw, box: np.ndarray, color: Color, width: int, alpha: int, size: tuple[int, int]
+) -> None:
     """A frame just outside the box, so that it hides nothing of a small thing, on a thin dark seam."""
     x1, y1, x2, y2 = np.floor(box[0]), np.floor(box[1]), np.ceil(box[2]), np.ceil(box[3])
-    seam = max(1, width // 3)
-    for out, thick, fill in ((width + seam, width + 2 * seam, (*_INK, alpha // 2)), (width, width, (*color, alpha))):
+    seam = _seam(width)
+    for out, thick, edge, fill in (
+        (width + 2 * seam, width + 2 * seam, 0, (*_INK, alpha // 2)),
+        (width + seam, width, seam, (*color, alpha)),
+    ):
         # At the picture's border the frame moves inside, where it can be seen.
         frame = (
-            max(x1 - out, seam - (out - width)),
-            max(y1 - out, seam - (out - width)),
-            min(x2 + out - 1, size[0] - 1 - seam + (out - width)),
-            min(y2 + out - 1, size[1] - 1 - seam + (out - width)),
+            max(x1 - out, edge),
+            max(y1 - out, edge),
+            min(x2 + out, size[0] - edge) - 1,
+            min(y2 + out, size[1] - edge) - 1,
         )
         if frame[2] >= frame[0] and frame[3] >= frame[1]:
             pen.rectangle(frame, outline=fill, width=thick)
+
+
+def _seam(width: int) -> int:
+    return max(1, width // 4)
 
 
 def _draw_tag(pen: ImageDraw.ImageDraw, tag: _Tag, style: _Style) -> None:
@@ -155,14 +167,11 @@ def _draw_tag(pen: ImageDraw.ImageDraw, tag: _Tag, style: _Style) -> None:
         fill=(*tag.color, tag.alpha),
         outline=(*_INK, tag.alpha // 2),
     )
-    middle = ((x1 + x2) / 2, (y1 + y2) / 2)
-    pen.text(
-        middle,
-        tag.text,
-        fill=(*(_INK if dark else _PAPER), min(255, tag.alpha + 40)),
-        font=_font(style.text),
-        anchor="mm",
-    )
+    ink = (*(_INK if dark else _PAPER), min(255, tag.alpha + 40))
+    x, middle = x1 + style.pad, (y1 + y2) / 2
+    for word in tag.text.split():
+        pen.text((x, middle), word, fill=ink, font=_font(style.text), anchor="lm")
+        x += _font(style.text).getlength(word) + _gap(style)
 
 
 # ---- where the tags go -----------------------------------------------------------------------------------------------
@@ -173,12 +182,13 @@ def _place_tags(
 ) -> list[_Tag]:
     """A place for every tag of `strong`, and for those of `faint` that find one beside their box."""
     boxes = np.array([_scaled(r, scale) for r in strong]).reshape(-1, 4)
+    detail = _detail(strong, style, size)
     taken = np.zeros((0, 4))
     tags: list[_Tag] = []
     # Small boxes have the fewest places to choose from.
     for k in sorted(range(len(strong)), key=lambda k: strong[k].area):
         region = strong[k]
-        for text in dict.fromkeys((tag_text(region), region.name if region.name.startswith("r") else "·")):
+        for text in dict.fromkeys((tag_text(region, detail), tag_text(region, 0))):
             place = _best_place(boxes[k], _tag_size(text, style), taken, boxes, size, style)
             if place is not None:
                 break
@@ -196,13 +206,22 @@ def _place_tags(
     return tags
 
 
+def _detail(regions: list[Region], style: _Style, size: tuple[int, int]) -> Literal[0, 1, 2]:
+    """How much the tags may say so that they leave most of the picture to be seen."""
+    for detail in (2, 1):
+        hidden = sum(w * h for w, h in (_tag_size(tag_text(region, detail), style) for region in regions))
+        if hidden <= _MAX_HIDDEN * size[0] * size[1]:
+            return detail
+    return 0
+
+
 def _tag(text: str, place: np.ndarray, color: Color, alpha: int, box: np.ndarray, style: _Style) -> _Tag:
     """A tag at its place; moved away from its box it gets a line that leads there."""
     x1, y1, x2, y2 = (int(v) for v in place)
     middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
     goal = np.clip(middle, box[:2], box[2:])  # the point of the box that is nearest to the tag
     start = np.clip(goal, [x1, y1], [x2, y2])
-    far = np.abs(goal - start).max() > 3 * style.line + style.pad
+    far = np.abs(goal - start).max() > 4 * style.line + style.pad
     leader = ((round(start[0]), round(start[1])), (round(goal[0]), round(goal[1]))) if far else None
     return _Tag(text, (x1, y1, x2, y2), color, alpha, leader)
 
@@ -257,7 +276,7 @@ def _costs(places: np.ndarray, box: np.ndarray, taken: np.ndarray, boxes: np.nda
 def _around(box: np.ndarray, tag_wh: tuple[int, int], gap: float, style: _Style, size: tuple[int, int]) -> np.ndarray:
     """Places along the four sides of a box, [P, 4], within the picture; above from the left edge comes first."""
     width, height = tag_wh
-    off = gap + style.line + 1  # clear of the frame
+    off = gap + style.line + 2 * _seam(style.line)  # clear of the frame
     x1, y1, x2, y2 = np.floor(box[0]), np.floor(box[1]), np.ceil(box[2]), np.ceil(box[3])
     # Slid along each side, from one corner to the other and a little beyond.
     xs = np.unique(np.round(np.linspace(x1 - style.line, max(x2 + style.line - width, x1), 7)))
@@ -303,10 +322,33 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
+@lru_cache(maxsize=4096)
+def _shown(letter: str) -> str:
+    """The letter, without its accent if the font has only that, or a middle dot if it has neither."""
+    if letter.isspace():
+        return " "
+    for form in (letter, unicodedata.normalize("NFKD", letter)[0]):
+        if form.isprintable() and _picture_of(form) != _picture_of("\uffff"):
+            return form
+    return "·"
+
+
+def _picture_of(letter: str) -> bytes:
+    picture = Image.new("L", (40, 40))
+    ImageDraw.Draw(picture).text((8, 8), letter, fill=255, font=_font(16))
+    return picture.tobytes()
+
+
 def _tag_size(text: str, style: _Style) -> tuple[int, int]:
     """(width, height) of a tag in pixels."""
-    width = _font(style.text).getlength(text)
+    words = text.split()
+    width = sum(_font(style.text).getlength(word) for word in words) + (len(words) - 1) * _gap(style)
     return int(np.ceil(width)) + 2 * style.pad, style.text + 2 * style.pad
+
+
+def _gap(style: _Style) -> float:
+    """Pixels between words; the font's own space is hardly to be seen in small sizes."""
+    return 0.32 * style.text
 
 
 def _rgb(name: str) -> Color:
