@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from fo1agent.errors import CheckpointError, TrainingError
 
 # These may change between the halves of a resumed run: they do not touch what is learned.
-BOOKKEEPING = ("save_every", "keep_last", "log_every", "eval_every", "root", "cache", "out")
+BOOKKEEPING = ("save_every", "keep_last", "log_every", "eval_every", "root", "cache", "run")
 
 
 @dataclass

@@ -5,13 +5,19 @@
     tower  no
 
 The tower is run once per picture and flip; its maps can be kept on disk, so that every later epoch costs only the
-head. Recipe: `recipes/proposals.yaml`.
+head. Start it, or go on with it, by
+
+    python -m fo1agent.trainers.proposals proposals run=DIR data.root=DIR tower.weights=FILE cache=DIR
+
+where the second `proposals` is a recipe: a file, or the name of one that comes with the package.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +37,10 @@ from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.mobilenet import convert_tensorflow
 from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, proposal_losses
 from fo1agent.trainers.data.coco import CocoImage, load_coco
-from fo1agent.trainers.step import TrainSettings
+from fo1agent.trainers.recipe import load_recipe
+from fo1agent.trainers.step import TrainResult, TrainSettings, train
+
+log = logging.getLogger(__name__)
 
 LOSS_WEIGHTS = {"objectness": 1.0, "overlap": 1.0, "sides": 0.25}
 
@@ -75,6 +84,7 @@ class ProposalRecipe:
     """All that decides what comes out.
 
     Attributes:
+        run: folder of the run; its `weights.safetensors` is the result.
         batch_size: pictures per step.
         flip: share of the pictures that are seen mirrored, drawn anew every epoch.
         cache: folder that keeps the tower's maps as float16 (1.5 MB a picture and flip for mobilenet_v2_ssd); None
@@ -85,6 +95,7 @@ class ProposalRecipe:
     tower: TowerRecipe
     head: HeadRecipe
     train: TrainSettings
+    run: Path = Path("runs/proposals")
     batch_size: int = 4
     flip: float = 0.5
     cache: Path | None = None
@@ -93,6 +104,16 @@ class ProposalRecipe:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or not 0 <= self.flip <= 1:
             raise InputError(f"batch_size is at least 1 and flip in [0, 1]; got {self.batch_size} and {self.flip}.")
+
+
+def main(arguments: Sequence[str]) -> TrainResult:
+    """Run the recipe named by the first argument, with the `key=value` overrides after it."""
+    if not arguments:
+        raise InputError("Name a recipe, then key=value: python -m fo1agent.trainers.proposals proposals data.root=DIR …")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    recipe = load_recipe(ProposalRecipe, arguments[0], arguments[1:])
+    stage = ProposalStage(recipe)
+    return train(stage, recipe.train, recipe.run, recipe, on_log=lambda record: log.info("%s", record))
 
 
 @dataclass(frozen=True)
@@ -305,3 +326,7 @@ def _by_shape(batch: Sequence[Example]) -> list[list[Example]]:
 def _file_key(path: Path) -> str:
     stat = path.stat()
     return hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:20]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

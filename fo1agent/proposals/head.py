@@ -40,6 +40,7 @@ class HeadProposer:
 
     def __init__(self, predictor: Encoder, limit: int = 100) -> None:
         self._predictor, self._limit = predictor, limit
+        self.name = predictor.name
 
     def __call__(self, image: LoadedImage) -> Regions:
         """The best `limit` boxes, best first, unlabelled; there may be none.
@@ -48,6 +49,6 @@ class HeadProposer:
             InputError: the predictor makes no proposals of its own.
         """
         encoding = self._predictor.encode(image)
-        boxes, scores = encoding.boxes[: self._limit], encoding.objectness[: self._limit]
-        ids = tuple(f"{image.id}/r{k}" for k in range(len(boxes)))
-        return Regions(boxes, scores, (None,) * len(boxes), ids, source=self._predictor.name)
+        best = np.argsort(-encoding.objectness, kind="stable")[: self._limit]
+        ids = tuple(f"{image.id}/r{k}" for k in range(len(best)))
+        return Regions(encoding.boxes[best], encoding.objectness[best], (None,) * len(best), ids, source=self.name)

@@ -17,6 +17,7 @@ from fo1agent.trainers.proposals import (
     ProposalStage,
     TowerRecipe,
     flip_boxes,
+    main,
     open_picture,
     recall,
 )
@@ -109,6 +110,14 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(root, tmp_path):
     result = train(ProposalStage(settings), settings.train, tmp_path / "halves", settings)
     assert result.resumed_from == 3
     assert result.weights.read_bytes() == (tmp_path / "whole/weights.safetensors").read_bytes()
+
+
+def test_the_command_runs_a_recipe_and_leaves_weights(root, tmp_path):
+    where = [f"data.root={root}", f"tower.weights={root}/tower.safetensors", f"cache={root}/maps", f"run={tmp_path}"]
+    small = ["train.steps=2", "train.eval_every=2", "batch_size=1", "head.width=16", "data.limit=2"]
+    result = main(["proposals", *where, *small])
+    assert result.weights == tmp_path / "weights.safetensors"
+    assert set(result.metrics) == {"recall@100_0.50", "recall@100_0.75"}
 
 
 def test_batches_follow_from_the_step_and_every_epoch_sees_every_picture(root):

@@ -21,6 +21,7 @@ from fo1agent.model.proposal_head import (
     resample,
     sides_to_boxes,
 )
+from fo1agent.proposals.base import Proposer
 from fo1agent.proposals.head import HeadProposer
 
 CONFIG = ProposalHeadConfig(channels=(4, 6, 8), strides=(8, 16, 32), offsets=(3.5, 11.5, 11.5), width=16)
@@ -257,8 +258,8 @@ class TwoThings:
     """Sees the same two boxes in every picture."""
 
     name: str = "two"
-    boxes: np.ndarray = field(default_factory=lambda: np.array([[1.0, 2, 3, 4], [0, 0, 5, 5]]))
-    objectness: np.ndarray = field(default_factory=lambda: np.array([0.9, 0.2]))
+    boxes: np.ndarray = field(default_factory=lambda: np.array([[0.0, 0, 5, 5], [1, 2, 3, 4]]))
+    objectness: np.ndarray = field(default_factory=lambda: np.array([0.2, 0.9]))
 
     def encode(self, image, /):
         return self
@@ -267,7 +268,9 @@ class TwoThings:
 @pytest.mark.parametrize("limit", [100, 1, 0])
 def test_a_models_boxes_can_be_lent_to_another(limit):
     image = load_image(Image.new("RGB", (8, 8)))
-    regions = HeadProposer(TwoThings(), limit)(image)
+    proposer = HeadProposer(TwoThings(), limit)
+    assert isinstance(proposer, Proposer)
+    regions = proposer(image)
     assert len(regions) == min(limit, 2)
     assert regions.source == "two"
     if limit:
