@@ -176,9 +176,13 @@ class PhraseParser:
         start = self.i
         if self.take("here", "in view", "in sight", "in shot", "in total", "in all", "at all", "all in all", "in sum"):
             return True
+        if self.take("for me", "for us", "to me", "to us"):
+            return True
+        if w.PICTURE & set(self.tokens[: self.i]) and self.take("in it", "on it", "inside it"):
+            return True  # "does the picture have a dog in it"
         if self.take("right now", "at the moment", "at present", "in the background", "in the foreground"):
             return True
-        if self.take_any(("in", "on", "within", "inside", "from", "of", "across", "throughout", "at", "into")):
+        if self.take_any(("in", "on", "within", "inside", "from", "of", "across", "throughout", "at", "into", "for")):
             self.take_any(w.DETERMINERS)
             while self.take_any(
                 ("given", "above", "entire", "whole", "attached", "uploaded", "provided", "same", "full")
@@ -217,6 +221,7 @@ class PhraseParser:
             return self._after(pronoun) if relations else pronoun
         definite = plural = negative = False
         owner: NounPhrase | None = None
+        self.take("different", "distinct", "individual", "separate")
         self.take("one of", "all of", "any of", "some of", "each of", "both of", "none of")
         while word := self.take_any(w.DETERMINERS | w.POSSESSIVES):
             definite |= word in ("the", "this", "that", "these", "those", "both", "my", "your", "our")
@@ -491,8 +496,19 @@ class PhraseParser:
 
     def _sideways(self) -> Relation | None:
         """Read a direction: of a thing ("to the left of the bus") or of the picture ("in the top half")."""
-        lead = bool(self.take_any(("to", "on", "at", "in", "toward", "towards", "by", "from", "along", "near")))
-        self.take("the", "its", "their", "your", "my")
+        lead = bool(self.take_any(("to", "on", "at", "in", "toward", "towards", "by", "from", "along", "near", "within", "inside")))
+        owner: NounPhrase | None = None
+        if lead and self.peek(1) in _DIRECTIONS and self.now in w.POSSESSIVES:
+            owner = NounPhrase("", definite=True, plural=self.now == "their", pronoun=self.now)
+        elif lead:
+            owner = self.attempt(self._owned_side)
+        if owner is not None and self.tokens[self.i] in w.POSSESSIVES:
+            self.i += 1
+        if owner is not None:
+            side = self.take_any(_DIRECTIONS)
+            self.take_any(w.SIDE_PARTS)
+            return Relation(_DIRECTIONS[side], owner)
+        self.take("the", "your", "my")
         while self.take_any(("far", "very", "immediate", "extreme", "more", "further", "farther")):
             pass
         vertical = self.take_any(("upper", "lower", "top", "bottom")) if self.peek(1) in ("left", "right") else ""
@@ -516,6 +532,14 @@ class PhraseParser:
         if (lead or part or self._at_end()) and not self._may_name(self.now):
             return Relation(side=w.SIDES[side])
         return None
+
+    def _owned_side(self) -> NounPhrase | None:
+        """Read "the bus's" in "to the bus's left"."""
+        self.take_any(w.DETERMINERS)
+        noun = self._noun()
+        if noun is None or not self.take("'s") or self.now not in _DIRECTIONS:
+            return None
+        return NounPhrase(lexicon.singular(noun), definite=True)
 
     def _corner(self, vertical: str, side: str) -> Relation | None:
         self.take_any(w.SIDE_PARTS)
@@ -544,7 +568,7 @@ class PhraseParser:
                 start = self.i
                 self.i += len(parts)
                 to = self.noun_phrase()
-                if to is not None and not to.negative:
+                if to is not None and not to.negative and to.noun not in w.PICTURE:
                     return Relation(name, to)
                 self.i = start
         return None

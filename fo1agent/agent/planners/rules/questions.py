@@ -112,6 +112,7 @@ class _Question(PhraseParser):
         productions: tuple[Callable[[], s.Clause | list[s.Clause] | None], ...] = (
             self._greetings_only,
             self._how_many_more,
+            self._added_up,
             self._how_many,
             self._number_of,
             self._which_more,
@@ -123,7 +124,9 @@ class _Question(PhraseParser):
             self._read,
             self._is_there,
             self._see_or_show,
+            self._is_without,
             self._is_colored,
+            self._has_beside,
             self._is_at,
             self._statement,
             self._where,
@@ -154,7 +157,7 @@ class _Question(PhraseParser):
         """Pass over "Hi, could you please tell me if", "In this picture,", "I would like to know"."""
         while True:
             start = self.i
-            self.take_any(w.FILLER | {",", ":", "and", "question", "but", "great", "sorry", "dear", "agent"})
+            self.take_any(w.FILLER | {",", ":", "and", "question", "but", "great", "sorry", "dear", "quick"})
             if self.attempt(self._picture_opening):
                 continue
             if self.take(
@@ -186,7 +189,11 @@ class _Question(PhraseParser):
                 pass
             if not self.take_any(w.PICTURE):
                 return None
-        elif not self.scope():
+        elif self.take("from the viewer 's perspective", "from the viewer 's point of view", "from our perspective",
+                       "from the camera 's perspective", "from where you are", "as seen from the camera",
+                       "from this perspective", "from your perspective", "taken together", "as seen from the viewer"):  # fmt: skip
+            pass
+        elif self.now not in w.PREPOSITIONS | {"here"} or not self.scope():
             return None
         self.take("carefully", "closely")
         self.take(",", "and", ":")
@@ -251,6 +258,24 @@ class _Question(PhraseParser):
 
     def _fronted(self) -> s.Clause | list[s.Clause] | None:
         """ "To the left of the bus, how many people are there?", "Dogs and cats: how many in total?"."""
+        if self.take("of", "among", "out of"):
+            whole = self.things(relations=False)
+            if whole is None or not self.take(","):
+                return None
+            if not self.take("how many"):
+                return None
+            self.take("of them")
+            found = self.bag(whole)
+            return s.HowMany(tuple(found)) if found else None
+        if self.take("relative to", "with respect to", "in relation to", "with regard to", "than"):
+            return self._as_seen_from()
+        if self.take("comparing", "between", "out of", "considering"):
+            return self._of_the_two()
+        if self.now in ("looking", "if", "when"):
+            self.take("if", "when")
+            self.take("you", "we", "i", "one")
+            if not self.take("looking", "look"):
+                return None
         relation = self.relation()
         if relation is not None:
             if not self.take(",") and self.now not in w.QUESTION_START:
@@ -281,6 +306,53 @@ class _Question(PhraseParser):
             if order and len(things) > 1:
                 return s.WhichMore(tuple(things), order)
         return None
+
+    def _as_seen_from(self) -> s.Clause | None:
+        """ "(Relative to) the bus, is the dog on the left?": sides are of the bus, not of the picture."""
+        to = self.noun_phrase(relations=False)
+        if to is None or not self.take(","):
+            return None
+        found = _Question(self.tokens[self.i :]).clause()
+        self.i = len(self.tokens)
+        if found is None or len(found) != 1:
+            return None
+        clause = found[0]
+        names = {"left": "left_of", "right": "right_of", "top": "above", "bottom": "below"}
+
+        def of_it(thing: NounPhrase) -> NounPhrase:
+            return replace(thing, relations=tuple(map(beside, thing.relations)))
+
+        def beside(relation: Relation) -> Relation:
+            return replace(relation, name=names[relation.side], side="", to=to) if relation.side in names else relation
+
+        if isinstance(clause, s.IsAt):
+            return replace(clause, relations=tuple(map(beside, clause.relations)))
+        if isinstance(clause, (s.HowMany, s.IsThere)):
+            return replace(clause, things=tuple(map(of_it, clause.things)))
+        if isinstance(clause, (s.WhatIs, s.WhereIs)):
+            return replace(clause, thing=of_it(clause.thing))
+        if isinstance(clause, s.WhichSide) and clause.to is None:
+            return replace(clause, to=to, options=tuple(names[option] for option in clause.options))
+        return None
+
+    def _of_the_two(self) -> s.Clause | None:
+        """ "(Between) people and cars, which are there more of?", "(comparing) the two, are there more people?"."""
+        things = self.things(("and", "or"), relations=False)
+        if things is None or len(things) < 2 or not self.take(","):
+            return None
+        rest = _Question(self.tokens[self.i :])
+        self.i = len(self.tokens)
+        direction = _Question([*rest.tokens, ","])._more_of()
+        if direction:
+            return s.WhichMore(tuple(things), direction)
+        if not rest._opening() or not rest.take("more", "fewer", "less"):
+            return None
+        comparison = "more" if rest.tokens[rest.i - 1] == "more" else "fewer"
+        named = rest.noun_phrase()
+        others = [thing for thing in things if named is None or thing.noun != named.noun]
+        if named is None or rest.bag([]) is None or len(others) != len(things) - 1:
+            return None
+        return s.AreMore((named,), comparison, tuple(others))
 
     # ---- shared pieces ----
 
@@ -316,11 +388,15 @@ class _Question(PhraseParser):
             start = self.i
             self.skip()
             self.take(",")
-            relation = self.attempt(self._clause_relation)
+            relation = self.attempt(self._had_by) or self.attempt(self._clause_relation)
+            if relation is None and self.take("and tell me the total", "and give me the total", "get", "both", "all", "make"):
+                continue
             if relation is None and self.take("and", "but"):
                 relation = self.attempt(self._clause_relation)
             if relation is not None:
                 things = [thing.at(relation) for thing in things]
+                continue
+            if self.take("it look like", "it seem like", "it seem", "it appear", "it look as if"):
                 continue
             if self.take("in total", "in all", "to be", "if any", "would you say", "do you think", "by you", "of them"):
                 continue
@@ -342,6 +418,18 @@ class _Question(PhraseParser):
                 return None
         return things
 
+    def _had_by(self) -> Relation | None:
+        """ "(how many people) does the bus have on its left"."""
+        if not self.take_any(w.DO):
+            return None
+        owner = self.noun_phrase(relations=False)
+        if owner is None or not self.take_any(w.HAVE):
+            return None
+        relation = self.relation()
+        if relation is None or relation.to is None or not relation.to.pronoun:
+            return None
+        return replace(relation, to=owner)
+
     def _picture_subject(self) -> bool | None:
         self.take_any(w.DETERMINERS)
         return bool(self.take_any(w.PICTURE)) or None
@@ -359,12 +447,19 @@ class _Question(PhraseParser):
         if not self.take("how many", "how much", "how numerous are"):
             return None
         self.take("of")
-        if self.now in ("kinds", "types", "sorts", "species", "colors", "times", "different"):
+        self.take("different")
+        if self.now in ("kinds", "types", "sorts", "species", "colors", "color", "times"):
             return None
         self.take("in total", "total", "overall")
+        while self.take_any(w.BE | w.DO | {"there"}):
+            self.skip()
+        self.take("of")
         things = self.things()
         if things is None:
             return None
+        if len(things) == 1 and not things[0].noun and self.take_any(w.BE):  # "how many of these are dogs or cats"
+            self.take("either")
+            things = self.things() or things
         each: list[NounPhrase] = []
         while True:  # "how many dogs and how many cats"
             start = self.i
@@ -381,13 +476,41 @@ class _Question(PhraseParser):
         apart = (each and not self._total()) or self.tokens[-1] in ("respectively", "each") or "each" in self.tokens
         return replace(counted, each=bool(apart) and len(counted.things) > 1)
 
+    def _added_up(self) -> s.Clause | None:
+        """ "If you add the dogs and the cats, how many are there?", "How many things are there if you count dogs and cats?"."""
+        asked = self.take("how many", "what do you get", "what is the result", "what is the total", "what is the sum")
+        if asked:
+            self.take("objects", "things", "items")
+            while self.take_any(w.AUXILIARY | w.PEOPLE_PRONOUNS | {"there", "get", ","}):
+                pass
+        if self.take_any(("if", "when", "by", "once", "after")):
+            self.take_any(w.PEOPLE_PRONOUNS)
+        if not self.take_any(("add", "count", "combine", "sum", "counting", "adding", "combining", "summing", "put", "take")):
+            return None
+        self.take("up", "together")
+        self.take("both", "all")
+        self.take("the number of", "the numbers of")
+        things = self.things(("and", "plus", "to", "with"))
+        if things is None or len(things) < 2:
+            return None
+        self.take("up")
+        self.skip()
+        if not asked:
+            self.take(",")
+            if not self.take("how many", "what is the total", "what do you get", "what is the sum"):
+                return None
+            self.take("number", "objects", "things", "items", "of them")
+        found = self.bag(things)
+        return s.HowMany(tuple(found)) if found else None
+
     def _number_of(self) -> s.Clause | list[s.Clause] | None:
         """ "What is the number of dogs", "count the dogs", "number of dogs and cats", "the dog count"."""
-        self.take("what is", "what are", "what would be", "give me", "give", "find", "state", "report", "calculate",
+        self.take("what is", "what are", "how large is", "how big is", "how high is", "give me", "give", "find", "state", "report", "calculate",
                   "determine", "get", "provide", "estimate", "return", "output", "show me", "what", "i need",
                   "compute", "name")  # fmt: skip
         self.take("for me", "me")
-        if self.take("count up", "count", "add up", "add together", "add", "sum up", "tally", "enumerate"):
+        if self.take("count up", "count", "add up", "add together", "add", "sum up", "sum", "tally",
+                     "enumerate"):  # fmt: skip
             self.take("for me")
             self.take("all of", "up", "how many", "the number of", "together")
             return self._counted(self.things())
@@ -403,7 +526,7 @@ class _Question(PhraseParser):
                 return self._counted(self.things())
             return None
         self.i -= 1 if self.i and self.tokens[self.i - 1] in ("total", "sum") else 0
-        if self.take("total of", "sum of"):
+        if self.take("total of", "sum of", "total for"):
             self.take("the number of")
             return self._counted(self.things())
         thing = self.noun_phrase(relations=False)
@@ -413,7 +536,10 @@ class _Question(PhraseParser):
 
     def _how_many_more(self) -> s.Clause | None:
         """ "How many more dogs than cats are there", "What is the difference between the number of dogs and cats"."""
-        if self.take("by how many", "by how much", "how much", "how many"):
+        higher = " ".join(self.tokens[self.i : self.i + 3]) in (
+            "how much higher", "how much larger", "how much greater", "how much bigger"
+        )  # fmt: skip
+        if not higher and self.take("by how many", "by how much", "how much", "how many"):
             start = self.i
             if self.take("more", "fewer", "less"):
                 fewer = self.tokens[self.i - 1] != "more"
@@ -438,7 +564,22 @@ class _Question(PhraseParser):
             if left is not None and self.bag([]) is not None:
                 return None
             return None
+        if self.take("how much higher is", "how much larger is", "how much greater is", "how much bigger is"):
+            self.take("the number of")
+            pair = self._pair_than()
+            return None if pair is None else s.HowManyMore(*pair)
+        if self.take("subtract"):
+            self.take("the number of")
+            less = self.noun_phrase(relations=False)
+            if less is None or not self.take("from"):
+                return None
+            self.take("the number of", "that of")
+            more = self.noun_phrase()
+            return None if more is None else s.HowManyMore(more, less)
         self.take("what is", "find", "calculate", "give me", "compute", "tell me")
+        minus = self.attempt(self._minus)
+        if minus is not None:
+            return minus
         if not self.take("the difference", "difference"):
             return None
         self.take("in number", "in numbers", "in the number", "in count")
@@ -454,6 +595,16 @@ class _Question(PhraseParser):
             return None
         return s.HowManyMore(left, right, absolute=True)
 
+    def _minus(self) -> s.Clause | None:
+        """ "the number of dogs minus the number of cats"."""
+        self.take("the number of", "number of")
+        more = self.noun_phrase(relations=False)
+        if more is None or not self.take("minus"):
+            return None
+        self.take("the number of", "number of")
+        less = self.noun_phrase()
+        return None if less is None else s.HowManyMore(more, less)
+
     def _pair_than(self) -> tuple[NounPhrase, NounPhrase] | None:
         """Read "dogs (are there) than cats (in the picture)"."""
         left = self.noun_phrase()
@@ -466,7 +617,7 @@ class _Question(PhraseParser):
                 return None
         if not self.take("than"):
             return None
-        self.take("there are", "there is", "the number of")
+        self.take("there are", "there is", "the number of", "that of")
         right = self.noun_phrase()
         if right is None or self.bag([]) is None:
             return None
@@ -483,9 +634,26 @@ class _Question(PhraseParser):
         if self.take("there") and self.take_any(w.BE):
             return True
         self.i = start
-        if self.take_any(w.DO | w.MODAL | w.HAVE) and self.take_any(w.PEOPLE_PRONOUNS) and self.take_any(w.SEE):
-            self.take("out")
+        if self.take_any(w.MODAL) and self.take("there be"):
             return True
+        self.i = start
+        if self.take_any(w.DO | w.MODAL | w.HAVE) and (self.take("not") or True) and self.take_any(w.PEOPLE_PRONOUNS):
+            if self.take_any(w.SEE | w.HAVE | {"found", "spotted", "seen", "noticed"}):
+                self.take("out")
+                return True
+        self.i = start
+        if self.take_any(w.DO) and self.take("it", "this") and self.take_any(w.SHOW):
+            return True
+        self.i = start
+        if self.take_any(w.DO) and self.take("anything", "something"):
+            self.skip()
+            if self.take("look like", "resemble"):
+                return True
+        self.i = start
+        if self.take_any(w.DO | w.BE) and self.take("not"):  # "does not the picture show"
+            self.take_any(w.DETERMINERS)
+            if self.take_any(w.PICTURE) and self.take_any(w.SHOW):
+                return True
         self.i = start
         if self.take_any(w.DO | w.HAVE | w.BE):
             self.take_any(w.DETERMINERS)
@@ -511,7 +679,8 @@ class _Question(PhraseParser):
 
     def _are_more(self) -> s.Clause | None:
         self._opening()
-        self.skip()
+        self._aside()
+        self.take("not")
         self.take("any", "a", "an", "the", "just", "exactly")
         if self.take("greater number of", "larger number of", "higher number of", "bigger number of"):
             return self._than("more")
@@ -519,10 +688,11 @@ class _Question(PhraseParser):
             return self._than("fewer")
         if self.take("more", "fewer", "less"):
             return self._than("more" if self.tokens[self.i - 1] == "more" else "fewer")
+        at_least = self.take("at least")
         if self.take("as many", "as much"):
             left = self._until("as")
             right = self._compared() if left and self.take("as") else None
-            return s.AreMore(left, "equal", right) if left and right else None
+            return s.AreMore(left, "at_least" if at_least else "equal", right) if left and right else None
         if self.take("equally many"):
             return self._same(self.things())
         if self.take("same number of", "equal number of", "identical number of", "equal numbers of", "same numbers of",
@@ -536,6 +706,12 @@ class _Question(PhraseParser):
             return self._same(self.things())
         return None
 
+    def _aside(self) -> None:
+        """Pass over ", in the picture,"."""
+        self.take(",")
+        self.skip()
+        self.take(",")
+
     def _same(self, things: list[NounPhrase] | None) -> s.Clause | None:
         if things is None or len(things) != 2 or self.bag([]) is None:
             return None
@@ -543,6 +719,7 @@ class _Question(PhraseParser):
 
     def _than(self, comparison: str) -> s.Clause | None:
         """Read "dogs than cats", or "dogs or cats", which asks which of the two."""
+        self.take("of")
         start = self.i
         left = self._until("than")
         if left and self.take("than"):
@@ -587,7 +764,7 @@ class _Question(PhraseParser):
         """ "Do dogs outnumber cats", "Is the number of dogs greater than that of cats", "Are dogs more common than cats"."""
         verb = self.take_any(w.BE | w.DO)
         number = self.take("the number of", "the count of", "the total number of", "the amount of", "number of")
-        left = self.noun_phrase(relations=number)
+        left = self.noun_phrase(relations=False)
         if left is None:
             return None
         if not verb:
@@ -622,15 +799,17 @@ class _Question(PhraseParser):
                 return self._pair(left, "more")
             return None
         direction = self.take_any(("more", "less", "fewer", "as"))
+        if direction in ("fewer", "less") and self.take("than"):
+            return self._pair(left, "fewer")
         if direction and self.take_any(_OFTEN) and self.take("than", "as"):
             return self._pair(left, {"more": "more", "as": "equal"}.get(direction, "fewer"))
         return None
 
     def bag_until_equal(self) -> bool:
         """Read "equal in number", "the same", "equally common" to the end."""
-        self.take_any(w.BE)
+        self.take_any(w.BE | w.APPEAR)
         self.skip()
-        if self.take("the same in number", "equal in number", "the same number", "equal in numbers", "the same in numbers",
+        if self.take("the same in number", "in equal number", "in equal numbers", "in the same number", "equal in number", "the same number", "equal in numbers", "the same in numbers",
                      "identical", "equal", "the same", "equally many", "present in equal numbers",
                      "identical in number"):  # fmt: skip
             return True
@@ -669,22 +848,27 @@ class _Question(PhraseParser):
         start = self.i
         if not self.take_any(("which", "what")):
             return ""
-        if self.take("of"):
+        if not self.take("of the two", "of these", "of them", "of those") and self.take("of"):
             return ""
         self.take("kind of", "type of")
-        if self._may_name(self.now):
-            self._noun()
+        group = self._noun() if self._may_name(self.now) else None
+        if group in ("group", "category", "class", "kind", "type") and self.take("is larger", "is bigger"):
+            return "most"
+        if group in ("group", "category", "class", "kind", "type") and self.take("is smaller"):
+            return "fewest"
         self.take("of these", "of them", "of the two", "of those")
         while self.now and self.take_any(
             w.AUXILIARY | w.PEOPLE_PRONOUNS | w.SEE | w.APPEAR | {"there", "the", "a", "in"}
         ):
             self.skip()
-        word = self.take_any(("more", "fewer", "less", "most", "fewest", "least", "greater", "larger", "higher"))
+        word = self.take_any(("more", "fewer", "less", "most", "fewest", "least", "greater", "larger", "higher",
+                              "lower", "smaller"))  # fmt: skip
         if not word:
             self.i = start
             return ""
         common = self.take_any(_OFTEN)
-        of = self.take("number of", "numbers of", "of", "numbers", "number", "in number")
+        of = self.take("number of", "numbers of", "of", "numbers", "number", "in number", "count", "members", "instances")
+        of = of or self.now in (",", ":")
         if not common and not of:
             self.i = start
             return ""
@@ -714,8 +898,15 @@ class _Question(PhraseParser):
         return False
 
     def _exist(self) -> s.Clause | None:
-        self.skip()
+        self._aside()
         self.take("not")
+        if self.take("neither"):
+            first = self.noun_phrase()
+            second = self.noun_phrase() if first is not None and self.take("nor") else None
+            if first is None or second is None:
+                return None
+            found = self.bag([replace(first, negative=True), replace(second, negative=True)])
+            return s.IsThere(tuple(found)) if found else None
         self.take("also", "by any chance")
         comparison, number = self._quantity()
         any_will_do = False
@@ -751,12 +942,12 @@ class _Question(PhraseParser):
             self.take(*(phrase for phrase in phrases if phrase)) if phrases[-1] == "" else None
             only = self.i > start
             self.take("exactly")
-            if self.now.isdigit():
+            number = int(self.now) if self.now.isdigit() else w.NUMBERS.get(self.now, -1)
+            if number >= 0 and self.peek(1) != "of":
                 self.i += 1
-                return comparison, int(self.tokens[self.i - 1])
-            if self.now in w.NUMBERS and self.peek(1) != "of":
-                self.i += 1
-                return comparison, w.NUMBERS[self.tokens[self.i - 1]]
+                if self.take("or more"):
+                    return "at_least", number
+                return ("at_most", number) if self.take("or fewer", "or less") else (comparison, number)
             if only and self.take("a single", "a", "an", "single"):
                 return comparison, 1
         self.i = start
@@ -797,6 +988,13 @@ class _Question(PhraseParser):
             return clauses[0] if len(clauses) == 1 else s.IsThere(tuple(found), any_will_do)
         return s.IsThere(tuple(found), any_will_do)
 
+    def _is_without(self) -> s.Clause | None:
+        """ "Is the picture without (free of) dogs?"."""
+        if not (self.take_any(w.BE) and self.attempt(self._picture_subject) and self.take("without")):
+            return None
+        things = self.things(("and", "or"))
+        return None if things is None else s.IsThere(tuple(replace(thing, negative=True) for thing in things))
+
     def _is_colored(self) -> s.Clause | None:
         """ "Is the car red?": whether there is a red car."""
         if not self.take_any(w.BE):
@@ -807,6 +1005,22 @@ class _Question(PhraseParser):
             return None
         thing = lexicon.singular(" ".join(words[:-1]))
         return s.IsThere((NounPhrase(f"{words[-1]} {thing}"),))
+
+    def _has_beside(self) -> s.Clause | list[s.Clause] | None:
+        """ "Does the bus have a dog on its left?", "The bus has how many people to its left?"."""
+        self.take_any(w.DO)
+        owner = self.noun_phrase(relations=False)
+        if owner is None or owner.noun in w.PICTURE or not self.take_any(w.HAVE):
+            return None
+        counting = self.take("how many")
+        things = self.things(relations=False)
+        relation = self.relation() if things is not None else None
+        if things is None or relation is None or relation.to is None or not relation.to.pronoun:
+            return None
+        things = [thing.at(replace(relation, to=owner)) for thing in things]
+        if counting:
+            return s.HowMany(tuple(things))
+        return self._at(things[0], "") if len(things) == 1 else s.IsThere(tuple(things))
 
     def _empty_rest(self) -> bool:
         while self.now and (self.take_any(w.SHOWN | w.APPEAR | w.STANCE | {"be", "there"}) or self.scope()):
@@ -857,6 +1071,11 @@ class _Question(PhraseParser):
             return None
         while self.take_any(w.STANCE | w.APPEAR | w.FILLER) or self.take("to be"):
             pass
+        start = self.i
+        self.take("to", "on", "at")
+        owner = self.attempt(self._owned_side)
+        if owner is None:
+            self.i = start
         first = self._side_option()
         if not first or not self.take("or"):
             return None
@@ -864,6 +1083,8 @@ class _Question(PhraseParser):
         second = self._side_option()
         if not second:
             return None
+        if owner is not None:
+            return s.WhichSide(thing, (first, second), owner)
         if self.scope() or self.at_end():
             simple = {"left_of": "left", "right_of": "right", "above": "top", "below": "bottom"}
             return s.WhichSide(thing, (simple[first], simple[second]))
@@ -873,7 +1094,7 @@ class _Question(PhraseParser):
 
     def _side_option(self) -> str:
         self.take("to", "on", "at", "in")
-        self.take("the")
+        self.take("the", "its", "their")
         side = self.take_any(("left", "right", "above", "below", "top", "bottom", "over", "under", "higher", "lower",
                               "upper"))  # fmt: skip
         self.take_any(w.SIDE_PARTS)
@@ -911,7 +1132,7 @@ class _Question(PhraseParser):
         if not self.take("to", "from"):
             return None
         to = self.noun_phrase(relations=False)
-        return None if to is None else (quantity, comparison, to)
+        return None if to is None or to.noun in w.SIDES else (quantity, comparison, to)
 
     def _which_larger(self) -> s.Clause | None:
         """ "Which is bigger, the dog or the cat?"."""
@@ -966,6 +1187,8 @@ class _Question(PhraseParser):
             self.take("on it", "out", "on them")
             found = self._text_of(thing)
             if self.now:
+                if thing.pronoun:  # "what does it say on the bus"
+                    return self._written_at()
                 relation = self.relation()
                 if relation is None or relation.to is None:
                     return None
@@ -1044,6 +1267,15 @@ class _Question(PhraseParser):
             pass
         else:
             return None
+        start = self.i
+        thing = self.noun_phrase(relations=False)
+        while self.take_any(w.STANCE):
+            pass
+        if thing and self.take("relative to", "with respect to", "in relation to", "with regard to", "than"):
+            to = self.noun_phrase(relations=False)
+            self.take(", left or right", ", to the left or to the right", ", on the left or on the right")
+            return None if to is None else s.WhichSide(thing, ("left_of", "right_of"), to)
+        self.i = start
         thing = self.noun_phrase()
         if thing is None or thing.negative:
             return None
@@ -1170,7 +1402,13 @@ class _Question(PhraseParser):
         return s.DescribeIt(thing) if thing.definite else None
 
     def _fragment(self) -> s.Clause | None:
-        """ "Any dogs?", "A dog in the picture?", "Dogs left of the bus?": asks whether there are."""
+        """ "Any dogs?", "A dog in the picture?", "Dogs left of the bus?": asks whether there are. "Dogs plus cats =" """
+        start = self.i
+        summands = self.things(("plus",))
+        if summands and len(summands) > 1 and self.take("equals", "equal", "is", "are", "make", "makes", "gives"):
+            self.take("how many", "what", "how much")
+            return s.HowMany(tuple(summands)) if self.bag([]) is not None else None
+        self.i = start
         comparison, number = self._quantity()
         things = self.things()
         if things is None or any(thing.pronoun or not thing.noun for thing in things):

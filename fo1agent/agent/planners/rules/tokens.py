@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _CONTRACTIONS = (
     (r"\bcan't\b", "can not"),
@@ -46,6 +47,78 @@ _SPELLINGS = {
     "whats": "what",
     "theres": "there",
 }
+# Roundabout phrases and the plain ones that say the same; "" where nothing is lost.
+_PLAINER = (
+    ("are you able to", "can you"),
+    ("is one able to", "can you"),
+    ("are we able to", "can you"),
+    ("is it possible to", "can you"),
+    ("be able to", ""),
+    ("are we looking at", "are there"),
+    ("am i looking at", "are there"),
+    ("am i seeing", "are there"),
+    ("are we seeing", "are there"),
+    ("would you say is", "is"),
+    ("would you say are", "are"),
+    ("what would be", "what is"),
+    ("do a count of", "count"),
+    ("can i get", "give me"),
+    ("can i have", "give me"),
+    ("could i have", "give me"),
+    ("could i get", "give me"),
+    ("may i have", "give me"),
+    ("i need", "give me"),
+    ("the headcount", "the number of people"),
+    ("headcount", "number of people"),
+    ("a count of", "the number of"),
+    ("count of", "number of"),
+    ("counts of", "number of"),
+    ("tally of", "number of"),
+    ("there are how many", "how many"),
+    ("there is how many", "how many"),
+    ("who or what", "what"),
+    ("such a thing as", ""),
+    ("by any chance", ""),
+    ("any evidence of", "any"),
+    ("any sign of", "any"),
+    ("any signs of", "any"),
+    ("any trace of", "any"),
+    ("evidence of", ""),
+    ("the presence of", ""),
+    ("a lack of", "no"),
+    ("an absence of", "no"),
+    ("what is the position of", "where is"),
+    ("what is the location of", "where is"),
+    ("the position of", ""),
+    ("the location of", ""),
+    ("'s position", ""),
+    ("'s location", ""),
+    ("has a position", "is"),
+    ("have a position", "are"),
+    ("occupies", "is in"),
+    ("occupy", "are in"),
+    ("part of", "in"),
+    ("among the objects", "here"),
+    ("among the things", "here"),
+    ("as compared to", "than"),
+    ("compared to", "than"),
+    ("compared with", "than"),
+    ("in comparison to", "than"),
+    ("in comparison with", "than"),
+    ("present in greater numbers than", "more numerous than"),
+    ("in greater number than", "more numerous than"),
+    ("in greater numbers than", "more numerous than"),
+    ("in larger numbers than", "more numerous than"),
+    ("in smaller numbers than", "less numerous than"),
+    ("in number than", "than"),
+    ("in numbers than", "than"),
+    ("rarer than", "less numerous than"),
+    ("scarcer than", "less numerous than"),
+    ("free of", "without"),
+    ("devoid of", "without"),
+    ("in there", "here"),
+    ("in here", "here"),
+)
 _JOINED = (
     (("left", "most"), "leftmost"),
     (("right", "most"), "rightmost"),
@@ -80,20 +153,31 @@ def tokenize(text: str) -> list[str]:
     for pattern, replacement in _CONTRACTIONS:
         text = re.sub(pattern, replacement, text)
     text = re.sub(r"(?<=\w)s'(?=\s)", "s 's", text)
-    tokens = re.findall(r"'s\b|[a-z0-9à-öø-ÿ]+|[,;:?.!&+=]", re.sub(r"(?<=\w)[-/_](?=\w)", " ", text))
-    return _join([_SPELLINGS.get(token, token) for token in tokens])
+    tokens: list[str] = re.findall(r"'s\b|[a-z0-9à-öø-ÿ]+|[,;:?.!&+=]", re.sub(r"(?<=\w)[-/_](?=\w)", " ", text))
+    return _rewrite(_rewrite([_SPELLINGS.get(token, token) for token in tokens], _JOINED_BY_FIRST), _PLAINER_BY_FIRST)
 
 
-def _join(tokens: list[str]) -> list[str]:
-    joined: list[str] = []
+_Rules = dict[str, list[tuple[list[str], list[str]]]]
+
+
+def _by_first(pairs: Iterable[tuple[list[str], list[str]]]) -> _Rules:
+    rules: _Rules = {}
+    for old, new in pairs:
+        rules.setdefault(old[0], []).append((old, new))
+    return rules
+
+
+_JOINED_BY_FIRST = _by_first((list(parts), [whole]) for parts, whole in _JOINED)
+_PLAINER_BY_FIRST = _by_first((old.split(), new.split()) for old, new in _PLAINER)
+
+
+def _rewrite(tokens: list[str], rules: _Rules) -> list[str]:
+    """Replace every phrase by its plainer one, from left to right; the first rule that fits is taken."""
+    result: list[str] = []
     i = 0
     while i < len(tokens):
-        for parts, whole in _JOINED:
-            if tuple(tokens[i : i + len(parts)]) == parts:
-                joined.append(whole)
-                i += len(parts)
-                break
-        else:
-            joined.append(tokens[i])
-            i += 1
-    return joined
+        fits = ((old, new) for old, new in rules.get(tokens[i], ()) if tokens[i : i + len(old)] == old)
+        old, new = next(fits, ([tokens[i]], [tokens[i]]))
+        result += new
+        i += len(old)
+    return result

@@ -15,13 +15,13 @@ DO = _set("do does did")
 HAVE = _set("has have had having got")
 MODAL = _set("can could will would should may might must shall")
 AUXILIARY = BE | DO | HAVE | MODAL
-PEOPLE_PRONOUNS = _set("you i we one anyone somebody someone people")
+PEOPLE_PRONOUNS = _set("you i we one")
 SEE = _set(
     "see spot find notice detect observe identify recognize recognise perceive count discern view discover locate make"
 )
 SHOW = _set(
     "show shows contain contains include includes feature features depict depicts display displays have has hold holds "
-    "present presents portray portrays capture captures got"
+    "present presents portray portrays capture captures got showing depicting containing displaying featuring having"
 )
 APPEAR = _set("appear appears exist exists occur occurs feature features show shows")
 SHOWN = _set(
@@ -37,13 +37,13 @@ STANCE = _set(
 )
 PICTURE = _set(
     "picture image photo photograph scene shot frame snapshot view pic photography pictures images photos screenshot "
-    "snap footage drawing painting illustration camera"
+    "snap footage drawing painting illustration camera photographer"
 )
 FILLER = _set(
     "please actually really exactly approximately roughly currently clearly just overall also too then so now ok okay "
     "again kindly simply maybe perhaps altogether together combined total respectively either precisely "
     "specifically even still anywhere somewhere presently ever already though hey hello hi well um uh thanks thank "
-    "distinct separate individual different visibly definitely"
+    "distinct separate visibly definitely"
 )
 DETERMINERS = _set("the a an any some all every each no this that these those both my your our another other single")
 POSSESSIVES = _set("its their his her")
@@ -73,12 +73,13 @@ BOUNDARY = (
     | WH
     | SHOWN
     | APPEAR
-    | (FILLER - {"different"})
+    | FILLER
     | (STANCE - {"set", "walk", "playing", "swimming", "rest", "put", "flying", "look"})
     | COMPARATIVES
     | _set(
         "it they them itself themselves he she him i you we me us there here not than that 's ' outnumber outnumbers"
     )
+    | _set("surpass surpasses match matches both neither nor all makes")
     | _set("outnumbered exceed exceeds say says wearing holding carrying riding using touching overlapping numerous")
     | _set("nearest closest farthest furthest versus equals minus contain contains include includes common frequent")
     | _set("see spot notice detect observe find apart")
