@@ -109,7 +109,9 @@ class ProposalRecipe:
 def main(arguments: Sequence[str]) -> TrainResult:
     """Run the recipe named by the first argument, with the `key=value` overrides after it."""
     if not arguments:
-        raise InputError("Name a recipe, then key=value: python -m fo1agent.trainers.proposals proposals data.root=DIR …")
+        raise InputError(
+            "Name a recipe, then key=value: python -m fo1agent.trainers.proposals proposals data.root=DIR …"
+        )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     recipe = load_recipe(ProposalRecipe, arguments[0], arguments[1:])
     stage = ProposalStage(recipe)
