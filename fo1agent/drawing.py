@@ -86,14 +86,14 @@ def draw(
 
     strong = list({region.id: region for region in evidence}.values())
     faint = [r for r in {r.id: r for r in candidates}.values() if r.id not in {s.id for s in strong}]
-    style = _Style.of(size, len(strong))
+    style = Style.of(size, len(strong))
     pen = ImageDraw.Draw(canvas, "RGBA")
     for region in sorted(faint, key=lambda r: -r.area):
         _outline(pen, _scaled(region, scale), _rgb(region.name), max(1, style.line // 2), 110, size)
     for region in sorted(strong, key=lambda r: -r.area):
         _outline(pen, _scaled(region, scale), _rgb(region.name), style.line, 255, size)
 
-    tags = _place_tags(strong, faint, scale, style, size)
+    tags = place_tags(strong, faint, scale, style, size)
     for tag in tags:
         if tag.leader is not None:
             pen.line(tag.leader, fill=(*_INK, 160), width=style.line + 2)
@@ -104,15 +104,15 @@ def draw(
 
 
 @dataclass(frozen=True)
-class _Style:
-    """Sizes in pixels of the result."""
+class Style:
+    """Width of lines, height of text and the room around it, in pixels of the result."""
 
     line: int
     text: int
     pad: int
 
     @classmethod
-    def of(cls, size: tuple[int, int], regions: int) -> _Style:
+    def of(cls, size: tuple[int, int], regions: int) -> Style:
         # A little less than in proportion: a large picture is also looked at in parts. A crowd gets smaller tags.
         growth = (max(size) / 640) ** 0.9
         text = 13 * growth * (0.85 if regions > 16 else 1.0)
@@ -121,7 +121,10 @@ class _Style:
 
 
 @dataclass(frozen=True)
-class _Tag:
+class Tag:
+    """A tag at its place: xyxy pixels of the result. `leader` is a line from it to the box it was moved away from."""
+
+    region_id: str
     text: str
     box: tuple[int, int, int, int]
     color: Color
@@ -158,16 +161,15 @@ def _seam(width: int) -> int:
     return max(1, width // 4)
 
 
-def _draw_tag(pen: ImageDraw.ImageDraw, tag: _Tag, style: _Style) -> None:
+def _draw_tag(pen: ImageDraw.ImageDraw, tag: Tag, style: Style) -> None:
     x1, y1, x2, y2 = tag.box
-    dark = _luminance(tag.color) > 0.2
     pen.rounded_rectangle(
         (x1, y1, x2 - 1, y2 - 1),
         radius=max(2, style.pad),
         fill=(*tag.color, tag.alpha),
         outline=(*_INK, tag.alpha // 2),
     )
-    ink = (*(_INK if dark else _PAPER), min(255, tag.alpha + 40))
+    ink = (*text_color(tag.color), min(255, tag.alpha + 40))
     x, middle = x1 + style.pad, (y1 + y2) / 2
     for word in tag.text.split():
         pen.text((x, middle), word, fill=ink, font=_font(style.text), anchor="lm")
@@ -177,14 +179,14 @@ def _draw_tag(pen: ImageDraw.ImageDraw, tag: _Tag, style: _Style) -> None:
 # ---- where the tags go -----------------------------------------------------------------------------------------------
 
 
-def _place_tags(
-    strong: list[Region], faint: list[Region], scale: float, style: _Style, size: tuple[int, int]
-) -> list[_Tag]:
+def place_tags(
+    strong: list[Region], faint: list[Region], scale: float, style: Style, size: tuple[int, int]
+) -> list[Tag]:
     """A place for every tag of `strong`, and for those of `faint` that find one beside their box."""
     boxes = np.array([_scaled(r, scale) for r in strong]).reshape(-1, 4)
     detail = _detail(strong, style, size)
     taken = np.zeros((0, 4))
-    tags: list[_Tag] = []
+    tags: list[Tag] = []
     # Small boxes have the fewest places to choose from.
     for k in sorted(range(len(strong)), key=lambda k: strong[k].area):
         region = strong[k]
@@ -195,18 +197,18 @@ def _place_tags(
         else:
             continue  # more tags than the picture has room for
         taken = np.vstack([taken, place])
-        tags.append(_tag(text, place, _rgb(region.name), 235, boxes[k], style))
+        tags.append(_tag(region, text, place, 235, boxes[k], style))
     for region in sorted(faint, key=lambda r: (-r.score, r.id)):
         if region.name.startswith("r"):
             box = _scaled(region, scale)
             place = _beside(box, _tag_size(region.name, style), taken, boxes, size, style)
             if place is not None:
                 taken = np.vstack([taken, place])
-                tags.append(_tag(region.name, place, _rgb(region.name), 120, box, style))
+                tags.append(_tag(region, region.name, place, 120, box, style))
     return tags
 
 
-def _detail(regions: list[Region], style: _Style, size: tuple[int, int]) -> Literal[0, 1, 2]:
+def _detail(regions: list[Region], style: Style, size: tuple[int, int]) -> Literal[0, 1, 2]:
     """How much the tags may say so that they leave most of the picture to be seen."""
     for detail in (2, 1):
         hidden = sum(w * h for w, h in (_tag_size(tag_text(region, detail), style) for region in regions))
@@ -215,7 +217,7 @@ def _detail(regions: list[Region], style: _Style, size: tuple[int, int]) -> Lite
     return 0
 
 
-def _tag(text: str, place: np.ndarray, color: Color, alpha: int, box: np.ndarray, style: _Style) -> _Tag:
+def _tag(region: Region, text: str, place: np.ndarray, alpha: int, box: np.ndarray, style: Style) -> Tag:
     """A tag at its place; moved away from its box it gets a line that leads there."""
     x1, y1, x2, y2 = (int(v) for v in place)
     middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
@@ -223,11 +225,11 @@ def _tag(text: str, place: np.ndarray, color: Color, alpha: int, box: np.ndarray
     start = np.clip(goal, [x1, y1], [x2, y2])
     far = np.abs(goal - start).max() > 4 * style.line + style.pad
     leader = ((round(start[0]), round(start[1])), (round(goal[0]), round(goal[1]))) if far else None
-    return _Tag(text, (x1, y1, x2, y2), color, alpha, leader)
+    return Tag(region.id, text, (x1, y1, x2, y2), _rgb(region.name), alpha, leader)
 
 
 def _best_place(
-    box: np.ndarray, tag_wh: tuple[int, int], taken: np.ndarray, boxes: np.ndarray, size: tuple[int, int], style: _Style
+    box: np.ndarray, tag_wh: tuple[int, int], taken: np.ndarray, boxes: np.ndarray, size: tuple[int, int], style: Style
 ) -> np.ndarray | None:
     """Where the tag of `box` goes, xyxy; None if there is no room left at all.
 
@@ -250,7 +252,7 @@ def _best_place(
 
 
 def _beside(
-    box: np.ndarray, tag_wh: tuple[int, int], taken: np.ndarray, boxes: np.ndarray, size: tuple[int, int], style: _Style
+    box: np.ndarray, tag_wh: tuple[int, int], taken: np.ndarray, boxes: np.ndarray, size: tuple[int, int], style: Style
 ) -> np.ndarray | None:
     """A place for a faint tag: right beside its box, on nothing else; or None."""
     places = _around(box, tag_wh, 0, style, size)
@@ -273,7 +275,7 @@ def _costs(places: np.ndarray, box: np.ndarray, taken: np.ndarray, boxes: np.nda
     return hidden + order, clear
 
 
-def _around(box: np.ndarray, tag_wh: tuple[int, int], gap: float, style: _Style, size: tuple[int, int]) -> np.ndarray:
+def _around(box: np.ndarray, tag_wh: tuple[int, int], gap: float, style: Style, size: tuple[int, int]) -> np.ndarray:
     """Places along the four sides of a box, [P, 4], within the picture; above from the left edge comes first."""
     width, height = tag_wh
     off = gap + style.line + 2 * _seam(style.line)  # clear of the frame
@@ -300,7 +302,7 @@ def _everywhere(tag_wh: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     return np.hstack([corners, corners + np.array(tag_wh)])
 
 
-def _inside_corners(box: np.ndarray, tag_wh: tuple[int, int], style: _Style, size: tuple[int, int]) -> np.ndarray:
+def _inside_corners(box: np.ndarray, tag_wh: tuple[int, int], style: Style, size: tuple[int, int]) -> np.ndarray:
     width, height = tag_wh
     x1, y1 = np.maximum(box[:2], 0) + 2 * style.line
     x2, y2 = np.minimum(box[2:], size) - 2 * style.line
@@ -339,14 +341,14 @@ def _picture_of(letter: str) -> bytes:
     return picture.tobytes()
 
 
-def _tag_size(text: str, style: _Style) -> tuple[int, int]:
+def _tag_size(text: str, style: Style) -> tuple[int, int]:
     """(width, height) of a tag in pixels."""
     words = text.split()
     width = sum(_font(style.text).getlength(word) for word in words) + (len(words) - 1) * _gap(style)
     return int(np.ceil(width)) + 2 * style.pad, style.text + 2 * style.pad
 
 
-def _gap(style: _Style) -> float:
+def _gap(style: Style) -> float:
     """Pixels between words; the font's own space is hardly to be seen in small sizes."""
     return 0.32 * style.text
 
@@ -356,7 +358,8 @@ def _rgb(name: str) -> Color:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def _luminance(color: Color) -> float:
-    """Relative luminance of sRGB, 0 to 1; from 0.18 on, dark text reads better than white."""
+def text_color(color: Color) -> Color:
+    """Dark or white, whichever reads better on `color`."""
     linear = [(v / 255 / 12.92) if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in color]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return _INK if luminance > 0.2 else _PAPER

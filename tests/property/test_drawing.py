@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fo1agent.boxes import intersections
-from fo1agent.drawing import _place_tags, _Style
+from fo1agent.drawing import Style, place_tags
 from fo1agent.types import Region
 
 WIDTH, HEIGHT = 640, 480
@@ -29,8 +29,8 @@ def placed(
 ) -> tuple[list[Region], dict[str, np.ndarray]]:
     regions = regions_of(shares)
     strong, weak = regions[faint:], regions[:faint]
-    style = _Style.of((WIDTH, HEIGHT), len(strong))
-    tags = _place_tags(strong, weak, 1.0, style, (WIDTH, HEIGHT))
+    style = Style.of((WIDTH, HEIGHT), len(strong))
+    tags = place_tags(strong, weak, 1.0, style, (WIDTH, HEIGHT))
     return strong, {tag.text.split()[0]: np.array(tag.box, dtype=float) for tag in tags}
 
 
@@ -60,6 +60,6 @@ def test_no_tag_covers_what_it_names_while_there_is_room(shares: list) -> None:
 
 @given(boxes, st.integers(640, 5000))
 def test_line_and_text_grow_with_the_picture(shares: list, side: int) -> None:
-    small, large = _Style.of((side, side), len(shares)), _Style.of((2 * side, 2 * side), len(shares))
+    small, large = Style.of((side, side), len(shares)), Style.of((2 * side, 2 * side), len(shares))
     assert large.text >= 1.7 * small.text
     assert large.line >= small.line
