@@ -43,7 +43,7 @@ def evidence(candidates: Sequence[tuple[Tensor, Tensor]], boxes: Tensor) -> Tens
 
 def evidence_probability(evidence: Tensor, views: int = 2) -> tuple[Tensor, Tensor]:
     """[N, views * (K + 1)] → per class the larger of (class score x overlap) over the views [N, K], and has-any [N]."""
-    per_view = evidence.reshape(len(evidence), views, -1)
+    per_view = evidence.unflatten(1, (views, -1))
     overlap = per_view[..., -1:]
     probability = torch.sigmoid(per_view[..., :-1] * _SCALE + _FLOOR) * overlap
     return probability.amax(dim=1), (overlap > 0).any(dim=1).squeeze(-1)

@@ -1,0 +1,200 @@
+"""The predictor: one encoding per picture, probabilities that do not depend on company, and every odd input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fo1agent.errors import CheckpointError, InputError
+from fo1agent.image import load_image
+from fo1agent.model import predictor as module
+from fo1agent.model import weights
+from fo1agent.model.encoding import EncodingCache
+from fo1agent.model.fo1 import FO1
+from fo1agent.model.predictor import Predictor, load_predictor
+from fo1agent.types import Regions
+from tests.tiny_models import CHECKPOINT, FIXTURES, VOCABULARY, nano, reference
+
+IMAGE = Image.open(FIXTURES / "images" / "d_97x65_3.png").convert("RGB")
+BOXES = [[24.0, 3.88, 91.35, 48.7], [32.22, 17.12, 45.79, 61.6], [11.19, 25.35, 66.94, 64.14]]
+
+
+def given(boxes: list[list[float]], scores: list[float] | None = None) -> Regions:
+    n = len(boxes)
+    ids = tuple(f"img_0/r{i}" for i in range(n))
+    return Regions(np.array(boxes).reshape(-1, 4), np.array(scores or [1.0] * n), (None,) * n, ids)
+
+
+@pytest.fixture
+def open_model() -> Predictor:
+    return Predictor(*reference(), name="tiny", fingerprint="a")
+
+
+@pytest.fixture
+def closed_model() -> Predictor:
+    return Predictor(*nano(), name="nano", fingerprint="b")
+
+
+@pytest.fixture(params=["open", "closed"])
+def predictor(request: pytest.FixtureRequest, open_model: Predictor, closed_model: Predictor) -> Predictor:
+    return open_model if request.param == "open" else closed_model
+
+
+def count_passes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often the towers, and the reading of a prefix, run from now on."""
+    calls = {"encode_image": 0, "prefill": 0}
+    for name in calls:
+        original = getattr(FO1, name)
+
+        def counted(self, *args, name=name, original=original):
+            calls[name] += 1
+            return original(self, *args)
+
+        monkeypatch.setattr(FO1, name, counted)
+    return calls
+
+
+def test_a_picture_is_encoded_once_and_known_again(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    calls = count_passes(monkeypatch)
+    encoding = predictor.encode(load_image(IMAGE), given(BOXES))
+    predictor.match(encoding, ["dog", "red car"])
+    predictor.labels(encoding)
+    predictor.similar(encoding, 0)
+    predictor.generate(encoding, "What is this?", max_new_tokens=3)
+    assert predictor.encode(IMAGE.copy(), given(BOXES)) is encoding
+    assert calls == {"encode_image": 1, "prefill": 1}
+    other = predictor.with_boxes(encoding, BOXES[:1])
+    assert len(other) == 1
+    assert calls == {"encode_image": 1, "prefill": 2}
+
+
+def test_a_probability_does_not_depend_on_the_phrases_asked_with_it(predictor: Predictor):
+    encoding = predictor.encode(IMAGE, given(BOXES))
+    together = predictor.match(encoding, ["dog", "person", "dog"])
+    assert together.shape == (3, 3)
+    assert ((together > 0) & (together < 1)).all()
+    np.testing.assert_array_equal(together[0], together[2])
+    fresh = predictor.with_boxes(encoding, BOXES)
+    np.testing.assert_allclose(predictor.match(fresh, ["person"])[0], together[1], atol=1e-5)
+
+
+def test_a_phrase_asked_before_costs_nothing(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    encoding = predictor.encode(IMAGE, given(BOXES))
+    first = predictor.match(encoding, ["dog"])
+    monkeypatch.setattr(FO1, "phrase_states", None)
+    np.testing.assert_array_equal(predictor.match(encoding, ["dog"]), first)
+
+
+def test_many_phrases_go_through_in_bounded_passes(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    encoding = predictor.encode(IMAGE, given(BOXES))
+    phrases = [f"thing {i}" for i in range(12)]
+    at_once = predictor.match(encoding, phrases)
+    monkeypatch.setattr(module, "_TOKENS_AT_ONCE", 40)
+    piecewise = predictor.match(predictor.with_boxes(encoding, BOXES), phrases)
+    np.testing.assert_allclose(piecewise, at_once, atol=1e-5)
+
+
+def test_no_regions_are_ordinary(predictor: Predictor):
+    encoding = predictor.encode(IMAGE, given([]))
+    assert predictor.match(encoding, ["dog"]).shape == (1, 0)
+    assert predictor.labels(encoding)[0] == []
+    assert isinstance(predictor.generate(encoding, "What is this?", max_new_tokens=3), str)
+    with pytest.raises(InputError, match="No region 0; the picture has 0"):
+        predictor.similar(encoding, 0)
+    assert predictor.match(predictor.encode(IMAGE, given(BOXES)), []).shape == (0, 3)
+
+
+def test_of_132_boxes_the_best_100_are_kept_and_it_is_said(predictor: Predictor):
+    boxes = [[float(i % 12), 1.0, 20.0 + i / 4, 30.0] for i in range(132)]
+    encoding = predictor.encode(IMAGE, given(boxes, [i / 131 for i in range(132)]))
+    assert len(encoding) == 100
+    assert encoding.note == "132 boxes given, best 100 kept"
+    np.testing.assert_array_equal(encoding.boxes[0], boxes[32])
+    assert predictor.match(encoding, ["dog"]).shape == (1, 100)
+
+
+def test_the_open_model_s_reply_is_the_reference_s(open_model: Predictor):
+    case = next(
+        c for c in json.loads((FIXTURES / "cases.json").read_text(encoding="utf-8")) if c["name"] == "d_97x65_3"
+    )
+    encoding = open_model.encode(IMAGE, given(case["boxes"]))
+    reply = open_model.generate(encoding, case["text"], max_new_tokens=case["greedy_safe_steps"])
+    assert case["generated_text"].startswith(reply.rstrip("\ufffd"))
+
+
+def test_words_alone_and_several_pictures_are_answered(predictor: Predictor):
+    assert isinstance(predictor.generate([], "Hello", max_new_tokens=3), str)
+    first, second = predictor.encode(IMAGE, given(BOXES)), predictor.encode(IMAGE.rotate(180), given(BOXES[:1]))
+    assert isinstance(predictor.generate([first, second], "Which is larger?", max_new_tokens=3), str)
+
+
+def test_an_open_model_names_nothing_and_makes_no_proposals(open_model: Predictor):
+    encoding = open_model.encode(IMAGE, given(BOXES, [0.9, 0.8, 0.7]))
+    labels, scores = open_model.labels(encoding)
+    assert labels == [None] * 3
+    assert scores.tolist() == [0.9, 0.8, 0.7]
+    assert open_model.vocabulary is None
+    with pytest.raises(InputError, match="tiny makes no proposals of its own"):
+        open_model.encode(IMAGE)
+
+
+def test_a_closed_model_names_every_region_from_its_vocabulary(closed_model: Predictor):
+    encoding = closed_model.encode(IMAGE)
+    assert 0 < len(encoding) <= 100
+    assert encoding.source == "fo1"
+    labels, scores = closed_model.labels(encoding)
+    assert set(labels) <= set(VOCABULARY)
+    np.testing.assert_array_equal(scores, closed_model.match(encoding, VOCABULARY).max(0))
+    assert closed_model.thresholds == {"ground": 0.25, "count": 0.4, "exists": 0.15}
+
+
+def test_what_is_similar_is_a_probability_and_the_example_is_itself(predictor: Predictor):
+    encoding = predictor.encode(IMAGE, given(BOXES))
+    same = predictor.similar(encoding, 1)
+    assert same[1] == 1
+    assert ((same >= 0) & (same <= 1)).all()
+
+
+def test_kept_encodings_are_bounded_in_bytes_and_the_oldest_goes(closed_model: Predictor):
+    encodings = [closed_model.encode(IMAGE.rotate(90 * i, expand=True), given(BOXES[:1])) for i in range(3)]
+    size = max(encoding.nbytes for encoding in encodings)
+    cache = EncodingCache(2 * size)
+    for key, encoding in zip("abc", encodings, strict=True):
+        cache.get_or_make(key, lambda encoding=encoding: encoding)
+    assert len(cache) == 2
+    assert cache.nbytes <= cache.max_bytes
+    assert cache.get_or_make("c", lambda: encodings[0]) is encodings[2]
+    assert cache.get_or_make("a", lambda: encodings[1]) is encodings[1]
+    small = EncodingCache(1)
+    assert small.get_or_make("a", lambda: encodings[0]) is encodings[0]
+    assert len(small) == 0
+
+
+def test_a_folder_loads_by_path_with_its_name_and_fingerprint(tmp_path: Path):
+    weights.save(*nano(), tmp_path / "my-model")
+    loaded = load_predictor(tmp_path / "my-model")
+    assert loaded.name == "my-model"
+    assert loaded.vocabulary == VOCABULARY
+    assert loaded.fingerprint == load_predictor(tmp_path / "my-model").fingerprint
+    assert loaded.fingerprint != load_predictor(CHECKPOINT).fingerprint
+    assert loaded.model.dtype == torch.float32
+
+
+def test_half_precision_weights_run_in_float32_on_the_cpu(tmp_path: Path):
+    model, processor = weights.load(CHECKPOINT, torch.float16)
+    weights.save(model, processor, tmp_path)
+    loaded = load_predictor(tmp_path)
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+    assert loaded.match(loaded.encode(IMAGE, given(BOXES)), ["dog"]).shape == (1, 3)
+
+
+def test_names_that_lead_nowhere_are_checkpoint_errors():
+    with pytest.raises(CheckpointError, match="neither a folder nor a Hugging Face name"):
+        load_predictor("no/such/folder")
+    with pytest.raises(CheckpointError, match="could not be fetched from the Hugging Face hub"):
+        load_predictor("no-such-owner/no-such-model")
