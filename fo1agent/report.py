@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +24,7 @@ from fo1agent.types import Region, Regions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_ONLY_REGIONS = re.compile(r"(?:r\d+(?: \d\.\d+)?\s*)+(?:… \d+ in all)?")
 PICTURE_SIDE = 1600  # longer side of the picture in the file, pixels; a larger one is made smaller
 
 
@@ -128,11 +130,14 @@ def _colors(name: str) -> dict[str, str]:
 def _step(record: Any, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A finished step as the template wants it. Two blanks in its text part what was asked from what was found."""
     asked, _, found = record.text.partition("  ")
+    asked, found = (asked, found) if found else ("", asked)
+    if _ONLY_REGIONS.fullmatch(found):
+        found = ""  # the chips say it
     regions = _distinct(record.regions)
     return {
         "tool": record.tool,
-        "asked": asked if found else "",
-        "found": found or asked,
+        "asked": asked,
+        "found": found,
         "error": record.error,
         "seconds": f"{record.seconds:.2f} s",
         "regions": [region.id for region in regions],
