@@ -252,12 +252,13 @@ def _mean_weights(features: Tensor, boxes: Tensor, stride: float, roi_size: int)
 
 def _read(features: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
     """`wy^T F wx` for every box and bin: features [1, C, H, W], wy [N, by, H], wx [N, bx, W] → [N, C * by * bx]."""
-    n, bx, width = wx.shape
-    _, channels, height, _ = features.shape
-    rows = features[0].float().reshape(channels * height, width) @ wx.reshape(n * bx, width).T
-    rows = rows.reshape(channels, height, n, bx).permute(2, 1, 0, 3).reshape(n, height, channels * bx)
-    cells = torch.bmm(wy, rows)  # [N, by, C * bx]
-    return cells.reshape(n, wy.shape[1], channels, bx).permute(0, 2, 1, 3).reshape(n, channels * wy.shape[1] * bx)
+    n, by, height = wy.shape
+    channels, width = features.shape[1], features.shape[3]
+    rows = features[0].float().transpose(0, 1).reshape(height, channels * width)
+    # Rows first: what comes out is laid out as the second product needs it.
+    rows = (wy.reshape(n * by, height) @ rows).reshape(n, by * channels, width)
+    cells = torch.bmm(rows, wx.transpose(1, 2)).reshape(n, by, channels, wx.shape[1])
+    return cells.transpose(1, 2).reshape(n, channels * by * wx.shape[1])
 
 
 def _upsampling(small: int, large: int, device: torch.device) -> Tensor:
