@@ -244,7 +244,8 @@ def _resolve(words: tuple[str, ...], vocabulary: tuple[str, ...]) -> Resolution:
         if _singular_word(words[at - 1]) in _MEASURES:
             return _resolve(tuple(_content_words(" ".join(words[at + 1 :]))), vocabulary)
         found = _resolve(words[:at], vocabulary)
-        return Resolution(found.names, found.exact, (*found.modifiers, *words[at:]), found.near)
+        behind = tuple(word for word in words[at + 1 :] if word not in _DETERMINERS)  # "bottle of water": water bottle
+        return Resolution(found.names, found.exact, (*found.modifiers, *behind), found.near)
 
     for start in range(len(words)):
         tail, before = " ".join(words[start:]), words[:start]

@@ -64,6 +64,9 @@ class LabelledScene:
     def regions(self) -> Regions:
         return self._regions(range(len(self.things)), None)
 
+    def named(self) -> Regions:
+        return self.regions[self.regions.scores >= self.thresholds["ground"]]
+
     def ground_many(self, phrases: Sequence[str], *, threshold: float | None = None) -> dict[str, Regions]:
         self._call("ground_many")
         return {phrase: self._ground(phrase, threshold or 0.0) for phrase in phrases}

@@ -18,15 +18,13 @@ from fo1agent import geometry, lexicon
 from fo1agent.agent import plan as p
 from fo1agent.agent.budget import Budget, Meter
 from fo1agent.agent.trace import StepRecord
-from fo1agent.boxes import areas, centers, nms
+from fo1agent.boxes import areas, centers
 from fo1agent.errors import BudgetExceeded, InputError, ReplyError, ToolError
+from fo1agent.ocr import UntrustedText
 from fo1agent.types import Region, Regions
 
 # "The bus" takes for granted that there is one, so the best region will do from this probability on.
 PRESUPPOSED = 0.05
-
-# Regions of one thing proposed twice count once when things are listed without a phrase.
-_SAME_THING_IOU = 0.5
 
 _EXPECTED = (ToolError, InputError, ReplyError)
 
@@ -40,6 +38,7 @@ class SceneLike(Protocol):
     def height(self) -> int: ...
     @property
     def regions(self) -> Regions: ...
+    def named(self) -> Regions: ...
     @property
     def thresholds(self) -> Mapping[str, float]: ...
     def ground_many(self, phrases: list[str], *, threshold: float | None = None) -> Mapping[str, Regions]: ...
@@ -130,7 +129,7 @@ class Run:
 
     def _find(self, step: p.Find) -> Result:
         if step.phrase is None:
-            return self._things()
+            return self.scene.named()
         if step.phrase not in self._grounded:
             phrases = dict.fromkeys(s.phrase for s in self.plan.steps if isinstance(s, p.Find) and s.phrase)
             self.meter.model_call()
@@ -146,13 +145,6 @@ class Run:
             return sure
         likely = found[found.scores >= PRESUPPOSED]
         return likely[:1] if len(likely) else Failure(_nothing_like(step.phrase, found), "missing")
-
-    def _things(self) -> Result:
-        """Everything that has a name, each thing once."""
-        named = self.scene.regions
-        mask = np.array([label is not None for label in named.labels], dtype=bool)
-        named = named[mask & (named.scores >= self.scene.thresholds["ground"])]
-        return named[nms(named.boxes, named.scores, _SAME_THING_IOU)]
 
     def _regions(self, ref: str) -> Regions:
         result = self.results[ref]
@@ -329,7 +321,7 @@ class Run:
             self.rests_on[step.id] = Regions.from_list([to])
         elif region is not None:
             self.rests_on[step.id] = Regions.from_list([region])
-        return " ".join(text.split()) or Failure("there is no text that can be read there", "missing")
+        return UntrustedText(" ".join(text.split())) or Failure("there is no text that can be read there", "missing")
 
     def _describe(self, step: p.Describe) -> Result:
         region = None if step.of is None else self._best(step.of)
@@ -339,13 +331,14 @@ class Run:
             self.rests_on[step.id] = Regions.from_list([region])
         elif isinstance(getattr(result, "regions", None), Regions):
             self.rests_on[step.id] = result.regions
-        return str(result.text) or Failure("the model gave no description", "error")
+        return UntrustedText(result.text) or Failure("the model gave no description", "error")
 
     def _inspect(self, step: p.Inspect) -> Result:
         region = self._best(step.of)
         self._pay_for(region)
         self.rests_on[step.id] = Regions.from_list([region])
-        return str(self.scene.inspect(region, step.question).text) or Failure("the model gave no reply", "error")
+        reply = self.scene.inspect(region, step.question)
+        return UntrustedText(reply.text) or Failure("the model gave no reply", "error")
 
     def _pay_for(self, region: Region | None) -> None:
         self.meter.model_call(round(region.area) if region else self.scene.width * self.scene.height)

@@ -14,7 +14,7 @@ from fo1agent.agent.planners.rules.suggest import nearest_question
 from fo1agent.agent.planners.rules.tokens import tokenize
 
 # A question longer than this is not one question; the grammar's backtracking stays cheap below it.
-MAX_TOKENS = 120
+MAX_TOKENS = 100
 
 
 class RulePlanner:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from fo1agent import lexicon
 from fo1agent.agent import plan as p
 from fo1agent.agent.planners.rules import syntax as s
@@ -26,11 +28,12 @@ def compile_plan(question: str, clauses: list[s.Clause]) -> p.Plan:
         CannotPlanError: a pronoun refers to nothing, or the question is longer than a plan may be.
     """
     compiler = _Compiler()
-    parts = [ref for clause in clauses for ref in compiler.clause(clause)]
-    if len(parts) > 8 or len(compiler.steps) >= p.MAX_STEPS:
-        raise CannotPlanError("That is more than I can answer in one go")
-    compiler.add(p.Answer, of=tuple(parts))
-    return p.Plan(question=question, steps=tuple(compiler.steps))
+    try:
+        parts = [ref for clause in clauses for ref in compiler.clause(clause)]
+        compiler.add(p.Answer, of=tuple(parts))
+        return p.Plan(question=question, steps=tuple(compiler.steps))
+    except ValidationError as exc:  # a limit of the plan language: too many steps, parts or letters
+        raise CannotPlanError("That is more than I can answer in one go") from exc
 
 
 class _Compiler:

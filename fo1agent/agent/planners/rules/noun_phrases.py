@@ -90,34 +90,9 @@ _RELATIONS: tuple[tuple[str, str], ...] = (
 _RELATION_TOKENS = tuple((tuple(phrase.split()), name) for phrase, name in _RELATIONS)
 
 _DIRECTIONS = {"left": "left_of", "right": "right_of"}
-_EMPHASIS = frozenset(
-    [
-        "directly",
-        "immediately",
-        "slightly",
-        "somewhere",
-        "just",
-        "physically",
-        "positioned",
-        "located",
-        "situated",
-        "placed",
-        "further",
-        "farther",
-        "more",
-        "much",
-        "way",
-        "far",
-        "well",
-        "off",
-        "over",
-        "towards",
-        "toward",
-        "up",
-        "down",
-        "out",
-        "back",
-    ]
+_EMPHASIS = w.words(
+    "directly immediately slightly somewhere just physically positioned located situated placed further farther more "
+    "much way far well off over towards toward up down out back"
 )
 
 
@@ -496,7 +471,11 @@ class PhraseParser:
 
     def _sideways(self) -> Relation | None:
         """Read a direction: of a thing ("to the left of the bus") or of the picture ("in the top half")."""
-        lead = bool(self.take_any(("to", "on", "at", "in", "toward", "towards", "by", "from", "along", "near", "within", "inside")))
+        lead = bool(
+            self.take_any(
+                ("to", "on", "at", "in", "toward", "towards", "by", "from", "along", "near", "within", "inside")
+            )
+        )
         owner: NounPhrase | None = None
         if lead and self.peek(1) in _DIRECTIONS and self.now in w.POSSESSIVES:
             owner = NounPhrase("", definite=True, plural=self.now == "their", pronoun=self.now)
@@ -543,9 +522,8 @@ class PhraseParser:
 
     def _corner(self, vertical: str, side: str) -> Relation | None:
         self.take_any(w.SIDE_PARTS)
-        if self.take("of"):
-            if not (self.take("the", "this") and self.take_any(w.PICTURE)):
-                return None
+        if self.take("of") and not (self.take("the", "this") and self.take_any(w.PICTURE)):
+            return None
         return Relation(side=f"{w.SIDES[vertical]} {side}")
 
     def _at_end(self) -> bool:

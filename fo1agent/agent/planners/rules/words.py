@@ -6,63 +6,69 @@ Every word that is in none of these sets may be part of the name of a thing.
 from __future__ import annotations
 
 
-def _set(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-BE = _set("is are was were be been being am")
-DO = _set("do does did")
-HAVE = _set("has have had having got")
-MODAL = _set("can could will would should may might must shall")
+def phrases(text: str) -> tuple[str, ...]:
+    """The phrases between the bars, in their order; the grammar takes the first that fits, so longer ones go first."""
+    return tuple(phrase.strip() for phrase in text.split("|"))
+
+
+BE = words("is are was were be been being am")
+DO = words("do does did")
+HAVE = words("has have had having got")
+MODAL = words("can could will would should may might must shall")
 AUXILIARY = BE | DO | HAVE | MODAL
-PEOPLE_PRONOUNS = _set("you i we one")
-SEE = _set(
+PEOPLE_PRONOUNS = words("you i we one")
+SEE = words(
     "see spot find notice detect observe identify recognize recognise perceive count discern view discover locate make"
 )
-SHOW = _set(
+SHOW = words(
     "show shows contain contains include includes feature features depict depicts display displays have has hold holds "
     "present presents portray portrays capture captures got showing depicting containing displaying featuring having"
 )
-APPEAR = _set("appear appears exist exists occur occurs feature features show shows")
-SHOWN = _set(
+APPEAR = words("appear appears exist exists occur occurs feature features show shows")
+SHOWN = words(
     "visible present shown displayed depicted pictured captured featured seen found spotted counted photographed "
     "included contained detectable observable noticeable apparent around available identifiable recognizable"
 )
-STANCE = _set(
+STANCE = words(
     "standing sitting lying parked located situated positioned placed seated hanging walking running resting waiting "
-    "stand stands sit sits lie lies rest rests hang hangs stood sat laid lay put set stationed laying appearing existing "
+    "stand stands sit sits lie lies rest rests hang hangs stood sat laid lay put set stationed laying existing "
+    "appearing "
     "come comes located lined seem seems look looks stay stays walk walks wait waits hover hovers standing belong "
     "belongs find go goes going moving kept arranged held mounted grazing playing flying floating swimming "
     "driving travelling traveling crossing"
 )
-PICTURE = _set(
+PICTURE = words(
     "picture image photo photograph scene shot frame snapshot view pic photography pictures images photos screenshot "
     "snap footage drawing painting illustration camera photographer"
 )
-FILLER = _set(
+FILLER = words(
     "please actually really exactly approximately roughly currently clearly just overall also too then so now ok okay "
     "again kindly simply maybe perhaps altogether together combined total respectively either precisely "
     "specifically even still anywhere somewhere presently ever already though hey hello hi well um uh thanks thank "
     "distinct separate visibly definitely"
 )
-DETERMINERS = _set("the a an any some all every each no this that these those both my your our another other single")
-POSSESSIVES = _set("its their his her")
-PRONOUNS = _set("it they them this that these those he she him her itself themselves")
-ANIMATE_PRONOUNS = _set("he she him her")
-PERSONS = _set("anyone anybody someone somebody everyone everybody who")
+DETERMINERS = words("the a an any some all every each no this that these those both my your our another other single")
+POSSESSIVES = words("its their his her")
+PRONOUNS = words("it they them this that these those he she him her itself themselves")
+ANIMATE_PRONOUNS = words("he she him her")
+PERSONS = words("anyone anybody someone somebody everyone everybody who")
 NOBODY = {"nobody": "person", "nothing": ""}
-PREPOSITIONS = _set(
+PREPOSITIONS = words(
     "of in on at to from by near above below under over beneath underneath beside besides behind between inside within "
     "outside with without into onto along alongside around against atop next close adjacent nearby through throughout "
     "across off for about than as toward towards among amongst beyond past via opposite upon underneath amid"
 )
-CONJUNCTIONS = _set("and or but nor plus minus while whereas because & , ; : ? . ! ( ) versus vs")
-WH = _set("what which who whom whose where when why how whether if")
-QUESTION_START = WH | AUXILIARY | _set(
+CONJUNCTIONS = words("and or but nor plus minus while whereas because & , ; : ? . ! ( ) versus vs")
+WH = words("what which who whom whose where when why how whether if")
+QUESTION_START = WH | AUXILIARY | words(
     "count describe read tell locate find show point give list name identify compare say check state report determine "
     "transcribe also then please and highlight there any calculate add verify"
 )  # fmt: skip
-COMPARATIVES = _set(
+COMPARATIVES = words(
     "more fewer less most least closer nearer farther further higher lower bigger larger smaller taller shorter wider "
     "narrower greater equal same"
 )
@@ -76,13 +82,13 @@ BOUNDARY = (
     | FILLER
     | (STANCE - {"set", "walk", "playing", "swimming", "rest", "put", "flying", "look"})
     | COMPARATIVES
-    | _set(
+    | words(
         "it they them itself themselves he she him i you we me us there here not than that 's ' outnumber outnumbers"
     )
-    | _set("surpass surpasses match matches both neither nor all makes")
-    | _set("outnumbered exceed exceeds say says wearing holding carrying riding using touching overlapping numerous")
-    | _set("nearest closest farthest furthest versus equals minus contain contains include includes common frequent")
-    | _set("see spot notice detect observe find apart")
+    | words("surpass surpasses match matches both neither nor all makes")
+    | words("outnumbered exceed exceeds say says wearing holding carrying riding using touching overlapping numerous")
+    | words("nearest closest farthest furthest versus equals minus contain contains include includes common frequent")
+    | words("see spot notice detect observe find apart")
 )
 
 SUPERLATIVES = {
@@ -122,7 +128,7 @@ SIDES = {
     "middle": "middle",
     "center": "middle",
 }
-SIDE_PARTS = _set("side half part edge end portion third section area region corner hand sides quarter bit")
+SIDE_PARTS = words("side half part edge end portion third section area region corner hand sides quarter bit")
 
 # Comparative adjective → (what is measured, comparison).
 MEASURES = {
@@ -171,9 +177,15 @@ ORDINALS = {
     },
 }
 
-TEXT_NOUNS = _set("text word words writing letter letters lettering inscription message caption print texts writings")
-BEARERS = _set(
+TEXT_NOUNS = words("text word words writing letter letters lettering inscription message caption print texts writings")
+BEARERS = words(
     "sign signs signboard label labels plate plates poster posters banner banners billboard billboards screen display "
     "logo placard nameplate license licence number numbers"
 )
-ASPECTS = _set("color colour colors kind type sort breed brand material shape make model species pattern style texture")
+ASPECTS = words(
+    "color colour colors kind type sort breed brand material shape make model species pattern style texture"
+)
+
+TOTALS = words("total altogether combined together sum overall")
+OFTEN = words("numerous common frequent plentiful abundant prevalent often frequently prominent")
+WRITTEN = words("written printed inscribed painted engraved labeled labelled lettered spelled embroidered")
