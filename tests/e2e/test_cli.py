@@ -35,6 +35,12 @@ def run(*arguments: str, stdin: bytes | None = None) -> Result:
     return result
 
 
+def picture_format(name: str) -> str | None:
+    with Image.open(name) as picture:
+        picture.load()
+        return picture.format
+
+
 def parsed(result: Result) -> Any:
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
@@ -76,7 +82,7 @@ def test_ask_that_cannot_tell_abstains_and_exits_0(folder: Path) -> None:
 def test_ask_writes_picture_report_and_trace(folder: Path) -> None:
     result = run("ask", "bus.jpg", "Is there a bus?", "--draw", "a.png", "--html", "a.html", "--trace", "a.jsonl")
     assert result.exit_code == 0, result.stderr
-    assert Image.open("a.png").format == "PNG"
+    assert picture_format("a.png") == "PNG"
     assert "<html" in Path("a.html").read_text(encoding="utf-8")
     steps = [json.loads(line) for line in Path("a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [set(step) >= {"tool", "args", "text", "regions", "seconds"} for step in steps] == [True] * len(steps)
@@ -116,10 +122,10 @@ def test_threshold_1_leaves_nothing(folder: Path) -> None:
     assert parsed(run("count", "bus.jpg", "bus", "--threshold", "1", "--json"))["value"] == 0
 
 
-def test_count_prints_a_number(folder: Path) -> None:
+def test_count_prints_a_number_and_names_what_was_counted(folder: Path) -> None:
     result = run("count", "bus.jpg", "bus", "--draw", "counted.png")
-    assert result.stdout == "1\n"
-    assert Image.open("counted.png").format == "PNG"
+    assert int(result.stdout) == result.stderr.count("r") >= 1
+    assert picture_format("counted.png") == "PNG"
 
 
 def test_count_within_a_box_away_from_it_is_0(folder: Path) -> None:
@@ -326,6 +332,7 @@ def test_every_help_ends_with_an_example_of_itself(path: tuple[str, ...]) -> Non
 
 def test_png_on_stdin_is_the_same_picture(folder: Path) -> None:
     buffer = io.BytesIO()
-    Image.open("bus.jpg").save(buffer, "PNG")
+    with Image.open("bus.jpg") as picture:
+        picture.save(buffer, "PNG")
     from_png = parsed(run("count", "-", "bus", "--json", stdin=buffer.getvalue()))
     assert from_png["regions"] == parsed(run("count", "bus.jpg", "bus", "--json"))["regions"]
