@@ -22,9 +22,10 @@ import numpy as np
 
 from fo1agent import geometry, lexicon, prompts
 from fo1agent.boxes import clip, coverage, enlarge, iou, nms, visible
-from fo1agent.errors import BoxError, InputError, ToolFailed
+from fo1agent.errors import InputError, ToolFailed
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
+from fo1agent.proposals import Given, resolve_proposer
 from fo1agent.types import Box, Region, Regions, check_boxes
 
 if TYPE_CHECKING:
@@ -186,12 +187,11 @@ class Model:
             BoxError: a box is malformed or lies outside the picture.
         """
         image = load_image(source, limits)
-        proposals = None
-        if boxes is not None:
-            proposals = _given(image, boxes)
-        elif self.proposer is not None:
-            proposals = self.proposer(image)
-        return Scene(self, image, self.predictor.encode(image, proposals))
+        propose = self.proposer if boxes is None else _given(boxes)
+        proposals = None if propose is None else propose(image)
+        encoding = self.predictor.encode(image, proposals)
+        notes = dict.fromkeys(note for note in (proposals.note if proposals else "", encoding.note) if note)
+        return Scene(self, image, encoding, note=" ".join(notes))
 
 
 def load(
@@ -208,12 +208,13 @@ def load(
             `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`; None for fo1-nano, which comes with the package.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: `float32`, `bfloat16` or `float16`; None for what the weights are stored in, float32 on a CPU.
-        proposer: whose boxes to use: a name such as `ultralytics:yolo11n.pt`, or a callable from picture to regions;
-            None for the model's own proposal head.
+        proposer: whose boxes to use: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
+            callable from picture to regions; None for the model's own proposal head.
 
     Raises:
         CheckpointError: there are no such weights, or they do not fit their configuration.
-        InputError: no such device or dtype on this machine.
+        InputError: no such device, dtype or proposer here.
+        ProposalError: the proposer cannot be loaded.
         MissingExtraError: the proposer needs a package that is not installed.
     """
     import torch
@@ -228,11 +229,7 @@ def load(
         raise InputError(f"Cannot compute on device {device!r}: {str(exc).splitlines()[0]} Use cpu.") from exc
     folder = None if name_or_folder is None else os.fspath(name_or_folder)
     predictor = load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))
-    if isinstance(proposer, str):
-        from fo1agent.proposals import proposer as named
-
-        return Model(predictor, named(proposer, device=device))
-    return Model(predictor, proposer)
+    return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device))
 
 
 class Scene:
@@ -242,6 +239,7 @@ class Scene:
         model: what opened it.
         loaded: the picture with its content id.
         encoding: what the model computed of it; opaque.
+        note: what a person should be told about the regions, such as that there were too many; else "".
         parent: the scene this one is a part of; None unless made by `zoom`.
         offset_xy: where this picture's corner lies in the parent, pixels.
     """
@@ -251,12 +249,15 @@ class Scene:
         model: Model,
         image: LoadedImage,
         encoding: Encoding,
+        *,
+        note: str = "",
         parent: Scene | None = None,
         offset_xy: tuple[int, int] = (0, 0),
     ) -> None:
         self.model = model
         self.loaded = image
         self.encoding = encoding
+        self.note = note
         self.parent = parent
         self.offset_xy = offset_xy
         self._reads: dict[Any, tuple[TextLine, ...]] = {}
@@ -301,7 +302,7 @@ class Scene:
             tuple(labels),
             tuple(f"{self.id}/r{k}" for k in range(len(labels))),
             self.encoding.source,
-            note=self.encoding.note,
+            note=self.note,
         )
 
     # ---- finding -------------------------------------------------------------------------------------------------
@@ -485,7 +486,7 @@ class Scene:
         left, top, right, bottom = self._pixels(enlarge(np.array([box]), 1 + 2 * margin, self.loaded.size_hw)[0])
         part = load_image(self.image.crop((left, top, right, bottom)))
         made = self.model.open(part)
-        return Scene(self.model, part, made.encoding, parent=self, offset_xy=(left, top))
+        return Scene(self.model, part, made.encoding, note=made.note, parent=self, offset_xy=(left, top))
 
     def to_parent(self, regions: Regions) -> Regions:
         """Regions of this part as regions of the scene it was cut from, with its boxes and ids.
@@ -726,20 +727,12 @@ class Scene:
         return left, top, max(left + 1, int(np.ceil(x2))), max(top + 1, int(np.ceil(y2)))
 
 
-def _given(image: LoadedImage, boxes: Any) -> Regions:
-    """Boxes from outside as regions, cut at the picture's border."""
-    regions = boxes if isinstance(boxes, Regions) else None
-    array = check_boxes(boxes if regions is None else regions.boxes)
-    for k in np.flatnonzero(~visible(array, image.size_hw))[:1]:
-        shown = ", ".join(f"{v:g}" for v in array[k])
-        raise BoxError(f"boxes[{k}] = ({shown}) shows nothing of the {image.width}x{image.height} picture.")
-    return Regions(
-        clip(array, image.size_hw),
-        np.ones(len(array)) if regions is None else regions.scores,
-        (None,) * len(array) if regions is None else regions.labels,
-        tuple(f"{image.id}/r{k}" for k in range(len(array))),
-        "given" if regions is None else regions.source,
-    )
+def _given(boxes: Any) -> Callable[[LoadedImage], Regions]:
+    """A proposer of boxes from outside. All of them: how many a model takes, it decides and says itself."""
+    if not isinstance(boxes, Regions):
+        boxes = check_boxes(boxes)
+        return Given(boxes, limit=len(boxes))
+    return Given(boxes.boxes, boxes.scores, boxes.labels, limit=len(boxes))
 
 
 def _is_words(text: str) -> bool:

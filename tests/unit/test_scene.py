@@ -136,6 +136,18 @@ def test_a_proposer_makes_the_regions(predictor: FakePredictor) -> None:
     assert scene.regions.source == "mine"
 
 
+def test_regions_of_another_scene_can_be_given(predictor: FakePredictor) -> None:
+    found = Model(predictor).open(PICTURE).ground("person")
+    scene = Model(predictor).open(PICTURE, boxes=found)
+    assert scene.regions.boxes.tolist() == found.boxes.tolist()
+
+
+def test_too_many_boxes_are_told() -> None:
+    scene = Model(FakePredictor(OBJECTS, max_regions=2)).open(PICTURE, boxes=[CAR, BUS, LEFT])
+    assert len(scene.regions) == 2
+    assert scene.note == scene.regions.note == "3 boxes given, 2 kept"
+
+
 def test_a_scene_is_encoded_once(scene: Scene, predictor: FakePredictor) -> None:
     scene.ground("bus")
     scene.count("person")
