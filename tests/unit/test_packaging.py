@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -86,3 +87,16 @@ def test_help_comes_at_once() -> None:
         subprocess.run([sys.executable, "-m", "fo1agent", "--help"], capture_output=True, check=True)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.3
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_without_a_new_enough_python_says_what_to_do(repo: Path, tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    old.chmod(0o755)
+    make = shutil.which("make") or ""
+    command = [make, f"VENV={tmp_path / 'venv'}", str(tmp_path / "venv" / "created")]
+    run = subprocess.run(command, cwd=repo, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "needs Python 3.11 or newer" in run.stderr
+    assert not (tmp_path / "venv").exists()
