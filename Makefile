@@ -10,7 +10,10 @@ TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 .PHONY: demo test check format clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m fo1agent.demo demo
+	@mkdir -p demo
+	$(BIN)/fo1agent ask fo1agent/data/demo/bus.jpg \
+	  "How many cars are to the left of the bus, and what is written on the bus?" \
+	  --draw demo/answer.png --html demo/answer.html
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
@@ -31,11 +34,13 @@ clean:
 
 # torch first and by itself: with the rest beside it, pip may weigh many multi-gigabyte builds against each other.
 $(VENV)/.installed: pyproject.toml | $(VENV)/created
+	@echo "Installing PyTorch and fo1agent into $(VENV). This happens once and takes some minutes."
 	$(PIP) $(TORCH)
 	$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing what the tests and checks need."
 	$(PIP) --editable ".[dev]"
 	@touch $@
 
