@@ -130,10 +130,7 @@ def run(folder: str | Path) -> ParityReport:
     for name, case in cases.items():
         golden = _Golden(name, _tensors(folder, case), report)
         if "members" in case:
-            members = [cases[member] for member in case["members"]]
-            _Batch(folder, model, processor, case, members, golden).compare(
-                any(rounded.get(m) for m in case["members"])
-            )
+            _Batch(folder, model, processor, case, cases, golden).compare(any(rounded.get(m) for m in case["members"]))
         else:
             with torch.inference_mode():
                 rounded[name] = _Single(folder, model, processor, case, cases, golden).compare()
@@ -319,17 +316,17 @@ class _Batch:
     """Several prompts with answers in one padded batch: loss, logits and gradients."""
 
     def __init__(
-        self, folder: Path, model: FO1, processor: Processor, case: dict, members: Sequence[dict], golden: _Golden
+        self, folder: Path, model: FO1, processor: Processor, case: dict, cases: Mapping[str, dict], golden: _Golden
     ) -> None:
         self.folder, self.model, self.processor, self.golden = folder, model, processor, golden
-        self.case, self.members = case, members
+        self.case, self.cases, self.members = case, cases, [cases[member] for member in case["members"]]
 
     def compare(self, rounded: bool) -> None:
         model, golden = self.model, self.golden
         samples, images = [], []
         for member in self.members:
-            inputs = self.processor.image(_image(self.folder, member, {}))
-            boxes = torch.tensor(member["boxes"], dtype=torch.float64).reshape(-1, 4)
+            inputs = self.processor.image(_image(self.folder, member, self.cases))
+            boxes = torch.tensor(member.get("boxes", []), dtype=torch.float64).reshape(-1, 4)
             golden.close(f"boxes{len(samples)}", inputs.sizes.to_aux(boxes), BOXES)
             images.append((inputs, boxes))
             samples.append(self._sample(member, len(boxes)))

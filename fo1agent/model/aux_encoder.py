@@ -62,7 +62,7 @@ class DaViT(Florence2VisionBackbone):
 
     def forward(self, views: Mapping[str, Tensor]) -> tuple[list[Tensor], None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """{"main": [1, 3, H, W]} → one map [1, C, h, w] per stage, and no candidates."""
-        hidden = views["main"].to(self.dtype)
+        hidden = views["main"]
         maps = []
         for conv, blocks in zip(self.convs, self.blocks, strict=True):
             hidden = conv(hidden)

@@ -111,7 +111,8 @@ class FO1(PreTrainedModel):
         self.aux = build_aux(config.aux)
         self.region_encoder = RegionEncoder(RegionConfig(**config.region), self.aux.levels)
         width = config.hidden_size
-        self.image_projector = build_projector(width, width, **config.image_projector)
+        seen = self.adapter.image_token_size(config.base_config)
+        self.image_projector = build_projector(seen, width, **config.image_projector)
         self.region_projector = build_projector(self.region_encoder.size, width, **config.region_projector)
         self.match_head, self.iou_head, self.proposal_head = build_heads(config.heads, width, self.aux.levels)
         self.post_init()
@@ -128,11 +129,12 @@ class FO1(PreTrainedModel):
     def encode_image(self, inputs: ImageInputs) -> ImageFeatures:
         """Run both towers once."""
         device, sizes = self.device, inputs.sizes
+        aux_dtype = next(self.aux.parameters()).dtype
         wants_map = self.region_encoder.simple_fpn is not None
         tokens, primary_map = self.adapter.encode_image(
             self.base, inputs.pixel_values.to(device), inputs.grid_hw, wants_map
         )
-        views = {name: view.to(device) for name, view in inputs.aux_views.items()}
+        views = {name: view.to(device, aux_dtype) for name, view in inputs.aux_views.items()}
         maps, candidates = self.aux(views)
         primary = None
         if primary_map is not None:

@@ -47,7 +47,7 @@ class ImageSizes:
     def to_aux(self, boxes: Any) -> Tensor:
         """[N, 4] xyxy pixels of the original → float32 pixels of the auxiliary input, clipped to the picture."""
         (w, h), (aux_w, aux_h) = self.seen_wh, self.aux_wh
-        boxes = torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4) * boxes_factor(self.scale_xy)
+        boxes = _float64(boxes) * boxes_factor(self.scale_xy)
         boxes = torch.minimum(boxes.clamp(min=0), boxes.new_tensor([w, h, w, h]))
         return (boxes * boxes_factor((aux_w / w, aux_h / h))).float()
 
@@ -66,7 +66,12 @@ class ImageSizes:
     def to_fractions(self, boxes: Any) -> Tensor:
         """[N, 4] xyxy pixels of the original → float32 fractions of its width and height."""
         w, h = self.original_wh
-        return (torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4) / boxes_factor((w, h))).float()
+        return (_float64(boxes) / boxes_factor((w, h))).float()
+
+
+def _float64(boxes: Any) -> Tensor:
+    """[N, 4] on the CPU: float32 would already move a box of a large picture, and not every device has float64."""
+    return torch.as_tensor(boxes, dtype=torch.float64, device="cpu").reshape(-1, 4)
 
 
 def boxes_factor(factors_xy: tuple[float, float]) -> Tensor:

@@ -148,7 +148,7 @@ def assemble(
         (region_slots, [s.region_tokens for s in samples if s.region_tokens is not None]),
     ):
         if slots.any():
-            embeds = embeds.masked_scatter(slots[..., None], torch.cat(tokens).to(embeds.dtype))
+            embeds = embeds.masked_scatter(slots[..., None], torch.cat(tokens).to(embeds))
 
     stem = mask & (branch < 0)
     position_ids, next_position = positions(image_slots, [g for s in samples for g in s.image_grids], stem)

@@ -297,7 +297,7 @@ def _davit_config(raw: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str,
         if name not in _DAVIT:
             raise CheckpointError(f"config.json names the auxiliary tower {name!r}; known are {', '.join(_DAVIT)}.")
         given = {**_DAVIT_COMMON, **_DAVIT[name]}
-    return {"type": "davit", "embed_dim": given.pop("dim_embed"), "drop_path_rate": 0.0, **given}
+    return {"type": "davit", "embed_dim": given.pop("dim_embed"), **given, "drop_path_rate": 0.0}
 
 
 def _projector_layers(tensors: Mapping[str, Tensor], prefix: str) -> int:

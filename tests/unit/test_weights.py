@@ -49,6 +49,19 @@ def test_the_public_layout_loads_whatever_its_folder_is_called(folder: Path):
     assert not model.training
 
 
+@pytest.mark.parametrize("names", [["mm_projector"], ["mm_projector.0", "mm_projector.2"]])
+def test_an_image_projector_is_found_by_its_tensors(folder: Path, names: list[str]):
+    def add(tensors: dict[str, torch.Tensor]) -> None:
+        for name in names:
+            tensors[f"model.{name}.weight"], tensors[f"model.{name}.bias"] = torch.ones(64, 64), torch.zeros(64)
+
+    edit_shard(folder, add)
+    projector = weights.load(folder)[0].image_projector
+    assert isinstance(projector, torch.nn.Sequential)
+    assert len(projector) == 2 * len(names) - 1
+    assert torch.equal(projector[0](torch.ones(64)), torch.full((64,), 64.0))
+
+
 def public_names(stages: dict[int, int]) -> list[str]:
     """The names of the 3B checkpoint, spelled out from its description."""
     names = ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"]

@@ -4,6 +4,7 @@ An adapter is a module with
     build(config) -> model                                  the unmodified Hugging Face class, random weights
     encode_image(model, pixel_values, grid_hw, want_map)    image tokens [T, d] and the pre-merger map [1, C, h, w]
     recorded(block), raster(hidden, grid_hw, config)        a vision block's output as such a map, for inspection
+    image_token_size(config)                                width of what its vision tower gives
     positions(model, image_slots, grids, mask)              position ids of a spliced sequence
     decoder(model)                                          the text decoder: inputs_embeds in, hidden states out
     OPENING, IMAGE_OPENING, IMAGE_CLOSING, CLOSING, STOP    the chat template around one user turn, and where it ends

@@ -34,6 +34,11 @@ def decoder(model: Any) -> nn.Module:
     return model.model.language_model
 
 
+def image_token_size(config: Any) -> int:
+    """Width of the tokens that the vision tower's merger gives."""
+    return config.vision_config.out_hidden_size
+
+
 def encode_image(
     model: Any, pixel_values: Tensor, grid_hw: tuple[int, int], want_map: bool
 ) -> tuple[Tensor, Tensor | None]:
