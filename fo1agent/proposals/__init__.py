@@ -1,1 +1,60 @@
+"""Where something could be: boxes from a detector, from FO1's own head, or from the caller.
 
+`resolve_proposer` turns what a person writes into a proposer. Detectors are imported only when they are named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from fo1agent.errors import InputError
+from fo1agent.image import LoadedImage
+from fo1agent.proposals.base import Proposer
+from fo1agent.proposals.given import Given
+from fo1agent.types import Regions
+
+__all__ = ["Given", "Proposer", "resolve_proposer"]
+
+_FORMS = (
+    "'ultralytics:yolo11n.pt', 'transformers:IDEA-Research/grounding-dino-tiny', the folder of a Hugging Face "
+    "detector, or 'given'"
+)
+
+
+def resolve_proposer(
+    spec: str | os.PathLike[str] | Callable[[LoadedImage], Regions], *, device: str = "cpu"
+) -> Callable[[LoadedImage], Regions]:
+    """The proposer that `spec` means.
+
+    Args:
+        spec: a proposer, which is returned as it is; `given`; `ultralytics:` and weights; `transformers:` and a hub
+            name or folder; or just the folder of a Hugging Face detector.
+        device: where a detector runs, as torch names it.
+
+    Raises:
+        InputError: `spec` has none of these forms.
+        MissingExtraError: the detector's package is not installed.
+        ProposalError: the detector cannot be loaded.
+    """
+    if not isinstance(spec, (str, os.PathLike)):
+        if callable(spec):
+            return spec
+        raise InputError(f"A {type(spec).__name__} is no proposer. Pass {_FORMS}.")
+    text = os.fspath(spec)
+    kind, colon, name = text.partition(":")
+    if text == "given":
+        return Given()
+    if kind == "ultralytics" and colon and name:
+        from fo1agent.proposals.ultralytics import UltralyticsProposer
+
+        return UltralyticsProposer(name, device=device)
+    if kind == "transformers" and colon and name:
+        from fo1agent.proposals.transformers import TransformersProposer
+
+        return TransformersProposer(name, device=device)
+    if os.path.isdir(text):
+        from fo1agent.proposals.transformers import TransformersProposer
+
+        return TransformersProposer(text, device=device)
+    raise InputError(f"No proposer {text[:80]!r}. Pass {_FORMS}.")

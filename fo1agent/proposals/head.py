@@ -40,6 +40,11 @@ class HeadProposer:
 
     def __init__(self, predictor: Encoder, limit: int = 100) -> None:
         self._predictor, self._limit = predictor, limit
+
+    @property
+    def name(self) -> str:
+        """The predictor's own."""
+        return self._predictor.name
         self.name = predictor.name
 
     def __call__(self, image: LoadedImage) -> Regions:

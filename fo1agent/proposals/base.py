@@ -1,0 +1,86 @@
+"""What a proposer is, and what any detector's raw boxes must go through to be proposals.
+
+A proposer looks at a picture and says where something could be. Its labels and scores are hints: what a region is, FO1
+decides. Knows no detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from fo1agent import boxes as box_math
+from fo1agent.errors import ProposalError
+from fo1agent.image import LoadedImage
+from fo1agent.types import Regions
+
+LIMIT = 100
+"""How many boxes a picture gets unless told otherwise: as many as FO1 was trained to look at."""
+
+SAME_BOX_IOU = 0.9
+"""Two boxes closer than this are one box under two names, as detectors give that score each class by itself."""
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Anything that turns a picture into boxes; a function with a `name` attribute is enough.
+
+    Returns regions in pixels of the original picture, best score first, scores from 0 to 1; none is an ordinary answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """Who made the boxes, as `Region.source` says it: `ultralytics:yolo11n`."""
+        ...
+
+    def __call__(self, image: LoadedImage, /) -> Regions: ...
+
+
+def to_regions(
+    image: LoadedImage,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    labels: Sequence[str | None],
+    source: str,
+    limit: int = LIMIT,
+) -> Regions:
+    """A detector's raw output as proposals: cut at the border, without repeats, best first, at most `limit`.
+
+    Args:
+        image: the picture that the boxes are of.
+        boxes: [N, 4] xyxy pixels of the picture; parts outside are cut off, and a box that is then not at least one
+            pixel wide and high is dropped.
+        scores: [N], 0 to 1.
+        labels: N names, or None where there is none.
+        source: the proposer's name.
+        limit: how many are kept; when there were more, the note says so.
+
+    Raises:
+        ProposalError: lengths differ, or a value is not finite, or a box is inside out, or a score is no probability.
+    """
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    scores = np.asarray(scores, dtype=np.float64).reshape(-1)
+    if not len(boxes) == len(scores) == len(labels):
+        raise ProposalError(f"{source} gave {len(boxes)} boxes, {len(scores)} scores and {len(labels)} labels.")
+    bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
+    bad |= ~((scores >= 0) & (scores <= 1))  # so that NaN is bad
+    if bad.any():
+        i = int(np.flatnonzero(bad)[0])
+        raise ProposalError(
+            f"{source} gave boxes[{i}] = {[round(float(v), 2) for v in boxes[i]]} with score {scores[i]:g}; "
+            "wanted finite xyxy pixels and a score from 0 to 1."
+        )
+    boxes = box_math.clip(boxes, image.size_hw)
+    large = np.flatnonzero(((boxes[:, 2:] - boxes[:, :2]) >= 1).all(axis=1))
+    kept = large[box_math.nms(boxes[large], scores[large], SAME_BOX_IOU)]
+    best = kept[:limit]
+    return Regions(
+        boxes[best],
+        scores[best],
+        tuple(labels[i] for i in best),
+        tuple(f"{image.id}/r{k}" for k in range(len(best))),
+        source,
+        note=f"{len(kept)} boxes proposed, best {limit} kept" if len(kept) > limit else "",
+    )

@@ -1,0 +1,74 @@
+"""Boxes that the caller already has: from a file, another program, or drawn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fo1agent import boxes as box_math
+from fo1agent.errors import BoxError, InputError
+from fo1agent.image import LoadedImage
+from fo1agent.proposals.base import LIMIT
+from fo1agent.types import Regions, check_boxes
+
+
+class Given:
+    """Proposes the boxes it was made with, in their order, so that region `r3` is the caller's `boxes[3]`."""
+
+    name = "given"
+
+    def __init__(
+        self,
+        boxes: np.ndarray | Sequence[Sequence[float]] | None = None,
+        scores: Sequence[float] | np.ndarray | None = None,
+        labels: Sequence[str | None] | None = None,
+        limit: int = LIMIT,
+    ) -> None:
+        """Keep a copy.
+
+        Args:
+            boxes: [N, 4] xyxy pixels of the upright picture; N may be 0. None for a model that is only ever asked about
+                boxes passed to `Model.open`: proposing then fails with a message that says so.
+            scores: [N], 0 to 1; 1 each without them.
+            labels: N names; None where there is none.
+            limit: when there are more boxes, the best are kept, still in the caller's order.
+
+        Raises:
+            BoxError: a box is malformed.
+            InputError: lengths differ.
+        """
+        self._boxes = None if boxes is None else check_boxes(boxes)
+        n = 0 if self._boxes is None else len(self._boxes)
+        self._scores = np.ones(n) if scores is None else np.array(scores, dtype=np.float64).reshape(-1)
+        self._labels = (None,) * n if labels is None else tuple(labels)
+        self._limit = limit
+        if not n == len(self._scores) == len(self._labels):
+            raise InputError(f"{n} boxes, {len(self._scores)} scores and {len(self._labels)} labels: pass one of each.")
+
+    def __call__(self, image: LoadedImage) -> Regions:
+        """The boxes, cut at the picture's border.
+
+        Raises:
+            BoxError: a box has no part inside the picture; the message names its index.
+            InputError: there are no boxes to give.
+        """
+        if self._boxes is None:
+            raise InputError("No boxes were given. Pass boxes= when opening the picture, or choose another proposer.")
+        seen = box_math.visible(self._boxes, image.size_hw)
+        if not seen.all():
+            i = int(np.flatnonzero(~seen)[0])
+            raise BoxError(
+                f"boxes[{i}] = {tuple(self._boxes[i].tolist())} has no area inside the picture, which is {image.width} "
+                f"x {image.height} pixels (width x height). Boxes are xyxy pixels of the upright picture."
+            )
+        n = len(self._boxes)
+        best = np.sort(np.argsort(-self._scores, kind="stable")[: self._limit])
+        return Regions(
+            box_math.clip(self._boxes[best], image.size_hw),
+            self._scores[best],
+            tuple(self._labels[i] for i in best),
+            tuple(f"{image.id}/r{k}" for k in range(len(best))),
+            self.name,
+            note=f"{n} boxes given, best {self._limit} kept" if n > self._limit else "",
+        )

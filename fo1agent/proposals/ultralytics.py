@@ -1,0 +1,167 @@
+"""Any ultralytics detector as a proposer: YOLO, YOLO-World, YOLOE, RT-DETR, with weights that the user names.
+
+ultralytics is AGPL-3.0, which binds programs that are built on it; fo1agent is Apache-2.0, does not depend on it, and
+imports it only here, when one of its models is asked for. Nothing that fo1agent ships was trained with it. It is kept
+from installing packages by itself, from sending usage data, and from unpickling classes it does not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fo1agent.errors import InputError, MissingExtraError, ProposalError
+from fo1agent.image import LoadedImage
+from fo1agent.proposals.base import LIMIT, to_regions
+from fo1agent.types import Regions
+
+INSTALL = 'pip install "fo1agent[ultralytics]"'
+
+# Read by ultralytics when it is imported. VERBOSE: its log goes to stdout, where our answers go.
+_SETTINGS = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"}
+
+
+class UltralyticsProposer:
+    """Boxes of one ultralytics model, all classes together."""
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str],
+        *,
+        phrases: Sequence[str] | None = None,
+        min_score: float = 0.01,
+        image_size: int = 640,
+        limit: int = LIMIT,
+        device: str = "cpu",
+    ) -> None:
+        """Load the weights.
+
+        Args:
+            weights: a local file, or the name of one of ultralytics' released weights such as `yolo11n.pt`, which it
+                then downloads into its own folder. Nothing else is ever downloaded.
+            phrases: what to look for, for models that read text (YOLO-World, YOLOE); None for the classes in the
+                weights. Reading text needs the CLIP package that ultralytics asks for.
+            min_score: boxes below are not proposed. Low, because FO1 judges them again.
+            image_size: the longer side, pixels, that the detector resizes the picture to.
+            limit: at most so many boxes.
+            device: as torch names it.
+
+        Raises:
+            MissingExtraError: ultralytics, or what it needs for these weights, is not installed.
+            ProposalError: the weights cannot be loaded, or are of a model that makes no boxes.
+            InputError: no such file and no such release, or phrases for a model that reads no text.
+        """
+        ultralytics = _import()
+        path = _existing(os.fspath(weights))
+        self.name = f"ultralytics:{Path(path).stem}"
+        self._options = {"conf": min_score, "imgsz": image_size, "max_det": limit, "device": device}
+        self._limit = limit
+        try:
+            self._model = _open(ultralytics, path, phrases)
+        except InputError:
+            raise
+        except ImportError as exc:
+            raise MissingExtraError(f"{self.name} needs a package that is not installed: {exc}") from exc
+        except Exception as exc:  # whatever a stranger's pickle or its loader comes to
+            raise ProposalError(f"{self.name} cannot be loaded: {_one_line(exc)}") from exc
+        if self._model.task not in ("detect", "segment", "pose", "obb"):
+            raise ProposalError(f"{self.name} is for the task {self._model.task!r}, which makes no boxes.")
+        self._model.clear_callback("on_predict_end")  # where usage data would be sent, also if it was imported before
+
+    def __call__(self, image: LoadedImage) -> Regions:
+        """Boxes in original pixels, best first, named by the detector's classes.
+
+        Raises:
+            ProposalError: the detector failed.
+        """
+        try:
+            result = self._model.predict(image.pixels, agnostic_nms=True, verbose=False, save=False, **self._options)[0]
+        except Exception as exc:  # a detector's failure, whatever it is, is one for the caller
+            raise ProposalError(f"{self.name} failed: {_one_line(exc)}") from exc
+        found = result.obb if result.obb is not None else result.boxes
+        boxes, scores = _numpy(found.xyxy), _numpy(found.conf)
+        labels = [result.names[int(k)] for k in _numpy(found.cls)]
+        return to_regions(image, boxes, scores, labels, self.name, self._limit)
+
+
+def _import() -> Any:
+    with _environment(_SETTINGS):
+        try:
+            import ultralytics
+        except ImportError as exc:
+            raise MissingExtraError(
+                f"Proposals by ultralytics need one more package: {INSTALL} (mind its licence, AGPL-3.0)."
+            ) from exc
+        return ultralytics
+
+
+@contextlib.contextmanager
+def _environment(defaults: dict[str, str]) -> Iterator[None]:
+    """Set variables that the user has not set, for a moment; child processes started later do not inherit them."""
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _existing(weights: str) -> str:
+    """The local file, or the name of a release; checked here because ultralytics would search the internet for it."""
+    from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
+
+    if os.path.exists(weights):
+        return weights
+    if weights in GITHUB_ASSETS_NAMES:
+        return weights
+    raise InputError(
+        f"There is no file {weights!r}, and ultralytics has released no weights of that name. "
+        "Pass a local file, or a name such as 'yolo11n.pt'."
+    )
+
+
+def _open(ultralytics: Any, path: str, phrases: Sequence[str] | None) -> Any:
+    """The model in its own class: `YOLO` finds most by itself, but text models only by the file's name."""
+    with _safe_unpickling():
+        model = ultralytics.YOLO(path)
+        network = type(model.model).__name__
+        if network == "WorldModel" and not isinstance(model, ultralytics.YOLOWorld):
+            model = ultralytics.YOLOWorld(path)
+        elif network.startswith("YOLOE") and not isinstance(model, ultralytics.YOLOE):
+            model = ultralytics.YOLOE(path)
+    if phrases is not None:
+        if not hasattr(model, "set_classes"):
+            raise InputError(f"{Path(path).name} reads no text; phrases are for YOLO-World and YOLOE weights.")
+        model.set_classes(list(phrases))
+    return model
+
+
+@contextlib.contextmanager
+def _safe_unpickling() -> Iterator[None]:
+    """A .pt file is a pickle, which can run code: build nothing from it but ultralytics' and torch's own classes.
+
+    ULTRALYTICS_SAFE_LOAD=false in the environment allows the rest, for weights whose maker you trust.
+    """
+    tasks: Any = importlib.import_module("ultralytics.nn.tasks")
+
+    before = tasks.SAFE_LOAD
+    tasks.SAFE_LOAD = os.environ.get("ULTRALYTICS_SAFE_LOAD", "true").lower() not in ("0", "false", "no", "off")
+    try:
+        yield
+    finally:
+        tasks.SAFE_LOAD = before
+
+
+def _numpy(tensor: Any) -> np.ndarray:
+    return tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
+
+
+def _one_line(exc: Exception) -> str:
+    return (" ".join(str(exc).split()) or type(exc).__name__)[:300]
