@@ -10,9 +10,9 @@ from fo1agent.agent.planners.rules.reading import Reading
 from fo1agent.agent.planners.rules.syntax import NounPhrase
 
 _DESCRIBE = w.phrases(
-    "what is happening | what is going on | what happens | what is this | what is it | what is that | caption "
-    "this | caption it | caption | what is the picture of | what is the picture about | what is this picture of | "
-    "what is this picture about | what is this a picture of | describe | summarize | summarise"
+    "what is happening | what is going on | what happens | caption | what is the picture of | "
+    "what is the picture about | what is this picture of | what is this picture about | "
+    "what is this a picture of | describe | summarize | summarise"
 )
 _IN_WHICH_WAY = w.phrases("for me | to me | briefly | in detail | what you see in | what is in | what you see")
 _TELL_ABOUT = w.phrases(
@@ -58,7 +58,7 @@ class Asking(Reading):
         if thing is None:
             return None
         return (
-            s.DescribeIt() if thing.pronoun in ("this", "that", "it") and not thing.relations else s.DescribeIt(thing)
+            s.DescribeIt() if thing.pronoun in ("this", "that") and not thing.relations else s.DescribeIt(thing)
         )
 
     def _aspect(self) -> s.Clause | None:

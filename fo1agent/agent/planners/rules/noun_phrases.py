@@ -242,6 +242,8 @@ class PhraseParser:
             found = replace(owned, owner=found, definite=True)
         if self.now == "of" and not found.order:
             found = self._of(found)
+        if order in ("nearest", "farthest") and self.now in ("to", "from"):  # "the nearest dog to the bus"
+            found = self.attempt(lambda f=found: self._measured_from(f)) or found
         return self._after(found) if relations else found
 
     def _pronoun(self) -> NounPhrase | None:
@@ -302,7 +304,9 @@ class PhraseParser:
         """Read the words that name a thing, up to the next function word."""
         start = self.i
         while self._may_name(self.now):
-            if self.i > start and self.now in ("left", "right", "please", "nobody", "any"):
+            if self.now in ("left", "right") and (self.i > start or self.peek(1) == "of"):
+                break
+            if self.i > start and self.now in ("please", "nobody", "any"):
                 break
             if self.i > start and self.now.endswith("ing") and self._ends_noun() and not lexicon.is_thing(self.now):
                 break  # "the man doing"; not "the new building"
@@ -314,6 +318,11 @@ class PhraseParser:
             self.i = start
             return None
         return " ".join(self.tokens[start : self.i])
+
+    def _measured_from(self, found: NounPhrase) -> NounPhrase | None:
+        self.take("to", "from")
+        to = self.noun_phrase(relations=False)
+        return None if to is None else replace(found, order_to=to)
 
     def _ends_noun(self) -> bool:
         return not self._may_name(self.peek(1))

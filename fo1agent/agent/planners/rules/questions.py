@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from fo1agent import lexicon
 from fo1agent.agent.planners.rules import syntax as s
 from fo1agent.agent.planners.rules import words as w
 from fo1agent.agent.planners.rules.asking import Asking
@@ -148,7 +149,7 @@ class Question(Asking):
         self.i = start
         comparison, number = self._quantity()
         things = self.things()
-        if things is None or any(thing.pronoun or not thing.noun for thing in things):
+        if things is None or any(not lexicon.is_noun(thing.noun.rpartition(" ")[2]) for thing in things):
             return None
         return s.IsThere(tuple(things), False, comparison, number)
 

@@ -1,0 +1,50 @@
+"""Budgets: what is refused, what is counted, and what a run that reaches one gives."""
+
+import pytest
+
+from fo1agent.agent import Agent, Budget
+from fo1agent.agent.budget import Meter
+from fo1agent.errors import BudgetExceeded, InputError
+from tests.scenes import street
+
+CHAIN = "How many people are there, how many cars are there, and what does the bus say?"
+
+
+@pytest.mark.parametrize("field", ["steps", "seconds", "model_calls", "pixels"])
+def test_a_limit_must_be_above_zero(field):
+    with pytest.raises(InputError, match=f"Budget {field} must be above 0, got 0"):
+        Budget(**{field: 0})
+
+
+def test_each_limit_is_counted():
+    meter = Meter(Budget(steps=1, model_calls=2, pixels=100))
+    meter.step()
+    with pytest.raises(BudgetExceeded, match="budget of 1 steps"):
+        meter.step()
+    meter.model_call(100)
+    with pytest.raises(BudgetExceeded, match="budget of 100 pixels"):
+        meter.model_call(1)
+    meter.model_call()
+    with pytest.raises(BudgetExceeded, match="budget of 2 model calls"):
+        meter.model_call()
+
+
+def test_running_out_of_steps_gives_what_was_found_so_far_and_says_why():
+    answer = Agent(budget=Budget(steps=4)).ask(street(), CHAIN)
+    assert answer.value == [4, 2, None]
+    assert not answer.abstained
+    assert answer.reason == "the budget of 4 steps is used up"
+    assert answer.text.endswith("I stopped before this was answered: the budget of 4 steps is used up.")
+    assert len(answer.trace) == 4
+
+
+def test_running_out_before_anything_was_found_is_an_abstention():
+    answer = Agent(budget=Budget(seconds=1e-9)).ask(street(), CHAIN)
+    assert answer.abstained
+    assert answer.value is None
+    assert "seconds" in answer.reason
+
+
+def test_reading_pays_for_pixels_and_model_calls():
+    assert "pixels" in Agent(budget=Budget(pixels=1000)).ask(street(), "What does the bus say?").reason
+    assert "model calls" in Agent(budget=Budget(model_calls=1)).ask(street(), "What does the bus say?").reason
