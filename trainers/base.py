@@ -3,8 +3,8 @@
     part               trains   losses (weight)                                          rate
     language           yes      next_token (1)                                           train.lr
     vision             yes      next_token (1)                                           train.lr
-    region_projector   yes      next_token (1), match (1), senses (0.2), iou (0.5)       train.lr
-    match_head         yes      match (1), senses (0.2)                                  train.lr
+    region_projector   yes      next_token (1), match (1), senses (0.5), iou (0.5)       train.lr
+    match_head         yes      match (1), senses (0.5)                                  train.lr
     iou_head           yes      iou (0.5)                                                train.lr
     auxiliary tower    no
 
@@ -16,6 +16,6 @@ from fo1agent.trainers.language import Mix, StageTable
 TABLE = StageTable(
     name="base",
     parts=("language", "vision", "region_projector", "match_head", "iou_head"),
-    loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.2, "iou": 0.5},
+    loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.5, "iou": 0.5},
     mix=Mix(regions=40, absent=10, unknown=2, describe=6, detect=0.5, count=0.3, everything=0.5, caption=1.0),
 )

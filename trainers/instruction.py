@@ -2,8 +2,8 @@
 
 part               trains   losses (weight)                                          rate
 language           yes      next_token (1)                                           train.lr
-region_projector   yes      next_token (1), match (1), senses (0.1), iou (0.5)       train.lr
-match_head         yes      match (1), senses (0.1)                                  train.lr
+region_projector   yes      next_token (1), match (1), senses (0.5), iou (0.5)       train.lr
+match_head         yes      match (1), senses (0.5)                                  train.lr
 iou_head           yes      iou (0.5)                                                train.lr
 vision             no
 auxiliary tower    no
@@ -14,6 +14,6 @@ from fo1agent.trainers.language import Mix, StageTable
 TABLE = StageTable(
     name="instruction",
     parts=("language", "region_projector", "match_head", "iou_head"),
-    loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.1, "iou": 0.5},
+    loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.5, "iou": 0.5},
     mix=Mix(regions=64, absent=16, unknown=2, describe=6, detect=1.0, count=1.0, everything=0.5, caption=0.7),
 )

@@ -1,4 +1,4 @@
-"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and three stages of training.
+"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and four stages of training.
 
     python -m fo1agent.trainers.nano nano data.root=DIR tower=FILE work=DIR out=DIR
 
@@ -30,6 +30,7 @@ from fo1agent.trainers.data.features import PROPOSAL, FeatureStore, Picture, ope
 from fo1agent.trainers.data.tasks import TaskMaker, find_truth, unknown_words
 from fo1agent.trainers.data.tokenizer import build_tokenizer
 from fo1agent.trainers.language import LanguageStage, region_sample
+from fo1agent.trainers.naming import NamingStage
 from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.step import TrainSettings, train
 
@@ -84,6 +85,7 @@ class NanoRecipe:
     tower: Path
     work: Path
     out: Path
+    naming: StageRecipe
     base: StageRecipe
     alignment: StageRecipe
     instruction: StageRecipe
@@ -114,6 +116,10 @@ def run(recipe: NanoRecipe) -> Path:
     tasks = TaskMaker(data.categories, unknown_words(captions, data.categories))
     held_back = range(0, len(data.images), HELD_BACK)
     learned = sorted(set(range(len(data.images))) - set(held_back))
+    first = recipe.naming
+    stage = NamingStage(model, store, tasks.index, learned, first.batch_size, first.train.seed)
+    result = train(stage, first.train, recipe.work / "naming", recipe={}, on_log=_log_step)
+    stage.model.load_state_dict(load_file(result.weights), strict=False)
     for table in (base.TABLE, alignment.TABLE, instruction.TABLE):
         settings: StageRecipe = getattr(recipe, table.name)
         stage = LanguageStage(table, model, processor, store, tasks, learned, settings.batch_size, settings.train.seed)

@@ -97,7 +97,8 @@ class RegionKeys:
 class MatchHead(nn.Module):
     """One logit per (phrase, region): is this region what the phrase says?
 
-        logit = query(phrase) · key(region) / sqrt(width) + gain * logit(evidence for the phrase) + fit * IoU logit + bias
+        logit = query(phrase) · key(region) / sqrt(width) + gain * logit(evidence for the phrase)
+                + fit * logit(predicted IoU) + bias
 
     The evidence for a phrase is the detector's probability of the classes that the phrase means: `senses(phrase)` is a
     learned distribution over the K classes and "none of them", so a phrase the detector never heard of gets no support
@@ -136,12 +137,12 @@ class MatchHead(nn.Module):
             fit: [N] logits of the IoU head, or None.
         """
         keys = self.key(torch.cat([region_states, region_tokens], dim=-1))
-        fit = keys.new_zeros(len(keys)) if fit is None else fit
+        fit_logits = keys.new_zeros(len(keys)) if fit is None else fit
         if not self.classes:
-            return RegionKeys(keys, fit)
+            return RegionKeys(keys, fit_logits)
         if evidence is None:
             raise ValueError(f"This match head takes evidence [N, {self.views * (self.classes + 1)}].")
-        return RegionKeys(keys, fit, *evidence_probability(evidence.float(), self.views))
+        return RegionKeys(keys, fit_logits, *evidence_probability(evidence.float(), self.views))
 
     def forward(self, phrase_states: Tensor, regions: RegionKeys) -> Tensor:
         """Match logits [P, N] of phrases (final states [P, d], one per phrase) with regions."""

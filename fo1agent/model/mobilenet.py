@@ -156,7 +156,7 @@ class MobileNetV2SSD(nn.Module):
         maps: list[Tensor] = []
         for k, block in enumerate(self.blocks):
             if k == 13:  # SSD reads the expanded activation of block 13, before its stride
-                expanded = block.expand(x)
+                expanded = block.get_submodule("expand")(x)
                 maps.append(expanded)
                 x = block(x, expanded)
                 continue

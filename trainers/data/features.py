@@ -133,7 +133,10 @@ def build(
     """
     partial = folder.with_name(folder.name + f".partial-{os.getpid()}")
     partial.mkdir(parents=True)
-    rows, patches, grids, boxes, kinds = [0], [0], [], [], []
+    rows, patches = [0], [0]
+    grids: list[tuple[int, int]] = []
+    boxes: list[np.ndarray] = []
+    kinds: list[np.ndarray] = []
     rng = np.random.default_rng(0)
     try:
         with (partial / "vectors.f16").open("wb") as vectors_file, (partial / "pixels.f16").open("wb") as pixels_file:
@@ -149,7 +152,7 @@ def build(
                 vectors_file.write(vectors.half().numpy().tobytes())
                 pixels_file.write(inputs.pixel_values.half().numpy().tobytes())
                 boxes.append(own)
-                kinds.append(np.repeat(np.uint8([PROPOSAL, ANNOTATED, JITTERED]), [len(p) for p in parts]))
+                kinds.append(np.repeat(np.array([PROPOSAL, ANNOTATED, JITTERED], np.uint8), [len(p) for p in parts]))
                 rows.append(rows[-1] + len(own))
                 patches.append(patches[-1] + len(inputs.pixel_values))
                 grids.append(inputs.grid_hw)

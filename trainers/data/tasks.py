@@ -186,7 +186,7 @@ class TaskMaker:
         return Question(render("grounding"), self.link(sentence, truth))
 
     def link(self, sentence: str, truth: Truth) -> str:
-        """Put regions behind the words of a caption that name an object with a region."""
+        """Put regions behind the words of a caption that name an object with a region: exact words, no general ones."""
         linked: set[int] = set()
 
         def with_regions(match: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer
@@ -39,7 +40,8 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:
     )
     learned.train_from_iterator(texts, trainer)
     model = json.loads(learned.to_str())["model"]
-    merges = [tuple(pair) for pair in model["merges"]]
+    # The class takes merges as pairs, whatever its annotation says.
+    merges: Any = [tuple(pair) for pair in model["merges"]]
     tokenizer = Qwen2Tokenizer(
         vocab=model["vocab"],
         merges=merges,

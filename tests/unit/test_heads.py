@@ -1,0 +1,93 @@
+"""Evidence, match and IoU heads."""
+
+import pytest
+import torch
+
+from fo1agent.model.heads import (
+    IoUHead,
+    MatchHead,
+    detector_proposals,
+    evidence,
+    evidence_probability,
+    match_loss,
+)
+
+BOXES = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]])
+LOGITS = torch.tensor([[2.0, -3.0], [-20.0, 1.0]])
+VIEWS = [(BOXES, LOGITS), (BOXES[:1], LOGITS[:1])]
+
+
+def test_evidence_is_the_best_overlapping_candidates_and_zero_without_one() -> None:
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9], [0.0, 0.9, 0.1, 1.0]])
+    found = evidence(VIEWS, boxes)
+    assert found.shape == (3, 6)
+    assert found[0, 2] == found[0, 5] == 1  # overlap in both views
+    assert (found[1, 3:] == 0).all()  # the second view has no candidate there
+    assert (found[2] == 0).all()
+
+
+def test_evidence_turns_back_into_the_detectors_probability() -> None:
+    probability, seen = evidence_probability(evidence(VIEWS, BOXES))
+    torch.testing.assert_close(probability[0], torch.sigmoid(LOGITS[0]))
+    # Logits are cut at -8 on their way, a probability of 3e-4.
+    torch.testing.assert_close(probability[1], torch.sigmoid(LOGITS[1].clamp(min=-8)))
+    assert seen.tolist() == [True, True]
+
+
+def test_evidence_of_no_boxes_is_empty() -> None:
+    assert evidence(VIEWS, torch.zeros(0, 4)).shape == (0, 6)
+
+
+def test_proposals_are_sorted_and_do_not_repeat_a_box() -> None:
+    boxes, scores = detector_proposals(VIEWS, (200, 100))
+    torch.testing.assert_close(boxes, BOXES * torch.tensor([200.0, 100, 200, 100]))
+    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+
+
+def test_a_new_head_that_knows_a_phrases_class_starts_at_the_detector() -> None:
+    head = MatchHead(8, width=4, classes=2)
+    for part in (head.query, head.key):
+        torch.nn.init.zeros_(part.weight)
+        torch.nn.init.zeros_(part.bias)
+    torch.nn.init.zeros_(head.senses.weight)
+    with torch.no_grad():
+        head.senses.bias.copy_(torch.tensor([50.0, 0.0, 0.0]))  # every phrase means class 0
+    keys = head.keys(torch.randn(2, 8), torch.randn(2, 8), evidence(VIEWS, BOXES), None)
+    logits = head(torch.randn(3, 8), keys)
+    torch.testing.assert_close(logits[:, 0], torch.full((3,), 2.0))
+
+
+def test_a_phrase_that_is_no_class_gets_no_support() -> None:
+    head = MatchHead(8, width=4, classes=2)
+    with torch.no_grad():
+        head.senses.bias.copy_(torch.tensor([0.0, 0.0, 60.0]))
+        head.senses.weight.zero_()
+    _, support = head.terms(
+        torch.randn(1, 8), head.keys(torch.randn(2, 8), torch.randn(2, 8), evidence(VIEWS, BOXES), None)
+    )
+    assert (support < -6).all()
+
+
+def test_a_region_without_evidence_gets_the_learned_constant() -> None:
+    head = MatchHead(8, width=4, classes=2)
+    _, support = head.terms(torch.randn(1, 8), head.keys(torch.randn(1, 8), torch.randn(1, 8), torch.zeros(1, 6), None))
+    assert support.item() == pytest.approx(head.unseen.item())
+
+
+def test_a_head_without_classes_needs_no_evidence_and_one_with_them_says_so() -> None:
+    head = MatchHead(8, width=4)
+    assert head(torch.randn(3, 8), head.keys(torch.randn(2, 8), torch.randn(2, 8), None, None)).shape == (3, 2)
+    with pytest.raises(ValueError, match="takes evidence"):
+        MatchHead(8, classes=2).keys(torch.randn(2, 8), torch.randn(2, 8), None, None)
+
+
+def test_match_loss_ignores_what_nobody_knows() -> None:
+    logits = torch.tensor([[5.0, -5.0, 9.0]])
+    targets, weights = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    assert match_loss(logits, targets, weights) < 1e-4
+    assert match_loss(logits, targets, torch.ones(1, 3)) > 1
+
+
+def test_iou_head_gives_one_logit_per_region() -> None:
+    assert IoUHead(8)(torch.randn(5, 8)).shape == (5,)
+    assert IoUHead(8)(torch.randn(0, 8)).shape == (0,)

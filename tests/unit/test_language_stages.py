@@ -1,0 +1,136 @@
+"""The stages on a tiny FO1: what trains changes, what is frozen does not, and phrases do learn to find regions."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from fo1agent.errors import TrainingError
+from fo1agent.model.fo1 import FO1
+from fo1agent.model.processing import Processor
+from fo1agent.trainers import alignment, base, instruction
+from fo1agent.trainers.data.coco import CocoData, CocoImage
+from fo1agent.trainers.data.features import FeatureStore, fingerprint, open_or_build
+from fo1agent.trainers.data.tasks import TaskMaker
+from fo1agent.trainers.data.tokenizer import build_tokenizer
+from fo1agent.trainers.language import PARTS, LanguageStage, StageTable
+from fo1agent.trainers.naming import NamingStage
+from fo1agent.trainers.nano import calibrate, nano_config
+from fo1agent.trainers.step import TrainSettings, train
+
+NAMES = ("circle", "square")
+SETTINGS = TrainSettings(steps=2, lr=1e-3, log_every=1, save_every=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> CocoData:
+    folder = tmp_path_factory.mktemp("pictures")
+    images = []
+    for k in range(3):
+        picture = Image.new("RGB", (120, 90), (30 * k, 200, 120))
+        boxes = np.array([[10, 10, 50, 50], [60, 20, 110, 70]], dtype=np.float32) + k
+        pen = ImageDraw.Draw(picture)
+        pen.ellipse(boxes[0].tolist(), fill="red")
+        pen.rectangle(boxes[1].tolist(), fill="blue")
+        picture.save(folder / f"{k}.png")
+        caption = ("A red circle beside a blue square.",)
+        images.append(CocoImage(k, folder / f"{k}.png", 120, 90, boxes, NAMES, np.zeros(2, bool), caption))
+    return CocoData(tuple(images), NAMES)
+
+
+@pytest.fixture(scope="module")
+def untrained() -> tuple[FO1, Processor]:
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(["Please detect circle; square in this image. A red circle beside a blue square."], 300)
+    config = nano_config(tokenizer, NAMES, hidden_size=64, layers=1)
+    config.heads = {"match": {"width": 16, "classes": 80, "views": 2}, "iou": {}}
+    return FO1(config).eval(), Processor(tokenizer, config)
+
+
+@pytest.fixture
+def model(untrained: tuple[FO1, Processor]) -> tuple[FO1, Processor]:
+    return copy.deepcopy(untrained[0]), untrained[1]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, data: CocoData, untrained: tuple[FO1, Processor]) -> FeatureStore:
+    return open_or_build(tmp_path_factory.mktemp("store") / "features", untrained[0], untrained[1], data)
+
+
+def make_stage(table: StageTable, model: tuple[FO1, Processor], store: FeatureStore) -> LanguageStage:
+    return LanguageStage(table, model[0], model[1], store, TaskMaker(NAMES, ("grass",)), range(3), batch_size=2)
+
+
+def frozen_copy(model: FO1) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_alignment_leaves_every_bit_of_base_and_tower(model, store, tmp_path: Path) -> None:
+    before = frozen_copy(model[0])
+    train(make_stage(alignment.TABLE, model, store), SETTINGS, tmp_path / "run")
+    changed = {name.split(".")[0] for name, t in model[0].state_dict().items() if not torch.equal(t, before[name])}
+    assert changed == {"region_projector", "match_head", "iou_head"}
+
+
+@pytest.mark.parametrize("table", [base.TABLE, instruction.TABLE], ids=lambda table: table.name)
+def test_stages_train_just_what_their_table_says(table: StageTable, model, store, tmp_path: Path) -> None:
+    before = frozen_copy(model[0])
+    train(make_stage(table, model, store), SETTINGS, tmp_path / "run")
+    parts = [PARTS[name](model[0]) for name in table.parts]
+    learned = {id(p) for part in parts if part is not None for p in part.parameters()}
+    for name, parameter in model[0].named_parameters():
+        if id(parameter) not in learned:
+            assert torch.equal(parameter, before[name]), name
+    assert not torch.equal(
+        model[0].base.get_input_embeddings().weight, before["base.model.language_model.embed_tokens.weight"]
+    )
+
+
+def test_all_four_losses_come_from_one_batch(model, store) -> None:
+    stage = make_stage(base.TABLE, model, store)
+    losses = stage.losses(stage.batch(0))
+    assert set(losses) == {"next_token", "match", "senses", "iou"}
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_a_batch_is_a_function_of_its_step(model, store) -> None:
+    stage = make_stage(base.TABLE, model, store)
+    first, again, other = stage.batch(3), stage.batch(3), stage.batch(4)
+    assert [asked.questions for asked in first] == [asked.questions for asked in again]
+    assert [asked.questions for asked in first] != [asked.questions for asked in other]
+
+
+def test_naming_trains_the_projector_without_the_language_model(model, store, tmp_path: Path) -> None:
+    before = frozen_copy(model[0])
+    stage = NamingStage(model[0], store, {name: k for k, name in enumerate(NAMES)}, range(3), batch_size=2)
+    train(stage, SETTINGS, tmp_path / "run")
+    changed = {name.split(".")[0] for name, t in model[0].state_dict().items() if not torch.equal(t, before[name])}
+    assert changed == {"region_projector", "iou_head"}
+
+
+def test_a_store_of_other_weights_is_refused(model, data, tmp_path: Path) -> None:
+    open_or_build(tmp_path / "features", model[0], model[1], data)
+    with torch.no_grad():
+        model[0].aux.stem.conv.bias.add_(1)
+    with pytest.raises(TrainingError, match="other weights or annotations"):
+        FeatureStore(tmp_path / "features", data, fingerprint(model[0], data))
+
+
+def test_an_interrupted_build_leaves_nothing(model, data, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_or_build(tmp_path / "features", model[0], model[1], data, on_progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_makes_the_probabilities_add_up(model, store) -> None:
+    # With 80 detector classes and 2 names the senses are noise; what must hold is that the mean probability over all
+    # pairs becomes the share of true ones, which is what a fitted bias gives.
+    fitted = calibrate(model[0], model[1], store, TaskMaker(NAMES), range(3))
+    assert set(fitted) == {"language", "detector", "fit", "bias"}
+    assert model[0].match_head.bias.item() == pytest.approx(fitted["bias"])
