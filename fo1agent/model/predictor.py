@@ -35,6 +35,8 @@ from fo1agent.types import Regions, check_boxes
 CACHE_BYTES = 256 * 2**20
 THRESHOLDS = {"ground": 0.25, "count": 0.25, "exists": 0.15}
 _TOKENS_AT_ONCE = 2048  # of phrases in one pass: bounds the mask
+_LONGEST_PHRASE, _LONGEST_QUESTION = 256, 4096  # tokens
+_PHRASES_KEPT = 4096  # per picture
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -132,13 +134,22 @@ class Predictor:
     # --- phrases and regions -----------------------------------------------------------------------------------
 
     def match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
-        """Probability that region n is what phrase p says, [P, N] float64; phrases asked before cost nothing."""
-        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in encoding.matched]
-        if new and len(encoding):
-            encoding.matched.update(zip(new, self._match(encoding, new), strict=True))
+        """Probability that region n is what phrase p says, [P, N] float64; phrases asked before cost nothing.
+
+        Raises:
+            InputError: a phrase is longer than any phrase is.
+        """
         if not len(encoding) or not phrases:
             return np.zeros((len(phrases), len(encoding)))
-        return np.stack([encoding.matched[phrase] for phrase in phrases])
+        rows = {phrase: row for phrase in phrases if (row := encoding.matched.get(phrase)) is not None}
+        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in rows]
+        if new:
+            found = dict(zip(new, self._match(encoding, new), strict=True))
+            if len(encoding.matched) > _PHRASES_KEPT:
+                encoding.matched.clear()
+            encoding.matched.update(found)
+            rows |= found
+        return np.stack([rows[phrase] for phrase in phrases])
 
     def labels(self, encoding: SceneEncoding) -> tuple[list[str | None], np.ndarray]:
         """Best name of each region and its probability [N]; for an open model no names, and the objectness."""
@@ -174,12 +185,13 @@ class Predictor:
     @torch.inference_mode()
     def _match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
         head = self.model.match_head
+        asked = [_at_most(_LONGEST_PHRASE, self.processor.phrase_ids(phrase), phrase) for phrase in phrases]
         if head is None:
             listed = [f"<ground>{plain(phrase)}</ground><objects>" for phrase in phrases]
             questions = [self.processor.question_ids([len(encoding)], render("od", phrase)) for phrase in phrases]
             answers = [self.processor.text_ids(text) for text in listed]
             return self._name_regions(encoding, [torch.cat(pair) for pair in zip(questions, answers, strict=True)])
-        states = self._states(encoding.prefix, [self.processor.phrase_ids(phrase) for phrase in phrases])
+        states = self._states(encoding.prefix, asked)
         return self._probability(head(states, encoding.match_keys))
 
     @torch.inference_mode()
@@ -215,10 +227,13 @@ class Predictor:
                 none (`[]`), for words alone.
             text: the question; `<regionN>` in it refers to regions.
             max_new_tokens: of the reply.
+
+        Raises:
+            InputError: the question is too long.
         """
         encodings = [about] if isinstance(about, SceneEncoding) else list(about)
         counts = [len(encoding) for encoding in encodings]
-        question = self.processor.question_ids(counts, text)
+        question = _at_most(_LONGEST_QUESTION, self.processor.question_ids(counts, text), text)
         if not encodings:
             prefix = Prefix.empty(self.model.config.hidden_size)
         elif len(encodings) == 1:
@@ -234,6 +249,13 @@ class Predictor:
             )
         reply = greedy(self.model, prefix, question, self.stop_ids, max_new_tokens)
         return self.processor.decode(reply.ids)
+
+
+def _at_most(limit: int, ids: Tensor, text: str) -> Tensor:
+    """The ids, if they are no more than `limit`."""
+    if len(ids) > limit:
+        raise InputError(f"“{text[:40]}…” is {len(ids)} tokens long; at most {limit} are read.")
+    return ids
 
 
 # --- loading -----------------------------------------------------------------------------------------------------

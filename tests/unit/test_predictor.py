@@ -99,6 +99,22 @@ def test_many_phrases_go_through_in_bounded_passes(predictor: Predictor, monkeyp
     np.testing.assert_allclose(piecewise, at_once, atol=1e-5)
 
 
+def test_words_without_end_are_refused(predictor: Predictor):
+    encoding = predictor.encode(IMAGE, given(BOXES))
+    with pytest.raises(InputError, match="tokens long; at most 256 are read"):
+        predictor.match(encoding, ["dog", "very " * 500 + "large dog"])
+    with pytest.raises(InputError, match="tokens long; at most 4096 are read"):
+        predictor.generate(encoding, "why " * 9000)
+
+
+def test_phrases_kept_are_bounded(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    encoding = predictor.encode(IMAGE, given(BOXES))
+    monkeypatch.setattr(module, "_PHRASES_KEPT", 2)
+    first = predictor.match(encoding, ["a", "b", "c"])
+    np.testing.assert_allclose(predictor.match(encoding, ["a", "d", "c"])[[0, 2]], first[[0, 2]], atol=1e-5)
+    assert set(encoding.matched) == {"d"}
+
+
 def test_no_regions_are_ordinary(predictor: Predictor):
     encoding = predictor.encode(IMAGE, given([]))
     assert predictor.match(encoding, ["dog"]).shape == (1, 0)
