@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
@@ -25,11 +23,12 @@ from fo1agent.model.fo1 import FO1
 from fo1agent.model.mobilenet import NUM_CLASSES, convert_tensorflow
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import alignment, base, instruction
+from fo1agent.trainers.calibration import calibrate
 from fo1agent.trainers.data.coco import CocoData, load_coco
-from fo1agent.trainers.data.features import PROPOSAL, FeatureStore, Picture, open_or_build
-from fo1agent.trainers.data.tasks import TaskMaker, find_truth, unknown_words
+from fo1agent.trainers.data.features import open_or_build
+from fo1agent.trainers.data.tasks import TaskMaker, unknown_words
 from fo1agent.trainers.data.tokenizer import build_tokenizer
-from fo1agent.trainers.language import LanguageStage, region_sample
+from fo1agent.trainers.language import LanguageStage
 from fo1agent.trainers.naming import NamingStage
 from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.step import TrainSettings, train
@@ -219,57 +218,6 @@ def training_words(data: CocoData) -> Iterable[str]:
             yield from (caption, caption.lower())
     for name in data.categories:
         yield from [f"{name}", f" {name}", f"Please detect {name} in this image."] * 20
-
-
-def calibrate(
-    model: FO1, processor: Processor, store: FeatureStore, tasks: TaskMaker, pictures: Sequence[int]
-) -> dict[str, float]:
-    """Weigh the match head's terms so that its probabilities are right on pictures it was not trained on.
-
-    Four numbers (weight of the language model's term, of the detector's, of the predicted IoU, and the bias) are fitted
-    by logistic regression over every (name, proposal) pair, and folded into the head. Returns them by name.
-    """
-    terms = [_match_terms(model, processor, store[i], tasks) for i in pictures]
-    features, targets, weights = (torch.cat(part, dim=-1) for part in zip(*terms, strict=True))
-    numbers = torch.tensor([1.0, 1.0, 0.0, 0.0], requires_grad=True)  # language, detector, fit, bias
-    optimizer = torch.optim.LBFGS([numbers], max_iter=60, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        logits = numbers[:3] @ features + numbers[3]
-        loss = F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="sum") / weights.sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    language, detector, fit, bias = numbers.tolist()
-    head = model.match_head
-    with torch.no_grad():
-        head.query.weight.mul_(language)
-        head.query.bias.mul_(language)
-        head.gain.fill_(detector)
-        head.fit.fill_(fit)
-        head.bias.fill_(bias)
-    return {"language": language, "detector": detector, "fit": fit, "bias": bias}
-
-
-@torch.no_grad()
-def _match_terms(
-    model: FO1, processor: Processor, picture: Picture, tasks: TaskMaker
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The three terms [3, K * N], targets and weights [K * N] of one picture's proposals and every name."""
-    chosen = np.flatnonzero(picture.kind == PROPOSAL)
-    truth = find_truth(picture.image, picture.boxes[chosen], tasks.index)
-    vectors = torch.from_numpy(picture.vectors[chosen].astype(np.float32))
-    tokens = model.project_regions(vectors)
-    prefix = model.prefill(region_sample(model, processor, picture, tokens))
-    states = model.phrase_states(prefix, [processor.phrase_ids(name) for name in tasks.vocabulary])
-    fit = model.iou_head(tokens)
-    keys = model.match_head.keys(prefix.region_states, tokens, vectors[:, model.region_encoder.pooled_size :], fit)
-    language, detector = model.match_head.terms(states, keys)
-    features = torch.stack([language, detector, fit.expand_as(language)]).flatten(1)
-    targets = torch.from_numpy(truth.matches.astype(np.float32)).flatten()
-    return features, targets, torch.from_numpy((~truth.unknown).astype(np.float32)).flatten()
 
 
 def save(model: FO1, processor: Processor, folder: Path) -> None:

@@ -12,13 +12,14 @@ from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import alignment, base, instruction
+from fo1agent.trainers.calibration import _claims, calibrate
 from fo1agent.trainers.data.coco import CocoData, CocoImage
 from fo1agent.trainers.data.features import FeatureStore, fingerprint, open_or_build
 from fo1agent.trainers.data.tasks import TaskMaker
 from fo1agent.trainers.data.tokenizer import build_tokenizer
 from fo1agent.trainers.language import PARTS, LanguageStage, StageTable
 from fo1agent.trainers.naming import NamingStage
-from fo1agent.trainers.nano import calibrate, nano_config
+from fo1agent.trainers.nano import nano_config
 from fo1agent.trainers.step import TrainSettings, train
 
 NAMES = ("circle", "square")
@@ -128,9 +129,15 @@ def test_an_interrupted_build_leaves_nothing(model, data, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_calibration_makes_the_probabilities_add_up(model, store) -> None:
-    # With 80 detector classes and 2 names the senses are noise; what must hold is that the mean probability over all
-    # pairs becomes the share of true ones, which is what a fitted bias gives.
+def test_calibration_folds_its_numbers_into_the_head(model, store) -> None:
     fitted = calibrate(model[0], model[1], store, TaskMaker(NAMES), range(3))
-    assert set(fitted) == {"language", "detector", "fit", "bias"}
-    assert model[0].match_head.bias.item() == pytest.approx(fitted["bias"])
+    head = model[0].match_head
+    assert [head.gain.item(), head.fit.item(), head.bias.item()] == pytest.approx(
+        [fitted["detector"], fitted["fit"], fitted["bias"]]
+    )
+
+
+def test_an_object_is_claimed_once_by_the_best_region() -> None:
+    overlap = np.array([[0.6, 0.0], [0.9, 0.0], [0.7, 0.8], [0.1, 0.9]])  # best score first
+    assert _claims(overlap).tolist() == [True, False, True, False]
+    assert _claims(np.zeros((2, 0))).tolist() == [False, False]
