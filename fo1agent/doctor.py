@@ -11,6 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fo1agent.scene import Model
 
 # What each extra brings, as its module name: (extra, module, what for).
 EXTRAS = (
@@ -80,11 +85,16 @@ def _torch() -> str:
     return f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices)}"
 
 
-def _weights() -> str:
+@cache
+def _model() -> Model:
     from fo1agent.scene import load
 
+    return load()
+
+
+def _weights() -> str:
     start = time.perf_counter()
-    model = load()
+    model = _model()
     return f"{model.name} {model.predictor.fingerprint[:8]}, loaded in {time.perf_counter() - start:.1f} s"
 
 
@@ -92,12 +102,10 @@ def _reading() -> str:
     """Read a word that is drawn here."""
     from PIL import Image, ImageDraw, ImageFont
 
-    from fo1agent.scene import load
-
     picture = Image.new("RGB", (320, 120), "white")
     ImageDraw.Draw(picture).text((40, 30), "HELLO", fill="black", font=ImageFont.load_default(size=56))
     start = time.perf_counter()
-    text = load().open(picture).read().text
+    text = _model().open(picture).read().text
     if "HELLO" not in text.upper():
         raise RuntimeError(f"read {text!r} where HELLO is written")
     return f"OCR works, {time.perf_counter() - start:.1f} s"
@@ -107,12 +115,10 @@ def _asking() -> str:
     from PIL import Image
 
     from fo1agent.agent import Agent
-    from fo1agent.scene import load
 
-    model = load()
     picture = Image.new("RGB", (640, 480), "gray")
     start = time.perf_counter()
-    answer = Agent(model).ask(picture, "Is there a dog?")
+    answer = Agent(_model()).ask(picture, "Is there a dog?")
     return f"“Is there a dog?” of a gray picture: “{answer.text}” in {time.perf_counter() - start:.1f} s"
 
 
