@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -106,7 +107,6 @@ class FO1(PreTrainedModel):
 
     def __init__(self, config: FO1Config) -> None:
         super().__init__(config)
-        self.adapter = bases.adapter(config.base_config.model_type)
         self.base = self.adapter.build(config.base_config)
         self.aux = build_aux(config.aux)
         self.region_encoder = RegionEncoder(RegionConfig(**config.region), self.aux.levels)
@@ -116,6 +116,11 @@ class FO1(PreTrainedModel):
         self.region_projector = build_projector(self.region_encoder.size, width, **config.region_projector)
         self.match_head, self.iou_head, self.proposal_head = build_heads(config.heads, width, self.aux.levels)
         self.post_init()
+
+    @property
+    def adapter(self) -> ModuleType:
+        """What FO1 knows of its base's family; looked up, because a Python module in an attribute cannot be copied."""
+        return bases.adapter(self.config.base_config.model_type)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Our own parts initialise themselves in their constructors; base and DaViT follow their own classes."""
@@ -195,6 +200,7 @@ class FO1(PreTrainedModel):
         found, found_scores = self.proposal_head.decode(self.proposal_head(maps), (height, width), limit)
         found = features.sizes.from_aux(found)
         new = fill_gaps(boxes, found)
+        # Of a full list the head gets a quarter: its best new boxes are worth more than the detector's last ones.
         room = max(limit - len(boxes), limit // 4)
         found, found_scores = found[new][:room], found_scores[new][:room]
         kept = limit - len(found)

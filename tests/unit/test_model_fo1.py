@@ -62,6 +62,14 @@ def test_the_base_is_left_as_it_was():
     assert not any(module._forward_hooks for module in model.base.modules())
 
 
+@torch.inference_mode()
+def test_a_model_can_be_copied():
+    model, processor = nano()
+    twin = copy.deepcopy(model)
+    batch = model.assemble([Sample(processor.prompt_ids([], "hello"))])
+    assert torch.equal(twin(batch).logits, model(batch).logits)
+
+
 def test_hooks_on_every_part_fire():
     model, processor = reference()
     fired = []
