@@ -75,10 +75,10 @@ def draw(
         A new RGB picture.
 
     Raises:
-        InputError: `max_side` is not above 0.
+        InputError: `max_side` is not from 1 to 16384.
     """
-    if max_side is not None and max_side < 1:
-        raise InputError(f"max_side must be 1 or more pixels, got {max_side!r}.")
+    if max_side is not None and not 1 <= max_side <= 16_384:
+        raise InputError(f"max_side must be from 1 to 16384 pixels, got {max_side!r}.")
     scale = 1.0 if max_side is None else max_side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     canvas = image.convert("RGB")

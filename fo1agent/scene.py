@@ -11,6 +11,7 @@ numpy out. Plans, agents and JSON are above this module.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,7 +38,9 @@ SAME_THING_IOU = 0.55
 WITHIN_SHARE = 0.5
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
-_REGION_NAME = re.compile(r"(?:(img_[0-9a-f]{8})/)?(r\d+|b\d+_\d+_\d+_\d+)")
+_REGION_NAME = re.compile(r"(?:(img_[0-9a-f]{8})/)?(r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})")
+# Characters; more is a mistake or an attack, and looking up its words alone would take minutes.
+MAX_PHRASE = 1000
 
 Target = Region | str | Box | Sequence[float] | None
 """What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels, or None for the
@@ -364,6 +367,8 @@ class Scene:
         for phrase in phrases:
             if not isinstance(phrase, str) or not phrase.strip():
                 raise InputError(f'A phrase must say what to look for, such as "bus"; got {phrase!r}.')
+            if len(phrase) > MAX_PHRASE:
+                raise InputError(f"A phrase may have {MAX_PHRASE} characters, got {len(phrase)}.")
         least = self._threshold(threshold, "ground")
         candidates = self._candidates(within)
         probabilities, notes = self._match(list(dict.fromkeys(phrases)))
@@ -480,7 +485,7 @@ class Scene:
         Returns:
             A scene whose boxes are in the pixels of the part; `to_parent` brings them back.
         """
-        if margin < 0:
+        if not 0 <= margin < math.inf:  # so that NaN fails
             raise InputError(f"zoom got margin={margin}. Pass 0 or more.")
         box = self._region_of(target).box
         left, top, right, bottom = self._pixels(enlarge(np.array([box]), 1 + 2 * margin, self.loaded.size_hw)[0])
@@ -530,9 +535,9 @@ class Scene:
         Raises:
             InputError: no such region, or one of another picture; the message says which there are.
         """
-        match = _REGION_NAME.fullmatch(region_id.strip())
+        match = _REGION_NAME.fullmatch(region_id.strip()) if isinstance(region_id, str) else None
         if match is None:
-            raise InputError(f"{region_id!r} is no region id. {self._known()}")
+            raise InputError(f"{region_id!r:.80} is no region id. {self._known()}")
         picture, name = match.groups()
         if picture not in (None, self.id):
             raise InputError(f"{region_id} is a region of another picture; this one is {self.id}. {self._known()}")
@@ -671,7 +676,10 @@ class Scene:
     # ---- the parts of finding and reading ------------------------------------------------------------------------
 
     def _threshold(self, given: float | None, purpose: str) -> float:
-        least = self.thresholds[purpose] if given is None else float(given)
+        try:
+            least = self.thresholds[purpose] if given is None else float(given)
+        except (TypeError, ValueError):
+            least = math.nan
         if not 0 <= least <= 1:
             raise InputError(f"threshold must be a probability from 0 to 1, got {given!r}.")
         return least

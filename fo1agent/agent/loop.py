@@ -15,6 +15,9 @@ from fo1agent.errors import InputError
 
 OnStep = Callable[[int, dict[str, Any]], None]
 
+MAX_QUESTION = 4000
+"""Characters of a question; a longer one is a mistake or an attack, and parsing it would take minutes."""
+
 
 class Agent:
     """Answers questions about pictures.
@@ -46,8 +49,11 @@ class Agent:
 
         Raises:
             ImageError: the picture cannot be opened.
-            InputError: there is no model to open it with.
+            InputError: there is no model to open it with, or the question is no text or far too long.
         """
+        if not isinstance(question, str) or len(question) > MAX_QUESTION:
+            got = f"{len(question)} of them" if isinstance(question, str) else f"a {type(question).__name__}"
+            raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
         start = time.perf_counter()
         scene = self._open(source)
         plan = self.planner.plan(question)
