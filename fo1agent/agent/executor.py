@@ -233,6 +233,10 @@ class Run:
 
     def _arithmetic(self, step: p.Arithmetic) -> Result:
         first, *others = (self._number(ref) for ref in step.of)
+        counted = [self.plan.step(ref) for ref in step.of]
+        if step.operation == "sum" and all(isinstance(c, p.Count) for c in counted):
+            # One region is one thing, even where two of the phrases fit it ("men, women and children").
+            return len({i for ref in step.of for i in self.rests_on[ref].ids})
         if step.operation == "sum":
             return first + sum(others)
         difference = first - sum(others)

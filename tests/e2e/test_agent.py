@@ -64,7 +64,10 @@ def test_a_picture_is_encoded_once_and_each_question_is_one_pass(model, tmp_path
     scene = model.open(path)
     agent = Agent(model)
     assert agent.ask(scene, "How many people are to the left of the bus?").value == 2
-    assert agent.ask(scene, "Is the dog to the left of the bus, and are there more people than dogs?").value == [True, True]
+    assert agent.ask(scene, "Is the dog to the left of the bus, and are there more people than dogs?").value == [
+        True,
+        True,
+    ]
     assert model.predictor.passes["towers"] == 1
     assert model.predictor.passes["match"] == 2
 

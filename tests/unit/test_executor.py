@@ -102,7 +102,9 @@ def test_between_two_things():
 
 
 def test_in_front_stands_lower_and_in_the_same_direction():
-    scene = LabelledScene([Thing("car", (0, 0, 100, 100)), Thing("dog", (20, 80, 40, 120)), Thing("cat", (300, 0, 320, 150))])
+    scene = LabelledScene(
+        [Thing("car", (0, 0, 100, 100)), Thing("dog", (20, 80, 40, 120)), Thing("cat", (300, 0, 320, 150))]
+    )
     for name, expected in (("dog", ["r1"]), ("cat", [])):
         steps = [find(name), find("car", "the"), {"op": "keep", "of": "s1", "relation": "in_front_of", "to": "s2"}]
         assert kept(scene, *steps) == expected
@@ -111,7 +113,8 @@ def test_in_front_stands_lower_and_in_the_same_direction():
 
 
 @pytest.mark.parametrize(
-    ("side", "people"), [("left", {"r0", "r1"}), ("right", {"r2", "r3"}), ("bottom", {"r0", "r1", "r2", "r3"}), ("top", set())]
+    ("side", "people"),
+    [("left", {"r0", "r1"}), ("right", {"r2", "r3"}), ("bottom", {"r0", "r1", "r2", "r3"}), ("top", set())],
 )
 def test_sides_of_the_picture(side, people):
     assert set(kept(street(), find("person"), {"op": "side", "of": "s1", "side": side})) == people
@@ -142,16 +145,31 @@ def test_nearest_and_farthest_are_measured_from_something_else():
 
 
 def test_selecting_from_too_few_is_missing():
-    failed = result(street(), find("person"), {"op": "select", "of": "s1", "by": "leftmost", "rank": 9}, {"op": "locate", "of": "s2"})
+    failed = result(
+        street(),
+        find("person"),
+        {"op": "select", "of": "s1", "by": "leftmost", "rank": 9},
+        {"op": "locate", "of": "s2"},
+    )
     assert failed == Failure("there are only 4 to choose from", "missing")
-    failed = result(street(), find("zebra"), {"op": "select", "of": "s1", "by": "largest"}, {"op": "locate", "of": "s2"})
+    failed = result(
+        street(), find("zebra"), {"op": "select", "of": "s1", "by": "largest"}, {"op": "locate", "of": "s2"}
+    )
     assert failed == Failure("no region looks like “zebra”", "missing")
 
 
 @pytest.mark.parametrize(
     ("comparison", "right", "truth"),
-    [("more", 3, True), ("more", 4, False), ("fewer", 5, True), ("equal", 4, True), ("different", 4, False), ("at_least", 4, True), ("at_most", 3, False)],
-)  # fmt: skip
+    [
+        ("more", 3, True),
+        ("more", 4, False),
+        ("fewer", 5, True),
+        ("equal", 4, True),
+        ("different", 4, False),
+        ("at_least", 4, True),
+        ("at_most", 3, False),
+    ],
+)
 def test_comparing_with_a_number(comparison, right, truth):
     steps = [find("person"), {"op": "count", "of": "s1"}]
     assert result(street(), *steps, {"op": "compare", "left": "s2", "comparison": comparison, "right": right}) is truth
@@ -186,7 +204,9 @@ def test_which_place():
     options = ["above", "left_of", "right_of"]
     assert result(street(), *steps, {"op": "place", "of": "s1", "to": "s2", "options": options}) == "left"
     assert result(street(), *steps, {"op": "place", "of": "s1", "options": ["right", "left"]}) == "left"
-    assert result(street(), *steps, {"op": "place", "of": "s1", "to": "s2", "options": ["above", "right_of"]}) == "neither"
+    assert (
+        result(street(), *steps, {"op": "place", "of": "s1", "to": "s2", "options": ["above", "right_of"]}) == "neither"
+    )
 
 
 def test_names_come_from_the_scene():

@@ -81,7 +81,11 @@ def test_numbers_and_answers_are_told_apart():
     ],
 )
 def test_fields_that_belong_together_are_checked(step, message):
-    steps = [{"op": "find", "id": "s1", "phrase": "dog"}, {"op": "exists", "id": "s2", "of": "s1"}, {**step, "id": "s3"}]
+    steps = [
+        {"op": "find", "id": "s1", "phrase": "dog"},
+        {"op": "exists", "id": "s2", "of": "s1"},
+        {**step, "id": "s3"},
+    ]
     with pytest.raises(PlanError) as error:
         p.Plan.parse({"question": "", "steps": [*steps, {"op": "answer", "id": "s4", "of": ["s3"]}]})
     assert message in str(error.value)

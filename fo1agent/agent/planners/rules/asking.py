@@ -57,9 +57,7 @@ class Asking(Reading):
         thing = self.noun_phrase()
         if thing is None:
             return None
-        return (
-            s.DescribeIt() if thing.pronoun in ("this", "that") and not thing.relations else s.DescribeIt(thing)
-        )
+        return s.DescribeIt() if thing.pronoun in ("this", "that") and not thing.relations else s.DescribeIt(thing)
 
     def _aspect(self) -> s.Clause | None:
         """What only the model itself can answer: "What color is the car?", "What is the man doing?"."""

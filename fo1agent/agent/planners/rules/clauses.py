@@ -10,13 +10,15 @@ from fo1agent.agent.planners.rules.syntax import NounPhrase, Relation
 
 _EMPTY_PHRASES = w.phrases("in total | in all | to be | if any | would you say | do you think | by you | of them")
 
+_OPPOSITES = {"left_of": "right_of", "right_of": "left_of"}
+
 
 class ClausePhrases(PhraseParser):
     """Reads lists of things and empty words."""
 
     def at_end(self) -> bool:
         """Whether nothing is left but words that say nothing."""
-        while self.now == "," or self.now in w.FILLER:
+        while self.now in (",", ":") or self.now in w.FILLER:
             self.i += 1
         self.skip()
         return not self.now
@@ -52,7 +54,7 @@ class ClausePhrases(PhraseParser):
         while self.now:
             start = self.i
             self.skip()
-            self.take(",")
+            self.take(",", ":")
             relation = self.attempt(self._had_by) or self.attempt(self._clause_relation)
             if relation is None and self.take(
                 "and tell me the total", "and give me the total", "get", "both", "all", "make"
@@ -60,7 +62,10 @@ class ClausePhrases(PhraseParser):
                 continue
             if relation is None and self.take("and", "but"):
                 relation = self.attempt(self._clause_relation)
+            relation = relation or self.attempt(self._having)
             if relation is not None:
+                if not things:
+                    return None  # nobody is there to be in the relation
                 things = [thing.at(relation) for thing in things]
                 continue
             if self.take("it look like", "it seem like", "it seem", "it appear", "it look as if"):
@@ -96,6 +101,16 @@ class ClausePhrases(PhraseParser):
         if relation is None or relation.to is None or not relation.to.pronoun:
             return None
         return replace(relation, to=owner)
+
+    def _having(self) -> Relation | None:
+        """ "(people who) have the bus on their right" are to the left of it."""
+        if not self.take_any(w.HAVE):
+            return None
+        what = self.noun_phrase(relations=False)
+        relation = self.relation() if what is not None else None
+        if relation is None or relation.to is None or relation.to.pronoun not in w.POSSESSIVES:
+            return None
+        return replace(relation, name=_OPPOSITES[relation.name], to=what) if relation.name in _OPPOSITES else None
 
     def _picture_subject(self) -> bool | None:
         self.take_any(w.DETERMINERS)
@@ -157,7 +172,8 @@ class ClausePhrases(PhraseParser):
     def _you_see(self) -> bool:
         self.take("not")
         seen = w.SEE | w.HAVE | {"found", "spotted", "seen", "noticed"}
-        return bool(self.take_any(w.PEOPLE_PRONOUNS) and self.take_any(seen)) and (self.take("out") or True)
+        people = w.PEOPLE_PRONOUNS | w.PERSONS
+        return bool(self.take_any(people) and self.take_any(seen)) and (self.take("out") or True)
 
     def _aside(self) -> None:
         """Pass over ", in the picture,"."""

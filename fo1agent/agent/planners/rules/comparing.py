@@ -22,7 +22,9 @@ class Comparing(Counting):
     """More, fewer, as many, larger, closer; and which of two."""
 
     def _are_more(self) -> s.Clause | None:
-        self._opening()
+        if not self._opening():
+            self.take_any(w.BE | w.DO | w.MODAL | w.HAVE)  # "are more people visible than cars"
+            self.take("count", "you count", "i count")
         self._aside()
         self.take("not")
         self.take("any", "a", "an", "the", "just", "exactly")
@@ -62,6 +64,8 @@ class Comparing(Counting):
         left = self._until("than")
         if left and self.take("than"):
             right = self._compared()
+            if right and right[-1].relations and not any(thing.relations for thing in left):
+                left = tuple(thing.at(*right[-1].relations) for thing in left)  # "… than cars on the left"
             return s.AreMore(left, comparison, right) if right else None
         self.i = start
         first = self.noun_phrase()
@@ -70,6 +74,7 @@ class Comparing(Counting):
         things = [first]
         while self.take(",", "or"):
             self.take("or")
+            self.take("are there", "is there")
             self.take("more", "fewer", "less")
             other = self.noun_phrase()
             if other is None:
@@ -96,7 +101,8 @@ class Comparing(Counting):
         self.take("there are", "there is", "of")
         self.take("the number of", "that of", "the count of")
         things = self.things(("and", "plus"))
-        return None if things is None or self.bag([]) is None else tuple(things)
+        found = None if things is None else self.bag(things)
+        return tuple(found) if found else None
 
     def _numbers_compared(self) -> s.Clause | None:
         """ "Do dogs outnumber cats", "Is the number of dogs greater than that of cats", "Are dogs as common as …"."""
@@ -136,6 +142,12 @@ class Comparing(Counting):
             if self.take_any(("greater", "larger", "higher")) and self.take("numbers than", "number than"):
                 return self._pair(left, "more")
             return None
+        if self.take("or"):  # "are dogs or cats more numerous"
+            right = self.noun_phrase(relations=False)
+            word = self.take_any(("more", "less"))
+            if right is None or not word or not self.take_any(w.OFTEN):
+                return None
+            return s.WhichMore((left, right), "most" if word == "more" else "fewest")
         direction = self.take_any(("more", "less", "fewer", "as"))
         if direction in ("fewer", "less") and self.take("than"):
             return self._pair(left, "fewer")
@@ -159,7 +171,7 @@ class Comparing(Counting):
     def _pair(self, left: NounPhrase, comparison: str) -> s.Clause | None:
         self.take("the number of", "that of", "the count of", "the total number of", "those of")
         self.take("the") if self.peek(2) == "count" else None
-        right = self.noun_phrase()
+        right = self.noun_phrase(relations=False)
         if right is None:
             return None
         if right.noun.endswith(" count"):
@@ -175,6 +187,7 @@ class Comparing(Counting):
         self.skip()
         self.take(",", ":")
         self.take("the")
+        self.take("number of")
         things = self.things(("and", "or"))
         if things is None or len(things) < 2 or self.bag([]) is None:
             return None
@@ -191,6 +204,11 @@ class Comparing(Counting):
         if group in ("group", "category", "class", "kind", "type") and self.take("is larger", "is bigger"):
             return "most"
         if group in ("group", "category", "class", "kind", "type") and self.take("is smaller"):
+            return "fewest"
+        if self.take("is higher , the number of", "is larger , the number of", "is greater , the number of",
+                     "is bigger , the number of"):  # fmt: skip
+            return "most"
+        if self.take("is lower , the number of", "is smaller , the number of"):
             return "fewest"
         self.take("of these", "of them", "of the two", "of those")
         while self.now and self.take_any(
@@ -241,7 +259,7 @@ class Comparing(Counting):
         if not self.take("to", "from"):
             return None
         to = self.noun_phrase(relations=False)
-        return None if to is None or to.noun in w.SIDES else (quantity, comparison, to)
+        return None if to is None or to.noun.split(" ")[0] in w.SIDES else (quantity, comparison, to)
 
     def _which_larger(self) -> s.Clause | None:
         """ "Which is bigger, the dog or the cat?"."""

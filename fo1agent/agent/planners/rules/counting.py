@@ -16,6 +16,11 @@ _STATE = w.phrases(
 )
 _COUNT = w.phrases("count up | count | add up | add together | add | sum up | sum | tally | enumerate")
 
+_WHAT_TOTAL = w.phrases(
+    "what is the total | what total | what number | what do you get | what do i get | what is the sum | "
+    "what is the result"
+)
+
 
 class Counting(Preamble):
     """How many, how many together, how many more."""
@@ -59,10 +64,15 @@ class Counting(Preamble):
 
     def _added_up(self) -> s.Clause | None:
         """ "If you add the dogs and the cats, how many are there?", "Adding dogs and cats, what do you get?"."""
+        if self.take("what total do you get for", "what is the total for"):
+            return self._counted(self.things())
+        made = self.attempt(self._they_make)
+        if made is not None:
+            return made
         asked = self.take("how many", "what do you get", "what is the result", "what is the total", "what is the sum")
         if asked:
             self.take("objects", "things", "items")
-            while self.take_any(w.AUXILIARY | w.PEOPLE_PRONOUNS | {"there", "get", ","}):
+            while self.take_any(w.AUXILIARY | w.PEOPLE_PRONOUNS | {"there", "get", ","}) or self.scope():
                 pass
         if self.take_any(("if", "when", "by", "once", "after")):
             self.take_any(w.PEOPLE_PRONOUNS)
@@ -80,11 +90,20 @@ class Counting(Preamble):
         self.skip()
         if not asked:
             self.take(",")
-            if self.now and not self.take("how many", "what is the total", "what do you get", "what is the sum"):
+            if self.now and not self.take("how many", *_WHAT_TOTAL):
                 return None
             self.take("number", "objects", "things", "items", "of them")
         found = self.bag(things)
         return s.HowMany(tuple(found)) if found else None
+
+    def _they_make(self) -> s.Clause | None:
+        """ "What do dogs and cats add up to?"."""
+        if not self.take("what do", "what total do"):
+            return None
+        things = self.things(("and", "plus"), relations=False)
+        if things is None or not self.take("add up to", "add", "make", "sum to", "give", "amount to", "come to"):
+            return None
+        return s.HowMany(tuple(things))
 
     def _number_of(self) -> s.Clause | list[s.Clause] | None:
         """ "What is the number of dogs", "count the dogs", "number of dogs and cats", "the dog count"."""

@@ -90,6 +90,7 @@ _RELATIONS: tuple[tuple[str, str], ...] = (
 _RELATION_TOKENS = tuple((tuple(phrase.split()), name) for phrase, name in _RELATIONS)
 
 _DIRECTIONS = {"left": "left_of", "right": "right_of"}
+_SIDEWAYS = {**_DIRECTIONS, "top": "above", "bottom": "below"}
 _EMPHASIS = w.words(
     "directly immediately slightly somewhere just physically positioned located situated placed further farther more "
     "much way far well off over towards toward up down out back"
@@ -204,6 +205,7 @@ class PhraseParser:
             plural |= word in ("these", "those", "both", "all")
             if word in w.POSSESSIVES:
                 definite, owner = True, NounPhrase("", definite=True, plural=word == "their", pronoun=word)
+        self.take("visible", "detectable", "countable")
         order, rank = self._order()
         number = self.take_any(w.NUMBERS) if self.peek(1) not in ("", "?", ",") else ""
         if self.now.isdigit():
@@ -452,13 +454,16 @@ class PhraseParser:
         negated = self.take("not")
         while (
             self.take_any(w.STANCE | w.APPEAR)
-            or self.take("to be")
+            or self.take("to be", "been")
             or self._emphasis()
             or (self.now in w.FILLER and self.take_any(w.FILLER))
         ):
             negated |= self.take("not")
-        found = self.attempt(self._sideways) or self.attempt(self._between) or self.attempt(self._listed_relation)
-        return None if found is None else replace(found, negated=negated)
+        for read in (self._closer_to_the_edge, self._sideways, self._between, self._listed_relation):
+            found = self.attempt(read)
+            if found is not None:
+                return replace(found, negated=negated)
+        return None
 
     def _emphasis(self) -> bool:
         """Read "directly"; "right" only before another relation ("right next to")."""
@@ -477,6 +482,17 @@ class PhraseParser:
         if self.now in ("toward", "towards"):
             return False
         return bool(self.take_any(_EMPHASIS))
+
+    def _closer_to_the_edge(self) -> Relation | None:
+        """Read "closer to the left edge (of the picture) than the bus"."""
+        if not self.take("closer to", "nearer to", "nearer", "more toward", "more towards", "further to", "farther to"):
+            return None
+        self.take("the")
+        side = self.take_any(("left", "right", "top", "bottom"))
+        self.take_any(w.SIDE_PARTS | {"border", "margin"})
+        self.scope()
+        to = self.noun_phrase(relations=False) if side and self.take("than") else None
+        return None if to is None else Relation(_SIDEWAYS[side], to)
 
     def _sideways(self) -> Relation | None:
         """Read a direction: of a thing ("to the left of the bus") or of the picture ("in the top half")."""

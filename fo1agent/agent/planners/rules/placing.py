@@ -13,6 +13,10 @@ from fo1agent.agent.planners.rules.syntax import NounPhrase
 _SEVERAL = w.phrases(
     "multiple | several | many | numerous | a few | a couple of | various | lots of | a lot of | plenty of"
 )
+_WHICH_SIDE = w.phrases(
+    "on which side | on what side | to which side | to what side | at which side | which side | what side | "
+    "in which half | on which half"
+)
 _LOCATE = w.phrases(
     "locate | find | point to | point out | point at | highlight | mark | show me where | show me | show | "
     "outline | detect | pinpoint | give me the location of | identify"
@@ -105,7 +109,16 @@ class Placing(Comparing):
 
     def _is_without(self) -> s.Clause | None:
         """ "Is the picture without (free of) dogs?"."""
-        if not (self.take_any(w.BE) and self.attempt(self._picture_subject) and self.take("without")):
+        start = self.i
+        if self.take_any(w.BE):  # "are cats absent", "is the bus missing from the picture"
+            things = self.things(("and", "or"), relations=False)
+            if things is not None and self.take("absent", "missing", "not visible", "not present", "nowhere"):
+                self.take("from view", "to be seen", "to be found")
+                return s.IsThere(tuple(replace(thing, negative=True) for thing in things))
+        self.i = start
+        lacking = self.take_any(w.DO) and self.attempt(self._picture_subject) and self.take("lack")
+        self.i = self.i if lacking else start
+        if not lacking and not (self.take_any(w.BE) and self.attempt(self._picture_subject) and self.take("without")):
             return None
         things = self.things(("and", "or"))
         return None if things is None else s.IsThere(tuple(replace(thing, negative=True) for thing in things))
@@ -139,15 +152,16 @@ class Placing(Comparing):
 
     def _is_at(self) -> s.Clause | None:
         """ "Is the dog to the left of the cat", "Is a dog visible", "Does the dog appear on the left", "Are all …"."""
-        verb = self.take_any(w.BE | w.DO | w.MODAL)
+        verb = self.take_any(w.BE | w.DO | w.MODAL | w.HAVE)
         if not verb:
             return None
         self.take("not")
+        comparison, number = self._quantity()  # "is at least one dog visible"
         start = self.i
         things = self.things(("and", "or"))
         if things is None:
             return None
-        if len(things) == 1 and things[0].relations and self._empty_rest():
+        if not comparison and len(things) == 1 and things[0].relations and self._empty_rest():
             return self._at(_as_verb(things[0], verb), self.tokens[start])
         self.i = start
         things = self.things(("and", "or"), relations=False)
@@ -158,6 +172,8 @@ class Placing(Comparing):
         if found is None or self.i == before:
             return None
         any_will_do = "or" in self.tokens[start:before]
+        if comparison:
+            return s.IsThere(tuple(found), any_will_do, comparison, number)
         if found[0].relations and (found[0].definite or len(found) > 1):
             clauses = [self._at(_as_verb(thing, verb), self.tokens[start]) for thing in found]
             return clauses[0] if len(clauses) == 1 else s.IsThere(tuple(found), any_will_do)
@@ -187,7 +203,7 @@ class Placing(Comparing):
 
     def _which_side(self) -> s.Clause | None:
         """ "Is the dog on the left or on the right of the cat?", "On which side of the cat is the dog?"."""
-        if self.take("on which side", "on what side", "which side", "what side", "in which half", "on which half"):
+        if self.take(*_WHICH_SIDE):
             to = None
             if self.take("of") and not self.attempt(self._picture_subject):
                 to = self.noun_phrase(relations=False)

@@ -6,6 +6,18 @@ from fo1agent.agent.planners.rules import syntax as s
 from fo1agent.agent.planners.rules import words as w
 from fo1agent.agent.planners.rules.clauses import ClausePhrases
 
+_IS_IT_TRUE = w.phrases(
+    "is it true | is it correct | is it the case | is it right | would you say | is it so | is it accurate | "
+    "do you agree | do you believe | do you think | does it look like | does it seem like | does it seem | "
+    "would it be right | would it be correct"
+)
+_VERBS = w.words("count describe read locate point list name identify transcribe give highlight calculate add")
+_INSTRUCTIONS = w.phrases(
+    "answer yes or no | answer with yes or no | answer by yes or no | reply yes or no | reply with yes or no | "
+    "yes or no | answer with a single number | answer with one number | answer with a number | answer as a number | "
+    "reply with a number | give a number | give only the number | only the number | just the number | "
+    "answer in one word | answer with one word | answer briefly | be brief | answer | q | as seen"
+)
 _ORDERS = w.phrases(
     "tell me about | could you count | can you count | can you describe | could you describe | can you read | "
     "could you read"
@@ -21,9 +33,9 @@ _TELL_ME_AFTER_CAN_YOU = w.phrases(
     "us"
 )
 _TELL_ME = w.phrases(
-    "tell me | tell us | let me know | say | please tell me | let us know | answer | check | confirm | determine "
-    "| verify | decide | state | any idea | help me | inform me | see | judge | find out | work out | figure out "
-    "| answer me | true or false"
+    "tell me | tell us | report | let me know | say | please tell me | let us know | answer | check | confirm | "
+    "determine | verify | decide | state | any idea | help me | inform me | see | judge | find out | work out | "
+    "figure out | answer me | true or false"
 )
 _I_WANT_TO = w.phrases(
     "i would like to | i would love to | i want to | i need to | i wish to | i am trying to | i would like you to "
@@ -43,7 +55,9 @@ class Preamble(ClausePhrases):
             self.take_any(w.FILLER | {",", ":", "and", "question", "but", "great", "sorry", "dear", "quick"})
             if self.attempt(self._picture_opening):
                 continue
-            if self.take(*_ORDERS):
+            if self.take(*_INSTRUCTIONS):
+                continue
+            if self.take(*_ORDERS) and self.now not in ("more", "fewer", "less", "as"):
                 self.i = self.i - (3 if self.tokens[self.i - 1] == "about" else 1)
                 return
             if self.attempt(self._request):
@@ -68,7 +82,7 @@ class Preamble(ClausePhrases):
             pass
         elif self.now not in w.PREPOSITIONS | {"here"} or not self.scope():
             return None
-        self.take("carefully", "closely")
+        self.take("carefully", "closely", "shown", "given", "above", "provided", "below")
         self.take(",", "and", ":")
         return True
 
@@ -84,8 +98,8 @@ class Preamble(ClausePhrases):
                 self._embedding()
                 return True
             # "Can you count …", "could you describe …": an order as it stands.
-            return True if self.now in ("count", "describe", "read", "locate", "point", "list", "name", "identify",
-                                        "transcribe", "give", "highlight", "calculate", "add") else None  # fmt: skip
+            if self.now in _VERBS and self.peek(1) not in ("more", "fewer", "less", "as"):
+                return True
         self.i = start
         if self.take(*_TELL_ME):
             self._embedding()
@@ -97,7 +111,8 @@ class Preamble(ClausePhrases):
         if self.take("i wonder", "i am wondering", "i was wondering", "i am curious", "just wondering", "wondering"):
             self._embedding()
             return True
-        if self.take("is it true", "is it correct", "is it the case", "is it right", "would you say", "is it so"):
+        if self.take(*_IS_IT_TRUE):
+            self.take("to say", "to claim", "to state")
             self.take("that")
             return True
         return None

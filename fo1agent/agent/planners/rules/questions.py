@@ -18,6 +18,10 @@ from fo1agent.agent.planners.rules.syntax import NounPhrase, Relation
 _ENDS = ("?", ".", "!", ";")
 _CONNECTORS = (",", "and", "then", ":", "but", "also", "plus")
 
+_SEEN_FROM = w.phrases(
+    "relative to | with respect to | in relation to | with regard to | starting from | with | from | looking at | "
+    "look at | if you look at | when you look at | consider | take"
+)
 _EQUALS = w.phrases("equals | equal | is | are | make | makes | gives")
 
 
@@ -82,7 +86,7 @@ def _like_the_last(tokens: list[str], before: list[s.Clause]) -> list[s.Clause] 
     parser.take("and", "what about", "how about")
     parser.take("what about", "how about")
     things = parser.things()
-    if things is None or not parser.at_end():
+    if things is None or not parser.at_end() or not all(_is_named(thing) for thing in things):
         return None
     last = before[-1]
     if isinstance(last, s.HowMany):
@@ -142,32 +146,53 @@ class Question(Asking):
     def _fragment(self) -> s.Clause | None:
         """ "Any dogs?", "Dogs left of the bus?": asks whether there are; or "Dogs plus cats =": how many."""
         start = self.i
+        self.take("number of", "the number of")
         summands = self.things(("plus",))
-        if summands and len(summands) > 1 and self.take(*_EQUALS):
+        if summands and len(summands) > 1 and (self.take(*_EQUALS) or (not self.now and "plus" in self.tokens)):
             self.take("how many", "what", "how much")
             return s.HowMany(tuple(summands)) if self.bag([]) is not None else None
         self.i = start
         comparison, number = self._quantity()
         things = self.things()
-        if things is None or any(not lexicon.is_noun(thing.noun.rpartition(" ")[2]) for thing in things):
+        if things is None or not all(_is_named(thing) for thing in things):
             return None
         return s.IsThere(tuple(things), False, comparison, number)
 
     def _fronted(self) -> s.Clause | list[s.Clause] | None:
         """ "To the left of the bus, how many people are there?", "Dogs and cats: how many in total?"."""
         if self.take("of", "among", "out of"):
+            start = self.i
             whole = self.things(relations=False)
+            self.skip()
             if whole is None or not self.take(","):
                 return None
+            if self.now in ("which", "what"):
+                self.i = start
+                return self._of_the_two()
             if not self.take("how many"):
                 return None
             self.take("of them")
+            if not whole[0].noun and self.take("are"):  # "of all the things, how many are dogs"
+                whole = self.things() or whole
             found = self.bag(whole)
             return s.HowMany(tuple(found)) if found else None
-        if self.take("relative to", "with respect to", "in relation to", "with regard to", "than"):
+        if self.take(*_SEEN_FROM):
             return self._as_seen_from()
-        if self.take("comparing", "between", "out of", "considering"):
+        if self.take("than"):  # "compared to the bus", "compared to cars"
+            start = self.i
+            seen = self._as_seen_from()
+            if seen is not None:
+                return seen
+            self.i = start
             return self._of_the_two()
+        if self.take("comparing", "between", "considering", "if you compare", "when comparing"):
+            start = self.i
+            self.take("the number of", "the numbers of")
+            compared = self._of_the_two()
+            if compared is not None:
+                return compared
+            self.i = start
+            return self._as_seen_from()
         if self.now in ("looking", "if", "when"):
             self.take("if", "when")
             self.take("you", "we", "i", "one")
@@ -175,6 +200,8 @@ class Question(Asking):
                 return None
         relation = self.relation()
         if relation is not None:
+            if self.take_any(w.BE) and self.now != "how":
+                return None
             if not self.take(",") and self.now not in w.QUESTION_START:
                 return None
             found = Question(self.tokens[self.i :]).clause()
@@ -207,7 +234,8 @@ class Question(Asking):
     def _as_seen_from(self) -> s.Clause | None:
         """ "(Relative to) the bus, is the dog on the left?": sides are of the bus, not of the picture."""
         to = self.noun_phrase(relations=False)
-        if to is None or not self.take(","):
+        self.take("as reference", "as the reference", "as a reference")
+        if to is None or not self.take(",", ":"):
             return None
         found = Question(self.tokens[self.i :]).clause()
         self.i = len(self.tokens)
@@ -220,6 +248,8 @@ class Question(Asking):
             return replace(thing, relations=tuple(map(beside, thing.relations)))
 
         def beside(relation: Relation) -> Relation:
+            if relation.to is not None and relation.to.pronoun:
+                return replace(relation, to=to)
             return replace(relation, name=names[relation.side], side="", to=to) if relation.side in names else relation
 
         if isinstance(clause, s.IsAt):
@@ -235,18 +265,23 @@ class Question(Asking):
     def _of_the_two(self) -> s.Clause | None:
         """ "(Between) people and cars, which are there more of?", "(comparing) the two, are there more people?"."""
         things = self.things(("and", "or"), relations=False)
-        if things is None or len(things) < 2 or not self.take(","):
+        if things is None or not self.take(",", ":"):
             return None
         rest = Question(self.tokens[self.i :])
         self.i = len(self.tokens)
         direction = Question([*rest.tokens, ","])._more_of()
-        if direction:
+        if direction and len(things) > 1:
             return s.WhichMore(tuple(things), direction)
         if not rest._opening() or not rest.take("more", "fewer", "less"):
             return None
         comparison = "more" if rest.tokens[rest.i - 1] == "more" else "fewer"
         named = rest.noun_phrase()
         others = [thing for thing in things if named is None or thing.noun != named.noun]
-        if named is None or rest.bag([]) is None or len(others) != len(things) - 1:
+        if named is None or rest.bag([]) is None or len(others) != max(len(things) - 1, 1):
             return None
         return s.AreMore((named,), comparison, tuple(others))
+
+
+def _is_named(thing: NounPhrase) -> bool:
+    """Whether a phrase that stands by itself names something: a fragment has no grammar to tell it from noise."""
+    return lexicon.is_noun(thing.noun.rpartition(" ")[2])

@@ -31,7 +31,8 @@ SHOW = words(
 APPEAR = words("appear appears exist exists occur occurs feature features show shows")
 SHOWN = words(
     "visible present shown displayed depicted pictured captured featured seen found spotted counted photographed "
-    "included contained detectable observable noticeable apparent around available identifiable recognizable"
+    "included contained detectable observable noticeable apparent around available identifiable recognizable "
+    "discernible absent missing"
 )
 STANCE = words(
     "standing sitting lying parked located situated positioned placed seated hanging walking running resting waiting "
@@ -49,7 +50,7 @@ FILLER = words(
     "please actually really exactly approximately roughly currently clearly just overall also too then so now ok okay "
     "again kindly simply maybe perhaps altogether together combined total respectively either precisely "
     "specifically even still anywhere somewhere presently ever already though hey hello hi well um uh thanks thank "
-    "distinct separate visibly definitely"
+    "distinct separate visibly definitely strictly horizontally vertically rather collectively jointly indeed"
 )
 DETERMINERS = words("the a an any some all every each no this that these those both my your our another other single")
 POSSESSIVES = words("its their his her")
