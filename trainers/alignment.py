@@ -14,5 +14,5 @@ TABLE = StageTable(
     name="alignment",
     parts=("region_projector", "match_head", "iou_head"),
     loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.5, "iou": 0.5},
-    mix=Mix(regions=64, absent=16, unknown=2, describe=6, detect=0.5, count=0.0, everything=0.5, caption=0.0),
+    mix=Mix(absent=16, detect=0.5, count=0.0, everything=0.5, caption=0.0),
 )

@@ -15,5 +15,5 @@ TABLE = StageTable(
     name="instruction",
     parts=("language", "region_projector", "match_head", "iou_head"),
     loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.5, "iou": 0.5},
-    mix=Mix(regions=64, absent=16, unknown=2, describe=6, detect=1.0, count=1.0, everything=0.5, caption=0.7),
+    mix=Mix(absent=12, detect=0.7, count=0.7, everything=0.4, caption=0.7),
 )

@@ -40,7 +40,7 @@ class Mix:
         detect, count, everything, caption: probability of such a question.
     """
 
-    regions: int = 48
+    regions: int = 100
     by_hand: float = 0.5
     evidence_dropout: float = 0.25
     absent: int = 12

@@ -156,8 +156,10 @@ class MatchHead(nn.Module):
         if regions.probability is None or regions.seen is None:
             return residual, torch.zeros_like(residual)
         senses = self.senses(phrase_states).float().softmax(dim=-1)[:, :-1]
-        supported = (senses @ regions.probability.T).clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-        return residual, torch.where(regions.seen, torch.logit(supported), self.unseen)
+        # In bfloat16 the upper clamp is 1, and its logit infinite.
+        with torch.autocast(senses.device.type, enabled=False):
+            supported = (senses @ regions.probability.float().T).clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+            return residual, torch.where(regions.seen, torch.logit(supported), self.unseen)
 
 
 class IoUHead(nn.Module):

@@ -91,3 +91,13 @@ def test_match_loss_ignores_what_nobody_knows() -> None:
 def test_iou_head_gives_one_logit_per_region() -> None:
     assert IoUHead(8)(torch.randn(5, 8)).shape == (5,)
     assert IoUHead(8)(torch.randn(0, 8)).shape == (0,)
+
+
+def test_certain_evidence_stays_finite_under_autocast() -> None:
+    head = MatchHead(8, width=4, classes=2)
+    with torch.no_grad():
+        head.senses.bias.copy_(torch.tensor([90.0, 0.0, 0.0]))
+    sure = evidence([(BOXES, torch.full((2, 2), 40.0))] * 2, BOXES)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = head(torch.randn(1, 8), head.keys(torch.randn(2, 8), torch.randn(2, 8), sure, None))
+    assert torch.isfinite(logits).all()
