@@ -31,7 +31,6 @@ from fo1agent.model.processing import ImageInputs, ImageSizes
 from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
 from fo1agent.model.sequence import IGNORED, Prefix, Sample, TokenBatch, assemble, branches_after
 
-
 # The share of proposals that the tower's detector makes before the proposal head fills gaps, and what counts as a gap.
 # With these, recall@100 on coco-natural dev is 67.9 / 40.0 (IoU .5 / .75); the detector alone gives 62.8 / 38.8.
 DETECTOR_FIRST, NEW_BOX_IOU = 0.6, 0.6
@@ -186,7 +185,7 @@ class FO1(PreTrainedModel):
         return self.region_projector(vectors.to(next(self.region_projector.parameters()).dtype))
 
     def propose(self, features: ImageFeatures, limit: int = 100) -> tuple[Tensor, Tensor]:
-        """The model's own boxes: the detector's surest, then what only the proposal head sees, then the detector's rest.
+        """The model's own boxes: the detector's surest, what only the proposal head sees, then the detector's rest.
 
         Returns:
             [N, 4] xyxy pixels of the original image and their scores [N] in 0..1, in that order. N may be 0.
