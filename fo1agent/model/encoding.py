@@ -89,6 +89,11 @@ class EncodingCache:
                 self._kept.popitem(last=False)
         return made
 
+    def clear(self) -> None:
+        """Forget everything; needed when the weights change under it."""
+        with self._lock:
+            self._kept.clear()
+
     @property
     def nbytes(self) -> int:
         """Bytes of all encodings kept."""
