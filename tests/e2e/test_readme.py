@@ -67,7 +67,7 @@ def test_python_blocks_print_what_the_readme_says(folder: Path) -> None:
     for block in (block for block in BLOCKS if block.language == "python"):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(block.content, "README.md", "exec"), namespace)
-        assert _comparable(printed.getvalue()) == _comparable(block.printed or "")
+        _assert_same(printed.getvalue(), block.printed or "")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_console_blocks_print_what_the_readme_says(block: Block, folder: Path, r
             result = CliRunner().invoke(main, arguments, prog_name="fo1agent")
             assert result.exit_code == 0, result.output
             if expected.strip():
-                assert _comparable(result.output) == _comparable(expected)
+                _assert_same(result.output, expected)
 
 
 def test_links_into_the_repository_lead_somewhere(repo: Path) -> None:
@@ -105,5 +105,13 @@ def _commands(content: str) -> list[tuple[str, str]]:
     return [(command, printed) for command, _, printed in (part.partition("\n") for part in parts)]
 
 
-def _comparable(text: str) -> str:
-    return "\n".join(line.rstrip() for line in re.sub(r"\d+\.\d s\b", "0.0 s", text).strip().splitlines())
+def _assert_same(printed: str, expected: str) -> None:
+    """Equal but for times, trailing blanks and the last digit of probabilities, which differs between processors."""
+    score = re.compile(r"\b[01]\.\d\d\b")
+    texts = [
+        [score.sub("0.00", re.sub(r"\d+\.\d s\b", "0.0 s", line)).rstrip() for line in text.strip().splitlines()]
+        for text in (printed, expected)
+    ]
+    assert texts[0] == texts[1]
+    scores = [[float(value) for value in score.findall(text)] for text in (printed, expected)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.02)
