@@ -1,0 +1,84 @@
+"""Which of the eleven basic colour words the pixels of a box show, and how much. No model, no torch.
+
+Each pixel gets the word of its hue, lightness and saturation; the middle of the box counts, where the thing is rather
+than what lies behind it. This is what a colour word in a phrase ("red car") means to a model that was not trained on
+colours. It knows nothing of light: a white car at sunset is orange.
+
+Source of the words: Berlin and Kay, Basic Color Terms (1969).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+COLORS = ("black", "white", "gray", "red", "orange", "brown", "yellow", "green", "blue", "purple", "pink")
+_SPELLINGS: Mapping[str, str] = {"grey": "gray", "silver": "gray", "violet": "purple", "golden": "yellow"}
+
+# A thing fills part of its box, and part of it is glass, shadow or glare: this share of the middle is all of it.
+FULL_SHARE = 0.25
+# Colourless pixels lie behind anything.
+FULL_SHARE_COLORLESS = 0.5
+MIDDLE = 0.8  # of each side
+
+
+def basic_color(word: str) -> str | None:
+    """The basic colour that a word names, or None: "Grey" → "gray", "wooden" → None."""
+    name = _SPELLINGS.get(word.lower(), word.lower())
+    return name if name in COLORS else None
+
+
+def color_shares(pixels: np.ndarray) -> dict[str, float]:
+    """Share of each colour in the middle of a box; they add up to 1.
+
+    Args:
+        pixels: [H, W, 3] uint8 RGB, at least one pixel.
+    """
+    height, width = pixels.shape[:2]
+    top, left = int(height * (1 - MIDDLE) / 2), int(width * (1 - MIDDLE) / 2)
+    names = _name_pixels(pixels[top : height - top, left : width - left].reshape(-1, 3))
+    counts = np.bincount(names, minlength=len(COLORS))
+    return dict(zip(COLORS, (counts / counts.sum()).tolist(), strict=True))
+
+
+def is_color(shares: Mapping[str, float], color: str) -> float:
+    """How far a box of these shares is of that colour, 0 to 1."""
+    full = FULL_SHARE_COLORLESS if color in ("black", "white", "gray") else FULL_SHARE
+    return min(1.0, shares[color] / full)
+
+
+def main_color(shares: Mapping[str, float]) -> tuple[str, float]:
+    """The colour that fits best, and how far it does, 0 to 1."""
+    best = max(COLORS, key=lambda color: shares[color] / (FULL_SHARE_COLORLESS if color in COLORS[:3] else FULL_SHARE))
+    return best, is_color(shares, best)
+
+
+def _name_pixels(rgb: np.ndarray) -> np.ndarray:
+    """[N, 3] uint8 → [N] index into `COLORS`."""
+    r, g, b = (rgb[:, k].astype(np.float32) / 255 for k in range(3))
+    value, low = np.maximum(np.maximum(r, g), b), np.minimum(np.minimum(r, g), b)
+    chroma = value - low
+    safe = np.where(chroma > 0, chroma, 1)
+    hue = (
+        np.select([value == r, value == g], [((g - b) / safe) % 6, (b - r) / safe + 2], default=(r - g) / safe + 4) * 60
+    )  # degrees
+    saturation = chroma / np.maximum(value, 1e-6)
+    reddish = (hue < 18) | (hue >= 340)
+    warm = hue < 42
+    conditions = [
+        value < 0.2,
+        (saturation < 0.18) & (value > 0.75),
+        (saturation < 0.18) | (chroma < 0.06),
+        reddish & (saturation < 0.5) & (value > 0.7),
+        (hue >= 295) & (hue < 340),
+        warm & ~reddish & (value < 0.62),
+        reddish & (saturation < 0.6) & (value < 0.5),
+        reddish,
+        warm,
+        hue < 70,
+        hue < 170,
+        hue < 258,
+    ]
+    words = ["black", "white", "gray", "pink", "pink", "brown", "brown", "red", "orange", "yellow", "green", "blue"]
+    return np.select(conditions, [COLORS.index(word) for word in words], default=COLORS.index("purple"))
