@@ -32,8 +32,10 @@ from fo1agent.types import Box, Region, Regions, check_boxes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Two regions with one phrase that overlap by more than this are the same thing, proposed twice.
-SAME_THING_IOU = 0.55
+# Two regions with one phrase that overlap by more than this are the same thing, proposed twice. Chosen for fo1-nano on
+# coco-natural dev: at 0.3 counts are exactly right for 52 % of the classes shown, at 0.55 for 38 %, and AP50 is 38.8
+# against 39.2.
+SAME_THING_IOU = 0.3
 # A region is within a box if at least this share of its area is: half of a person behind a bus is at the bus.
 WITHIN_SHARE = 0.5
 # A box this close to a proposal is that proposal.
@@ -121,7 +123,8 @@ class DescribeResult:
         label: the best name of the target; None for the whole picture or when the model has no names.
         score: probability of that name; for the whole picture the mean over its linked regions; None without.
         regions: the target, or for the whole picture the regions that the text mentions, with what each is called.
-        source: "model" when `text` is the model's words, "labels" when it is a list of names.
+        source: "model" when `text` is the model's words; "labels" when it is a list of names, because the model gave no
+            words, or words that its own scores do not bear out.
     """
 
     text: UntrustedText
@@ -450,7 +453,7 @@ class Scene:
         label, score = (labels[index], float(scores[index])) if labels[index] is not None else (None, None)
         named = Region(region.id, region.box, region.score if score is None else score, label, region.source)
         reply, _ = self._ask(region.box, lambda token: prompts.render("brief_region_caption", token))
-        if _is_words(reply.text):
+        if _is_words(reply.text) and self._bears_out(reply.text, encoding, [index]):
             return DescribeResult(UntrustedText(reply.text), label, score, Regions.from_list([named]), "model")
         return DescribeResult(UntrustedText(label or ""), label, score, Regions.from_list([named]), "labels")
 
@@ -659,7 +662,11 @@ class Scene:
     def _describe_all(self) -> DescribeResult:
         raw = self.model.predictor.generate(self.encoding, prompts.render("grounding"))
         reply = prompts.parse(raw, len(self.encoding.boxes))
-        if not reply.groups or not _is_words(reply.text):
+        everywhere = range(len(self.encoding.boxes))
+        borne_out = self._bears_out(reply.text, self.encoding, everywhere) and all(
+            self._bears_out(group.label, self.encoding, group.regions) for group in reply.groups
+        )
+        if not reply.groups or not _is_words(reply.text) or not borne_out:
             named = self.named()
             text = _inventory([str(label) for label in named.labels])
             return DescribeResult(UntrustedText(text), None, _mean(named.scores), named, "labels")
@@ -672,6 +679,23 @@ class Scene:
                 linked.setdefault(k, Region(region.id, region.box, score, group.label or region.label, region.source))
         regions = Regions.from_list(list(linked.values()))
         return DescribeResult(UntrustedText(reply.text), None, _mean(regions.scores), regions, "model")
+
+    def _bears_out(self, text: str, encoding: Any, indexes: Sequence[int]) -> bool:
+        """Whether the model's own scores agree with its words: each known thing that the text names must be likely
+        enough to exist somewhere in the picture, and one of them in these regions. An open model has no such list and
+        passes.
+
+        A small model writes fluent captions of things that are not there; its scores know better.
+        """
+        vocabulary = self.model.predictor.vocabulary
+        if vocabulary is None:
+            return True
+        mentioned = _mentioned(text, vocabulary)
+        if not mentioned or not len(indexes):
+            return False
+        probability = np.asarray(self.model.predictor.match(encoding, mentioned))  # [mentioned, N]
+        likely = probability >= self.thresholds["exists"]
+        return bool(likely.any(axis=1).all() and likely[:, list(indexes)].any())
 
     # ---- the parts of finding and reading ------------------------------------------------------------------------
 
@@ -747,6 +771,22 @@ def _is_words(text: str) -> bool:
     """Whether a reply can be shown: it holds a word, and is not one word over and over."""
     words = re.findall(r"[^\W\d_]{2,}", text.lower())
     return bool(words) and not (len(words) > 3 and len(set(words)) == 1)
+
+
+def _mentioned(text: str, vocabulary: tuple[str, ...]) -> list[str]:
+    """The names of the vocabulary that words of a text mean, alone or in pairs ("hot dog" is no dog)."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    found: dict[str, None] = {}
+    k = 0
+    while k < len(words):
+        pair = lexicon.resolve(" ".join(words[k : k + 2]), vocabulary)
+        two = pair.exact and not pair.modifiers and not lexicon.resolve(words[k], vocabulary).exact
+        meant = pair if two else lexicon.resolve(words[k], vocabulary)
+        # WordNet's "whites" and "blacks" are people; next to a noun the words are colours.
+        if len(meant.names) == 1 and words[k] not in lexicon.COLORS:
+            found.update(dict.fromkeys(meant.names))
+        k += 2 if two else 1
+    return list(found)
 
 
 def _inventory(labels: Sequence[str]) -> str:

@@ -355,6 +355,22 @@ def test_useless_words_give_way_to_the_label(scene: Scene, predictor: FakePredic
     assert (said.text, said.source) == ("person", "labels")
 
 
+def test_words_that_the_scores_do_not_bear_out_give_way(scene: Scene, predictor: FakePredictor) -> None:
+    predictor.replies["<region1>"] = "a dog on a sofa"
+    assert scene.describe("r1").text == "person"
+    predictor.replies["Briefly describe"] = "<ground>A bus</ground><objects><region0></objects> full of dogs"
+    assert scene.describe().source == "labels"
+    predictor.replies["Briefly describe"] = "<ground>A bus</ground><objects><region1></objects> in the rain"
+    assert scene.describe().source == "labels"
+    predictor.replies["Briefly describe"] = "<ground>A bus</ground><objects><region0></objects> in the rain"
+    assert scene.describe().text == "A bus in the rain"
+
+
+def test_an_open_model_is_taken_at_its_word() -> None:
+    predictor = FakePredictor(OBJECTS, vocabulary=None, replies={"<region1>": "a dog on a sofa"})
+    assert Model(predictor).open(PICTURE).describe("r1").text == "a dog on a sofa"
+
+
 def test_describe_a_drawn_box_uses_one_more_region(scene: Scene, predictor: FakePredictor) -> None:
     predictor.replies["<region5>"] = "half a bus"
     said = scene.describe((300, 100, 400, 300))
