@@ -11,8 +11,8 @@ TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
-	$(BIN)/fo1agent ask fo1agent/data/demo/bus.jpg \
-	  "How many cars are to the left of the bus, and what is written on the bus?" \
+	$(BIN)/fo1agent ask fo1agent/data/demo/cat.jpg \
+	  "How many remotes are to the right of the cat, and is there a dog?" \
 	  --draw demo/answer.png --html demo/answer.html
 
 test: $(VENV)/.installed-dev

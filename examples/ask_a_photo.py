@@ -4,8 +4,8 @@ from pathlib import Path
 
 import fo1agent as fo
 
-PHOTO = Path(fo.__file__).parent / "data" / "demo" / "bus.jpg"
-QUESTION = "How many cars are to the left of the bus, and what is written on the bus?"
+PHOTO = Path(fo.__file__).parent / "data" / "demo" / "cat.jpg"
+QUESTION = "How many remotes are to the right of the cat, and is there a dog?"
 
 answer = fo.Agent(fo.load()).ask(PHOTO, QUESTION)
 
@@ -15,10 +15,11 @@ for step in answer.steps:
 answer.save("answer.png")
 
 # prints:
-# 4 cars are to the left of the bus. It reads “PREPAYONLY M20 VOLVO”.
-# find “car”  r1 0.94  r4 0.75  r10 0.49  r8 0.46
-# find “bus”  r0 0.91  r2 0.74  r11 0.21
+# 2 remotes are to the right of the cat. No, I see no dog.
+# find “remote”  r1 0.97  r4 0.70
+# find “cat”  r0 0.99
 # select best  r0
-# keep left of r0  r1 r4 r10 r8
-# count 4
-# read r0  “PREPAYONLY M20 VOLVO”
+# keep right of r0  r1 r4
+# count 2
+# find “dog”  nothing
+# exists no

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import fo1agent as fo
 
-PHOTO = Path(fo.__file__).parent / "data" / "demo" / "bus.jpg"
-PHRASE = "car"
+PHOTO = Path(fo.__file__).parent / "data" / "demo" / "cat.jpg"
+PHRASE = "remote"
 
 scene = fo.load().open(PHOTO)
 for region in scene.ground(PHRASE):
@@ -13,7 +13,5 @@ for region in scene.ground(PHRASE):
     print(region.name, region.label, [round(value) for value in region.box])
 
 # prints:
-# r1 car [35, 252, 141, 312]
-# r4 car [0, 253, 61, 309]
-# r10 car [0, 273, 26, 306]
-# r8 car [0, 256, 58, 288]
+# r1 remote [433, 198, 613, 285]
+# r4 remote [407, 146, 577, 217]
