@@ -35,7 +35,7 @@ def load_recipe(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -
     """
     file = Path(path)
     packaged = Path(__file__).parent / "recipes"
-    if not file.exists() and (packaged / f"{path}.yaml").exists():
+    if not file.is_file() and (packaged / f"{path}.yaml").exists():
         file = packaged / f"{path}.yaml"
     try:
         text = file.read_text(encoding="utf-8")
