@@ -86,13 +86,15 @@ def clip(boxes: Num[np.ndarray, "n 4"], size_hw: tuple[int, int]) -> Float[np.nd
     return np.clip(np.asarray(boxes, dtype=np.float64), 0, [width, height, width, height])
 
 
-def visible(boxes: Num[np.ndarray, "n 4"], size_hw: tuple[int, int], min_side: float = 0.0) -> Bool[np.ndarray, " n"]:
+def visible(
+    boxes: Num[np.ndarray, "n 4"], size_hw: tuple[int, int], min_side: float | int = 0
+) -> Bool[np.ndarray, " n"]:
     """True for each box that, cut at the picture's border, is more than `min_side` pixels wide and high."""
     cut = clip(boxes, size_hw)
     return np.all((cut[:, 2:] - cut[:, :2]) > min_side, axis=1)
 
 
-def enlarge(boxes: Num[np.ndarray, "n 4"], factor: float, size_hw: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
+def enlarge(boxes: Num[np.ndarray, "n 4"], factor: float | int, size_hw: tuple[int, int]) -> Float[np.ndarray, "n 4"]:
     """Scale boxes about their centres, then cut them at the picture's border.
 
     `factor` 1.0 keeps the size, 1.5 makes each side half as long again.
@@ -114,7 +116,7 @@ def enclosing(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, " 4"]:
 def nms(
     boxes: Num[np.ndarray, "n 4"],
     scores: Num[np.ndarray, " n"],
-    threshold: float,
+    threshold: float | int,
     groups: Shaped[np.ndarray, " n"] | None = None,
 ) -> Int[np.ndarray, " k"]:
     """Keep the best of boxes that overlap: greedy non-maximum suppression.

@@ -109,7 +109,7 @@ def union_area(boxes: Num[np.ndarray, "n 4"]) -> float:
     return float(shapely.union_all(_shapes(with_area)).area)
 
 
-def clusters(boxes: Num[np.ndarray, "n 4"], max_gap: float) -> Int[np.ndarray, " n"]:
+def clusters(boxes: Num[np.ndarray, "n 4"], max_gap: float | int) -> Int[np.ndarray, " n"]:
     """Group boxes that hang together: neighbours are at most `max_gap` pixels apart, and so on from each neighbour.
 
     Returns:
