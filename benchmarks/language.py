@@ -2,9 +2,8 @@
 
     .venv/bin/python benchmarks/language.py INSTANCES.json IMAGES [--model FOLDER] [--limit N]
 
-The same boxes, the same suppression, three scores: all terms of the match head; the detector's evidence and the
-predicted IoU only (the language model's query is set to zero, though it still says which class a phrase means); and
-the evidence alone.
+The same boxes, the same suppression; the terms of the match head (`MatchHead.TERMS`) are silenced one after another
+until only the detector's evidence is left. Even there it is the language model that says which class a phrase means.
 """
 
 from __future__ import annotations
@@ -28,17 +27,13 @@ def main(instances: Path, images: Path, name: str | None, limit: int | None) -> 
     """Print one JSON object per score."""
     model = fo1agent.load(name)
     head = model.predictor.model.match_head
-    silence = {
-        "all terms": (),
-        "evidence and predicted IoU": (head.query.weight, head.query.bias),
-        "evidence alone": (head.fit,),
-    }
-    for score, parameters in silence.items():
-        with torch.no_grad():
-            for parameter in parameters:
-                parameter.zero_()
+    for silenced in (None, "language", "name", "fit"):
+        if silenced:
+            with torch.no_grad():
+                head.weights[head.TERMS.index(silenced)] = 0
+        terms = [term for term, weight in zip(head.TERMS, head.weights.tolist(), strict=True) if weight]
         figures = detection.evaluate(model, instances, images, limit=limit).to_dict()
-        click.echo(json.dumps({"score": score, **figures}))
+        click.echo(json.dumps({"terms": terms, **figures}))
         model.predictor.cache.clear()
 
 

@@ -31,7 +31,7 @@ class Scored:
 
     Attributes:
         boxes: [N, 4] xyxy pixels.
-        terms: [3, K, N]: the language model's, the detector's, and the predicted IoU's.
+        terms: [4, K, N], `MatchHead.TERMS`.
         overlap: [N, G] IoU with the annotated objects.
         names: [G] name index of each object.
         unknown: [K, N] bool: nobody knows.
@@ -47,26 +47,16 @@ class Scored:
 def calibrate(
     model: FO1, processor: Processor, store: FeatureStore, tasks: TaskMaker, pictures: Sequence[int]
 ) -> dict[str, float]:
-    """Weigh the terms of the match head by logistic regression, and fold the weights into it.
-
-    Returns:
-        The four numbers: weights of the `language` model's term, of the `detector`'s and of the predicted IoU (`fit`),
-        and the `bias`.
-    """
+    """Set the weights and the bias of the match head by logistic regression; returns them by name."""
     scored = [score(model, processor, store[i], tasks) for i in pictures]
-    numbers = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    head = model.match_head
+    numbers = torch.tensor([*head.weights.tolist(), 0.0])
     for _ in range(ROUNDS):
         numbers = _regression(*_kept(scored, numbers))
-    language, detector, fit, bias = numbers.tolist()
-    head = model.match_head
     with torch.no_grad():
-        head.query.weight.mul_(language)
-        head.query.bias.mul_(language)
-        head.fit.fill_(fit)
-        head.bias.fill_(bias)
-        if head.classes:
-            head.gain.fill_(detector)
-    return {"language": language, "detector": detector, "fit": fit, "bias": bias}
+        head.weights.copy_(numbers[:-1])
+        head.bias.copy_(numbers[-1])
+    return dict(zip((*head.TERMS, "bias"), numbers.tolist(), strict=True))
 
 
 @torch.no_grad()
@@ -81,18 +71,18 @@ def score(model: FO1, processor: Processor, picture: Picture, tasks: TaskMaker) 
     states = model.phrase_states(prefix, [processor.phrase_ids(name) for name in tasks.vocabulary])
     fit = torch.zeros(len(tokens)) if model.iou_head is None else model.iou_head(tokens)
     keys = model.match_head.keys(prefix.region_states, tokens, vectors[:, model.region_encoder.pooled_size :], fit)
-    language, detector = model.match_head.terms(states, keys)
+    terms = model.match_head.terms(states, keys)
     real = ~picture.image.crowd
     names = np.array([tasks.index[label] for label in picture.image.labels], dtype=np.int64)[real]
     overlap = iou(boxes, picture.image.boxes[real].astype(np.float64))
-    return Scored(boxes, torch.stack([language, detector, fit.expand_as(language)]), overlap, names, truth.unknown)
+    return Scored(boxes, terms, overlap, names, truth.unknown)
 
 
 def _kept(scored: Sequence[Scored], numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Terms [3, R] and truth [R] of the regions that are kept for each name, in all pictures."""
+    """Terms [4, R] and truth [R] of the regions that are kept for each name, in all pictures."""
     terms, truths = [], []
     for picture in scored:
-        logits = torch.einsum("t,tkn->kn", numbers[:3], picture.terms).numpy()
+        logits = torch.einsum("t,tkn->kn", numbers[:-1], picture.terms).numpy()
         for name, row in enumerate(logits):
             kept = nms(picture.boxes, row, SAME_THING_IOU)
             kept = kept[~picture.unknown[name, kept]]
@@ -114,13 +104,13 @@ def _claims(overlap: np.ndarray) -> np.ndarray:
 
 
 def _regression(terms: Tensor, truth: Tensor) -> Tensor:
-    """Weights of the three terms and the bias [4] that minimise the cross-entropy."""
-    numbers = torch.tensor([1.0, 1.0, 0.0, 0.0], requires_grad=True)
+    """Weights of the terms and the bias [5] that minimise the cross-entropy."""
+    numbers = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0], requires_grad=True)
     optimizer = torch.optim.LBFGS([numbers], max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(numbers[:3] @ terms + numbers[3], truth)
+        loss = F.binary_cross_entropy_with_logits(numbers[:-1] @ terms + numbers[-1], truth)
         loss.backward()
         return loss
 

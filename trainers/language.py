@@ -5,7 +5,8 @@ each other: phrases whose final state is matched with every region, and question
 picture teaches dozens of phrases and answers at once.
 
 Losses: `next_token` on replies; `match` (focal cross-entropy of phrase-region logits); `senses` (which detector class a
-phrase means); `iou` (how well a region's box fits). Towers are frozen and come from a `FeatureStore`.
+phrase means); `name` (which class a region token is); `iou` (how well a region's box fits). Towers are frozen and come
+from a `FeatureStore`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from fo1agent.model.heads import match_loss
 from fo1agent.model.processing import Processor
 from fo1agent.model.sequence import IGNORED, Sample, TokenBatch
 from fo1agent.trainers.data.features import FeatureStore, Picture
-from fo1agent.trainers.data.tasks import Phrase, Question, TaskMaker, Truth, choose_regions, find_truth
+from fo1agent.trainers.data.tasks import (
+    Phrase,
+    Question,
+    TaskMaker,
+    Truth,
+    choose_regions,
+    find_truth,
+    name_targets,
+)
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ class LanguageStage:
     def _region_losses(
         self, batch: Sequence[Asked], tokens: Sequence[Tensor], assembled: TokenBatch, hidden: Tensor
     ) -> dict[str, Tensor]:
-        terms: dict[str, list[Tensor]] = {"match": [], "senses": [], "iou": []}
+        terms: dict[str, list[Tensor]] = {"match": [], "senses": [], "name": [], "iou": []}
         head, iou_head = self.model.match_head, self.model.iou_head
         samples, places = assembled.branch_ends.unbind(1)
         for index, (asked, own) in enumerate(zip(batch, tokens, strict=True)):
@@ -203,6 +212,8 @@ class LanguageStage:
             if head.classes:
                 names = torch.tensor([p.name if p.name >= 0 else head.classes for p in asked.phrases])
                 terms["senses"].append(F.cross_entropy(head.senses(states).float(), names))
+                shown = torch.from_numpy(name_targets(asked.truth, head.classes))
+                terms["name"].append(F.cross_entropy(head.names(own).float(), shown))
         return {name: torch.stack(values).mean() for name, values in terms.items() if values}
 
 

@@ -1,11 +1,11 @@
 """Stage naming, before a language model takes part: region tokens learn what they show from every box at once.
 
-    part               trains   losses (weight)                 rate
-    region_projector   yes      name (1), iou (0.5)             train.lr
-    iou_head           yes      iou (0.5)                       train.lr
-    (class layer)      yes      name (1); thrown away           train.lr
-    base               no
-    auxiliary tower    no
+    part                   trains   losses (weight)         rate
+    region_projector       yes      name (1), iou (0.5)     train.lr
+    match_head.names       yes      name (1)                train.lr
+    iou_head               yes      iou (0.5)               train.lr
+    base                   no
+    auxiliary tower        no
 
 A step costs one small network on some thousand cached vectors, so this teaches the projector in minutes what it would
 take the language model's few words per picture hours to. Only for a base without pretraining, before stage base.
@@ -22,9 +22,8 @@ from torch import Tensor, nn
 
 from fo1agent.model.fo1 import FO1
 from fo1agent.trainers.data.features import FeatureStore
-from fo1agent.trainers.data.tasks import SAME, find_truth
+from fo1agent.trainers.data.tasks import find_truth, name_targets
 
-CLEAR = 0.3  # IoU below which a box is background; between this and SAME nobody says what it is
 EVIDENCE_DROPOUT = 0.25
 
 
@@ -54,21 +53,19 @@ class NamingStage:
     ) -> None:
         self.store, self.vocabulary, self.pictures = store, vocabulary, tuple(pictures)
         self.batch_size, self.seed = batch_size, seed
-        self.classes = nn.Linear(model.config.hidden_size, len(vocabulary) + 1)
-        self.model = nn.ModuleDict({"fo1": model, "classes": self.classes})
-        self._fo1 = model
+        self.model = model
 
     def trainable(self) -> dict[str, list[nn.Parameter]]:
-        """Projector, IoU head and the class layer."""
+        """Projector, IoU head, and of the match head the layer that names regions."""
         parts = {
-            "region_projector": self._fo1.region_projector,
-            "iou_head": self._fo1.iou_head,
-            "classes": self.classes,
+            "region_projector": self.model.region_projector,
+            "iou_head": self.model.iou_head,
+            "names": self.model.match_head.names,
         }
         return {name: list(part.parameters()) for name, part in parts.items() if part is not None}
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors [R, F], names [R] (last index: background; -100: nobody says) and best IoUs [R]."""
+        """Vectors [R, F], names [R] (K for background, -100 where nobody says) and best IoUs [R]."""
         rng = np.random.default_rng((self.seed, step))
         vectors, names, overlaps = [], [], []
         for number in range(step * self.batch_size, (step + 1) * self.batch_size):
@@ -77,22 +74,21 @@ class NamingStage:
             picture = self.store[int(order[place])]
             truth = find_truth(picture.image, picture.boxes, self.vocabulary)
             own = torch.from_numpy(picture.vectors.astype(np.float32))
-            evidence = self._fo1.region_encoder.config.evidence_size
+            evidence = self.model.region_encoder.config.evidence_size
             if evidence and rng.random() < EVIDENCE_DROPOUT:
                 own[:, -evidence:] = 0
-            background = np.where((truth.overlap < CLEAR) & ~truth.unknown.any(axis=0), len(self.vocabulary), -100)
             vectors.append(own)
-            names.append(torch.from_numpy(np.where(truth.overlap > SAME, truth.names, background)))
+            names.append(torch.from_numpy(name_targets(truth, self.model.match_head.classes)))
             overlaps.append(torch.from_numpy(truth.overlap))
         return torch.cat(vectors), torch.cat(names), torch.cat(overlaps)
 
     def losses(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """Cross-entropy of the name, and of the predicted IoU."""
         vectors, names, overlaps = batch
-        tokens = self._fo1.project_regions(vectors)
-        losses = {"name": F.cross_entropy(self.classes(tokens).float(), names)}
-        if self._fo1.iou_head is not None:
-            losses["iou"] = F.binary_cross_entropy_with_logits(self._fo1.iou_head(tokens).float(), overlaps)
+        tokens = self.model.project_regions(vectors)
+        losses = {"name": F.cross_entropy(self.model.match_head.names(tokens).float(), names)}
+        if self.model.iou_head is not None:
+            losses["iou"] = F.binary_cross_entropy_with_logits(self.model.iou_head(tokens).float(), overlaps)
         return losses
 
     def evaluate(self) -> dict[str, float]:

@@ -118,7 +118,7 @@ def run(recipe: NanoRecipe) -> Path:
     first = recipe.naming
     stage = NamingStage(model, store, tasks.index, learned, first.batch_size, first.train.seed)
     result = train(stage, first.train, recipe.work / "naming", recipe={}, on_log=_log_step)
-    stage.model.load_state_dict(load_file(result.weights), strict=False)
+    model.load_state_dict(load_file(result.weights), strict=False)
     for table in (base.TABLE, alignment.TABLE, instruction.TABLE):
         settings: StageRecipe = getattr(recipe, table.name)
         stage = LanguageStage(table, model, processor, store, tasks, learned, settings.batch_size, settings.train.seed)

@@ -1,8 +1,9 @@
 """Scores for regions: detector evidence, the region-phrase match, and the predicted overlap.
 
 `MatchHead` gives one logit per (phrase, region) pair from the language model's final states. Where the auxiliary tower
-is a detector, its evidence for the class the phrase names is one term of that logit, so training starts at the detector
-and learns what the language model adds. `sigmoid(logit)` is the probability that the region is what the phrase says.
+is a detector, its evidence for the class the phrase names is one term of that logit, so training starts at the
+detector and learns what the region tokens and the language model add. `sigmoid(logit)` is the probability that the
+region is what the phrase says.
 
 Source of the idea: region-phrase matching as in GLIP (arXiv 2112.03857), on FO1's region tokens.
 """
@@ -80,30 +81,35 @@ class RegionKeys:
     Attributes:
         keys: [N, width].
         fit: [N], predicted-IoU logits; zeros without an IoU head.
-        probability: [N, K], the detector's probability of each class, or None when the head has no classes.
-        seen: [N] bool, the detector has an opinion of the region; None likewise.
+        named: [N, K], probability of each class by the region token; K = 0 when the head has no classes.
+        detected: [N, K], the detector's probability of each class.
+        seen: [N] bool, the detector has an opinion of the region.
     """
 
     keys: Tensor
     fit: Tensor
-    probability: Tensor | None = None
-    seen: Tensor | None = None
+    named: Tensor
+    detected: Tensor
+    seen: Tensor
 
     def tensors(self) -> list[Tensor]:
         """All that is kept."""
-        return [part for part in (self.keys, self.fit, self.probability, self.seen) if part is not None]
+        return [self.keys, self.fit, self.named, self.detected, self.seen]
 
 
 class MatchHead(nn.Module):
     """One logit per (phrase, region): is this region what the phrase says?
 
-        logit = query(phrase) · key(region) / sqrt(width) + gain * logit(evidence for the phrase)
-                + fit * logit(predicted IoU) + bias
+        logit = weights · (language, detector, name, fit) + bias
 
-    The evidence for a phrase is the detector's probability of the classes that the phrase means: `senses(phrase)` is a
-    learned distribution over the K classes and "none of them", so a phrase the detector never heard of gets no support
-    from it. A region that the detector says nothing about (a box drawn by hand) gets a learned constant instead. With
-    K = 0 there is no such term.
+    language: query(phrase) · key(region) / sqrt(width).
+    detector: logit of the detector's evidence for the classes that the phrase means. `senses(phrase)` is a learned
+        distribution over the K classes and "none of them", so a phrase that the detector never heard of gets no
+        support from it. A region that it says nothing about (a box drawn by hand) gets a learned constant.
+    name: the same for the classes that the region token itself is read as.
+    fit: logit of the predicted IoU.
+
+    With K = 0 the detector's and the name's terms are zero.
 
     Args:
         hidden_size: d, width of the language model.
@@ -112,17 +118,19 @@ class MatchHead(nn.Module):
         views: detector passes in the evidence.
     """
 
+    TERMS = ("language", "detector", "name", "fit")
+
     def __init__(self, hidden_size: int, width: int = 128, classes: int = 0, views: int = 2) -> None:
         super().__init__()
         self.classes, self.views = classes, views
         self.query = nn.Linear(hidden_size, width)
         self.key = nn.Linear(2 * hidden_size, width)
         self.scale = 1 / math.sqrt(width)
-        self.fit = nn.Parameter(torch.zeros(()))
+        self.weights = nn.Parameter(torch.tensor([1.0, 0.7, 0.3, 0.0]))
         self.bias = nn.Parameter(torch.zeros(()))
         if classes:
             self.senses = nn.Linear(hidden_size, classes + 1)
-            self.gain = nn.Parameter(torch.ones(()))
+            self.names = nn.Linear(hidden_size, classes + 1)
             self.unseen = nn.Parameter(torch.tensor(-3.0))
 
     def keys(
@@ -139,27 +147,34 @@ class MatchHead(nn.Module):
         keys = self.key(torch.cat([region_states, region_tokens], dim=-1))
         fit_logits = keys.new_zeros(len(keys)) if fit is None else fit
         if not self.classes:
-            return RegionKeys(keys, fit_logits)
+            nothing = keys.new_zeros(len(keys), 0)
+            return RegionKeys(keys, fit_logits, nothing, nothing, keys.new_zeros(len(keys), dtype=torch.bool))
         if evidence is None:
             raise ValueError(f"This match head takes evidence [N, {self.views * (self.classes + 1)}].")
-        return RegionKeys(keys, fit_logits, *evidence_probability(evidence.float(), self.views))
+        named = self.names(region_tokens).float().softmax(dim=-1)[:, :-1]
+        return RegionKeys(keys, fit_logits, named, *evidence_probability(evidence.float(), self.views))
 
     def forward(self, phrase_states: Tensor, regions: RegionKeys) -> Tensor:
         """Match logits [P, N] of phrases (final states [P, d], one per phrase) with regions."""
-        residual, support = self.terms(phrase_states, regions)
-        logits = residual + self.fit * regions.fit.float() + self.bias
-        return logits + self.gain * support if self.classes else logits
+        # In bfloat16 the upper clamp of a probability is 1, and its logit infinite.
+        with torch.autocast(phrase_states.device.type, enabled=False):
+            terms = self.terms(phrase_states.float(), regions)
+            return torch.einsum("t,tpn->pn", self.weights.float(), terms) + self.bias.float()
 
-    def terms(self, phrase_states: Tensor, regions: RegionKeys) -> tuple[Tensor, Tensor]:
-        """What the language model says, and what the detector says (0 without classes), each [P, N], unweighted."""
-        residual = (self.query(phrase_states) @ regions.keys.T * self.scale).float()
-        if regions.probability is None or regions.seen is None:
-            return residual, torch.zeros_like(residual)
-        senses = self.senses(phrase_states).float().softmax(dim=-1)[:, :-1]
-        # In bfloat16 the upper clamp is 1, and its logit infinite.
-        with torch.autocast(senses.device.type, enabled=False):
-            supported = (senses @ regions.probability.float().T).clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-            return residual, torch.where(regions.seen, torch.logit(supported), self.unseen)
+    def terms(self, phrase_states: Tensor, regions: RegionKeys) -> Tensor:
+        """The unweighted terms of the logits, [4, P, N] float32, in the order of `TERMS`."""
+        weight, bias = self.query.weight.float(), self.query.bias.float()
+        language = F.linear(phrase_states, weight, bias) @ regions.keys.float().T * self.scale
+        fit = regions.fit.float().expand_as(language)
+        if not self.classes:
+            return torch.stack([language, torch.zeros_like(language), torch.zeros_like(language), fit])
+        senses = F.linear(phrase_states, self.senses.weight.float(), self.senses.bias.float()).softmax(dim=-1)[:, :-1]
+        detector = torch.where(regions.seen, _safe_logit(senses @ regions.detected.float().T), self.unseen.float())
+        return torch.stack([language, detector, _safe_logit(senses @ regions.named.float().T), fit])
+
+
+def _safe_logit(probability: Tensor) -> Tensor:
+    return torch.logit(probability.clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY))
 
 
 class IoUHead(nn.Module):

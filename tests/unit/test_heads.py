@@ -44,34 +44,49 @@ def test_proposals_are_sorted_and_do_not_repeat_a_box() -> None:
     assert scores.tolist() == sorted(scores.tolist(), reverse=True)
 
 
-def test_a_new_head_that_knows_a_phrases_class_starts_at_the_detector() -> None:
+def sure_head(sense: int) -> MatchHead:
+    """A head to which every phrase means class `sense` of two (2: none of them)."""
     head = MatchHead(8, width=4, classes=2)
-    for part in (head.query, head.key):
-        torch.nn.init.zeros_(part.weight)
-        torch.nn.init.zeros_(part.bias)
-    torch.nn.init.zeros_(head.senses.weight)
     with torch.no_grad():
-        head.senses.bias.copy_(torch.tensor([50.0, 0.0, 0.0]))  # every phrase means class 0
+        head.senses.weight.zero_()
+        head.senses.bias.copy_(60.0 * torch.eye(3)[sense])
+    return head
+
+
+def test_terms_are_the_detectors_and_the_region_tokens_for_the_class_meant() -> None:
+    head = sure_head(0)
+    tokens = torch.randn(2, 8)
+    keys = head.keys(torch.randn(2, 8), tokens, evidence(VIEWS, BOXES), torch.tensor([0.5, -0.5]))
+    terms = dict(zip(head.TERMS, head.terms(torch.randn(3, 8), keys), strict=True))
+    torch.testing.assert_close(terms["detector"][:, 0], torch.full((3,), 2.0))
+    named = head.names(tokens).softmax(dim=-1)[:, 0]
+    torch.testing.assert_close(terms["name"], torch.logit(named).expand(3, 2))
+    assert terms["fit"].tolist() == [[0.5, -0.5]] * 3
+
+
+def test_logits_are_the_weighted_terms() -> None:
+    head = MatchHead(8, width=4, classes=2)
+    states = torch.randn(3, 8)
     keys = head.keys(torch.randn(2, 8), torch.randn(2, 8), evidence(VIEWS, BOXES), None)
-    logits = head(torch.randn(3, 8), keys)
-    torch.testing.assert_close(logits[:, 0], torch.full((3,), 2.0))
+    with torch.no_grad():
+        head.weights.copy_(torch.tensor([0.5, 2.0, 0.25, 1.0]))
+        head.bias.fill_(-1)
+    language, detector, name, fit = head.terms(states, keys)
+    torch.testing.assert_close(head(states, keys), 0.5 * language + 2 * detector + 0.25 * name + fit - 1)
 
 
 def test_a_phrase_that_is_no_class_gets_no_support() -> None:
-    head = MatchHead(8, width=4, classes=2)
-    with torch.no_grad():
-        head.senses.bias.copy_(torch.tensor([0.0, 0.0, 60.0]))
-        head.senses.weight.zero_()
-    _, support = head.terms(
-        torch.randn(1, 8), head.keys(torch.randn(2, 8), torch.randn(2, 8), evidence(VIEWS, BOXES), None)
-    )
-    assert (support < -6).all()
+    head = sure_head(2)
+    keys = head.keys(torch.randn(2, 8), torch.randn(2, 8), evidence(VIEWS, BOXES), None)
+    _, detector, name, _ = head.terms(torch.randn(1, 8), keys)
+    assert (detector < -6).all()
+    assert (name < -6).all()
 
 
 def test_a_region_without_evidence_gets_the_learned_constant() -> None:
     head = MatchHead(8, width=4, classes=2)
-    _, support = head.terms(torch.randn(1, 8), head.keys(torch.randn(1, 8), torch.randn(1, 8), torch.zeros(1, 6), None))
-    assert support.item() == pytest.approx(head.unseen.item())
+    keys = head.keys(torch.randn(1, 8), torch.randn(1, 8), torch.zeros(1, 6), None)
+    assert head.terms(torch.randn(1, 8), keys)[1].item() == pytest.approx(head.unseen.item())
 
 
 def test_a_head_without_classes_needs_no_evidence_and_one_with_them_says_so() -> None:
@@ -94,10 +109,8 @@ def test_iou_head_gives_one_logit_per_region() -> None:
 
 
 def test_certain_evidence_stays_finite_under_autocast() -> None:
-    head = MatchHead(8, width=4, classes=2)
-    with torch.no_grad():
-        head.senses.bias.copy_(torch.tensor([90.0, 0.0, 0.0]))
-    sure = evidence([(BOXES, torch.full((2, 2), 40.0))] * 2, BOXES)
+    head = sure_head(0)
+    certain = evidence([(BOXES, torch.full((2, 2), 40.0))] * 2, BOXES)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = head(torch.randn(1, 8), head.keys(torch.randn(2, 8), torch.randn(2, 8), sure, None))
+        logits = head(torch.randn(1, 8), head.keys(torch.randn(2, 8), torch.randn(2, 8), certain, None))
     assert torch.isfinite(logits).all()

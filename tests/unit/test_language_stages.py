@@ -90,10 +90,10 @@ def test_stages_train_just_what_their_table_says(table: StageTable, model, store
     )
 
 
-def test_all_four_losses_come_from_one_batch(model, store) -> None:
+def test_all_five_losses_come_from_one_batch(model, store) -> None:
     stage = make_stage(base.TABLE, model, store)
     losses = stage.losses(stage.batch(0))
-    assert set(losses) == {"next_token", "match", "senses", "iou"}
+    assert set(losses) == {"next_token", "match", "senses", "name", "iou"}
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
@@ -109,7 +109,7 @@ def test_naming_trains_the_projector_without_the_language_model(model, store, tm
     stage = NamingStage(model[0], store, {name: k for k, name in enumerate(NAMES)}, range(3), batch_size=2)
     train(stage, SETTINGS, tmp_path / "run")
     changed = {name.split(".")[0] for name, t in model[0].state_dict().items() if not torch.equal(t, before[name])}
-    assert changed == {"region_projector", "iou_head"}
+    assert changed == {"region_projector", "iou_head", "match_head"}
 
 
 def test_a_store_of_other_weights_is_refused(model, data, tmp_path: Path) -> None:
@@ -129,12 +129,10 @@ def test_an_interrupted_build_leaves_nothing(model, data, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_calibration_folds_its_numbers_into_the_head(model, store) -> None:
+def test_calibration_sets_the_weights_of_the_head(model, store) -> None:
     fitted = calibrate(model[0], model[1], store, TaskMaker(NAMES), range(3))
     head = model[0].match_head
-    assert [head.gain.item(), head.fit.item(), head.bias.item()] == pytest.approx(
-        [fitted["detector"], fitted["fit"], fitted["bias"]]
-    )
+    assert [*head.weights.tolist(), head.bias.item()] == pytest.approx(list(fitted.values()))
 
 
 def test_an_object_is_claimed_once_by_the_best_region() -> None:

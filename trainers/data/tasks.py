@@ -21,6 +21,7 @@ from fo1agent.trainers.data.coco import CocoImage
 from fo1agent.trainers.data.features import ANNOTATED, PROPOSAL, Picture
 
 SAME = 0.5  # IoU above which a box shows the annotated object
+CLEAR = 0.3  # IoU below which it shows none
 BACKGROUND = "background"  # what a region is called that shows none of the known names
 
 
@@ -116,6 +117,12 @@ def find_truth(image: CocoImage, boxes: np.ndarray, vocabulary: Mapping[str, int
     return Truth(names, best, matches, unknown & ~matches, tuple(objects))
 
 
+def name_targets(truth: Truth, background: int) -> np.ndarray:
+    """[N] int64: each region's name index, `background` where it clearly shows none, -100 where nobody says."""
+    clear = (truth.overlap < CLEAR) & ~truth.unknown.any(axis=0)
+    return np.where(truth.names >= 0, truth.names, np.where(clear, background, -100))
+
+
 class TaskMaker:
     """Makes questions and phrases for pictures of one vocabulary.
 
@@ -149,7 +156,7 @@ class TaskMaker:
 
     def describe(self, truth: Truth, count: int, rng: np.random.Generator) -> list[Question]:
         """What single regions are: known objects first, now and then a piece of background."""
-        known, rest = np.flatnonzero(truth.names >= 0), np.flatnonzero(truth.overlap < 0.3)
+        known, rest = np.flatnonzero(truth.names >= 0), np.flatnonzero(truth.overlap < CLEAR)
         picked = rng.choice(known, size=min(count, len(known)), replace=False).tolist()
         if len(rest) and rng.random() < 0.5:
             picked.append(int(rng.choice(rest)))
