@@ -87,7 +87,9 @@ class Answer:
         elif path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
             from fo1agent import drawing
 
-            drawing.draw(self.image, self.evidence, self.candidates).save(path)
+            # Tags on a thumbnail cannot be read, so a small picture is enlarged.
+            side = max(*self.image.size, 640)
+            drawing.draw(self.image, self.evidence, self.candidates, side).save(path)
         else:
             raise InputError(f"Cannot save an answer as {path.name!r}. Use an ending of .png, .jpg, .webp or .html.")
         return path
