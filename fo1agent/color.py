@@ -9,12 +9,15 @@ Source of the words: Berlin and Kay, Basic Color Terms (1969).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
 COLORS = ("black", "white", "gray", "red", "orange", "brown", "yellow", "green", "blue", "purple", "pink")
 _SPELLINGS: Mapping[str, str] = {"grey": "gray", "silver": "gray", "violet": "purple", "golden": "yellow"}
+
+_COLOR_QUESTION = re.compile(r"\bcolou?r(s|ed)?\b", re.IGNORECASE)
 
 # A thing fills part of its box, and part of it is glass, shadow or glare: this share of the middle is all of it.
 FULL_SHARE = 0.25
@@ -27,6 +30,11 @@ def basic_color(word: str) -> str | None:
     """The basic colour that a word names, or None: "Grey" → "gray", "wooden" → None."""
     name = _SPELLINGS.get(word.lower(), word.lower())
     return name if name in COLORS else None
+
+
+def asks_for_color(question: str) -> bool:
+    """Whether the question is about a colour: "What colour is it?"."""
+    return _COLOR_QUESTION.search(question) is not None
 
 
 def color_shares(pixels: np.ndarray) -> dict[str, float]:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from fo1agent import geometry, lexicon, prompts
-from fo1agent.boxes import clip, coverage, enlarge, iou, nms, visible
+from fo1agent.boxes import clip, coverage, enlarge, iou, nms, parts, visible
+from fo1agent.color import asks_for_color, basic_color, color_shares, is_color, main_color
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
@@ -40,6 +41,8 @@ SAME_THING_IOU = 0.3
 WITHIN_SHARE = 0.5
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
+# A region less likely than this is nothing, whatever its colour.
+_WORTH_A_LOOK = 0.02
 _REGION_NAME = re.compile(r"(?:(img_[0-9a-f]{8})/)?(r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})")
 # Characters; more is a mistake or an attack, and looking up its words alone would take minutes.
 MAX_PHRASE = 1000
@@ -267,6 +270,7 @@ class Scene:
         self.parent = parent
         self.offset_xy = offset_xy
         self._reads: dict[Any, tuple[TextLine, ...]] = {}
+        self._colors: dict[Box, dict[str, float]] = {}
 
     def __repr__(self) -> str:
         return f"<Scene {self.id} {self.width}x{self.height}, {len(self.encoding.boxes)} regions, {self.model.name}>"
@@ -386,9 +390,11 @@ class Scene:
         """Count the regions that a phrase names; arguments as for `ground`.
 
         Returns:
-            The number and the regions counted. An unknown word counts 0, with a note in `regions.note`.
+            The number and the regions counted, parts of others left out (`boxes.parts`). An unknown word counts 0, with
+            a note in `regions.note`.
         """
         found = self.ground(phrase, within=within, threshold=self._threshold(threshold, "count"))
+        found = found[~parts(found.boxes)]
         return CountResult(len(found), phrase, found)
 
     def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
@@ -460,12 +466,21 @@ class Scene:
     def inspect(self, target: Target, question: str) -> InspectResult:
         """Ask the model a question about a region, or with target None about the picture.
 
+        A model with a closed vocabulary has names and no other words; of it only colours can be asked, and those the
+        pixels tell.
+
         Raises:
             InputError: an unknown region or an empty question.
-            ToolFailed: the model's reply holds no words.
+            ToolFailed: the model's reply holds no words, or it was not trained to answer questions.
         """
         if not question.strip():
             raise InputError("inspect needs a question.")
+        if self.model.predictor.vocabulary is not None:
+            region = self._region_of(target)
+            if not asks_for_color(question):
+                raise ToolFailed(f"{self.model.name} can name things but not answer {question!r}; a larger model can.")
+            color, _ = main_color(self._color_shares(region.box))
+            return InspectResult(UntrustedText(color), UntrustedText(""), Regions.from_list([region]))
 
         def asked(token: str) -> str:
             about = question if target is None else f"Regarding {token}: {question}"
@@ -628,13 +643,15 @@ class Scene:
         """(phrase → probabilities [N], unknown phrase → why) with one call of the model."""
         vocabulary = self.model.predictor.vocabulary
         asked: dict[str, tuple[str, ...]] = {}
+        colors: dict[str, list[str]] = {}
         notes: dict[str, str] = {}
         for phrase in phrases:
             if vocabulary is None:
                 asked[phrase] = (phrase.strip(),)
                 continue
             meant = lexicon.resolve(phrase, vocabulary)
-            asked[phrase] = tuple(" ".join((*meant.modifiers, name)) for name in meant.names)
+            asked[phrase] = meant.names
+            colors[phrase] = [color for word in meant.modifiers if (color := basic_color(word))]
             if not meant.names:
                 near = f" It knows {' and '.join(meant.near)}." if meant.near else ""
                 notes[phrase] = f"{self.model.name} does not know “{phrase.strip()}”.{near}"
@@ -650,7 +667,25 @@ class Scene:
             phrase: np.max([row[query] for query in wanted], axis=0) if wanted else np.zeros(n)
             for phrase, wanted in asked.items()
         }
+        # A closed vocabulary has names and no colours; those the pixels tell.
+        for phrase, wanted in colors.items():
+            for color in wanted:
+                best[phrase] = best[phrase] * self._is_color(color, best[phrase])
         return best, notes
+
+    def _is_color(self, color: str, scores: np.ndarray) -> np.ndarray:
+        """How far each region is of a colour, 0 to 1, [N]; 0 where the score is next to nothing anyway."""
+        fits = np.zeros(len(scores))
+        for k in np.flatnonzero(scores >= _WORTH_A_LOOK):
+            fits[k] = is_color(self._color_shares(tuple(self.encoding.boxes[k].tolist())), color)
+        return fits
+
+    def _color_shares(self, box: Box) -> dict[str, float]:
+        """Colour shares of a box's pixels, computed once per box."""
+        if box not in self._colors:
+            left, top, right, bottom = self._pixels(box)
+            self._colors[box] = color_shares(np.asarray(self.image.crop((left, top, right, bottom))))
+        return self._colors[box]
 
     def _ask(self, box: Box, question: Callable[[str], str]) -> tuple[prompts.Reply, Regions]:
         """The model's parsed reply to a question about a box, given as its region token, and the regions it names."""

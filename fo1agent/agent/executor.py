@@ -18,7 +18,7 @@ from fo1agent import geometry, lexicon
 from fo1agent.agent import plan as p
 from fo1agent.agent.budget import Budget, Meter
 from fo1agent.agent.trace import StepRecord
-from fo1agent.boxes import areas, centers
+from fo1agent.boxes import areas, centers, parts
 from fo1agent.errors import BudgetExceeded, InputError, ReplyError, ToolError
 from fo1agent.ocr import UntrustedText
 from fo1agent.types import Region, Regions
@@ -139,7 +139,8 @@ class Run:
         if not len(found) and found.note:
             return Failure(found.note.rstrip("."), "unknown")
         if step.purpose != "the":
-            return found[found.scores >= self.scene.thresholds[step.purpose]]
+            found = found[found.scores >= self.scene.thresholds[step.purpose]]
+            return found[~parts(found.boxes)] if step.purpose == "count" else found
         sure = found[found.scores >= self.scene.thresholds["exists"]]
         if len(sure):
             return sure

@@ -97,3 +97,9 @@ def test_a_suppressed_box_suppresses_nobody():
     # 0 beats 1, 1 would have beaten 2, and 0 does not touch 2.
     row = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]])
     assert boxes.nms(row, np.array([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
+
+
+def test_parts_lie_in_better_boxes_only() -> None:
+    found = np.array([[0, 0, 100, 100], [10, 10, 30, 30], [90, 90, 190, 190], [0, 0, 400, 400]])
+    assert boxes.parts(found).tolist() == [False, True, False, False]
+    assert boxes.parts(np.zeros((0, 4))).tolist() == []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fo1agent.color import COLORS, basic_color, color_shares, is_color, main_color
+from fo1agent.color import COLORS, asks_for_color, basic_color, color_shares, is_color, main_color
 
 SAMPLES = {
     "black": (12, 12, 14),
@@ -48,3 +48,9 @@ def test_one_pixel_is_enough() -> None:
 def test_words_and_their_spellings() -> None:
     assert basic_color("Grey") == "gray"
     assert basic_color("wooden") is None
+
+
+def test_questions_about_colors_are_known() -> None:
+    assert asks_for_color("What colour is the bus?")
+    assert asks_for_color("which color")
+    assert not asks_for_color("Is it discolouration?")

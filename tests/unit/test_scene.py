@@ -189,11 +189,17 @@ def test_a_general_word_takes_the_best_of_its_kinds(scene: Scene) -> None:
     assert names(scene.ground("vehicles")) == ["r0", "r3"]
 
 
-def test_modifiers_stay_in_the_phrase(scene: Scene, predictor: FakePredictor) -> None:
-    found = scene.ground("red automobile")
-    assert predictor.asked == ["red car"]
-    assert found.labels == ("red automobile",)
-    assert found.scores.tolist() == [pytest.approx(0.54)]
+def test_a_closed_vocabulary_is_asked_for_names_and_the_pixels_for_colors(predictor: FakePredictor) -> None:
+    picture = PICTURE.copy()
+    bus = predictor.objects[0][0]
+    picture.paste((200, 20, 25), tuple(int(v) for v in bus))
+    scene = Model(predictor).open(picture)
+    red, blue = scene.ground("red bus"), scene.ground("blue bus")
+    assert set(predictor.asked) == {"bus"}
+    assert red.labels == ("red bus",)
+    assert red.scores.tolist() == [pytest.approx(0.94)]
+    assert len(blue) == 0
+    assert blue.none_score == 1
 
 
 def test_an_open_model_is_asked_the_phrase_itself() -> None:
@@ -395,7 +401,9 @@ def test_without_a_usable_caption_the_names_are_listed(scene: Scene) -> None:
     assert names(said.regions) == ["r0", "r1", "r2", "r3"]
 
 
-def test_inspect_asks_about_the_region(scene: Scene, predictor: FakePredictor) -> None:
+def test_inspect_asks_about_the_region() -> None:
+    predictor = FakePredictor(OBJECTS, vocabulary=None)
+    scene = Model(predictor).open(PICTURE)
     predictor.replies["Regarding <region1>: What is he doing?"] = (
         "<think>look at <region1></think><answer>waiting for <region0></answer>"
     )
@@ -404,8 +412,15 @@ def test_inspect_asks_about_the_region(scene: Scene, predictor: FakePredictor) -
     assert names(said.regions) == ["r0"]
 
 
-def test_inspect_fails_when_the_model_says_nothing(scene: Scene) -> None:
+def test_inspect_fails_when_the_model_says_nothing() -> None:
+    scene = Model(FakePredictor(OBJECTS, vocabulary=None)).open(PICTURE)
     with pytest.raises(ToolFailed, match="no answer"):
         scene.inspect("r1", "What is he doing?")
     with pytest.raises(InputError):
         scene.inspect("r1", " ")
+
+
+def test_of_a_closed_vocabulary_only_colors_can_be_asked(scene: Scene) -> None:
+    assert scene.inspect("r1", "What colour is it?").text == "gray"
+    with pytest.raises(ToolFailed, match="can name things but not answer"):
+        scene.inspect("r1", "What is he doing?")
