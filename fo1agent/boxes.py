@@ -123,7 +123,7 @@ def parts(boxes: Num[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
     them out of counts made counts on coco-natural dev exact for 54 % of the classes shown, against 52 %.
     """
     inside = np.triu(coverage(boxes, boxes).T >= PART_SHARE, k=1)  # [better, box]
-    return inside.any(axis=0)
+    return inside.sum(axis=0) > 0
 
 
 def nms(

@@ -192,7 +192,7 @@ def test_a_general_word_takes_the_best_of_its_kinds(scene: Scene) -> None:
 def test_a_closed_vocabulary_is_asked_for_names_and_the_pixels_for_colors(predictor: FakePredictor) -> None:
     picture = PICTURE.copy()
     bus = predictor.objects[0][0]
-    picture.paste((200, 20, 25), tuple(int(v) for v in bus))
+    picture.paste((200, 20, 25), (round(bus[0]), round(bus[1]), round(bus[2]), round(bus[3])))
     scene = Model(predictor).open(picture)
     red, blue = scene.ground("red bus"), scene.ground("blue bus")
     assert set(predictor.asked) == {"bus"}
