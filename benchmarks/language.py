@@ -14,8 +14,11 @@ from pathlib import Path
 import click
 import torch
 
-import fo1agent
 from fo1agent.evaluate import detection
+from fo1agent.model.predictor import load_predictor
+from fo1agent.scene import Model
+
+CACHE_BYTES = 8 * 2**30  # some hundred encoded pictures, so that the towers see each only once
 
 
 @click.command()
@@ -25,16 +28,19 @@ from fo1agent.evaluate import detection
 @click.option("--limit", type=int, default=None, help="Only the first N pictures.")
 def main(instances: Path, images: Path, name: str | None, limit: int | None) -> None:
     """Print one JSON object per score."""
-    model = fo1agent.load(name)
-    head = model.predictor.model.match_head
+    predictor = load_predictor(name)
+    predictor.cache.max_bytes = CACHE_BYTES
+    model = Model(predictor)
+    head = predictor.model.match_head
     for silenced in (None, "language", "name", "fit"):
         if silenced:
             with torch.no_grad():
                 head.weights[head.TERMS.index(silenced)] = 0
+        for encoding in predictor.cache:
+            encoding.matched.clear()
         terms = [term for term, weight in zip(head.TERMS, head.weights.tolist(), strict=True) if weight]
         figures = detection.evaluate(model, instances, images, limit=limit).to_dict()
         click.echo(json.dumps({"terms": terms, **figures}))
-        model.predictor.cache.clear()
 
 
 if __name__ == "__main__":

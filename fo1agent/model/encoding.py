@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,10 +89,10 @@ class EncodingCache:
                 self._kept.popitem(last=False)
         return made
 
-    def clear(self) -> None:
-        """Forget everything; needed when the weights change under it."""
+    def __iter__(self) -> Iterator[SceneEncoding]:
+        """The kept encodings, those used longest ago first."""
         with self._lock:
-            self._kept.clear()
+            return iter(list(self._kept.values()))
 
     @property
     def nbytes(self) -> int:

@@ -71,7 +71,7 @@ def test_every_tool_runs_on_a_random_model(random_scene: Scene, name: str, argum
 
 def test_a_random_model_answers_or_says_that_it_cannot(random_scene: Scene) -> None:
     outcome = registry()["inspect"].call(random_scene, {"region": "r0", "question": "What is it?"})
-    assert outcome.ok or "no answer" in outcome.error
+    assert outcome.ok or "answer" in outcome.error  # "has no answer", or "can name things but not answer"
 
 
 def test_tools_never_run_the_towers_again(random_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
