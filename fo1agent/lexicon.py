@@ -181,6 +181,8 @@ _MEANS: dict[str, tuple[str, ...]] = {
     "electronic device": ("tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
     "electronics": ("tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
     "remote controller": ("remote",),
+    "computer": ("laptop",),
+    "telephone": ("cell phone",),
     "mobile": ("cell phone",),
     "cellphone": ("cell phone",),
     "smart phone": ("cell phone",),
@@ -284,7 +286,10 @@ def _names_of(noun: str, vocabulary: tuple[str, ...]) -> tuple[tuple[str, ...], 
     if same_sense:
         return same_sense, len(same_sense) == 1
     kinds = tuple(name for name, sense in picture.items() if sense is not None and senses & _nouns().ancestors(sense))
-    if kinds:
+    # Of a general word for made things with a single kind here, that kind is hardly what was meant ("plate" is no
+    # frisbee, "way" no fire hydrant), unless the name itself says so ("racket" and "tennis racket").
+    natural = any(_nouns().files[sense] == _ANIMAL for sense in senses)
+    if len(kinds) > 1 or (kinds and natural) or any(name.endswith(noun) for name in kinds):
         return kinds, False
     if " " not in noun:
         ending = tuple(name for name in vocabulary if name.endswith(" " + noun))
