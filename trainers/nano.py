@@ -197,7 +197,7 @@ def nano_config(
         heads={"match": {"width": 128, "classes": NUM_CLASSES, "views": VIEWS}, "iou": {}},
         processing={"min_pixels": 56 * 56, "max_pixels": 112 * 112},
         vocabulary=list(vocabulary),
-        thresholds={"ground": 0.25, "count": 0.28, "exists": 0.2},
+        thresholds={"ground": 0.25, "count": 0.22, "exists": 0.1},
     )
 
 

@@ -24,7 +24,7 @@ from fo1agent.ocr import UntrustedText
 from fo1agent.types import Region, Regions
 
 # "The bus" takes for granted that there is one, so the best region will do from this probability on.
-PRESUPPOSED = 0.05
+PRESUPPOSED = 0.02
 
 _EXPECTED = (ToolError, InputError, ReplyError)
 

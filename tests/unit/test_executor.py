@@ -64,9 +64,9 @@ def test_what_is_taken_for_granted_is_the_best_region_even_if_unsure():
     unsure = LabelledScene([Thing("bus", (0, 0, 10, 10), 0.2), Thing("bus", (50, 0, 60, 10), 0.1)])
     assert kept(unsure, find("bus", "the")) == ["r0"]
     assert result(unsure, find("bus", "exists"), {"op": "exists", "of": "s1"}) is False
-    hopeless = LabelledScene([Thing("bus", (0, 0, 10, 10), 0.04)])
+    hopeless = LabelledScene([Thing("bus", (0, 0, 10, 10), 0.01)])
     assert result(hopeless, find("bus", "the"), {"op": "count", "of": "s1"}) == Failure(
-        "no region looks like “bus” (best 0.04)", "missing"
+        "no region looks like “bus” (best 0.01)", "missing"
     )
 
 
