@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
 from fo1agent.model.config import FO1Config
-from fo1agent.model.fo1 import FO1
+from fo1agent.model.fo1 import FO1, build_heads
 from fo1agent.model.mobilenet import NUM_CLASSES, convert_tensorflow
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import alignment, base, instruction
@@ -36,6 +36,7 @@ from fo1agent.trainers.step import TrainSettings, train
 log = logging.getLogger(__name__)
 
 VIEWS = 2  # of the tower's detector
+PROPOSAL_HEAD = {"levels": [1, 2, 3], "width": 96, "extra_levels": 1, "blocks": 2}  # as in recipes/proposals.yaml
 HELD_BACK = 12  # every so manieth training picture only calibrates the scores
 REGION = {
     "pools": [
@@ -75,6 +76,7 @@ class NanoRecipe:
 
     Attributes:
         tower: the TensorFlow detection zoo's SSDLite-MobileNetV2, safetensors.
+        proposal_head: `weights.safetensors` of a run of the proposals recipe; None for the detector's boxes alone.
         work: folder of the run; out: folder of the finished model.
         vocab_size: learned tokens, bytes included.
         hidden_size, layers: of the language model.
@@ -88,6 +90,7 @@ class NanoRecipe:
     base: StageRecipe
     alignment: StageRecipe
     instruction: StageRecipe
+    proposal_head: Path | None = None
     vocab_size: int = 4096
     hidden_size: int = 256
     layers: int = 4
@@ -127,8 +130,17 @@ def run(recipe: NanoRecipe) -> Path:
     log.info(
         "calibration on %d pictures: %s", len(held_back), calibrate(model.eval(), processor, store, tasks, held_back)
     )
+    if recipe.proposal_head is not None:
+        add_proposal_head(model, recipe.proposal_head)
     save(model, processor, recipe.out)
     return recipe.out
+
+
+def add_proposal_head(model: FO1, weights: Path) -> None:
+    """Give the model the head that `trainers.proposals` trained with its packaged recipe."""
+    model.config.heads = {**model.config.heads, "proposal": PROPOSAL_HEAD}
+    *_, model.proposal_head = build_heads(model.config.heads, model.config.hidden_size, model.aux.levels)
+    model.proposal_head.load_state_dict(load_file(weights))
 
 
 def new_model(
