@@ -16,8 +16,8 @@ answer.save("answer.png")
 
 # prints:
 # 2 remotes are to the right of the cat. No, I see no dog.
-# find “remote”  r1 0.97  r4 0.70
-# find “cat”  r0 0.99
+# find “remote”  r1 0.90  r4 0.34
+# find “cat”  r0 0.97
 # select best  r0
 # keep right of r0  r1 r4
 # count 2

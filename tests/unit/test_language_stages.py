@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
 from fo1agent.errors import TrainingError
-from fo1agent.model.fo1 import FO1
+from fo1agent.model.fo1 import FO1, build_heads
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import alignment, base, instruction
 from fo1agent.trainers.calibration import _claims, calibrate
@@ -19,7 +20,7 @@ from fo1agent.trainers.data.tasks import TaskMaker
 from fo1agent.trainers.data.tokenizer import build_tokenizer
 from fo1agent.trainers.language import PARTS, LanguageStage, StageTable
 from fo1agent.trainers.naming import NamingStage
-from fo1agent.trainers.nano import nano_config
+from fo1agent.trainers.nano import PROPOSAL_HEAD, add_proposal_head, nano_config
 from fo1agent.trainers.step import TrainSettings, train
 
 NAMES = ("circle", "square")
@@ -139,3 +140,13 @@ def test_an_object_is_claimed_once_by_the_best_region() -> None:
     overlap = np.array([[0.6, 0.0], [0.9, 0.0], [0.7, 0.8], [0.1, 0.9]])  # best score first
     assert _claims(overlap).tolist() == [True, False, True, False]
     assert _claims(np.zeros((2, 0))).tolist() == [False, False]
+
+
+def test_a_trained_proposal_head_becomes_part_of_the_model(model, tmp_path: Path) -> None:
+    *_, trained = build_heads({"proposal": PROPOSAL_HEAD}, model[0].config.hidden_size, model[0].aux.levels)
+    assert trained is not None
+    save_file(trained.state_dict(), tmp_path / "weights.safetensors")
+    add_proposal_head(model[0], tmp_path / "weights.safetensors")
+    for name, tensor in trained.state_dict().items():
+        assert torch.equal(model[0].proposal_head.state_dict()[name], tensor)
+    assert model[0].config.heads["proposal"] == PROPOSAL_HEAD
