@@ -116,9 +116,9 @@ def test_what_cannot_be_told_is_said(question, text):
 
 
 def test_the_best_score_is_told_when_nothing_reaches_it():
-    scene = LabelledScene([Thing("cat", (0, 0, 10, 10), 0.04), Thing("bus", (20, 0, 30, 10))])
+    scene = LabelledScene([Thing("cat", (0, 0, 10, 10), 0.01), Thing("bus", (20, 0, 30, 10))])
     answer = Agent().ask(scene, "Is the cat left of the bus?")
-    assert answer.text == "I can't tell: no region looks like “cat” (best 0.04)."
+    assert answer.text == "I can't tell: no region looks like “cat” (best 0.01)."
 
 
 def test_one_missing_part_does_not_spoil_the_others():
