@@ -45,6 +45,15 @@ class Step(BaseModel):
         yield from ()
 
 
+class OfRegions(Step):
+    """A step that takes the regions of one other step, and nothing else."""
+
+    of: Ref
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+
+
 class Find(Step):
     """Every region that the phrase names. Without a phrase: everything the model can name.
 
@@ -81,17 +90,13 @@ class Keep(Step):
         return self
 
 
-class KeepSide(Step):
+class KeepSide(OfRegions):
     """The regions of `of` whose centre lies in that half (or the middle third) of the picture."""
 
     gives: ClassVar[Kind] = "regions"
     op: Literal["side"] = "side"
-    of: Ref
     side: Side
     negated: bool = False
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        yield self.of, ("regions",)
 
 
 class Select(Step):
@@ -116,26 +121,18 @@ class Select(Step):
         return self
 
 
-class Count(Step):
+class Count(OfRegions):
     """How many regions."""
 
     gives: ClassVar[Kind] = "number"
     op: Literal["count"] = "count"
-    of: Ref
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        yield self.of, ("regions",)
 
 
-class Exists(Step):
+class Exists(OfRegions):
     """Whether there is any region."""
 
     gives: ClassVar[Kind] = "bool"
     op: Literal["exists"] = "exists"
-    of: Ref
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        yield self.of, ("regions",)
 
 
 class Measure(Step):
@@ -280,38 +277,26 @@ class Describe(Step):
             yield self.of, ("regions",)
 
 
-class Name(Step):
+class Name(OfRegions):
     """What the regions are called: "a dog and 2 chairs"."""
 
     gives: ClassVar[Kind] = "text"
     op: Literal["name"] = "name"
-    of: Ref
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        yield self.of, ("regions",)
 
 
-class Inspect(Step):
+class Inspect(OfRegions):
     """The model's own answer to a question about the best region of `of`."""
 
     gives: ClassVar[Kind] = "text"
     op: Literal["inspect"] = "inspect"
-    of: Ref
     question: str = Field(min_length=1, max_length=500)
 
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        yield self.of, ("regions",)
 
-
-class Locate(Step):
+class Locate(OfRegions):
     """Where the regions are in the picture, in words; the evidence shows them."""
 
     gives: ClassVar[Kind] = "text"
     op: Literal["locate"] = "locate"
-    of: Ref
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        yield self.of, ("regions",)
 
 
 class Answer(Step):

@@ -204,11 +204,7 @@ class Question(Asking):
                 return None
             if not self.take(",") and self.now not in w.QUESTION_START:
                 return None
-            found = Question(self.tokens[self.i :]).clause()
-            self.i = len(self.tokens)
-            if found is None or len(found) != 1:
-                return None
-            clause = found[0]
+            clause = self._single_clause()
             if isinstance(clause, (s.HowMany, s.IsThere)):
                 return replace(clause, things=tuple(thing.at(relation) for thing in clause.things))
             if isinstance(clause, (s.WhatIs, s.WhereIs)):
@@ -231,17 +227,19 @@ class Question(Asking):
                 return s.WhichMore(tuple(things), order)
         return None
 
+    def _single_clause(self) -> s.Clause | None:
+        """The rest of the question, if it asks one thing; nothing is left of it afterwards."""
+        found = Question(self.tokens[self.i :]).clause()
+        self.i = len(self.tokens)
+        return found[0] if found is not None and len(found) == 1 else None
+
     def _as_seen_from(self) -> s.Clause | None:
         """ "(Relative to) the bus, is the dog on the left?": sides are of the bus, not of the picture."""
         to = self.noun_phrase(relations=False)
         self.take("as reference", "as the reference", "as a reference")
         if to is None or not self.take(",", ":"):
             return None
-        found = Question(self.tokens[self.i :]).clause()
-        self.i = len(self.tokens)
-        if found is None or len(found) != 1:
-            return None
-        clause = found[0]
+        clause = self._single_clause()
         names = {"left": "left_of", "right": "right_of", "top": "above", "bottom": "below"}
 
         def of_it(thing: NounPhrase) -> NounPhrase:
