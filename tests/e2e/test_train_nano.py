@@ -1,0 +1,24 @@
+"""The whole recipe of fo1-nano on a handful of photographs: every stage, and a folder that loads and answers."""
+
+from pathlib import Path
+
+import pytest
+
+import fo1agent
+from fo1agent.trainers.nano import NanoRecipe, run
+from fo1agent.trainers.recipe import load_recipe
+
+
+def test_the_recipe_ends_in_a_model_that_loads_and_answers(shared_dir: Path, tmp_path: Path) -> None:
+    tower = shared_dir / "data/init-weights/ssdlite_mobilenet_v2_coco.safetensors"
+    root = shared_dir / "data/coco-natural"
+    if not tower.exists() or not root.is_dir():
+        pytest.skip(f"the photographs and initial weights are not in {shared_dir}")
+    stages = ("naming", "base", "alignment", "instruction")
+    short = [f"{stage}.train.steps=1" for stage in stages] + [f"{stage}.batch_size=2" for stage in stages]
+    paths = [f"data.root={root}", f"tower={tower}", f"work={tmp_path / 'work'}", f"out={tmp_path / 'model'}"]
+    folder = run(load_recipe(NanoRecipe, "nano", [*paths, "data.limit=6", *short]))
+    model = fo1agent.load(folder)
+    scene = model.open(next((root / "images/dev").glob("*.jpg")))
+    assert len(scene.regions) == 100
+    assert isinstance(scene.count("person").value, int)
