@@ -30,13 +30,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fo1agent.boxes import iou
-from fo1agent.errors import CheckpointError, DataError, ImageError, InputError
-from fo1agent.image import load_image
+from fo1agent.errors import CheckpointError, DataError, InputError
 from fo1agent.model.aux_encoder import build_aux, prepare_aux
 from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.mobilenet import convert_tensorflow
 from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, proposal_losses
-from fo1agent.trainers.data.coco import CocoImage, load_coco
+from fo1agent.trainers.data.coco import load_coco
+from fo1agent.trainers.data.records import Example, open_picture
 from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.step import TrainResult, TrainSettings, train
 
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> TrainResult:
 
 
 @dataclass(frozen=True)
-class Example:
+class Seen:
     """One picture as the head sees it: the maps it reads, and boxes in pixels of the tower's input."""
 
     maps: list[Tensor]
@@ -144,9 +144,9 @@ class MapSource:
             self._cache = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
             self._cache.mkdir(parents=True, exist_ok=True)
 
-    def maps(self, record: CocoImage, flip: bool) -> tuple[list[Tensor], tuple[int, int]]:
+    def maps(self, record: Example, flip: bool) -> tuple[list[Tensor], tuple[int, int]]:
         """The chosen maps of the (mirrored) picture, [1, C, h, w] float32, and (height, width) of the tower's input."""
-        file = self._cache and self._cache / f"{_file_key(record.path)}{'m' if flip else ''}.safetensors"
+        file = self._cache and self._cache / f"{_file_key(record)}{'m' if flip else ''}.safetensors"
         if not file:
             maps, size_hw = self._run(record, flip)
         elif file.exists():
@@ -163,7 +163,7 @@ class MapSource:
         return [m.half().float() for m in maps], size_hw
 
     @torch.no_grad()
-    def _run(self, record: CocoImage, flip: bool) -> tuple[list[Tensor], tuple[int, int]]:
+    def _run(self, record: Example, flip: bool) -> tuple[list[Tensor], tuple[int, int]]:
         image = open_picture(record)
         if flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -187,7 +187,7 @@ class ProposalStage:
         self.loss_weights = dict(recipe.loss_weights)
         root = recipe.data.root
         self._train = load_coco(root / recipe.data.train, root / recipe.data.train_images).images[: recipe.data.limit]
-        self._dev: Sequence[CocoImage] = ()
+        self._dev: Sequence[Example] = ()
         if recipe.data.dev:
             self._dev = load_coco(root / recipe.data.dev, root / recipe.data.dev_images).images[: recipe.data.limit]
         if not self._train:
@@ -209,12 +209,12 @@ class ProposalStage:
     def trainable(self) -> dict[str, list[nn.Parameter]]:
         return {"head": list(self.model.parameters())}
 
-    def batch(self, step: int) -> list[Example]:
+    def batch(self, step: int) -> list[Seen]:
         """Pictures `step * batch_size` onwards of an endless row of shuffled epochs."""
         first = step * self.recipe.batch_size
         return [self._draw(position) for position in range(first, first + self.recipe.batch_size)]
 
-    def losses(self, batch: list[Example]) -> dict[str, Tensor]:
+    def losses(self, batch: list[Seen]) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
         for group in _by_shape(batch):
             maps = [torch.cat(level) for level in zip(*(example.maps for example in group), strict=True)]
@@ -238,7 +238,7 @@ class ProposalStage:
         truth = [record.boxes[~record.crowd] for record in self._dev]
         return {f"recall@100_{t:.2f}": round(100 * recall(found, truth, t), 2) for t in (0.5, 0.75)}
 
-    def _draw(self, position: int) -> Example:
+    def _draw(self, position: int) -> Seen:
         epoch, index = divmod(position, len(self._train))
         random = np.random.default_rng([self.recipe.train.seed, epoch])
         record = self._train[random.permutation(len(self._train))[index]]
@@ -247,7 +247,7 @@ class ProposalStage:
         boxes = flip_boxes(record.boxes, record.width) if flip else record.boxes
         scaled = torch.from_numpy(boxes) * torch.tensor([width / record.width, height / record.height] * 2)
         scaled, crowd = scaled.float().to(self._device), torch.from_numpy(record.crowd).to(self._device)
-        return Example(maps, (height, width), scaled[~crowd], scaled[crowd])
+        return Seen(maps, (height, width), scaled[~crowd], scaled[crowd])
 
 
 def load_tower(recipe: TowerRecipe) -> nn.Module:
@@ -279,21 +279,6 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def open_picture(record: CocoImage) -> Image.Image:
-    """The picture, RGB.
-
-    Raises:
-        DataError: it cannot be read, or is of another size than the record says.
-    """
-    try:
-        image = load_image(record.path).pixels
-    except ImageError as exc:
-        raise DataError(f"{record.path}: {exc}") from exc
-    if image.size != (record.width, record.height):
-        raise DataError(f"{record.path} is {image.size}, its record says {(record.width, record.height)}.")
-    return image
-
-
 def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
     """Boxes [N, 4] xyxy in the mirror image (left and right swapped) of a picture `width` pixels wide."""
     x1, y1, x2, y2 = boxes.T
@@ -318,16 +303,18 @@ def recall(found: Sequence[np.ndarray], truth: Sequence[np.ndarray], overlap: fl
     return hits / max(1, sum(map(len, truth)))
 
 
-def _by_shape(batch: Sequence[Example]) -> list[list[Example]]:
-    groups: dict[tuple[int, int], list[Example]] = {}
+def _by_shape(batch: Sequence[Seen]) -> list[list[Seen]]:
+    groups: dict[tuple[int, int], list[Seen]] = {}
     for example in batch:
         groups.setdefault(example.size_hw, []).append(example)
     return list(groups.values())
 
 
-def _file_key(path: Path) -> str:
-    stat = path.stat()
-    return hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:20]
+def _file_key(record: Example) -> str:
+    if record.path is None:
+        return hashlib.sha256(record.data or b"").hexdigest()[:20]
+    stat = record.path.stat()
+    return hashlib.sha256(f"{record.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:20]
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from fo1agent.model.fo1 import FO1, build_heads
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import alignment, base, instruction
 from fo1agent.trainers.calibration import _claims, calibrate
-from fo1agent.trainers.data.coco import CocoData, CocoImage
+from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.features import FeatureStore, fingerprint, open_or_build
+from fo1agent.trainers.data.records import Example
 from fo1agent.trainers.data.tasks import TaskMaker
 from fo1agent.trainers.data.tokenizer import build_tokenizer
 from fo1agent.trainers.language import PARTS, LanguageStage, StageTable
@@ -39,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> CocoData:
         pen.rectangle(boxes[1].tolist(), fill="blue")
         picture.save(folder / f"{k}.png")
         caption = ("A red circle beside a blue square.",)
-        images.append(CocoImage(k, folder / f"{k}.png", 120, 90, boxes, NAMES, np.zeros(2, bool), caption))
+        images.append(Example(k, folder / f"{k}.png", 120, 90, boxes, NAMES, np.zeros(2, bool), caption))
     return CocoData(tuple(images), NAMES)
 
 

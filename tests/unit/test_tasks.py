@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from fo1agent.prompts.reply import parse
-from fo1agent.trainers.data.coco import CocoImage
 from fo1agent.trainers.data.features import ANNOTATED, PROPOSAL, Picture, jitter
+from fo1agent.trainers.data.records import Example
 from fo1agent.trainers.data.tasks import TaskMaker, choose_regions, find_truth, unknown_words
 
 NAMES = ("person", "dog", "bus")
 DOG, PERSON, CROWD = [10, 10, 50, 50], [60, 10, 90, 90], [0, 60, 60, 100]
 
 
-def make_image(captions: tuple[str, ...] = ()) -> CocoImage:
-    return CocoImage(
+def make_image(captions: tuple[str, ...] = ()) -> Example:
+    return Example(
         id=1,
         path=Path("unused.jpg"),
         width=100,
@@ -46,7 +46,7 @@ def test_truth_names_matches_and_crowds(tasks: TaskMaker) -> None:
 
 def test_truth_of_no_boxes_and_of_no_objects(tasks: TaskMaker) -> None:
     assert find_truth(make_image(), BOXES[:0], tasks.index).names.shape == (0,)
-    empty = CocoImage(1, Path("x"), 100, 100, np.zeros((0, 4), np.float32), (), np.zeros(0, bool))
+    empty = Example(1, Path("x"), 100, 100, np.zeros((0, 4), np.float32), (), np.zeros(0, bool))
     assert find_truth(empty, BOXES, tasks.index).present == []
 
 

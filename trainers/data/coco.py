@@ -16,32 +16,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-
-
-@dataclass(frozen=True, eq=False)
-class CocoImage:
-    """One picture and what is known of it.
-
-    Attributes:
-        id: the file's own image id.
-        path: where the picture lies; not opened.
-        width, height: pixels, as the JSON says.
-        boxes: [N, 4] float32 xyxy pixels, cut at the picture's border; N may be 0.
-        labels: N category names.
-        crowd: [N] bool: the box stands for a group of the category that is not boxed one by one.
-        captions: sentences about the whole picture; () when there are none.
-        absent: category names that the picture is known not to show.
-    """
-
-    id: int
-    path: Path
-    width: int
-    height: int
-    boxes: np.ndarray
-    labels: tuple[str, ...]
-    crowd: np.ndarray
-    captions: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
+from fo1agent.trainers.data.records import Example
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +26,14 @@ class CocoData:
     `dropped` counts boxes without area, which some files hold and which teach nothing.
     """
 
-    images: tuple[CocoImage, ...]
+    images: tuple[Example, ...]
     categories: tuple[str, ...]
     dropped: int = field(default=0)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __iter__(self) -> Iterator[CocoImage]:
+    def __iter__(self) -> Iterator[Example]:
         return iter(self.images)
 
 
@@ -105,7 +80,7 @@ def load_coco(instances: str | Path, images: str | Path, captions: str | Path | 
         else:
             absent = tuple(names[c] for c in record.get("neg_category_ids", ()) if c in names)
         found.append(
-            CocoImage(
+            Example(
                 image_id,
                 Path(images) / _file_name(record),
                 *sizes[image_id],
@@ -114,6 +89,7 @@ def load_coco(instances: str | Path, images: str | Path, captions: str | Path | 
                 np.array(crowd, dtype=bool),
                 sentences.get(image_id, ()),
                 absent,
+                source=f"{file.name}#{image_id}",
             )
         )
     return CocoData(tuple(found), tuple(names.values()), dropped)

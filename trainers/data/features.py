@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.heads import detector_proposals
 from fo1agent.model.processing import Processor
-from fo1agent.trainers.data.coco import CocoData, CocoImage
+from fo1agent.trainers.data.coco import CocoData
+from fo1agent.trainers.data.records import Example, open_picture
 
 PROPOSAL, ANNOTATED, JITTERED = 0, 1, 2
 JITTER = 0.1  # standard deviation of each side's shift, in box sizes
@@ -43,7 +43,7 @@ class Picture:
         grid_hw: patch grid.
     """
 
-    image: CocoImage
+    image: Example
     boxes: np.ndarray
     kind: np.ndarray
     vectors: np.ndarray
@@ -98,7 +98,7 @@ def fingerprint(model: FO1, data: CocoData) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().float().numpy().tobytes())
     for image in data.images:
-        digest.update(f"{image.id} {image.path.name}".encode())
+        digest.update(f"{image.id} {image.width} {image.height}".encode())
         digest.update(image.boxes.tobytes())
     return digest.hexdigest()[:16]
 
@@ -141,7 +141,7 @@ def build(
     try:
         with (partial / "vectors.f16").open("wb") as vectors_file, (partial / "pixels.f16").open("wb") as pixels_file:
             for done, image in enumerate(data.images, start=1):
-                inputs = processor.image(_open(image))
+                inputs = processor.image(open_picture(image))
                 features = model.encode_image(inputs)
                 seen = list(zip(features.candidates.boxes, features.candidates.logits, strict=True))
                 proposals, _ = detector_proposals(seen, (image.width, image.height), processor.settings.max_regions)
@@ -177,11 +177,3 @@ def jitter(boxes: np.ndarray, size_wh: tuple[int, int], rng: np.random.Generator
     moved = np.clip(boxes + rng.normal(0, JITTER, boxes.shape) * sizes, 0, limit)
     low, high = np.minimum(moved[:, :2], moved[:, 2:]), np.maximum(moved[:, :2], moved[:, 2:])
     return np.concatenate([low, high], axis=1).astype(np.float32)
-
-
-def _open(image: CocoImage) -> Image.Image:
-    try:
-        with Image.open(image.path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except OSError as exc:
-        raise TrainingError(f"Cannot read the training picture {image.path}: {exc}") from exc

@@ -17,8 +17,8 @@ from fo1agent import lexicon
 from fo1agent.boxes import coverage, iou
 from fo1agent.prompts.loader import render
 from fo1agent.prompts.reply import grounded
-from fo1agent.trainers.data.coco import CocoImage
 from fo1agent.trainers.data.features import ANNOTATED, PROPOSAL, Picture
+from fo1agent.trainers.data.records import Example
 
 SAME = 0.5  # IoU above which a box shows the annotated object
 CLEAR = 0.3  # IoU below which it shows none
@@ -95,7 +95,7 @@ def choose_regions(picture: Picture, most: int, by_hand: float, rng: np.random.G
     return chosen
 
 
-def find_truth(image: CocoImage, boxes: np.ndarray, vocabulary: Mapping[str, int]) -> Truth:
+def find_truth(image: Example, boxes: np.ndarray, vocabulary: Mapping[str, int]) -> Truth:
     """Compare boxes [N, 4] with the annotation."""
     real = ~image.crowd
     overlap = iou(boxes.astype(np.float64), image.boxes[real].astype(np.float64))
@@ -187,7 +187,7 @@ class TaskMaker:
         reply = "".join(grounded(self.vocabulary[k], truth.regions_of(k)) for k in names)
         return Question(render("od_all"), reply or BACKGROUND)
 
-    def caption(self, image: CocoImage, truth: Truth, rng: np.random.Generator) -> Question | None:
+    def caption(self, image: Example, truth: Truth, rng: np.random.Generator) -> Question | None:
         """A caption whose words for known objects are linked to their regions; None without captions."""
         if not image.captions:
             return None
