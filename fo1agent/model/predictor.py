@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +26,7 @@ from fo1agent.image import LoadedImage, load_image
 from fo1agent.model import weights
 from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
 from fo1agent.model.fo1 import FO1, ImageFeatures
-from fo1agent.model.generation import greedy
+from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.processing import Processor, plain
 from fo1agent.model.sequence import Prefix, Sample
 from fo1agent.prompts import render
@@ -151,6 +151,32 @@ class Predictor:
             rows |= found
         return np.stack([rows[phrase] for phrase in phrases])
 
+    @torch.inference_mode()
+    def match_without(
+        self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
+    ) -> list[np.ndarray]:
+        """`match` by some of the match head's terms alone, to measure what the others add.
+
+        Args:
+            encoding, phrases: as for `match`; the phrases are read once.
+            silenced: for each result the terms (`MatchHead.TERMS`) whose weight is taken for zero.
+
+        Raises:
+            InputError: the model has no match head.
+        """
+        head = self.model.match_head
+        if head is None:
+            raise InputError(f"{self.name} has no match head, so no terms of it can be silenced.")
+        if not len(encoding) or not phrases:
+            return [np.zeros((len(phrases), len(encoding)))] * len(silenced)
+        states = self._states(encoding.prefix, [self.processor.phrase_ids(phrase) for phrase in phrases])
+        results = []
+        for terms in silenced:
+            kept = head.weights.new_tensor([float(term not in terms) for term in head.TERMS])
+            logits = torch.func.functional_call(head, {"weights": head.weights * kept}, (states, encoding.match_keys))
+            results.append(self._probability(logits))
+        return results
+
     def labels(self, encoding: SceneEncoding) -> tuple[list[str | None], np.ndarray]:
         """Best name of each region and its probability [N]; for an open model no names, and the objectness."""
         if self.vocabulary is None or not len(encoding):
@@ -205,12 +231,7 @@ class Predictor:
 
     def _states(self, prefix: Prefix, branches: Sequence[Tensor]) -> Tensor:
         """`phrase_states`, so many branches at once that the mask stays small."""
-        batches: list[list[Tensor]] = [[]]
-        for branch in branches:
-            if batches[-1] and sum(map(len, batches[-1])) + len(branch) > _TOKENS_AT_ONCE:
-                batches.append([])
-            batches[-1].append(branch)
-        return torch.cat([self.model.phrase_states(prefix, batch) for batch in batches])
+        return torch.cat([self.model.phrase_states(prefix, batch) for batch in _batches(branches)])
 
     def _probability(self, logits: Tensor) -> np.ndarray:
         scores = self.calibration.scale * logits.float() + self.calibration.bias
@@ -249,6 +270,32 @@ class Predictor:
             )
         reply = greedy(self.model, prefix, question, self.stop_ids, max_new_tokens)
         return self.processor.decode(reply.ids)
+
+    @torch.inference_mode()
+    def generate_many(self, encoding: SceneEncoding, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
+        """`generate` for many questions about one picture, decoded together.
+
+        Raises:
+            InputError: a question is too long.
+        """
+        asked = [self.processor.question_ids([len(encoding)], text) for text in texts]
+        asked = [_at_most(_LONGEST_QUESTION, ids, text) for ids, text in zip(asked, texts, strict=True)]
+        replies = [
+            reply
+            for batch in _batches(asked)
+            for reply in greedy_many(self.model, encoding.prefix, batch, self.stop_ids, max_new_tokens)
+        ]
+        return [self.processor.decode(reply.ids) for reply in replies]
+
+
+def _batches(branches: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The branches in order, so many together that a pass over them keeps a small mask."""
+    batches: list[list[Tensor]] = [[]]
+    for branch in branches:
+        if batches[-1] and sum(map(len, batches[-1])) + len(branch) > _TOKENS_AT_ONCE:
+            batches.append([])
+        batches[-1].append(branch)
+    return batches
 
 
 def _at_most(limit: int, ids: Tensor, text: str) -> Tensor:

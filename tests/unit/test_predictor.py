@@ -176,6 +176,29 @@ def test_what_is_similar_is_a_probability_and_the_example_is_itself(predictor: P
     assert ((same >= 0) & (same <= 1)).all()
 
 
+def test_many_questions_together_get_the_replies_of_each_alone(predictor: Predictor):
+    encoding = predictor.encode(IMAGE, given(BOXES))
+    texts = [f"What is <region{k % 3}>{'?' * k}" for k in range(5)]
+    assert predictor.generate_many(encoding, texts, 8) == [predictor.generate(encoding, text, 8) for text in texts]
+    assert predictor.generate_many(encoding, []) == []
+
+
+def test_silencing_no_term_is_match_and_silencing_all_leaves_the_bias(closed_model: Predictor):
+    encoding = closed_model.encode(IMAGE, given(BOXES))
+    head = closed_model.model.match_head
+    before = head.weights.clone()
+    whole, rest, none = closed_model.match_without(encoding, VOCABULARY, [(), ("language",), head.TERMS])
+    np.testing.assert_allclose(whole, closed_model.match(encoding, VOCABULARY), atol=1e-6)
+    assert np.abs(rest - whole).max() > 1e-6
+    np.testing.assert_allclose(none, torch.sigmoid(head.bias).item(), atol=1e-6)
+    assert torch.equal(head.weights, before)
+
+
+def test_a_model_without_a_match_head_has_no_terms_to_silence(open_model: Predictor):
+    with pytest.raises(InputError, match="no match head"):
+        open_model.match_without(open_model.encode(IMAGE, given(BOXES)), ["dog"], [()])
+
+
 def test_kept_encodings_are_bounded_in_bytes_and_the_oldest_goes(closed_model: Predictor):
     encodings = [closed_model.encode(IMAGE.rotate(90 * i, expand=True), given(BOXES[:1])) for i in range(3)]
     size = max(encoding.nbytes for encoding in encodings)
