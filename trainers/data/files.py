@@ -1,0 +1,136 @@
+"""Files as training data needs them: lines by number in flat memory, outputs that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fo1agent.errors import DataError
+
+MAX_LINE = 64 << 20  # bytes; a longer line is no record but a file without lines
+_BLOCK = 4 << 20
+
+
+class LineFile(Sequence[bytes]):
+    """The lines of a file, in order or by position, without their ends; neither keeps the file in memory.
+
+    Iterating reads ahead and needs nothing more. The first access by position or by `len` scans the file once and then
+    holds 8 bytes a line. Reading by position is safe in forked workers.
+
+    Raises:
+        DataError: the file cannot be read, or a line is longer than 64 MiB.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._starts: array[int] | None = None
+        self._descriptor = -1
+        if not self.path.is_file():
+            raise DataError(f"Cannot read {self.path}: there is no such file.")
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._errors(), open(self.path, "rb", buffering=1 << 18) as file:
+            for number in range(1, 1 << 62):
+                line = file.readline(MAX_LINE)
+                if not line:
+                    return
+                if len(line) == MAX_LINE:
+                    raise self._too_long(number)
+                yield line.rstrip(b"\r\n")
+
+    def __len__(self) -> int:
+        return len(self._index()) - 1
+
+    def __getitem__(self, position):  # pyright: ignore[reportIncompatibleMethodOverride] - one line, no slices
+        starts = self._index()
+        if not 0 <= position < len(starts) - 1:
+            raise IndexError(position)
+        start, size = starts[position], starts[position + 1] - starts[position]
+        if size >= MAX_LINE:
+            raise self._too_long(position + 1)
+        with self._errors():
+            if self._descriptor < 0:
+                self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            return _read_at(self._descriptor, size, start).rstrip(b"\r\n")
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_descriptor": -1}
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+    def _index(self) -> array[int]:
+        """Where each line starts, and, last, where the file ends."""
+        if self._starts is None:
+            starts, offset = array("q", [0]), 0
+            with self._errors(), open(self.path, "rb") as file:
+                while block := file.read(_BLOCK):
+                    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10).astype(np.int64) + (offset + 1)
+                    starts.frombytes(ends.tobytes())
+                    offset += len(block)
+            if starts[-1] != offset:  # the last line has no end
+                starts.append(offset)
+            self._starts = starts
+        return self._starts
+
+    def _too_long(self, number: int) -> DataError:
+        return DataError(f"{self.path}:{number}: the line is longer than {MAX_LINE >> 20} MiB; it is no record.")
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise DataError(f"Cannot read {self.path}: {exc.strerror or exc}.") from exc
+
+
+def _read_at(descriptor: int, size: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, start)
+    os.lseek(descriptor, start, os.SEEK_SET)  # Windows, which does not fork either
+    return os.read(descriptor, size)
+
+
+@contextlib.contextmanager
+def whole(target: str | Path) -> Iterator[Path]:
+    """A temporary path beside `target`, for a file or a folder; put in its place when the block ends well.
+
+    A file that is there is replaced; a folder only if it is empty.
+
+    Raises:
+        DataError: the folder that it goes to is missing or may not be written, the disk is full, or something is in
+            the way.
+    """
+    target = Path(target)
+    if target.is_dir() and any(target.iterdir()):
+        raise DataError(f"{target} is a folder that is not empty; name another one, or remove it first.")
+    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        files = [p for p in temporary.rglob("*") if p.is_file()] if temporary.is_dir() else [temporary]
+        for file in files:
+            _flush(file)
+        os.replace(temporary, target)
+    except OSError as exc:
+        raise DataError(f"Cannot write {target}: {exc}.") from exc
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,191 @@
+"""What the formats share when they check a record: sizes, boxes, text, region numbers, where a picture lies."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fo1agent.errors import DataError
+from fo1agent.image import ImageLimits
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+_EDGE = 1.0  # pixels that a box may stand out by and still be rounding
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_REGION = re.compile(r"<region(\d+)>")
+_NO_BOXES = np.zeros((0, 4), np.float32)
+
+
+def size(width: Any, height: Any) -> tuple[int, int]:
+    """Width and height as whole pixels.
+
+    Raises:
+        DataError: not whole numbers of at least 1.
+    """
+    if type(width) is not int or type(height) is not int:
+        try:
+            whole = int(width), int(height)
+        except (TypeError, ValueError, OverflowError) as exc:
+            raise DataError(f"width and height are {width!r} and {height!r}; wanted whole pixels") from exc
+        if isinstance(width, bool) or isinstance(height, bool) or whole != (float(width), float(height)):
+            raise DataError(f"width and height are {width!r} and {height!r}; wanted whole pixels")
+        width, height = whole
+    if width < 1 or height < 1:
+        raise DataError(f"the picture is {width} x {height} pixels")
+    return width, height
+
+
+def exact_boxes(rows: Any, width: int, height: int) -> np.ndarray:
+    """[N, 4] float32 of xyxy rows that lie in the picture; what stands out by rounding is cut.
+
+    Raises:
+        DataError: a row is no such box; names its index and values.
+    """
+    if not rows:
+        return _NO_BOXES.copy()
+    inside = True
+    for k, row in enumerate(rows):
+        try:
+            x1, y1, x2, y2 = row
+            if 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:
+                continue
+            near = -_EDGE <= x1 < x2 <= width + _EDGE and -_EDGE <= y1 < y2 <= height + _EDGE
+        except (TypeError, ValueError) as exc:
+            raise DataError(f"boxes[{k}] = {row!r:.60}; wanted four numbers x1, y1, x2, y2") from exc
+        if not near or not (x1 < width and y1 < height and x2 > 0 and y2 > 0):
+            raise DataError(f"boxes[{k}] = {row!r:.60} is no x1, y1, x2, y2 box inside {width} x {height} pixels")
+        inside = False
+    boxes = np.array(rows, dtype=np.float32)
+    return boxes if inside else np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def cut_boxes(rows: Sequence[Sequence[float]], width: int, height: int) -> tuple[np.ndarray, list[int]]:
+    """Cut xyxy rows at the picture's border: ([N, 4] float32, positions of the rows that are left).
+
+    Rows of which nothing is left, which other people's files hold and which teach nothing, are dropped.
+
+    Raises:
+        DataError: a row is not four finite numbers with x2 >= x1 and y2 >= y1.
+    """
+    kept: list[int] = []
+    cut: list[tuple[float, float, float, float]] = []
+    for k, row in enumerate(rows):
+        try:
+            x1, y1, x2, y2 = (float(v) for v in row)
+        except (TypeError, ValueError) as exc:
+            raise DataError(f"box {k} is {row!r:.60}; wanted four numbers") from exc
+        if not (math.isfinite(x1 + y1 + x2 + y2) and x2 >= x1 and y2 >= y1):
+            raise DataError(f"box {k} is from ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}): not finite, or turned around")
+        box = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+        if box[2] > box[0] and box[3] > box[1]:
+            kept.append(k)
+            cut.append(box)
+    return np.array(cut, np.float32).reshape(-1, 4), kept
+
+
+def xywh(row: Any) -> tuple[float, float, float, float]:
+    """xyxy of an x, y, width, height row.
+
+    Raises:
+        DataError: not four numbers, or a side below 0.
+    """
+    try:
+        x, y, w, h = (float(v) for v in row)
+    except (TypeError, ValueError) as exc:
+        raise DataError(f"bbox is {row!r:.60}; wanted x, y, width, height") from exc
+    if not (w >= 0 and h >= 0):
+        raise DataError(f"bbox is {row!r:.60}: a side below 0; wanted x, y, width, height")
+    return x, y, x + w, y + h
+
+
+def text(value: Any, what: str) -> str:
+    """`value`, cut of surrounding white space.
+
+    Raises:
+        DataError: not text, or nothing but white space.
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{what} is {value!r:.60}; wanted text")
+    if not (value := value.strip()):
+        raise DataError(f"{what} is empty")
+    return value
+
+
+def strings(value: Any, what: str) -> tuple[str, ...]:
+    """A tuple of a list of strings.
+
+    Raises:
+        DataError: something else.
+    """
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise DataError(f"{what} is {value!r:.60}; wanted a list of strings")
+    return tuple(value)
+
+
+def positions(value: Iterable[Any], count: int, what: str) -> tuple[int, ...]:
+    """Positions of boxes.
+
+    Raises:
+        DataError: one is no whole number from 0 to `count` - 1.
+    """
+    if not isinstance(value, list | tuple):
+        raise DataError(f"{what} is {value!r:.60}; wanted a list of positions")
+    for k in value:
+        if type(k) is not int or not 0 <= k < count:
+            raise DataError(f"{what} names box {k!r}; there are {count}, from 0")
+    return tuple(value)
+
+
+def regions_of(sentence: str) -> list[int]:
+    """The K of every `<regionK>` in a text, in order."""
+    return [int(k) for k in _REGION.findall(sentence)]
+
+
+def check_regions(sentence: str, count: int) -> None:
+    """Check that a text names only regions that there are.
+
+    Raises:
+        DataError: it does not.
+    """
+    for k in regions_of(sentence):
+        if k >= count:
+            raise DataError(f"names <region{k}>, but there are {count} boxes")
+
+
+def absent_of(vocabulary: Sequence[str], labels: Iterable[str]) -> tuple[str, ...]:
+    """The names of an exhaustive vocabulary that no box carries."""
+    shown = set(labels)
+    return tuple(name for name in vocabulary if name not in shown)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of the upright picture, from the head of its file.
+
+    Raises:
+        DataError: no such file, or not a picture.
+    """
+    try:
+        # The decoders that `open_picture` allows, and no others: a head is parsed as well.
+        with Image.open(path, formats=ImageLimits().formats) as image:
+            width, height = image.size
+            return (height, width) if image.getexif().get(0x0112) in _SIDEWAYS else (width, height)
+    except FileNotFoundError as exc:
+        raise DataError(f"there is no picture {path}") from exc
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
+        raise DataError(f"{path} is no picture that can be read: {exc}") from exc
+
+
+def picture_path(images: Path, file_name: Any) -> Path:
+    """Where a picture lies that a record names.
+
+    Raises:
+        DataError: the name is no text, or empty.
+    """
+    if type(file_name) is not str or not file_name or "\0" in file_name:
+        raise DataError(f"the picture's name is {file_name!r:.60}; wanted a file name")
+    return images / file_name

@@ -1,0 +1,240 @@
+"""`Source`: the examples of one data set by position or in order, with its bad records counted instead of fatal.
+
+A format gives a source its items (lines, files, rows) and a function that makes an example of one; everything that is
+the same for all formats (streaming, access by position, bad records, limits) happens here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from xml.etree.ElementTree import ParseError
+
+from fo1agent.errors import DataError, ImageError, InputError
+from fo1agent.trainers.data.files import LineFile
+from fo1agent.trainers.data.records import Example
+
+T = TypeVar("T")
+
+# What a record that is not as it should be makes a parser raise.
+_BAD = (DataError, ImageError, LookupError, TypeError, ValueError, OverflowError, RecursionError, OSError, ParseError)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How many bad records a source may have: a share of its records, and a few on top of that.
+
+    Raises:
+        InputError: a share outside 0 to 1, or a number below 0.
+    """
+
+    share: float = 0.01
+    least: int = 20
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1 or self.least < 0:
+            raise InputError(f"tolerance wants 0 <= share <= 1 and least >= 0, got {self.share}, {self.least}.")
+
+
+class Problems:
+    """What was wrong with one source's records: how many were bad, and why the first ones were.
+
+    Attributes:
+        good, bad: records read, and records left out.
+        first: "where: reason" of the first bad ones.
+    """
+
+    KEPT = 100
+
+    def __init__(self, name: str, tolerance: Tolerance | None = None) -> None:
+        self.name = name
+        self.tolerance = tolerance or Tolerance()
+        self.good = 0
+        self.bad = 0
+        self.first: list[str] = []
+
+    def skip(self, where: str, reason: str, total: int | None = None) -> None:
+        """Count a bad record.
+
+        Args:
+            where: file and line, or the like.
+            reason: what is wrong with it.
+            total: how many records there are; None when only those so far are known.
+
+        Raises:
+            DataError: there are now more bad records than the tolerance allows; lists the first few.
+        """
+        self.bad += 1
+        if len(self.first) < self.KEPT:
+            self.first.append(f"{where}: {reason}")
+        if self.exceeded(total):
+            raise DataError(self.message(total))
+
+    def exceeded(self, total: int | None = None) -> bool:
+        """There are more bad records than the tolerance allows."""
+        seen = self.good + self.bad if total is None else total
+        return self.bad > self.tolerance.share * seen + self.tolerance.least
+
+    def message(self, total: int | None = None) -> str:
+        """One sentence with the count and the first reasons."""
+        seen = self.good + self.bad if total is None else total
+        listed = "; ".join(reason.removesuffix(".") for reason in self.first[:5])
+        return (
+            f"{self.name}: {self.bad} of {seen} records are bad, more than the {self.tolerance.share:.1%} "
+            f"plus {self.tolerance.least} allowed: {listed}. Mend them, or raise the tolerance."
+        )
+
+
+class Source(Sequence[Any]):
+    """The examples of one data set.
+
+    Iterating streams the good ones in order and reports the others. By position, a bad record gives None (and is
+    reported once), so that positions stay what they are.
+
+    Args:
+        name: for messages: the file or folder.
+        items: what examples are made of, one each; iterated or indexed, never copied.
+        parse: makes an example of an item and its place; whatever it raises says why the record is bad.
+        where: names the item at a position: "file:line".
+        vocabulary: names that the boxes carry, as far as the source says; () when it says nothing.
+        tolerance: see `Tolerance`.
+        limit: only the first so many items.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        items: Sequence[T],
+        parse: Callable[[T, str], Example],
+        where: Callable[[int], str] | None = None,
+        vocabulary: Sequence[str] = (),
+        tolerance: Tolerance | None = None,
+    ) -> None:
+        self.name = name
+        self.vocabulary = tuple(vocabulary)
+        self.problems = Problems(name, tolerance)
+        self.limit: int | None = None
+        self._items: Sequence[Any] = items
+        self._parse = parse
+        self._where = where or (lambda position: f"{name}#{position}")
+        self._known_bad: set[int] = set()
+
+    def __len__(self) -> int:
+        """Items, bad ones among them."""
+        return len(self._items) if self.limit is None else min(self.limit, len(self._items))
+
+    def __iter__(self) -> Iterator[Example]:
+        problems, parse, where = self.problems, self._parse, self._where
+        problems.good = problems.bad = 0
+        problems.first.clear()
+        for position, item in enumerate(self._items):
+            if position == self.limit:
+                return
+            place = where(position)
+            try:
+                example = parse(item, place)
+            except _BAD as exc:
+                problems.skip(place, reason(exc))
+                continue
+            problems.good += 1
+            yield example
+
+    def __getitem__(self, position: int) -> Example | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        if position in self._known_bad:
+            return None
+        place = self._where(position)
+        try:
+            return self._parse(self._items[position], place)
+        except _BAD as exc:
+            self._known_bad.add(position)
+            self.problems.skip(place, reason(exc), total=len(self))
+            return None
+
+
+def line_source(
+    path: Path,
+    parse: Callable[[dict[str, Any], str], Example],
+    vocabulary: Sequence[str] = (),
+    tolerance: Tolerance | None = None,
+) -> Source:
+    """A source whose items are the lines of a file, one JSON object each."""
+    name = path.name
+    return Source(
+        str(path),
+        LineFile(path),
+        lambda line, place: parse(json_object(line), place),
+        lambda position: f"{name}:{position + 1}",
+        vocabulary,
+        tolerance,
+    )
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """One line's JSON object.
+
+    Raises:
+        DataError: the line holds something else.
+    """
+    if not line.strip():
+        raise DataError("an empty line")
+    record = json.loads(line)
+    if type(record) is not dict:
+        raise DataError(f"wanted a JSON object, got {line[:40].decode(errors='replace')!r}")
+    return record
+
+
+def reason(exc: BaseException) -> str:
+    """In words, why a record is bad, from what its parser raised."""
+    if isinstance(exc, KeyError):
+        return f"lacks {exc.args[0]!r}"
+    if isinstance(exc, json.JSONDecodeError):
+        return f"not JSON: {exc}"
+    if isinstance(exc, UnicodeDecodeError):
+        return f"not UTF-8: {exc.reason} at byte {exc.start}"
+    if isinstance(exc, RecursionError):
+        return "nested too deeply"
+    if isinstance(exc, ParseError):
+        return f"not XML: {exc}"
+    if isinstance(exc, OSError):
+        return f"cannot read {exc.filename}: {exc.strerror}" if exc.filename else str(exc)
+    return str(exc) or type(exc).__name__
+
+
+@dataclass(frozen=True)
+class SourceRecipe:
+    """One source of a mixture, as it stands in a recipe.
+
+    Attributes:
+        path: the file or folder.
+        format: its format's name; None to go by what lies there.
+        images: folder of the pictures; None for where the format has them.
+        split: `train`, `val`, … of formats that hold several; None for what the format takes by itself.
+        captions: a captions file that belongs to a COCO file.
+        names: boxes are exhaustive for these names, so one without a box is absent; () for what the source says.
+        columns: for `hub`: which column holds what.
+        weight: share of the mixture, relative to the other weights; None for its number of examples.
+        limit: only the first so many records.
+        tolerance: how many records may be bad.
+    """
+
+    path: Path
+    format: str | None = None
+    images: Path | None = None
+    split: str | None = None
+    captions: Path | None = None
+    names: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    weight: float | None = None
+    limit: int | None = None
+    tolerance: Tolerance = field(default_factory=Tolerance)
+
+    def __post_init__(self) -> None:
+        if self.weight is not None and not 0 < self.weight < float("inf"):
+            raise InputError(f"{self.path}: a weight is a number above 0, got {self.weight}.")
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"{self.path}: a limit is at least 1, got {self.limit}.")
