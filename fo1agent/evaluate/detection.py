@@ -3,28 +3,26 @@
 Every category name is asked for on every picture (`Scene.ground_many`, with its suppression of duplicates); the best
 100 answers of a picture count, as COCO prescribes. Recall is that of the scene's regions, whatever they are called. The
 sums are pycocotools'. A picture that cannot be opened stays in the measurement with no answers, and is reported.
+`evaluate` is `detect`, the pass over the pictures, then `report`, the sums; other measurements share the pass.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
-import logging
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from fo1agent.errors import DataError, FO1AgentError, MissingExtraError
+from fo1agent.errors import DataError, FO1AgentError
+from fo1agent.evaluate import coco
+from fo1agent.evaluate.coco import Row
 from fo1agent.evaluate.progress import track
 from fo1agent.types import Regions
-
-log = logging.getLogger(__name__)
-
-MAX_DETECTIONS = 100
 
 
 class GroundingModel(Protocol):
@@ -75,12 +73,36 @@ class DetectionReport:
         return {**rounded, "images": self.images, "failures": len(self.failures), "seconds": round(self.seconds, 1)}
 
 
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a model answered on the pictures of an instances file; from this every figure is made.
+
+    Attributes:
+        truth: the instances file.
+        records: of the pictures looked at, as in the file.
+        detections: COCO results, of each picture the best hundred.
+        proposals: COCO results of the scenes' bare regions; their category means nothing.
+        failures: picture file name and reason, one per picture that could not be opened.
+    """
+
+    truth: dict[str, Any]
+    records: list[dict[str, Any]]
+    detections: list[Row]
+    proposals: list[Row]
+    failures: list[tuple[str, str]]
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Ids of the pictures looked at."""
+        return [record["id"] for record in self.records]
+
+
 def evaluate(model: GroundingModel, instances: Path, images: Path, *, limit: int | None = None) -> DetectionReport:
     """Measure a model on the pictures that a COCO instances file lists.
 
     Args:
         model: opens pictures; see `GroundingModel`.
-        instances: COCO JSON with `images`, `annotations` (xywh pixels, `iscrowd`) and `categories`.
+        instances: see `coco.read_instances`.
         images: the folder of the pictures.
         limit: only the first so many pictures; None for all.
 
@@ -88,37 +110,58 @@ def evaluate(model: GroundingModel, instances: Path, images: Path, *, limit: int
         DataError: the instances file is not what COCO prescribes, or the folder is none.
         MissingExtraError: pycocotools is not installed.
     """
-    coco_class, evaluator_class = _pycocotools()
     start = time.perf_counter()
-    truth = _read_instances(instances)
+    return report(detect(model, instances, images, limit=limit), start)
+
+
+def detect(
+    model: GroundingModel,
+    instances: Path,
+    images: Path,
+    *,
+    limit: int | None = None,
+    also: Callable[[dict[str, Any], Any, Mapping[str, Regions]], None] | None = None,
+) -> Run:
+    """One pass over the pictures; arguments and errors as for `evaluate`.
+
+    Args:
+        also: called with every picture's record, its open scene, and what was found for each name.
+    """
+    coco.pycocotools()  # what is missing should be said before the pass, not after it
+    truth = coco.read_instances(instances)
     if not images.is_dir():
         raise DataError(f"--images {images}: no such folder.")
-    records = truth["images"][:limit]
+    run = Run(truth, truth["images"][:limit], [], [], [])
     category_ids = {category["name"]: category["id"] for category in truth["categories"]}
-
-    detections: list[dict[str, Any]] = []
-    proposals: list[dict[str, Any]] = []
-    failures: list[tuple[str, str]] = []
-    for record in track(records, len(records), "detecting"):
+    for record in track(run.records, len(run.records), "detecting"):
         try:
             scene = model.open(images / record["file_name"])
             found = scene.ground_many(list(category_ids), threshold=0.0)
         except FO1AgentError as exc:
-            failures.append((record["file_name"], str(exc)))
+            run.failures.append((record["file_name"], str(exc)))
             continue
-        results = [row for regions in found.values() for row in regions.to_coco(record["id"], category_ids)]
-        detections += sorted(results, key=lambda row: -row["score"])[:MAX_DETECTIONS]
-        proposals += _as_proposals(scene.regions, record["id"], truth["categories"][0]["id"])
+        results = (row for regions in found.values() for row in regions.to_coco(record["id"], category_ids))
+        run.detections.extend(coco.best_rows(results))
+        run.proposals.extend(_as_proposals(scene.regions, record["id"], truth["categories"][0]["id"]))
+        if also:
+            also(record, scene, found)
+    return run
 
-    image_ids = [record["id"] for record in records]
-    # pycocotools reports on stdout, which belongs to our own result.
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        ground_truth = _coco(coco_class, truth, truth["annotations"])
-        named = _run(evaluator_class, ground_truth, _coco(coco_class, truth, detections), image_ids, by_category=True)
-        agnostic = _run(
-            evaluator_class, ground_truth, _coco(coco_class, truth, proposals), image_ids, by_category=False
-        )
-    log.debug("%s", said.getvalue())
+
+def report(run: Run, start: float, named: Any = None) -> DetectionReport:
+    """The figures of a run.
+
+    Args:
+        run: of `detect`.
+        start: `time.perf_counter()` when the measurement began.
+        named: `coco.match` of its detections, where it is at hand.
+    """
+    if named is None:
+        named = coco.match(run.truth, run.detections, run.image_ids)
+    agnostic = coco.match(run.truth, run.proposals, run.image_ids, by_category=False, areas=False)
+    for evaluator in (named, agnostic):
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluator.accumulate()
     return DetectionReport(
         ap=_precision(named),
         ap50=_precision(named, iou=0.5),
@@ -128,71 +171,18 @@ def evaluate(model: GroundingModel, instances: Path, images: Path, *, limit: int
         ap_large=_precision(named, area="large"),
         recall50=_recall(agnostic, iou=0.5),
         recall75=_recall(agnostic, iou=0.75),
-        images=len(records),
+        images=len(run.records),
         seconds=time.perf_counter() - start,
-        failures=tuple(failures),
+        failures=tuple(run.failures),
     )
 
 
-def _pycocotools() -> tuple[Any, Any]:
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as exc:
-        raise MissingExtraError('Detection metrics need pycocotools: pip install "fo1agent[eval]"') from exc
-    return COCO, COCOeval
-
-
-def _read_instances(path: Path) -> dict[str, Any]:
-    try:
-        truth = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise DataError(f"{path}: not a readable JSON file ({exc}).") from exc
-    wanted = {
-        "images": ("id", "file_name"),
-        "annotations": ("image_id", "category_id", "bbox", "iscrowd"),
-        "categories": ("id", "name"),
-    }
-    for part, keys in wanted.items():
-        rows = truth.get(part) if isinstance(truth, dict) else None
-        if not isinstance(rows, list):
-            raise DataError(f"{path}: no list {part!r}. Pass COCO instances JSON (images, annotations, categories).")
-        for i, row in enumerate(rows):
-            missing = [key for key in keys if not isinstance(row, dict) or key not in row]
-            if missing:
-                raise DataError(f"{path}: {part}[{i}] has no {', '.join(missing)}.")
-    if not truth["images"] or not truth["categories"]:
-        raise DataError(f"{path}: lists no {'pictures' if truth['categories'] else 'categories'}.")
-    return truth
-
-
-def _as_proposals(regions: Regions, image_id: int, any_category: int) -> list[dict[str, Any]]:
+def _as_proposals(regions: Regions, image_id: int, any_category: int) -> list[Row]:
     """COCO results of the bare boxes. pycocotools wants a known category even where it compares none."""
     return [
         {"image_id": image_id, "category_id": any_category, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(score)}
         for (x1, y1, x2, y2), score in zip(regions.boxes.tolist(), regions.scores, strict=True)
     ]
-
-
-def _coco(coco_class: Any, truth: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
-    """A pycocotools index over annotations or results; unlike its own `loadRes`, no results at all are fine."""
-    coco = coco_class()
-    annotations = [
-        {"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3], **row, "id": i} for i, row in enumerate(rows, start=1)
-    ]
-    coco.dataset = {"images": truth["images"], "categories": truth["categories"], "annotations": annotations}
-    coco.createIndex()
-    return coco
-
-
-def _run(evaluator_class: Any, truth: Any, results: Any, image_ids: list[int], *, by_category: bool) -> Any:
-    evaluator = evaluator_class(truth, results, iouType="bbox")
-    evaluator.params.imgIds = image_ids
-    evaluator.params.maxDets = [1, 10, MAX_DETECTIONS]
-    evaluator.params.useCats = int(by_category)
-    evaluator.evaluate()
-    evaluator.accumulate()
-    return evaluator
 
 
 def _precision(evaluator: Any, iou: float | None = None, area: str = "all") -> float:
