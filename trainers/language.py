@@ -34,6 +34,7 @@ from fo1agent.trainers.data.tasks import (
     find_truth,
     name_targets,
 )
+from fo1agent.trainers.step import share
 
 
 @dataclass(frozen=True)
@@ -129,30 +130,49 @@ class LanguageStage:
         modules = {name: PARTS[name](self.model) for name in self._parts}
         return {name: list(module.parameters()) for name, module in modules.items() if module is not None}
 
-    def batch(self, step: int) -> list[Asked]:
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> list[Asked]:
         """The pictures of step `step` and what they are asked; every picture once per epoch."""
-        rng = np.random.default_rng((self.seed, step))
-        asked = []
-        for number in range(step * self.batch_size, (step + 1) * self.batch_size):
-            epoch, place = divmod(number, len(self.pictures))
-            order = np.random.default_rng((self.seed, 1, epoch)).permutation(self.pictures)
-            asked.append(self._ask(self.store[int(order[place])], rng))
-        return asked
+        first = step * self.batch_size
+        return [self._draw(first + place) for place in share(self.batch_size, part, parts)]
+
+    def counts(self, batch: list[Asked]) -> dict[str, int]:
+        """Labelled tokens, and pictures that have phrases, known names, or boxes to judge."""
+        classes = self.model.match_head.classes if self.model.match_head is not None else 0
+        phrased = [asked for asked in batch if asked.phrases]
+        named = [asked for asked in phrased if classes and (name_targets(asked.truth, classes) >= 0).any()]
+        return {
+            "next_token": sum(len(self._reply(q)) for asked in batch for q in asked.questions),
+            "match": len(phrased),
+            "senses": len(phrased),
+            "name": len(named),
+            "iou": len(batch),
+        }
 
     def losses(self, batch: list[Asked]) -> dict[str, Tensor]:
-        """The named losses of a batch."""
-        tokens = self.model.project_regions(torch.cat([asked.vectors for asked in batch]))
-        tokens = tokens.split([len(asked.vectors) for asked in batch])
+        """The named losses of a batch, each a sum over what `counts` counts."""
+        vectors = torch.cat([asked.vectors for asked in batch]).to(self.model.device)
+        tokens = self.model.project_regions(vectors).split([len(asked.vectors) for asked in batch])
         assembled = self.model.assemble([self._sample(a, t) for a, t in zip(batch, tokens, strict=True)])
         output = self.model(assembled, logits_to_keep=None)
-        found = {"next_token": output.loss} if output.loss is not None else {}
+        learned = self.counts(batch)["next_token"]
+        found = {"next_token": output.loss * learned} if learned else {}
         return {**found, **self._region_losses(batch, tokens, assembled, output.hidden_states)}
+
+    def example_names(self, batch: list[Asked]) -> list[str]:
+        """The pictures of a batch, for messages."""
+        return [asked.picture.image.name for asked in batch]
 
     def evaluate(self) -> dict[str, float]:
         """Nothing: stages are compared by `fo1agent eval`, on the whole path."""
         return {}
 
     # --- making a batch ----------------------------------------------------------------------------------------
+
+    def _draw(self, number: int) -> Asked:
+        """Picture `number` of an endless row of shuffled epochs, and what it is asked this time."""
+        epoch, place = divmod(number, len(self.pictures))
+        order = np.random.default_rng((self.seed, 1, epoch)).permutation(self.pictures)
+        return self._ask(self.store[int(order[place])], np.random.default_rng((self.seed, 2, number)))
 
     def _ask(self, picture: Picture, rng: np.random.Generator) -> Asked:
         mix, tasks = self.mix, self.tasks
@@ -178,12 +198,15 @@ class LanguageStage:
         labels = [torch.full_like(ids, IGNORED) for ids in phrases]
         branches = list(phrases)
         for question in asked.questions:
-            words = self._question_ids(question.text)
-            reply = torch.cat([self._ids(question.reply), torch.tensor([self.processor.stop_id])])
+            words, reply = self._question_ids(question.text), self._reply(question)
             branches.append(torch.cat([words, reply]))
             labels.append(torch.cat([torch.full_like(words, IGNORED), reply]))
         sample = region_sample(self.model, self.processor, asked.picture, tokens, "vision" in self._parts)
         return replace(sample, branches=branches, branch_labels=labels)
+
+    def _reply(self, question: Question) -> Tensor:
+        """Ids of a reply, its end included: the tokens to learn."""
+        return torch.cat([self._ids(question.reply), torch.tensor([self.processor.stop_id])])
 
     # --- losses ------------------------------------------------------------------------------------------------
 
@@ -193,35 +216,38 @@ class LanguageStage:
         terms: dict[str, list[Tensor]] = {"match": [], "senses": [], "name": [], "iou": []}
         head, iou_head = self.model.match_head, self.model.iou_head
         samples, places = assembled.branch_ends.unbind(1)
+        device = hidden.device
         for index, (asked, own) in enumerate(zip(batch, tokens, strict=True)):
             fit = None
             if iou_head is not None:
                 fit = iou_head(own).float()
-                terms["iou"].append(F.binary_cross_entropy_with_logits(fit, torch.from_numpy(asked.truth.overlap)))
+                overlap = torch.from_numpy(asked.truth.overlap).to(device)
+                terms["iou"].append(F.binary_cross_entropy_with_logits(fit, overlap))
             if head is None or not asked.phrases:
                 continue
             # A picture's phrases are its first branches.
             states = hidden[index, places[samples == index][: len(asked.phrases)]]
-            evidence = asked.vectors[:, self.model.region_encoder.pooled_size :]
+            evidence = asked.vectors[:, self.model.region_encoder.pooled_size :].to(device)
             keys = head.keys(
                 hidden[index, assembled.region_slots[index]], own, evidence, None if fit is None else fit.detach()
             )
-            targets = torch.from_numpy(np.stack([phrase.targets for phrase in asked.phrases]))
-            weights = torch.from_numpy(np.stack([phrase.weights for phrase in asked.phrases]))
+            targets = torch.from_numpy(np.stack([phrase.targets for phrase in asked.phrases])).to(device)
+            weights = torch.from_numpy(np.stack([phrase.weights for phrase in asked.phrases])).to(device)
             terms["match"].append(match_loss(head(states, keys), targets, weights))
             if head.classes:
-                names = torch.tensor([p.name if p.name >= 0 else head.classes for p in asked.phrases])
+                names = torch.tensor([p.name if p.name >= 0 else head.classes for p in asked.phrases], device=device)
                 terms["senses"].append(F.cross_entropy(head.senses(states).float(), names))
-                shown = torch.from_numpy(name_targets(asked.truth, head.classes))
-                terms["name"].append(F.cross_entropy(head.names(own).float(), shown))
-        return {name: torch.stack(values).mean() for name, values in terms.items() if values}
+                shown = torch.from_numpy(name_targets(asked.truth, head.classes)).to(device)
+                if (shown >= 0).any():
+                    terms["name"].append(F.cross_entropy(head.names(own).float(), shown))
+        return {name: torch.stack(values).sum() for name, values in terms.items() if values}
 
 
 def region_sample(
     model: FO1, processor: Processor, picture: Picture, tokens: Tensor, train_vision: bool = False
 ) -> Sample:
     """The shared beginning of a picture's prompts: the picture, then its regions with their tokens [N, d]."""
-    pixels = torch.from_numpy(picture.pixel_values.astype(np.float32))
+    pixels = torch.from_numpy(picture.pixel_values.astype(np.float32)).to(model.device)
     with torch.set_grad_enabled(train_vision and torch.is_grad_enabled()):
         image_tokens, _ = model.adapter.encode_image(model.base, pixels, picture.grid_hw, False)
         image_tokens = model.image_projector(image_tokens)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fo1agent.model.fo1 import FO1
 from fo1agent.trainers.data.features import FeatureStore
 from fo1agent.trainers.data.tasks import find_truth, name_targets
+from fo1agent.trainers.step import share
 
 EVIDENCE_DROPOUT = 0.25
 
@@ -64,11 +65,12 @@ class NamingStage:
         }
         return {name: list(part.parameters()) for name, part in parts.items() if part is not None}
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> tuple[Tensor, Tensor, Tensor]:
         """Vectors [R, F], names [R] (K for background, -100 where nobody says) and best IoUs [R]."""
-        rng = np.random.default_rng((self.seed, step))
         vectors, names, overlaps = [], [], []
-        for number in range(step * self.batch_size, (step + 1) * self.batch_size):
+        for number in share(self.batch_size, part, parts):
+            number += step * self.batch_size
+            rng = np.random.default_rng((self.seed, 2, number))
             epoch, place = divmod(number, len(self.pictures))
             order = np.random.default_rng((self.seed, 1, epoch)).permutation(self.pictures)
             picture = self.store[int(order[place])]
@@ -82,13 +84,19 @@ class NamingStage:
             overlaps.append(torch.from_numpy(truth.overlap))
         return torch.cat(vectors), torch.cat(names), torch.cat(overlaps)
 
+    def counts(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, int]:
+        """Regions whose name is known, and all regions."""
+        _, names, overlaps = batch
+        return {"name": int((names >= 0).sum()), "iou": len(overlaps)}
+
     def losses(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
-        """Cross-entropy of the name, and of the predicted IoU."""
-        vectors, names, overlaps = batch
+        """Cross-entropy of the name, and of the predicted IoU; sums over regions."""
+        vectors, names, overlaps = (tensor.to(self.model.device) for tensor in batch)
         tokens = self.model.project_regions(vectors)
-        losses = {"name": F.cross_entropy(self.model.match_head.names(tokens).float(), names)}
+        losses = {"name": F.cross_entropy(self.model.match_head.names(tokens).float(), names, reduction="sum")}
         if self.model.iou_head is not None:
-            losses["iou"] = F.binary_cross_entropy_with_logits(self.model.iou_head(tokens).float(), overlaps)
+            fit = self.model.iou_head(tokens).float()
+            losses["iou"] = F.binary_cross_entropy_with_logits(fit, overlaps, reduction="sum")
         return losses
 
     def evaluate(self) -> dict[str, float]:

@@ -34,11 +34,11 @@ from fo1agent.errors import CheckpointError, DataError, InputError
 from fo1agent.model.aux_encoder import build_aux, prepare_aux
 from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.mobilenet import convert_tensorflow
-from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, proposal_losses
+from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, assign, proposal_losses
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.records import Example, open_picture
 from fo1agent.trainers.recipe import load_recipe
-from fo1agent.trainers.step import TrainResult, TrainSettings, train
+from fo1agent.trainers.step import TrainResult, TrainSettings, share, train
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +122,7 @@ def main(arguments: Sequence[str]) -> TrainResult:
 class Seen:
     """One picture as the head sees it: the maps it reads, and boxes in pixels of the tower's input."""
 
+    name: str
     maps: list[Tensor]
     size_hw: tuple[int, int]
     boxes: Tensor
@@ -209,21 +210,33 @@ class ProposalStage:
     def trainable(self) -> dict[str, list[nn.Parameter]]:
         return {"head": list(self.model.parameters())}
 
-    def batch(self, step: int) -> list[Seen]:
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> list[Seen]:
         """Pictures `step * batch_size` onwards of an endless row of shuffled epochs."""
         first = step * self.recipe.batch_size
-        return [self._draw(position) for position in range(first, first + self.recipe.batch_size)]
+        return [self._draw(first + place) for place in share(self.recipe.batch_size, part, parts)]
+
+    def counts(self, batch: list[Seen]) -> dict[str, int]:
+        """Cells that are responsible for a box, for every loss."""
+        count = 0
+        for example in batch:
+            centres, strides = self.model.cells([m.shape[-2:] for m in example.maps], example.boxes.device)
+            count += int((assign(centres, strides, example.boxes) >= 0).sum())
+        return dict.fromkeys(LOSS_WEIGHTS, count)
 
     def losses(self, batch: list[Seen]) -> dict[str, Tensor]:
+        """The head's losses, summed over cells."""
         sums: dict[str, Tensor] = {}
         for group in _by_shape(batch):
             maps = [torch.cat(level) for level in zip(*(example.maps for example in group), strict=True)]
             # Channels last: a third faster through depth-wise convolutions on a CPU.
             outputs = self.model([m.contiguous(memory_format=torch.channels_last) for m in maps])
             found = proposal_losses(self.model, outputs, [e.boxes for e in group], [e.ignored for e in group])
-            sums = {name: sums.get(name, 0) + value for name, value in found.items()}
-        count = sums.pop("count").clamp(min=1)
-        return {name: value / count for name, value in sums.items()}
+            sums = {name: sums.get(name, 0) + found[name] for name in LOSS_WEIGHTS}
+        return sums
+
+    def example_names(self, batch: list[Seen]) -> list[str]:
+        """The pictures of a batch, for messages."""
+        return [example.name for example in batch]
 
     def evaluate(self) -> dict[str, float]:
         """`recall@100` at IoU .5 and .75 on the dev pictures, in percent; {} without a dev file."""
@@ -247,7 +260,7 @@ class ProposalStage:
         boxes = flip_boxes(record.boxes, record.width) if flip else record.boxes
         scaled = torch.from_numpy(boxes) * torch.tensor([width / record.width, height / record.height] * 2)
         scaled, crowd = scaled.float().to(self._device), torch.from_numpy(record.crowd).to(self._device)
-        return Seen(maps, (height, width), scaled[~crowd], scaled[crowd])
+        return Seen(record.name, maps, (height, width), scaled[~crowd], scaled[crowd])
 
 
 def load_tower(recipe: TowerRecipe) -> nn.Module:

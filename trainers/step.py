@@ -47,12 +47,24 @@ class Stage(Protocol):
         """The parameters that train, by part; all others of `model` are frozen."""
         ...
 
-    def batch(self, step: int) -> Any:
-        """The batch of step `step` (from 0): a function of the stage's seed and `step` alone, or resuming would lie."""
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> Any:
+        """Part `part` of `parts` of the batch of step `step` (both from 0); see `share`.
+
+        A function of the stage's seed and `step` alone, or resuming would lie: the parts together are the same
+        examples, asked the same, however many parts there are.
+        """
+        ...
+
+    def counts(self, batch: Any) -> Mapping[str, int]:
+        """What each loss is a mean over, as far as `batch` holds it: tokens, pictures, cells. Known before `losses`."""
         ...
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """Scalar losses by name; one that has nothing to learn from in this batch may be left out."""
+        """Scalar losses by name, each a sum over what `counts` counts and not divided by it.
+
+        One that has nothing to learn from in this batch may be left out. The step divides by the count of the whole
+        batch, so a batch in parts, on one machine or many, has the gradient of the batch in one piece.
+        """
         ...
 
     def evaluate(self) -> dict[str, float]:
@@ -209,8 +221,9 @@ def train_step(stage: Stage, optimizer: torch.optim.Optimizer, settings: TrainSe
     seed_everything(settings.seed, step)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     batch = stage.batch(step)
+    counts = stage.counts(batch)
     with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        losses = stage.losses(batch)
+        losses = {name: value.float() / max(1, counts[name]) for name, value in stage.losses(batch).items()}
     total = weighted_sum(losses, stage.loss_weights)
     values = read_losses(total, losses, stage.loss_weights, step)
 
@@ -223,6 +236,20 @@ def train_step(stage: Stage, optimizer: torch.optim.Optimizer, settings: TrainSe
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return {**values, "grad_norm": norm}
+
+
+def share(batch_size: int, part: int, parts: int) -> range:
+    """Places in a batch of `batch_size` examples that make up part `part` of `parts`; sizes differ by one at most.
+
+    Raises:
+        TrainingError: some part would be empty.
+    """
+    if parts > batch_size:
+        raise TrainingError(
+            f"A batch of {batch_size} cannot be cut into {parts} parts (processes x accumulate). "
+            "Raise batch_size, or lower one of these."
+        )
+    return range(part * batch_size // parts, (part + 1) * batch_size // parts)
 
 
 def seed_everything(seed: int, step: int) -> None:

@@ -144,14 +144,21 @@ class ProposalHead(nn.Module):
         """All cells of all levels in one row: logits [B, P], sides [B, P, 4], centres [P, 2], strides [P]."""
         logits = torch.cat([o.logits.flatten(1) for o in outputs], dim=1)
         sides = torch.cat([o.sides.flatten(2) for o in outputs], dim=2).transpose(1, 2)
+        sizes_hw = [o.logits.shape[-2:] for o in outputs[: len(self.config.strides)]]
+        return logits, sides, *self.cells(sizes_hw, logits.device)
+
+    def cells(self, sizes_hw: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Centres [P, 2] and strides [P] of all cells of all levels, for maps of these (height, width)."""
+        sizes = [tuple(size) for size in sizes_hw]
+        for _ in range(self.config.extra_levels):
+            sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
         centres, strides = [], []
-        for o, stride, offset in zip(outputs, self.config.all_strides, self.config.all_offsets, strict=True):
-            h, w = o.logits.shape[-2:]
-            ys = offset + stride * torch.arange(h, device=logits.device, dtype=torch.float32)
-            xs = offset + stride * torch.arange(w, device=logits.device, dtype=torch.float32)
+        for (h, w), stride, offset in zip(sizes, self.config.all_strides, self.config.all_offsets, strict=True):
+            ys = offset + stride * torch.arange(h, device=device, dtype=torch.float32)
+            xs = offset + stride * torch.arange(w, device=device, dtype=torch.float32)
             centres.append(torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1).reshape(-1, 2))
-            strides.append(torch.full((h * w,), float(stride), device=logits.device))
-        return logits, sides, torch.cat(centres), torch.cat(strides)
+            strides.append(torch.full((h * w,), float(stride), device=device))
+        return torch.cat(centres), torch.cat(strides)
 
     @torch.no_grad()
     def decode(

@@ -15,7 +15,7 @@ from torch import nn
 
 from fo1agent.errors import InputError, TrainingError
 from fo1agent.trainers.checkpoint import trained_state
-from fo1agent.trainers.step import TrainSettings, make_optimizer, train, train_only
+from fo1agent.trainers.step import TrainSettings, make_optimizer, share, train, train_only
 
 
 class Lines(nn.Module):
@@ -47,17 +47,20 @@ class LineStage:
     def trainable(self):
         return {"neck": list(self.model.neck.parameters()), "heads": list(self.model.heads.parameters())}
 
-    def batch(self, step):
+    def batch(self, step, part=0, parts=1):
         time.sleep(self.pause)
         generator = torch.Generator().manual_seed(step)
-        x = torch.randn(16, 4, generator=generator)
+        x = torch.randn(16, 4, generator=generator)[list(share(16, part, parts))]
         return step, x, x.sum(dim=1, keepdim=True)
+
+    def counts(self, batch):
+        return {"first": len(batch[1]), "second": len(batch[1])}
 
     def losses(self, batch):
         step, x, y = batch
         first, second = self.model(x)
         scale = float("inf") if step == self.spoil else 1.0
-        return {"first": (first - y).square().mean() * scale, "second": (second + y).square().mean()}
+        return {"first": (first - y).square().sum() * scale, "second": (second + y).square().sum()}
 
     def evaluate(self):
         _, x, y = self.batch(10_000)
