@@ -338,6 +338,32 @@ def detection(instances: Path, images: Path, limit: int | None, json_output: boo
     _print_figures(report.to_dict(), json_output)
 
 
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval regions --instances instances_val.json --images val2017/")
+@click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write what came of every box.")
+@limit_option
+@_model_options
+@as_json
+def regions(
+    instances: Path, images: Path, details: Path | None, limit: int | None, json_output: bool, **loading: Any
+) -> None:
+    """Naming of boxes drawn by hand, by scores and in the model's own words, in percent."""
+    from fo1agent.evaluate.regions import evaluate as measure
+
+    report = measure(_load(**loading), instances, images, limit=limit)
+    for picture, reason in report.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    if details:
+        console.write_json_lines(details, (box.to_dict() for box in report.boxes))
+    if json_output:
+        console.result_json(report.to_dict())
+        return
+    _print_figures(report.summary(), False)
+    for (name, said), boxes in report.confusions().most_common(10):
+        console.result(f"{boxes:>5}  {name} called {said}")
+
+
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
 @click.argument("file", type=FILE_IN, metavar="FILE.jsonl")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
