@@ -1,0 +1,132 @@
+"""What lies behind a scene's things, and shows none of them: pieces of photographs, or made-up patterns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from fo1agent.errors import DataError
+
+_TRIES = 16
+_LEAST_PIECE = 90  # pixels of a photograph; enlarged more than that, edges blur away
+_BLUR_TO = (8, 20)  # pixels across: nobody recognises a thing at that size
+
+
+@dataclass(frozen=True)
+class Backgrounds:
+    """Makes backgrounds.
+
+    Attributes:
+        photos: files; none: patterns only.
+        boxes: per file name, [N, 4] xyxy pixels of the things that the photograph shows. Of a photograph with boxes, a
+            piece that shows none of them is cut; any other is blurred until nothing in it can be told.
+        patterns: share of scenes that have a pattern although there are photographs.
+    """
+
+    photos: Sequence[Path] = ()
+    boxes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    patterns: float = 0.25
+
+    def make(self, size: int, rng: np.random.Generator) -> Image.Image:
+        """A background, [size, size] RGB."""
+        if self.photos and rng.random() >= self.patterns:
+            return self._piece(size, rng)
+        return _pattern(size, rng)
+
+    def patch(self, size: int, rng: np.random.Generator) -> Image.Image:
+        """A piece of some other background cut to a blob, RGBA: it has the edges of a thing, and is none."""
+        picture = self.make(size, rng)
+        mask = Image.new("L", (size, size), 0)
+        angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(5, 14))))
+        radii = rng.uniform(0.25, 0.5, len(angles)) * size
+        points = [(size / 2 + r * np.cos(a), size / 2 + r * np.sin(a)) for a, r in zip(angles, radii, strict=True)]
+        ImageDraw.Draw(mask).polygon(points, fill=255)
+        picture.putalpha(mask)
+        return picture
+
+    def _piece(self, size: int, rng: np.random.Generator) -> Image.Image:
+        path = self.photos[int(rng.integers(len(self.photos)))]
+        try:
+            with Image.open(path) as opened:
+                photo = opened.convert("RGB")
+        except OSError as exc:
+            raise DataError(f"{path} cannot be read as a picture: {exc}") from exc
+        boxes = self.boxes.get(path.name)
+        if boxes is not None:
+            for side in np.sort(rng.uniform(_LEAST_PIECE, max(min(photo.size), _LEAST_PIECE + 1), _TRIES))[::-1]:
+                if (corner := _empty_corner(photo.size, boxes, side, rng)) is not None:
+                    return photo.resize((size, size), Image.Resampling.BILINEAR, box=(*corner, *(corner + side)))
+        across = int(rng.integers(*_BLUR_TO))
+        blurred = photo.resize((across, across), Image.Resampling.BOX)
+        return blurred.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def read_backgrounds(folder: Path | None, instances: Path | None = None) -> Backgrounds:
+    """Backgrounds from a folder of photographs, with the boxes of a COCO instances file if there is one.
+
+    Raises:
+        DataError: the folder holds no pictures, or the file is no COCO instances file.
+    """
+    if folder is None:
+        return Backgrounds()
+    photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    if not photos:
+        raise DataError(f"--photos {folder}: no pictures (.jpg, .png, .webp).")
+    return Backgrounds(photos, {} if instances is None else _read_boxes(instances))
+
+
+def _read_boxes(instances: Path) -> dict[str, np.ndarray]:
+    try:
+        tree = json.loads(instances.read_text(encoding="utf-8"))
+        names = {record["id"]: record["file_name"] for record in tree["images"]}
+        boxes: dict[str, list[list[float]]] = {name: [] for name in names.values()}
+        for annotation in tree["annotations"]:
+            x, y, width, height = annotation["bbox"]
+            boxes[names[annotation["image_id"]]].append([x, y, x + width, y + height])
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise DataError(f"{instances} is no COCO instances file: {exc!r}.") from exc
+    return {Path(name).name: np.array(rows, dtype=np.float32).reshape(-1, 4) for name, rows in boxes.items()}
+
+
+def _empty_corner(size: tuple[int, int], boxes: np.ndarray, side: float, rng: np.random.Generator) -> np.ndarray | None:
+    """The upper left corner of a square of that side that touches no box, of a few tried; None if none was found."""
+    room = np.array(size) - side
+    if (room < 0).any():
+        return None
+    corners = rng.uniform(0, 1, (8, 2)) * room
+    touches = (
+        (corners[:, None, 0] < boxes[None, :, 2])
+        & (corners[:, None, 1] < boxes[None, :, 3])
+        & (corners[:, None, 0] + side > boxes[None, :, 0])
+        & (corners[:, None, 1] + side > boxes[None, :, 1])
+    ).any(axis=1)
+    free = np.flatnonzero(~touches)
+    return corners[free[0]] if len(free) else None
+
+
+def _pattern(size: int, rng: np.random.Generator) -> Image.Image:
+    """Soft blots of a few colours, often with shapes on them, always with some grain."""
+    cells = int(rng.integers(1, 9))
+    base = rng.integers(30, 226, 3)
+    play = rng.integers(5, 90)
+    grid = np.clip(base + rng.integers(-play, play + 1, (cells, cells, 3)), 0, 255).astype(np.uint8)
+    sharp = rng.random() < 0.2
+    image = Image.fromarray(grid).resize((size, size), Image.Resampling.NEAREST if sharp else Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(image)
+    for _ in range(int(rng.integers(0, 7)) if rng.random() < 0.6 else 0):
+        x, y = rng.uniform(-0.1, 1, 2) * size
+        width, height = rng.uniform(0.03, 0.5, 2) * size
+        fill = tuple(int(v) for v in rng.integers(0, 256, 3))
+        shape = int(rng.integers(3))
+        if shape == 0:
+            draw.rectangle((x, y, x + width, y + height), fill=fill)
+        elif shape == 1:
+            draw.ellipse((x, y, x + width, y + height), fill=fill)
+        else:
+            draw.line((x, y, *(rng.uniform(0, 1, 2) * size)), fill=fill, width=int(rng.integers(1, 9)))
+    return image
