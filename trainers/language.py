@@ -24,7 +24,7 @@ from fo1agent.model.fo1 import FO1
 from fo1agent.model.heads import match_loss
 from fo1agent.model.processing import Processor
 from fo1agent.model.sequence import IGNORED, Sample, TokenBatch
-from fo1agent.trainers.data.features import FeatureStore, Picture
+from fo1agent.trainers.data.features import Picture, PictureStore
 from fo1agent.trainers.data.tasks import (
     Phrase,
     Question,
@@ -46,7 +46,8 @@ class Mix:
         by_hand: probability that annotated and jittered boxes stand among the proposals.
         evidence_dropout: probability that a picture's regions lose the detector's evidence, as drawn boxes lack it.
         absent, unknown: phrases for names that the picture does not show, and for words that are no name.
-        describe: regions to be named in words.
+        describe: regions to be named in words, one question each.
+        dense: regions to be named in one reply; it teaches where a region's token is found several times faster.
         detect, count, everything, caption: probability of such a question.
     """
 
@@ -56,6 +57,7 @@ class Mix:
     absent: int = 12
     unknown: int = 2
     describe: int = 6
+    dense: int = 30
     detect: float = 1.0
     count: float = 0.5
     everything: float = 0.3
@@ -112,7 +114,7 @@ class LanguageStage:
         table: StageTable,
         model: FO1,
         processor: Processor,
-        store: FeatureStore,
+        store: PictureStore,
         tasks: TaskMaker,
         pictures: Sequence[int],
         batch_size: int,
@@ -184,13 +186,16 @@ class LanguageStage:
             vectors[:, -evidence:] = 0
         questions = tasks.describe(truth, mix.describe, rng)
         optional = (
+            (mix.dense > 0, lambda: tasks.dense(truth, mix.dense, rng)),
             (mix.detect, lambda: tasks.detect(truth, rng)),
             (mix.count, lambda: tasks.count(truth, rng)),
             (mix.everything, lambda: tasks.everything(truth)),
             (mix.caption, lambda: tasks.caption(picture.image, truth, rng)),
         )
         questions += [q for share, make in optional if rng.random() < share and (q := make()) is not None]
-        return Asked(picture, vectors, truth, tasks.phrases(truth, mix.absent, mix.unknown, rng), questions)
+        phrases = tasks.phrases(truth, mix.absent, mix.unknown, rng)
+        phrases += tasks.references(picture.image, picture.boxes[chosen])
+        return Asked(picture, vectors, truth, phrases, questions)
 
     def _sample(self, asked: Asked, tokens: Tensor) -> Sample:
         """The picture and its regions, then phrases, then questions, each a branch."""

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fo1agent.model.fo1 import FO1
-from fo1agent.trainers.data.features import FeatureStore
+from fo1agent.trainers.data.features import PictureStore
 from fo1agent.trainers.data.tasks import find_truth, name_targets
 from fo1agent.trainers.step import share
 
@@ -46,7 +46,7 @@ class NamingStage:
     def __init__(
         self,
         model: FO1,
-        store: FeatureStore,
+        store: PictureStore,
         vocabulary: Mapping[str, int],
         pictures: Sequence[int],
         batch_size: int,

@@ -36,6 +36,7 @@ from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.mobilenet import convert_tensorflow
 from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, assign, proposal_losses
 from fo1agent.trainers.data.coco import load_coco
+from fo1agent.trainers.data.features import mirror_boxes
 from fo1agent.trainers.data.records import Example, open_picture
 from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.step import TrainResult, TrainSettings, share, train
@@ -257,7 +258,7 @@ class ProposalStage:
         record = self._train[random.permutation(len(self._train))[index]]
         flip = bool(random.random(len(self._train))[index] < self.recipe.flip)
         maps, (height, width) = self._source.maps(record, flip)
-        boxes = flip_boxes(record.boxes, record.width) if flip else record.boxes
+        boxes = mirror_boxes(record.boxes, record.width) if flip else record.boxes
         scaled = torch.from_numpy(boxes) * torch.tensor([width / record.width, height / record.height] * 2)
         scaled, crowd = scaled.float().to(self._device), torch.from_numpy(record.crowd).to(self._device)
         return Seen(record.name, maps, (height, width), scaled[~crowd], scaled[crowd])
@@ -290,12 +291,6 @@ def fingerprint(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
-
-
-def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
-    """Boxes [N, 4] xyxy in the mirror image (left and right swapped) of a picture `width` pixels wide."""
-    x1, y1, x2, y2 = boxes.T
-    return np.stack([width - x2, y1, width - x1, y2], axis=1)
 
 
 def recall(found: Sequence[np.ndarray], truth: Sequence[np.ndarray], overlap: float) -> float:

@@ -48,7 +48,7 @@ def prepare_aux(config: Mapping[str, Any], processing: ProcessingConfig, image: 
     if config.get("type") == "mobilenet_v2_ssd":
         from fo1agent.model.mobilenet import prepare
 
-        return prepare(image)
+        return prepare(image, **{key: value for key, value in config.items() if key != "type"})
     return prepare_davit(image, processing.aux_aspect)
 
 

@@ -42,18 +42,21 @@ def evidence(candidates: Sequence[tuple[Tensor, Tensor]], boxes: Tensor) -> Tens
     return torch.cat(parts, dim=1)
 
 
-def evidence_probability(evidence: Tensor, views: int = 2) -> tuple[Tensor, Tensor]:
-    """[N, views * (K + 1)] → per class the larger of (class score x overlap) over the views [N, K], and has-any [N]."""
+def evidence_probability(evidence: Tensor, views: int) -> tuple[Tensor, Tensor]:
+    """[N, views * (K + 1)] → per class the mean of (class score x overlap) over the views [N, K], and has-any [N]."""
     per_view = evidence.unflatten(1, (views, -1))
     overlap = per_view[..., -1:]
     probability = torch.sigmoid(per_view[..., :-1] * _SCALE + _FLOOR) * overlap
-    return probability.amax(dim=1), (overlap > 0).any(dim=1).squeeze(-1)
+    return probability.mean(dim=1), (overlap > 0).any(dim=1).squeeze(-1)
 
 
 def detector_proposals(
     candidates: Sequence[tuple[Tensor, Tensor]], size_wh: tuple[float, float], limit: int = 100, max_iou: float = 0.7
 ) -> tuple[Tensor, Tensor]:
     """The detector's best boxes over all views, whatever they show.
+
+    A box is the mean of the candidates of its own class that overlap it by more than `max_iou`, weighted by score and
+    overlap: several views of one thing know its sides better than one.
 
     Args:
         candidates: per view, boxes [A, 4] in fractions of the picture and class logits [A, K].
@@ -65,13 +68,18 @@ def detector_proposals(
         boxes [N, 4] xyxy pixels of the picture and scores [N] (best class probability), best first.
     """
     boxes = torch.cat([boxes.float() for boxes, _ in candidates])
-    scores = torch.cat([logits.float().amax(dim=1) for _, logits in candidates]).sigmoid()
+    scores, names = torch.cat([logits.float() for _, logits in candidates]).max(dim=1)
     # Suppression is quadratic; four times the limit before it loses no recall (measured on coco-natural dev).
-    scores, best = scores.topk(min(4 * limit, len(scores)))
+    scores, best = scores.sigmoid().topk(min(4 * limit, len(scores)))
     width, height = size_wh
-    boxes = boxes[best] * boxes.new_tensor([width, height, width, height])
+    boxes, names = boxes[best] * boxes.new_tensor([width, height, width, height]), names[best]
     keep = nms(boxes, scores, max_iou)[:limit]
-    return boxes[keep], scores[keep]
+    overlap = box_iou(boxes[keep], boxes)
+    votes = overlap * scores * ((overlap > max_iou) & (names[keep, None] == names))
+    # A box without area overlaps nothing, not even itself.
+    total = votes.sum(dim=1, keepdim=True)
+    agreed = torch.where(total > 0, votes @ boxes / total.clamp(min=1e-12), boxes[keep])
+    return agreed, scores[keep]
 
 
 @dataclass(frozen=True)
@@ -115,12 +123,12 @@ class MatchHead(nn.Module):
         hidden_size: d, width of the language model.
         width: width of queries and keys.
         classes: K, detector classes; 0 for none.
-        views: detector passes in the evidence.
+        views: of the picture, in the evidence.
     """
 
     TERMS = ("language", "detector", "name", "fit")
 
-    def __init__(self, hidden_size: int, width: int = 128, classes: int = 0, views: int = 2) -> None:
+    def __init__(self, hidden_size: int, width: int = 128, classes: int = 0, views: int = 1) -> None:
         super().__init__()
         self.classes, self.views = classes, views
         self.query = nn.Linear(hidden_size, width)

@@ -16,7 +16,7 @@ from fo1agent.trainers.proposals import (
     ProposalRecipe,
     ProposalStage,
     TowerRecipe,
-    flip_boxes,
+    mirror_boxes,
     main,
     open_picture,
     recall,
@@ -172,13 +172,13 @@ def test_a_picture_that_is_not_what_its_record_says_is_named(root, tmp_path):
 def test_mirrored_boxes_mark_the_same_pixels():
     pixels = np.zeros((20, 30), bool)
     boxes = np.array([[3, 4, 10, 9], [12, 0, 30, 20]], np.float32)
-    for (x1, y1, x2, y2), (u1, v1, u2, v2) in zip(boxes.astype(int), flip_boxes(boxes, 30).astype(int), strict=True):
+    for (x1, y1, x2, y2), (u1, v1, u2, v2) in zip(boxes.astype(int), mirror_boxes(boxes, 30).astype(int), strict=True):
         pixels[:] = False
         pixels[y1:y2, x1:x2] = True
         assert pixels[:, ::-1][v1:v2, u1:u2].all()
         assert (u2 - u1, v2 - v1) == (x2 - x1, y2 - y1)
-    np.testing.assert_array_equal(flip_boxes(flip_boxes(boxes, 30), 30), boxes)
-    assert flip_boxes(np.zeros((0, 4)), 30).shape == (0, 4)
+    np.testing.assert_array_equal(mirror_boxes(mirror_boxes(boxes, 30), 30), boxes)
+    assert mirror_boxes(np.zeros((0, 4)), 30).shape == (0, 4)
 
 
 def test_recall_counts_each_true_box_once():

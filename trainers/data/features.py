@@ -1,9 +1,9 @@
 """What the frozen towers see in each training picture, computed once and kept on disk.
 
-For every picture: the model's own proposals, the annotated boxes, and jittered copies of those, each with its region
-vector; and the primary tower's patches. A stage then reads vectors instead of running towers, so an epoch costs only
-the language model. A store belongs to one set of frozen weights and one annotation file: `build` writes to a temporary
-folder and renames it, and `FeatureStore` refuses one that was made from others.
+For every picture, and for its mirror image: the model's own proposals, the annotated boxes, and jittered copies of
+those, each with its region vector; and the primary tower's patches. A stage then reads vectors instead of running
+towers, so an epoch costs only the language model. A store belongs to one set of frozen weights and one set of examples:
+`build` writes to a temporary folder and renames it, and `FeatureStore` refuses one that was made from others.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import ImageOps
 
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.heads import detector_proposals
 from fo1agent.model.processing import Processor
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.records import Example, open_picture
@@ -52,7 +54,7 @@ class Picture:
 
 
 class FeatureStore:
-    """Features of all pictures of `data`; index it by their position.
+    """Features of all pictures of `data`, as they are and then mirrored: entry k and entry k + n show picture k.
 
     Raises:
         TrainingError: no store there, or one of other weights or annotations.
@@ -75,14 +77,16 @@ class FeatureStore:
         self._pixels = np.memmap(folder / "pixels.f16", np.float16, "r").reshape(self._patches[-1], -1)
 
     def __len__(self) -> int:
-        return len(self.data.images)
+        return 2 * len(self.data.images)
 
     def __getitem__(self, index: int) -> Picture:
         rows = slice(self._rows[index], self._rows[index + 1])
         patches = slice(self._patches[index], self._patches[index + 1])
         h, w = self._grids[index]
+        mirrored, number = divmod(index, len(self.data.images))
+        image = self.data.images[number]
         return Picture(
-            self.data.images[index],
+            mirror_example(image) if mirrored else image,
             self._boxes[rows],
             self._kind[rows],
             self._vectors[rows],
@@ -91,12 +95,38 @@ class FeatureStore:
         )
 
 
+class PictureStore(Protocol):
+    """What stages read pictures from."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Picture: ...
+
+
+@dataclass(frozen=True)
+class JoinedStores:
+    """Several stores, one after the other."""
+
+    stores: tuple[FeatureStore, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.stores))
+
+    def __getitem__(self, index: int) -> Picture:
+        for store in self.stores:
+            if index < len(store):
+                return store[index]
+            index -= len(store)
+        raise IndexError(f"There are {len(self)} pictures.")
+
+
 def fingerprint(model: FO1, data: CocoData) -> str:
-    """Hash of what the features depend on: frozen tower weights, region configuration, pictures and boxes."""
-    digest = hashlib.sha256(json.dumps([model.config.aux, model.config.region, model.config.processing]).encode())
-    for name, tensor in sorted(model.aux.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    """Hash of what the features depend on: frozen weights, how a picture is read, pictures and boxes."""
+    config = model.config
+    digest = hashlib.sha256(json.dumps([config.aux, config.region, config.processing, config.heads]).encode())
+    for module in (model.aux, model.proposal_head):
+        for name, tensor in sorted(module.state_dict().items()) if module is not None else ():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().float().numpy().tobytes())
     for image in data.images:
         digest.update(f"{image.id} {image.width} {image.height}".encode())
         digest.update(image.boxes.tobytes())
@@ -126,10 +156,12 @@ def build(
     mark: str,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Run the towers over every picture and write the store; nothing is left behind if it is interrupted.
+    """Run the towers over every picture, straight and mirrored, and write the store.
+
+    Nothing is left behind if it is interrupted.
 
     Raises:
-        TrainingError: a picture cannot be read; names the file.
+        DataError: a picture cannot be read; names it.
     """
     partial = folder.with_name(folder.name + f".partial-{os.getpid()}")
     partial.mkdir(parents=True)
@@ -138,14 +170,17 @@ def build(
     boxes: list[np.ndarray] = []
     kinds: list[np.ndarray] = []
     rng = np.random.default_rng(0)
+    views = [(image, mirrored) for mirrored in (False, True) for image in data.images]
     try:
         with (partial / "vectors.f16").open("wb") as vectors_file, (partial / "pixels.f16").open("wb") as pixels_file:
-            for done, image in enumerate(data.images, start=1):
-                inputs = processor.image(open_picture(image))
+            for done, (image, mirrored) in enumerate(views, start=1):
+                pixels, annotated = open_picture(image), image.boxes[~image.crowd]
+                if mirrored:
+                    pixels = ImageOps.mirror(pixels)
+                    annotated = mirror_boxes(annotated, image.width)
+                inputs = processor.image(pixels)
                 features = model.encode_image(inputs)
-                seen = list(zip(features.candidates.boxes, features.candidates.logits, strict=True))
-                proposals, _ = detector_proposals(seen, (image.width, image.height), processor.settings.max_regions)
-                annotated = image.boxes[~image.crowd]
+                proposals, _ = model.propose(features, processor.settings.max_regions)
                 parts = [proposals.numpy(), annotated, jitter(annotated, (image.width, image.height), rng)]
                 own = np.concatenate(parts).astype(np.float32)
                 vectors, _ = model.encode_regions(features, torch.from_numpy(own))
@@ -157,7 +192,7 @@ def build(
                 patches.append(patches[-1] + len(inputs.pixel_values))
                 grids.append(inputs.grid_hw)
                 if on_progress:
-                    on_progress(done, len(data.images))
+                    on_progress(done, len(views))
         np.save(partial / "boxes.npy", np.concatenate(boxes))
         np.save(partial / "kind.npy", np.concatenate(kinds))
         meta = {"fingerprint": mark, "rows": rows, "patches": patches, "grids": grids}
@@ -166,6 +201,26 @@ def build(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def mirror_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
+    """Boxes [N, 4] xyxy in the picture, `width` pixels wide, with left and right swapped."""
+    x1, y1, x2, y2 = boxes.T
+    return np.stack([width - x2, y1, width - x1, y2], axis=1)
+
+
+def mirror_example(example: Example) -> Example:
+    """What is true of the mirrored picture; words that may speak of a side are left out."""
+    return replace(
+        example,
+        boxes=mirror_boxes(example.boxes, example.width),
+        captions=tuple(caption for caption in example.captions if not _SIDE.search(caption)),
+        phrases=tuple(phrase for phrase in example.phrases if not _SIDE.search(phrase.text)),
+        turns=(),
+    )
+
+
+_SIDE = re.compile(r"\b(left|right)", re.IGNORECASE)
 
 
 def jitter(boxes: np.ndarray, size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -96,10 +96,10 @@ def choose_regions(picture: Picture, most: int, by_hand: float, rng: np.random.G
 
 
 def find_truth(image: Example, boxes: np.ndarray, vocabulary: Mapping[str, int]) -> Truth:
-    """Compare boxes [N, 4] with the annotation."""
+    """Compare boxes [N, 4] with the annotation. An object whose name is not in the vocabulary is none of its names."""
     real = ~image.crowd
     overlap = iou(boxes.astype(np.float64), image.boxes[real].astype(np.float64))
-    labels = np.array([vocabulary[label] for label in image.labels], dtype=np.int64)
+    labels = np.array([vocabulary.get(label, -1) for label in image.labels], dtype=np.int64)
     matches = np.zeros((len(vocabulary), len(boxes)), dtype=bool)
     unknown = np.zeros_like(matches)
     names = np.full(len(boxes), -1, dtype=np.int64)
@@ -109,10 +109,14 @@ def find_truth(image: Example, boxes: np.ndarray, vocabulary: Mapping[str, int])
         best = overlap.max(axis=1).astype(np.float32)
         names = np.where(best > SAME, labels[real][overlap.argmax(axis=1)], -1)
         for column, name in enumerate(labels[real]):
+            if name < 0:
+                continue
             matches[name] |= overlap[:, column] > SAME
             shown = overlap[:, column].max() > SAME
             objects.append((int(name), int(overlap[:, column].argmax()) if shown else -1))
     for crowd, name in zip(image.boxes[image.crowd], labels[image.crowd], strict=True):
+        if name < 0:
+            continue
         unknown[name] |= coverage(boxes.astype(np.float64), crowd[None].astype(np.float64))[:, 0] > 0.5
     return Truth(names, best, matches, unknown & ~matches, tuple(objects))
 
@@ -150,6 +154,20 @@ class TaskMaker:
             made.append(Phrase(word, -1, np.zeros(len(truth.names), np.float32), (truth.names >= 0).astype(np.float32)))
         return made
 
+    def references(self, image: Example, boxes: np.ndarray) -> list[Phrase]:
+        """The picture's own phrases that speak of a known name ("red car"), and which of `boxes` [N, 4] they mean."""
+        overlap = iou(boxes.astype(np.float64), image.boxes.astype(np.float64))
+        made = []
+        for reference in image.phrases:
+            meant = lexicon.resolve(reference.text, self.vocabulary)
+            if len(meant.names) != 1 or not meant.modifiers:
+                continue
+            best = overlap[:, list(reference.boxes)].max(axis=1, initial=0.0)
+            clear = (best > SAME) | (best < CLEAR)
+            targets = (best > SAME).astype(np.float32)
+            made.append(Phrase(reference.text, self.index[meant.names[0]], targets, clear.astype(np.float32)))
+        return made
+
     def _wording(self, k: int, rng: np.random.Generator) -> str:
         name = self.vocabulary[k]
         return lexicon.plural(name) if rng.random() < 0.15 else name
@@ -166,6 +184,18 @@ class TaskMaker:
             template = "brief_region_caption" if rng.random() < 0.8 else "detailed_region_caption"
             questions.append(Question(render(template, f"<region{n}>"), name))
         return questions
+
+    def dense(self, truth: Truth, count: int, rng: np.random.Generator) -> Question | None:
+        """What many regions are, in one reply; None if none is clear."""
+        clear = np.flatnonzero((truth.names >= 0) | (truth.overlap < CLEAR))
+        if not len(clear):
+            return None
+        known, rest = clear[truth.names[clear] >= 0], clear[truth.names[clear] < 0]
+        picked = rng.permutation(np.concatenate([rng.permutation(known)[:count], rng.permutation(rest)[: count // 5]]))
+        names = [self.vocabulary[truth.names[n]] if truth.names[n] >= 0 else BACKGROUND for n in picked]
+        asked = "".join(f"<region{n}>" for n in picked)
+        reply = "".join(f"<region{n}>{name}" for n, name in zip(picked, names, strict=True))
+        return Question(render("brief_region_caption", asked), reply)
 
     def detect(self, truth: Truth, rng: np.random.Generator) -> Question:
         """Find one to four names, some of which may be absent."""
