@@ -433,6 +433,49 @@ def regions(
         console.result(f"{boxes:>5}  {name} called {said}")
 
 
+@evaluate.command(
+    epilog="\b\nExample:\n  fo1agent eval scores --instances instances_val.json --images val2017/ --plot out.png"
+)
+@click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@click.option("--existence", type=FILE_IN, metavar="FILE.jsonl", help="Yes/no questions about pictures among them.")
+@click.option("--plot", type=_PictureOut(), metavar="OUT.png", help="Write the reliability of the scores.")
+@click.option(
+    "--resamples", type=click.IntRange(0), default=300, show_default=True, help="Draws of pictures for the ± figures."
+)
+@limit_option
+@_model_options
+@as_json
+def scores(
+    instances: Path,
+    images: Path,
+    existence: Path | None,
+    plot: Path | None,
+    resamples: int,
+    limit: int | None,
+    json_output: bool,
+    **loading: Any,
+) -> None:
+    """What the scores are worth: calibration, other rankings, things that are not there."""
+    from fo1agent.agent import Agent
+    from fo1agent.evaluate.plots import reliability
+    from fo1agent.evaluate.scores import evaluate as measure
+
+    model = _load(**loading)
+    report = measure(
+        model, instances, images, existence=existence, ask=Agent(model).ask, resamples=resamples, limit=limit
+    )
+    for picture, reason in report.detection.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    if plot:
+        with console.whole_file(plot) as temporary:
+            reliability(report.bins, report.calibration_error).save(temporary)
+    if json_output:
+        console.result_json(report.to_dict())
+        return
+    _print_figures(report.summary(), False)
+
+
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
 @click.argument("file", type=FILE_IN, metavar="FILE.jsonl")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
