@@ -497,6 +497,36 @@ def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_o
     _print_figures(report.to_dict(), json_output)
 
 
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval colors composites/dev.jsonl --images composites/ --json")
+@click.argument("file", type=FILE_IN, metavar="EXAMPLES.jsonl")
+@click.option(
+    "--images", type=FOLDER_IN, metavar="DIR", help="Folder that file names start from; the file's if absent."
+)
+@click.option(
+    "--held-out",
+    type=FILE_IN,
+    metavar="FILE.json",
+    help="Pairs to count apart; held_out.json beside the file if absent.",
+)
+@limit_option
+@_model_options
+@as_json
+def colors(
+    file: Path, images: Path | None, held_out: Path | None, limit: int | None, json_output: bool, **loading: Any
+) -> None:
+    """Colour words: of several cups, the share of "red cup" found."""
+    from fo1agent.evaluate.colors import evaluate as measure
+    from fo1agent.evaluate.colors import read_held_out
+
+    beside = file.with_name("held_out.json")
+    pairs_file = held_out or (beside if beside.is_file() else None)
+    pairs = read_held_out(pairs_file) if pairs_file else []
+    report = measure(_load(**loading), file, images or file.parent, pairs, limit=limit)
+    for picture, reason in report.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    _print_figures(report.to_dict(), json_output)
+
+
 def _load(model_name: str | None, device: str, proposer: str | None) -> Model:
     from fo1agent.scene import load
 

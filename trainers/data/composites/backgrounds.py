@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,11 @@ class Backgrounds:
     photos: Sequence[Path] = ()
     boxes: Mapping[str, np.ndarray] = field(default_factory=dict)
     patterns: float = 0.25
+
+    def part(self, dev: bool) -> Backgrounds:
+        """Every tenth photograph for dev, the others for training."""
+        photos = [photo for k, photo in enumerate(self.photos) if (k % 10 == 9) == dev]
+        return replace(self, photos=photos or self.photos)
 
     def make(self, size: int, rng: np.random.Generator) -> Image.Image:
         """A background, [size, size] RGB."""

@@ -120,7 +120,7 @@ def build_stock(sprites: Sequence[Sprite]) -> Stock:
     """Look at every cut-out in every colour, and keep what works."""
     items = []
     for sprite in sprites:
-        image = Image.fromarray(sprite.pixels)
+        image = sprite.image(_JUDGED_AT).copy()
         image.thumbnail((_JUDGED_AT, _JUDGED_AT), Image.Resampling.BOX)
         small = np.asarray(image)
         visible = small[..., 3] > 127
