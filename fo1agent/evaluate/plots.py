@@ -33,9 +33,10 @@ class Chart:
         x, y: what the axes span.
         title, x_label, y_label: words at the top, below and at the upper left.
         log_y: logarithmic y; both ends must be positive.
+        right: room right of the axes, pixels; a legend stands there if it is wide enough for one.
     """
 
-    LEFT, RIGHT, TOP, BOTTOM = 52, 14, 44, 40
+    LEFT, TOP, BOTTOM = 52, 44, 40
 
     def __init__(
         self,
@@ -46,8 +47,9 @@ class Chart:
         x_label: str = "",
         y_label: str = "",
         log_y: bool = False,
+        right: int = 14,
     ) -> None:
-        self.size, self.x, self.y, self.log_y = size, x, y, log_y
+        self.size, self.x, self.y, self.log_y, self.right = size, x, y, log_y, right
         self.image = Image.new("RGB", (size[0] * _FINE, size[1] * _FINE), PAPER)
         self.pen = ImageDraw.Draw(self.image)
         self._axes(title, x_label, y_label)
@@ -57,7 +59,7 @@ class Chart:
         low, high = self.y
         if self.log_y:
             low, high, y = math.log(low), math.log(high), math.log(max(y, 1e-12))
-        width, height = self.size[0] - self.LEFT - self.RIGHT, self.size[1] - self.TOP - self.BOTTOM
+        width, height = self.size[0] - self.LEFT - self.right, self.size[1] - self.TOP - self.BOTTOM
         left = self.LEFT + (x - self.x[0]) / (self.x[1] - self.x[0]) * width
         return left, self.TOP + (high - y) / (high - low) * height
 
@@ -80,11 +82,11 @@ class Chart:
         """Text at pixels (not units) of the chart; `anchor` as Pillow has it."""
         write(self.pen, (x, y), text, color, size, anchor)
 
-    def legend(self, names: Mapping[str, Color], left: bool = False) -> None:
-        """Names in their colours, in the upper right (or left) of the axes."""
-        x, anchor = (self.LEFT + 8, "la") if left else (self.size[0] - self.RIGHT - 4, "ra")
+    def legend(self, names: Mapping[str, Color]) -> None:
+        """Names in their colours: right of the axes where there is room, else in their upper left."""
+        x = self.size[0] - self.right + 8 if self.right > 60 else self.LEFT + 8
         for k, (name, color) in enumerate(names.items()):
-            self.words(x, self.TOP + 4 + 14 * k, name, color, anchor=anchor)
+            self.words(x, self.TOP + 4 + 14 * k, name, color)
 
     def done(self) -> Image.Image:
         """The chart at its own size."""
@@ -97,12 +99,12 @@ class Chart:
             self.words(a, b + 4, _number(value), FAINT, 10, "ma")
         for value in ticks(self.y, 6, self.log_y):
             a, b = self.at(self.x[0], value)
-            right = self.size[0] - self.RIGHT
+            right = self.size[0] - self.right
             self.pen.line([a * _FINE, b * _FINE, right * _FINE, b * _FINE], fill=GRID, width=_FINE)
             self.words(a - 5, b, _number(value), FAINT, 10, "rm")
         self.words(8, 7, title, INK, 13)
         self.words(8, 26, y_label, FAINT, 10)
-        self.words(self.size[0] - self.RIGHT, self.size[1] - 8, x_label, FAINT, 10, "rd")
+        self.words(self.size[0] - self.right, self.size[1] - 8, x_label, FAINT, 10, "rd")
 
 
 def reliability(bins: Sequence[Bin], error: float) -> Image.Image:
@@ -119,7 +121,7 @@ def reliability(bins: Sequence[Bin], error: float) -> Image.Image:
     upper.line([0, 1], [0, 1], FAINT, 1)
     for b in bins:
         upper.dot(b.score, b.right, COLORS[1])
-    upper.legend({"share right, per bin": COLORS[0], "at the mean score": COLORS[1], "as it should be": FAINT}, True)
+    upper.legend({"share right, per bin": COLORS[0], "at the mean score": COLORS[1], "as it should be": FAINT})
     most = max([b.regions for b in bins], default=1)
     lower = Chart((480, 170), (0, 1), (0.8, 1.5 * most), "", "score", "regions (logarithmic)", log_y=True)
     for b in bins:
@@ -131,7 +133,7 @@ def curves(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     title: str,
     x_label: str = "step",
-    size: tuple[int, int] = (480, 280),
+    size: tuple[int, int] = (560, 280),
 ) -> Image.Image:
     """Lines by name, each (x, y); values that are not finite are left out."""
     points = {name: [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(b)] for name, (x, y) in series.items()}
@@ -139,7 +141,8 @@ def curves(
     xs = [a for pairs in points.values() for a, _ in pairs] or [0.0]
     ys = [b for pairs in points.values() for _, b in pairs] or [0.0]
     low, high = min(0.0, *ys), max(ys)
-    chart = Chart(size, (min(0.0, *xs), max(*xs, 1.0)), (low, high * 1.05 if high > low else low + 1), title, x_label)
+    span = low, high * 1.05 if high > low else low + 1
+    chart = Chart(size, (min(0.0, *xs), max(*xs, 1.0)), span, title, x_label, right=120)
     for (_, pairs), color in zip(points.items(), _colors(), strict=False):
         chart.line([a for a, _ in pairs], [b for _, b in pairs], color)
     last = {name: pairs[-1][1] for name, pairs in points.items()}

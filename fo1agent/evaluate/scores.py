@@ -33,10 +33,10 @@ from fo1agent.types import Regions
 LEAST_SCORE = 0.05
 BINS = 15
 RESAMPLES = 300
-OBJECTNESS = "objectness"
+OBJECTNESS = "plain objectness"
 SILENCED: Mapping[str, tuple[str, ...]] = {
-    "without language": ("language",),
-    "detector alone": ("language", "name", "fit"),
+    "all but language": ("language",),
+    "the detector alone": ("language", "name", "fit"),
 }
 """Rankings by a part of the match head's terms: what they are called, and the terms that are silenced."""
 
