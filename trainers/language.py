@@ -5,8 +5,8 @@ each other: phrases whose final state is matched with every region, and question
 picture teaches dozens of phrases and answers at once. Short sequences share a row (`sequence.pack`).
 
 Losses: `next_token` on replies; `match` (focal cross-entropy of phrase-region logits); `senses` (which known class a
-phrase means); `name` (which class a region token is); `iou` (how well a region's box fits). Pictures come from a `Feed`, as kept
-features of frozen towers or through the towers themselves.
+phrase means); `name` (which class a region token is); `iou` (how well a region's box fits). Pictures come from a
+`Feed`: as kept features of frozen towers, or through the towers themselves.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from fo1agent.trainers.data.tasks import (
     name_targets,
     needed_boxes,
 )
+from fo1agent.trainers.lora import matrices
 from fo1agent.trainers.pictures import Ahead, Cached, Feed, Seen, View, see_patches
 from fo1agent.trainers.step import share
 
@@ -101,6 +102,7 @@ def _output(model: FO1) -> list[nn.Module]:
 PARTS: Mapping[str, Callable[[FO1], Sequence[nn.Module | None]]] = {
     "language": lambda model: [model.base.model.language_model],
     "output": _output,
+    "lora": matrices,
     "token_rows": lambda model: [getattr(model, "token_rows", None)],
     "vision": lambda model: [model.base.model.visual],
     "image_projector": lambda model: [model.image_projector],
@@ -182,6 +184,10 @@ class LanguageStage:
         """Parameters by part; a part that the model lacks is left out."""
         parts = {name: part_parameters(self.model, name) for name in self._parts}
         return {name: parameters for name, parameters in parts.items() if parameters}
+
+    def layers(self) -> list[nn.Module]:
+        """The decoder's: a part of a batch runs each once. The vision tower runs once per picture, so it is not here."""
+        return list(self.model.adapter.decoder(self.model.base).layers)
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> list[Asked]:
         """The pictures of step `step` and what they are asked; those that cannot be read are left out."""
