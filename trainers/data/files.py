@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -216,6 +217,26 @@ def whole(target: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def fingerprint(path: str | Path) -> str:
+    """What a run's record says of its data: a hash of a file's bytes, or of a folder's names and sizes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    path, digest = Path(path), hashlib.sha256()
+    try:
+        if path.is_dir():
+            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                digest.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n".encode())
+        else:
+            with open(path, "rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+    except OSError as exc:
+        raise DataError(f"Cannot read {path}: {exc.strerror or exc}.") from exc
+    return digest.hexdigest()[:16]
 
 
 def _flush(path: Path) -> None:

@@ -159,13 +159,21 @@ class Source(Sequence[Any]):
             raise IndexError(position)
         if position in self._known_bad:
             return None
-        place = self._where(position)
         try:
-            return self._parse(self._items[position], place)
+            return self._parse(self._items[position], self._where(position))
         except _BAD as exc:
-            self._known_bad.add(position)
-            self.problems.skip(place, reason(exc), total=len(self))
+            self.reject(position, reason(exc))
             return None
+
+    def reject(self, position: int, reason: str) -> None:
+        """Count the record at a position as bad, now and whenever it is asked for; its picture may be broken.
+
+        Raises:
+            DataError: there are now more bad records than the tolerance allows.
+        """
+        if position not in self._known_bad:
+            self._known_bad.add(position)
+            self.problems.skip(self._where(position), reason, total=len(self))
 
 
 def object_source(
