@@ -40,7 +40,7 @@ from fo1agent.trainers.data.tasks import (
     needed_boxes,
 )
 from fo1agent.trainers.lora import matrices
-from fo1agent.trainers.pictures import Ahead, Cached, Feed, Seen, View, see_patches
+from fo1agent.trainers.pictures import Ahead, Cached, Feed, Seen, View, pictured, see_patches
 from fo1agent.trainers.step import share
 
 
@@ -190,7 +190,7 @@ class LanguageStage:
         return list(self.model.adapter.decoder(self.model.base).layers)
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> list[Asked]:
-        """The pictures of step `step` and what they are asked; those that cannot be read are left out."""
+        """The pictures of step `step` and what they are asked; those that teach nothing are left out."""
         if (part, parts) not in self._readers:
             self._readers[part, parts] = Ahead(lambda k: self._make(k, part, parts), self._workers)
         return self._readers[part, parts](step)
@@ -244,8 +244,7 @@ class LanguageStage:
         labels: list[set[str]] = [set()] * self.batch_size
         if not self.tasks.closed:
             # Of the whole batch, whatever part of it is made here.
-            known = [self.feed.example(number) for number in numbers]
-            labels = [set() if example is None else {label for label in example.labels if label} for example in known]
+            labels = [{label for label in self.feed.example(number).labels if label} for number in numbers]
         asked = []
         for place in share(self.batch_size, part, parts):
             others = set[str]().union(*labels[:place], *labels[place + 1 :])
@@ -253,12 +252,9 @@ class LanguageStage:
         return [one for one in asked if one is not None]
 
     def _draw(self, number: int, others: set[str]) -> Asked | None:
-        """Picture `number` of the feed's row, and what it is asked this time."""
+        """Picture `number` of the feed's row, and what it is asked this time; None when there is nothing to ask."""
         rng = np.random.default_rng((self.seed, 2, number))
-        view = self.feed.open(number, rng)
-        if view is None:
-            return None
-        asked = self._ask(view, others, rng)
+        asked = self._ask(self.feed.open(number, rng), others, rng)
         return asked if asked.phrases or asked.questions or asked.dialogue else None
 
     def _ask(self, view: View, others: set[str], rng: np.random.Generator) -> Asked:
@@ -398,8 +394,7 @@ def _general(image: Any) -> bool:
 
 def _opening(asked: Asked) -> tuple[int, ...]:
     """For `Processor.question_ids`: no picture before the question, or one with or without regions."""
-    image = asked.view.image
-    return () if image.path is None and image.data is None else (min(len(asked.chosen), 1),)
+    return (min(len(asked.chosen), 1),) if pictured(asked.view) else ()
 
 
 def _spoken(asked: Asked) -> list[Sequence[Question]]:

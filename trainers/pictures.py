@@ -11,7 +11,6 @@ it (in the step). It knows nothing of questions or losses.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -28,19 +27,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fo1agent.boxes import clip
-from fo1agent.errors import DataError, TrainingError
+from fo1agent.errors import TrainingError
 from fo1agent.image import load_image
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.processing import ImageInputs, Processor
 from fo1agent.model.region_encoder import TowerFeatures
 from fo1agent.proposals import Proposer
+from fo1agent.trainers.data.augment import AugmentRecipe, augment
 from fo1agent.trainers.data.features import ANNOTATED, JITTERED, PROPOSAL, FeatureStore, Picture, jitter
-from fo1agent.trainers.data.records import Example, open_picture
+from fo1agent.trainers.data.records import Example
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-BAD_SHARE, BAD_LEAST = 0.01, 20  # so many pictures may be unreadable before training stops
 RANDOM_BOXES = 12  # that show nothing in particular, where no proposer gives such
 
 
@@ -73,12 +71,12 @@ class Seen:
 class Feed(Protocol):
     """An endless row of pictures."""
 
-    def example(self, number: int) -> Example | None:
-        """The annotations of the `number`-th picture, which is not opened; None where they are bad."""
+    def example(self, number: int) -> Example:
+        """The annotations of the `number`-th picture, which is not opened."""
         ...
 
-    def open(self, number: int, rng: np.random.Generator) -> View | None:
-        """The `number`-th picture with its boxes; None when it turns out to be unreadable. Any thread may call it."""
+    def open(self, number: int, rng: np.random.Generator) -> View:
+        """The `number`-th picture with its boxes. Any thread may call it."""
         ...
 
     def look(self, view: Any, chosen: np.ndarray) -> Seen:
@@ -161,11 +159,20 @@ class LivePicture:
     inputs: ImageInputs | None
 
 
+def pictured(view: View) -> bool:
+    """Whether there is a picture at all, and not words alone."""
+    return not isinstance(view, LivePicture) or view.inputs is not None
+
+
+class Examples(Protocol):
+    """An endless row of examples; a `Mixture` is one. Any thread may ask."""
+
+    def __getitem__(self, position: int, /) -> Example: ...
+    def open(self, position: int, /) -> tuple[Example, Image.Image]: ...
+
+
 Boxes = Callable[[Example, Image.Image, ImageInputs, np.random.Generator], np.ndarray]
 """Makes a picture's proposals [N, 4], xyxy pixels, in the order of the prompt."""
-
-Augment = Callable[[Example, Image.Image, np.random.Generator], tuple[Example, Image.Image]]
-"""Changes a picture and, with it, the boxes of its example."""
 
 
 class Live:
@@ -173,43 +180,34 @@ class Live:
 
     Args:
         model, processor: whose towers look.
-        examples: the n-th example of an endless row; None where its record is bad.
+        examples: what there is to see.
         boxes: makes the proposals.
-        augment: changes pictures; None leaves them.
-        cache: folder for what frozen towers see; see `FrozenViews`.
+        changes: how pictures are changed; None leaves them.
+        cache: keeps what frozen towers see; only of unchanged pictures.
     """
 
     def __init__(
         self,
         model: FO1,
         processor: Processor,
-        examples: Callable[[int], Example | None],
+        examples: Examples,
         boxes: Boxes,
-        augment: Augment | None = None,
+        changes: AugmentRecipe | None = None,
         cache: FrozenViews | None = None,
     ) -> None:
-        self.model, self.processor, self.cache = model, processor, cache
-        self._examples, self._boxes, self._augment = examples, boxes, augment
-        self._good = self._bad = 0
-        self._lock = threading.Lock()
+        self.model, self.processor, self.examples, self.cache = model, processor, examples, cache
+        self._boxes, self._changes = boxes, changes
 
-    def example(self, number: int) -> Example | None:
-        return self._examples(number)
+    def example(self, number: int) -> Example:
+        return self.examples[number]
 
-    def open(self, number: int, rng: np.random.Generator) -> LivePicture | None:
-        example = self._examples(number)
-        if example is None:
-            return None
+    def open(self, number: int, rng: np.random.Generator) -> LivePicture:
+        example = self.examples[number]
         if example.path is None and example.data is None:
             return LivePicture(example, np.zeros((0, 4), np.float32), np.zeros(0, np.uint8), None)
-        try:
-            image = open_picture(example)
-        except DataError as exc:
-            self._count_bad(exc)
-            return None
-        self._good += 1
-        if self._augment is not None:
-            example, image = self._augment(example, image, rng)
+        example, image = self.examples.open(number)
+        if self._changes is not None:
+            image, example = augment(image, example, self._changes, rng)
         inputs = self.processor.image(image)
         annotated = example.boxes[~example.crowd]
         parts = [
@@ -232,13 +230,6 @@ class Live:
         with torch.autocast(model.device.type, enabled=False):
             vectors = model.region_vectors(features, torch.from_numpy(view.boxes[chosen]))
         return Seen(features.image_tokens, features.grid_hw, vectors)
-
-    def _count_bad(self, exc: DataError) -> None:
-        with self._lock:
-            self._bad += 1
-        log.warning("left out: %s", exc)
-        if self._bad > max(BAD_LEAST, BAD_SHARE * (self._good + self._bad)):
-            raise DataError(f"{self._bad} of {self._good + self._bad} pictures cannot be read, the last: {exc}")
 
 
 class OwnBoxes:

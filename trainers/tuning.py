@@ -25,24 +25,18 @@ from fo1agent.model.fo1 import FO1
 from fo1agent.model.predictor import find_folder, load_predictor
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import lora, rows
-from fo1agent.trainers.data.formats.source import SourceRecipe
-from fo1agent.trainers.data.records import Example
+from fo1agent.trainers.data.augment import AugmentRecipe
+from fo1agent.trainers.data.formats import SourceRecipe
+from fo1agent.trainers.data.mixture import Mixture
 from fo1agent.trainers.data.tasks import OpenTasks, TaskMaker, read_confusable
 from fo1agent.trainers.heads import add_heads, add_names
 from fo1agent.trainers.language import LanguageStage, Mix, StageTable, part_parameters
 from fo1agent.trainers.lora import LoraRecipe
-from fo1agent.trainers.pictures import Boxes, FrozenViews, Live, OwnBoxes, ProposerBoxes, given_boxes, shuffled
+from fo1agent.trainers.pictures import Boxes, FrozenViews, Live, OwnBoxes, ProposerBoxes, given_boxes
 from fo1agent.trainers.recipe import build, load_recipe
 from fo1agent.trainers.step import TrainSettings, train
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DataRecipe:
-    """What is learned from: a weighted mixture of sources."""
-
-    sources: tuple[SourceRecipe, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class TuneRecipe:
 
     Attributes:
         model: folder or hub name of the model to start from; None for the packaged fo1-nano.
-        data: what to learn from.
+        sources: what to learn from, a weighted mixture (see `SourceRecipe`).
         out: folder of the finished model; run: folder of the run, which may be stopped and resumed.
         train: how long and how fast.
         batch_size: pictures per step.
@@ -60,12 +54,13 @@ class TuneRecipe:
         heads: heads to add if the model lacks them, with their constructor arguments.
         mix, loss_weights: changes to the stage's table.
         lora: adapters instead of all of the language model; instruction only.
+        augment: how pictures are changed; None leaves them as they are.
         negatives: file of easily confused names, see `read_confusable`.
         workers: threads that read ahead.
         cache: folder that keeps what frozen towers see; only without augmentation, and where no tower trains.
     """
 
-    data: DataRecipe
+    sources: tuple[SourceRecipe, ...]
     train: TrainSettings
     out: Path
     run: Path
@@ -76,6 +71,7 @@ class TuneRecipe:
     mix: Mapping[str, Any] = field(default_factory=dict)
     loss_weights: Mapping[str, float] = field(default_factory=dict)
     lora: LoraRecipe | None = None
+    augment: AugmentRecipe | None = None
     negatives: Path | None = None
     workers: int = 2
     cache: Path | None = None
@@ -88,7 +84,7 @@ class TuneRecipe:
 def run(table: StageTable, arguments: Sequence[str]) -> Path:
     """Run a stage by a recipe's name or file and its `key=value` overrides; returns the finished model's folder."""
     if not arguments:
-        raise InputError(f"Name a recipe, then key=value: {table.name} needs data.sources, out and run.")
+        raise InputError(f"Name a recipe, then key=value: {table.name} needs sources, out and run.")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     recipe = load_recipe(TuneRecipe, arguments[0], arguments[1:])
     return tune(recipe, table, on_log=lambda record: log.info("%s", record))
@@ -148,7 +144,7 @@ def load_start(source: Path, settings: TrainSettings) -> tuple[FO1, Processor, t
 
 def make_stage(recipe: TuneRecipe, table: StageTable, model: FO1, processor: Processor) -> LanguageStage:
     """Data, tasks and feed of a recipe put together for a loaded model."""
-    examples, names = open_data(recipe.data, recipe.train.seed)
+    mixture = Mixture.of(recipe.sources, recipe.train.seed)
     if recipe.lora is not None:
         lora.attach(model, recipe.lora)
     if "token_rows" in table.parts:
@@ -156,7 +152,7 @@ def make_stage(recipe: TuneRecipe, table: StageTable, model: FO1, processor: Pro
     confusable = read_confusable(recipe.negatives) if recipe.negatives else {}
     tasks: TaskMaker | OpenTasks = OpenTasks(confusable)
     if model.config.vocabulary is not None:
-        if new := add_names(model, names):
+        if new := add_names(model, [name for source in mixture.sources for name in source.vocabulary]):
             log.info("new names: %s", ", ".join(new))
         tasks = TaskMaker(model.config.vocabulary, (), confusable)
     trained = {name: part_parameters(model, name) for name in table.parts}
@@ -165,11 +161,12 @@ def make_stage(recipe: TuneRecipe, table: StageTable, model: FO1, processor: Pro
     cache = None
     if recipe.cache is not None:
         towers = [name for name in ("aux_tail", "vision", "image_projector") if trained.get(name)]
-        if towers:
-            raise InputError(f"cache keeps what frozen towers see, but {towers} train in this stage. Leave it out.")
+        if towers or recipe.augment is not None:
+            why = f"{towers} train in this stage" if towers else "augment changes the pictures"
+            raise InputError(f"cache keeps what frozen towers see, but {why}. Leave one of them out.")
         cache = FrozenViews(recipe.cache, model)
     boxes = make_boxes(recipe.boxes, model, tower_trains=bool(trained.get("aux_tail")))
-    feed = Live(model, processor, examples, boxes, cache=cache)
+    feed = Live(model, processor, mixture, boxes, recipe.augment, cache)
     return LanguageStage(
         table,
         model,
@@ -180,16 +177,6 @@ def make_stage(recipe: TuneRecipe, table: StageTable, model: FO1, processor: Pro
         seed=recipe.train.seed,
         workers=recipe.workers,
     )
-
-
-def open_data(recipe: DataRecipe, seed: int) -> tuple[Callable[[int], Example | None], tuple[str, ...]]:
-    """The n-th example of an endless row, and the names that boxes carry."""
-    from fo1agent.trainers.data.coco import load_coco
-
-    data = [load_coco(source.path, source.images or source.path.parent) for source in recipe.sources]
-    images = [image for part in data for image in part.images]
-    order = shuffled(len(images), seed)
-    return (lambda number: images[order(number)]), tuple(dict.fromkeys(n for part in data for n in part.categories))
 
 
 def make_boxes(spec: str, model: FO1, tower_trains: bool) -> Boxes:

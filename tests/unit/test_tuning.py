@@ -17,10 +17,10 @@ from fo1agent.model.generation import greedy
 from fo1agent.model.processing import Processor
 from fo1agent.model.sequence import Prefix, Sample, pack
 from fo1agent.trainers import alignment, instruction, lora, rows
-from fo1agent.trainers.data.records import Example, Reference, Turn
+from fo1agent.trainers.data.records import Example, Reference, Turn, open_picture
 from fo1agent.trainers.data.tasks import OpenTasks
 from fo1agent.trainers.language import LanguageStage, StageTable
-from fo1agent.trainers.pictures import FrozenViews, Live, OwnBoxes, given_boxes, shuffled
+from fo1agent.trainers.pictures import FrozenViews, Live, OwnBoxes, given_boxes
 from fo1agent.trainers.recipe import build
 from fo1agent.trainers.tuning import TuneRecipe, tune
 from tests.drawn import write_coco
@@ -38,7 +38,7 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(coco: Path, work: Path, **changes) -> TuneRecipe:
     tree = {
-        "data": {"sources": [{"path": str(coco / "instances_train.json"), "images": str(coco / "images/train")}]},
+        "sources": [{"path": str(coco / "instances_train.json"), "images": str(coco / "images/train")}],
         "train": {"steps": 2, "lr": 1e-2, "weight_decay": 0.1, "log_every": 1, "save_every": 2},
         "model": str(CHECKPOINT),
         "batch_size": 2,
@@ -194,10 +194,22 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     return made
 
 
+class Row:
+    """A few examples, over and over."""
+
+    def __init__(self, examples: list[Example]) -> None:
+        self.examples = examples
+
+    def __getitem__(self, position: int) -> Example:
+        return self.examples[position % len(self.examples)]
+
+    def open(self, position: int) -> tuple[Example, Image.Image]:
+        return self[position], open_picture(self[position])
+
+
 def live_stage(start, examples: list[Example], table: StageTable = alignment.TABLE, workers: int = 0, cache=None):
-    order = shuffled(len(examples), 0)
     model, processor = start
-    feed = Live(model, processor, lambda number: examples[order(number)], given_boxes, cache=cache)
+    feed = Live(model, processor, Row(examples), given_boxes, cache=cache)
     return LanguageStage(table, model, processor, feed, OpenTasks(), batch_size=len(examples), seed=0, workers=workers)
 
 

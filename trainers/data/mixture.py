@@ -8,6 +8,7 @@ position it had reached, and rank r of w takes positions r, r + w, r + 2w, … A
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -58,12 +59,19 @@ class Mixture:
         self.shares = tuple((self._quotas / self._quotas.sum()).tolist())
         self._period = int(self._quotas.sum())
         self._slots: tuple[int, np.ndarray, np.ndarray] | None = None  # of which period, source and rank of each slot
+        self._recipes: tuple[SourceRecipe, ...] = ()
         self._orders: dict[int, tuple[int, np.ndarray]] = {}  # by source: of which of its epochs, the order
 
     @classmethod
     def of(cls, recipes: Sequence[SourceRecipe], seed: int = 0) -> Mixture:
-        """Open the sources of a recipe and mix them."""
-        return cls([open_source(recipe) for recipe in recipes], [recipe.weight for recipe in recipes], seed)
+        """Open the sources of a recipe and mix them; such a mixture can be sent to other processes."""
+        mixture = cls([open_source(recipe) for recipe in recipes], [recipe.weight for recipe in recipes], seed)
+        mixture._recipes = tuple(recipes)
+        return mixture
+
+    def __reduce__(self) -> Any:
+        # Another process opens the files itself.
+        return (Mixture.of, (self._recipes, self.seed)) if self._recipes else super().__reduce__()
 
     def place(self, position: int) -> tuple[int, int]:
         """Which source a position draws from, and the how-manieth draw from that source it is, from 0."""
