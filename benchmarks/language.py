@@ -1,9 +1,10 @@
-"""What the language model adds to the detector it starts from: detection figures with and without its term.
+"""What the language model adds to the detector it starts from: AP by a part of the match head's terms, with its noise.
 
-    .venv/bin/python benchmarks/language.py INSTANCES.json IMAGES [--model FOLDER] [--limit N]
+    .venv/bin/python benchmarks/language.py INSTANCES.json IMAGES [--model FOLDER] [--limit N] [--resamples N]
 
-The same boxes, the same suppression; the terms of the match head (`MatchHead.TERMS`) are silenced one after another
-until only the detector's evidence is left. Even there it is the language model that says which class a phrase means.
+The same boxes, the same suppression; the terms (`MatchHead.TERMS`) are silenced one after another until only the
+detector's evidence is left. Even there it is the language model that says which class a phrase means. ± is a standard
+error over pictures drawn anew, the same draws for every row.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ import json
 from pathlib import Path
 
 import click
-import torch
 
-from fo1agent.evaluate import detection
-from fo1agent.model.predictor import load_predictor
-from fo1agent.scene import Model
+from fo1agent.evaluate import scores
+from fo1agent.scene import load
 
-CACHE_BYTES = 8 * 2**30  # some hundred encoded pictures, so that the towers see each only once
+STEPS = ("language", "name", "fit")  # silenced one more each time; the detector is what is left
 
 
 @click.command()
@@ -26,21 +25,15 @@ CACHE_BYTES = 8 * 2**30  # some hundred encoded pictures, so that the towers see
 @click.argument("images", type=click.Path(exists=True, path_type=Path))
 @click.option("--model", "name", default=None, help="A folder; default is fo1-nano.")
 @click.option("--limit", type=int, default=None, help="Only the first N pictures.")
-def main(instances: Path, images: Path, name: str | None, limit: int | None) -> None:
-    """Print one JSON object per score."""
-    predictor = load_predictor(name)
-    predictor.cache.max_bytes = CACHE_BYTES
-    model = Model(predictor)
-    head = predictor.model.match_head
-    for silenced in (None, "language", "name", "fit"):
-        if silenced:
-            with torch.no_grad():
-                head.weights[head.TERMS.index(silenced)] = 0
-        for encoding in predictor.cache:
-            encoding.matched.clear()
-        terms = [term for term, weight in zip(head.TERMS, head.weights.tolist(), strict=True) if weight]
-        figures = detection.evaluate(model, instances, images, limit=limit).to_dict()
-        click.echo(json.dumps({"terms": terms, **figures}))
+@click.option("--resamples", default=scores.RESAMPLES, show_default=True)
+def main(instances: Path, images: Path, name: str | None, limit: int | None, resamples: int) -> None:
+    """Print one JSON object per row; `gain` is what all terms together have over it."""
+    silenced = {" ".join(STEPS[:k]): STEPS[:k] for k in range(1, len(STEPS) + 1)}
+    report = scores.evaluate(load(name), instances, images, silenced=silenced, resamples=resamples, limit=limit)
+    click.echo(json.dumps({"silenced": "nothing", **report.detection.to_dict()}))
+    for without, ranking in report.rankings.items():
+        if without in silenced:
+            click.echo(json.dumps({"silenced": without, **ranking.to_dict()}))
 
 
 if __name__ == "__main__":

@@ -433,6 +433,49 @@ def regions(
         console.result(f"{boxes:>5}  {name} called {said}")
 
 
+@evaluate.command(
+    epilog="\b\nExample:\n  fo1agent eval scores --instances instances_val.json --images val2017/ --plot out.png"
+)
+@click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@click.option("--existence", type=FILE_IN, metavar="FILE.jsonl", help="Yes/no questions about pictures among them.")
+@click.option("--plot", type=_PictureOut(), metavar="OUT.png", help="Write the reliability of the scores.")
+@click.option(
+    "--resamples", type=click.IntRange(0), default=300, show_default=True, help="Draws of pictures for the ± figures."
+)
+@limit_option
+@_model_options
+@as_json
+def scores(
+    instances: Path,
+    images: Path,
+    existence: Path | None,
+    plot: Path | None,
+    resamples: int,
+    limit: int | None,
+    json_output: bool,
+    **loading: Any,
+) -> None:
+    """What the scores are worth: calibration, other rankings, things that are not there."""
+    from fo1agent.agent import Agent
+    from fo1agent.evaluate.plots import reliability
+    from fo1agent.evaluate.scores import evaluate as measure
+
+    model = _load(**loading)
+    report = measure(
+        model, instances, images, existence=existence, ask=Agent(model).ask, resamples=resamples, limit=limit
+    )
+    for picture, reason in report.detection.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    if plot:
+        with console.whole_file(plot) as temporary:
+            reliability(report.bins, report.calibration_error).save(temporary)
+    if json_output:
+        console.result_json(report.to_dict())
+        return
+    _print_figures(report.summary(), False)
+
+
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
 @click.argument("file", type=FILE_IN, metavar="FILE.jsonl")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
@@ -451,6 +494,36 @@ def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_o
         console.note(f"failed: line {outcome.question.line}: {console.one_line(outcome.error)}")
     if details:
         console.write_json_lines(details, (outcome.to_dict() for outcome in report.outcomes))
+    _print_figures(report.to_dict(), json_output)
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval colors composites/dev.jsonl --images composites/ --json")
+@click.argument("file", type=FILE_IN, metavar="EXAMPLES.jsonl")
+@click.option(
+    "--images", type=FOLDER_IN, metavar="DIR", help="Folder that file names start from; the file's if absent."
+)
+@click.option(
+    "--held-out",
+    type=FILE_IN,
+    metavar="FILE.json",
+    help="Pairs to count apart; held_out.json beside the file if absent.",
+)
+@limit_option
+@_model_options
+@as_json
+def colors(
+    file: Path, images: Path | None, held_out: Path | None, limit: int | None, json_output: bool, **loading: Any
+) -> None:
+    """Colour words: of several cups, the share of "red cup" found."""
+    from fo1agent.evaluate.colors import evaluate as measure
+    from fo1agent.evaluate.colors import read_held_out
+
+    beside = file.with_name("held_out.json")
+    pairs_file = held_out or (beside if beside.is_file() else None)
+    pairs = read_held_out(pairs_file) if pairs_file else []
+    report = measure(_load(**loading), file, images or file.parent, pairs, limit=limit)
+    for picture, reason in report.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
     _print_figures(report.to_dict(), json_output)
 
 

@@ -45,7 +45,7 @@ def tiny_model() -> tuple[FO1, Processor]:
     torch.manual_seed(0)
     tokenizer = build_tokenizer(["Please detect circle; square in this image. A red circle beside a blue square."], 300)
     config = nano_config(tokenizer, NAMES, hidden_size=64, layers=2)
-    config.heads = {"match": {"width": 16, "classes": 80, "views": 2}, "iou": {}}
+    config.heads = {"match": {"width": 16, "classes": 80, "views": 3}, "iou": {}}
     return FO1(config).eval(), Processor(tokenizer, config)
 
 

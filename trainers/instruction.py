@@ -1,19 +1,36 @@
 """Stage 2, perception instruction tuning: the language model learns to answer with regions, on all task templates.
 
-part               trains   losses (weights in the table below)        rate
-language           yes      next_token                                 train.lr
-region_projector   yes      next_token, match, senses, name, iou       train.lr
-match_head         yes      match, senses, name                        train.lr
-iou_head           yes      iou                                        train.lr
-vision             no
-auxiliary tower    no
+part               trains                                              losses                             rate
+language, output   yes; with LoRA only adapters beside their layers,   next_token, match, senses          train.lr
+                   and token_rows as in stage 1
+aux_tail           yes: the auxiliary tower's last stage, if it is a   all                                part_lr
+                   DaViT; a tower with a detector in it stays
+region_encoder     yes                                                 all                                train.lr
+region_projector   yes                                                 all                                train.lr
+match_head         yes                                                 match, senses, name                train.lr
+iou_head           yes                                                 iou                                train.lr
+vision             no: the primary tower is the base's own
+
+Losses and their weights: next_token 1, match 1, senses 0.5, name 0.5, iou 0.5.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from fo1agent.trainers.language import Mix, StageTable
 
 TABLE = StageTable(
     name="instruction",
-    parts=("language", "region_projector", "match_head", "iou_head"),
+    parts=("language", "output", "aux_tail", "region_encoder", "region_projector", "match_head", "iou_head"),
     loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.5, "name": 0.5, "iou": 0.5},
     mix=Mix(absent=12, detect=0.7, count=0.7, everything=0.4, caption=0.7),
 )
+
+
+def main(arguments: Sequence[str]) -> Path:
+    """Run the recipe named by the first argument with the `key=value` overrides after it."""
+    from fo1agent.trainers.tuning import run
+
+    return run(TABLE, arguments)

@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ class NanoRecipe:
         tower: the TensorFlow detection zoo's SSDLite-MobileNetV2, safetensors.
         work: folder of the run; out: folder of the finished model.
         composites: folder that `fo1agent data synth` made, for colours; None to do without.
+        composites_limit: scenes of it that are used.
         vocab_size: learned tokens, bytes included.
         hidden_size, layers: of the language model.
     """
@@ -98,6 +100,7 @@ class NanoRecipe:
     alignment: StageRecipe
     instruction: StageRecipe
     composites: Path | None = None
+    composites_limit: int = 1200
     vocab_size: int = 4096
     hidden_size: int = 256
     layers: int = 4
@@ -135,8 +138,9 @@ def run(recipe: NanoRecipe) -> Path:
 
     pictures: PictureStore = store
     if recipe.composites is not None:
-        painted = load_composites(recipe.composites, data.categories)
-        added = open_or_build(recipe.work / "composite_features", model, processor, painted, on_progress=_progress)
+        painted = load_composites(recipe.composites, recipe.composites_limit, data.categories)
+        folder = recipe.work / "composite_features"
+        added = open_or_build(folder, model, processor, painted, mirror=False, on_progress=_progress)
         pictures = JoinedStores((store, added))
         learned += range(len(store), len(pictures))
     for table in (base.TABLE, alignment.TABLE, instruction.TABLE):
@@ -168,9 +172,9 @@ def train_proposals(recipe: NanoRecipe) -> Path:
     return train(ProposalStage(whole), settings.train, whole.run, whole, on_log=_log_step).weights
 
 
-def load_composites(folder: Path, vocabulary: Sequence[str]) -> CocoData:
-    """The training scenes of `fo1agent data synth`."""
-    return CocoData(tuple(read_examples(folder / "train.jsonl", folder)), tuple(vocabulary))
+def load_composites(folder: Path, limit: int, vocabulary: Sequence[str]) -> CocoData:
+    """The first training scenes of `fo1agent data synth`."""
+    return CocoData(tuple(islice(read_examples(folder / "train.jsonl"), limit)), tuple(vocabulary))
 
 
 def new_model(

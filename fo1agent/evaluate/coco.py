@@ -185,9 +185,9 @@ class Matches:
         """AP over all IoUs and AP50, in percent; NaN where there is no true box.
 
         Args:
-            weights: [I], how often each picture counts; None for once.
+            weights: [I] int64, how often each picture counts; None for once.
         """
-        weights = np.ones(self.pictures) if weights is None else np.asarray(weights, dtype=np.float64)
+        weights = np.ones(self.pictures, dtype=np.int64) if weights is None else weights
         per_category = [p for ranked in self.categories if (p := _precisions(ranked, weights)) is not None]
         if not per_category:
             return float("nan"), float("nan")
@@ -197,7 +197,7 @@ class Matches:
 
 def _precisions(ranked: Ranked, weights: np.ndarray) -> np.ndarray | None:
     """[T], COCO's interpolated precision of one category, 0 to 1; None where the weighted pictures show none of it."""
-    truths = float(ranked.truths @ weights)
+    truths = int(ranked.truths @ weights)
     if truths == 0:
         return None
     last = np.flatnonzero(ranked.right[0])  # whoever is right at a higher IoU is right at the lowest
@@ -210,10 +210,13 @@ def _precisions(ranked: Ranked, weights: np.ndarray) -> np.ndarray | None:
     wrong = np.cumsum(~(ranked.right | ranked.ignored)[:, upto] * weight, axis=1)
     precision = right / (right + wrong + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    steps = np.stack([np.searchsorted(row, _RECALLS, side="left") for row in right / truths])
-    reached = steps < precision.shape[1]
-    taken = np.take_along_axis(precision, np.minimum(steps, precision.shape[1] - 1), axis=1)
-    return (taken * reached).mean(axis=1)
+    # How many right answers each recall takes, and where in its row that number is reached: all rows in one search.
+    needed = np.searchsorted(np.arange(truths + 1) / truths, _RECALLS)
+    offsets = (truths + 1) * np.arange(len(right))[:, None]
+    length = right.shape[1]
+    steps = np.searchsorted((right + offsets).ravel(), needed + offsets) - length * np.arange(len(right))[:, None]
+    taken = np.take_along_axis(precision, np.minimum(steps, length - 1), axis=1)
+    return (taken * (steps < length)).mean(axis=1)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Questions about pictures with known answers: the share that an agent gets right.
 
-A record is one line of JSON: `image` (file name), `question`, `answer` (a number, "yes"/"no" or a class name), and if
-given `id` and `kind`. An answer counts when it equals the known one after normalising numbers ("two" is 2), yes/no, and
-nouns to their singular. An abstention is wrong, and counted by itself. Nothing here knows how the answer was found.
+A record is one line of JSON: `image` or `file_name`, `question`, `answer` (a number, "yes"/"no" or a class name), and,
+if given, `id` and `kind`. An answer counts when it equals the known one after normalising numbers ("two" is 2), yes/no,
+and nouns to their singular. An abstention is wrong, and counted by itself. Nothing here knows how the answer was found.
 """
 
 from __future__ import annotations
@@ -178,6 +178,8 @@ def _question(file: Path, number: int, line: str) -> Question:
         record = json.loads(line)
     except ValueError as exc:
         raise DataError(f"{file}:{number}: not JSON ({exc}).") from exc
+    if isinstance(record, dict) and "file_name" in record:
+        record = {"image": record["file_name"], **record}
     missing = [key for key in ("image", "question", "answer") if not isinstance(record, dict) or key not in record]
     if missing:
         raise DataError(f"{file}:{number}: no {', '.join(missing)}. A record holds image, question and answer.")
@@ -197,28 +199,30 @@ def _outcomes(
         except FO1AgentError as exc:
             error = str(exc)
         for question in questions:
-            yield _failed(question, error) if scene is None else _outcome(ask, scene, question)
+            yield failed(question, error) if scene is None else answer(ask, scene, question)
 
 
-def _outcome(ask: Callable[[Any, str], Answering], scene: Any, question: Question) -> Outcome:
+def answer(ask: Callable[[Any, str], Answering], scene: Any, question: Question) -> Outcome:
+    """Ask one question about an open scene; a failure of ours is an outcome too."""
     start = time.perf_counter()
     try:
-        answer = ask(scene, question.question)
+        got = ask(scene, question.question)
     except FO1AgentError as exc:
-        return _failed(question, str(exc), time.perf_counter() - start)
+        return failed(question, str(exc), time.perf_counter() - start)
     return Outcome(
         question=question,
-        text=answer.text,
-        value=answer.value,
-        correct=matches(answer, question.answer),
-        abstained=answer.abstained,
-        reason=answer.reason,
+        text=got.text,
+        value=got.value,
+        correct=matches(got, question.answer),
+        abstained=got.abstained,
+        reason=got.reason,
         error="",
         seconds=time.perf_counter() - start,
     )
 
 
-def _failed(question: Question, error: str, seconds: float = 0.0) -> Outcome:
+def failed(question: Question, error: str, seconds: float = 0.0) -> Outcome:
+    """The outcome of a question that could not be answered because of an error."""
     return Outcome(
         question, text="", value=None, correct=False, abstained=False, reason="", error=error, seconds=seconds
     )

@@ -214,7 +214,7 @@ def _say(scene: Scene, categories: Sequence[str], words: bool) -> list[tuple[str
     labels: list[str | None] = list(scene.regions.labels)
     if predictor.vocabulary is None:
         best = predictor.match(scene.encoding, categories).argmax(axis=0)
-        labels = [categories[k] for k in best]
+        labels = [categories[int(k)] for k in best]
     texts = [""] * len(labels)
     if words:
         questions = [prompts.render("brief_region_caption", f"<region{k}>") for k in range(len(labels))]

@@ -169,6 +169,11 @@ class FO1(PreTrainedModel):
         Returns:
             [N, region_encoder.size] float32 and [N, d].
         """
+        vectors = self.region_vectors(features, boxes)
+        return vectors, self.project_regions(vectors)
+
+    def region_vectors(self, features: ImageFeatures, boxes: Tensor) -> Tensor:
+        """The first half of `encode_regions`, [N, region_encoder.size] float32."""
         sizes = features.sizes
         aux_boxes = sizes.to_aux(boxes).to(self.device)
         primary_boxes = None if features.primary is None else sizes.to_primary(boxes).to(self.device)
@@ -177,8 +182,7 @@ class FO1(PreTrainedModel):
             from fo1agent.model.heads import evidence as detector_evidence
 
             evidence = detector_evidence(self._seen(features), sizes.to_fractions(boxes).to(self.device))
-        vectors = self.region_encoder(features.aux, aux_boxes, features.primary, primary_boxes, evidence)
-        return vectors, self.project_regions(vectors)
+        return self.region_encoder(features.aux, aux_boxes, features.primary, primary_boxes, evidence)
 
     def project_regions(self, vectors: Tensor) -> Tensor:
         """Region vectors [N, F] → region tokens [N, d]."""

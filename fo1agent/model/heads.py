@@ -89,7 +89,7 @@ class RegionKeys:
     Attributes:
         keys: [N, width].
         fit: [N], predicted-IoU logits; zeros without an IoU head.
-        named: [N, K], probability of each class by the region token; K = 0 when the head has no classes.
+        named: [N, K + E], probability of each name by the region token; K = E = 0 when the head has no classes.
         detected: [N, K], the detector's probability of each class.
         seen: [N] bool, the detector has an opinion of the region.
     """
@@ -117,29 +117,36 @@ class MatchHead(nn.Module):
     name: the same for the classes that the region token itself is read as.
     fit: logit of the predicted IoU.
 
-    With K = 0 the detector's and the name's terms are zero.
+    With K = 0 the detector's and the name's terms are zero. `extra` names are known beside the detector's classes, to
+    `senses` and to the region's name; for those the detector has the same constant as for regions that it did not see.
 
     Args:
         hidden_size: d, width of the language model.
         width: width of queries and keys.
         classes: K, detector classes; 0 for none.
         views: of the picture, in the evidence.
+        extra: E, names that the detector has no class for.
     """
 
     TERMS = ("language", "detector", "name", "fit")
 
-    def __init__(self, hidden_size: int, width: int = 128, classes: int = 0, views: int = 1) -> None:
+    def __init__(self, hidden_size: int, width: int = 128, classes: int = 0, views: int = 1, extra: int = 0) -> None:
         super().__init__()
-        self.classes, self.views = classes, views
+        self.classes, self.views, self.extra = classes, views, extra
         self.query = nn.Linear(hidden_size, width)
         self.key = nn.Linear(2 * hidden_size, width)
         self.scale = 1 / math.sqrt(width)
         self.weights = nn.Parameter(torch.tensor([1.0, 0.7, 0.3, 0.0]))
         self.bias = nn.Parameter(torch.zeros(()))
         if classes:
-            self.senses = nn.Linear(hidden_size, classes + 1)
-            self.names = nn.Linear(hidden_size, classes + 1)
+            self.senses = nn.Linear(hidden_size, self.names_known + 1)
+            self.names = nn.Linear(hidden_size, self.names_known + 1)
             self.unseen = nn.Parameter(torch.tensor(-3.0))
+
+    @property
+    def names_known(self) -> int:
+        """K + E, and the index of "none of them"."""
+        return self.classes + self.extra if self.classes else 0
 
     def keys(
         self, region_states: Tensor, region_tokens: Tensor, evidence: Tensor | None, fit: Tensor | None
@@ -177,7 +184,10 @@ class MatchHead(nn.Module):
         if not self.classes:
             return torch.stack([language, torch.zeros_like(language), torch.zeros_like(language), fit])
         senses = F.linear(phrase_states, self.senses.weight.float(), self.senses.bias.float()).softmax(dim=-1)[:, :-1]
-        detector = torch.where(regions.seen, _safe_logit(senses @ regions.detected.float().T), self.unseen.float())
+        detected = senses[:, : self.classes] @ regions.detected.float().T
+        if self.extra:
+            detected = detected + senses[:, self.classes :].sum(dim=1, keepdim=True) * self.unseen.float().sigmoid()
+        detector = torch.where(regions.seen, _safe_logit(detected), self.unseen.float())
         return torch.stack([language, detector, _safe_logit(senses @ regions.named.float().T), fit])
 
 

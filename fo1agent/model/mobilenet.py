@@ -261,9 +261,10 @@ def prepare(image: Any, views: Sequence[View | Mapping[str, Any]] = VIEWS) -> di
     """A PIL RGB picture → its views in their order, named "main", "view1", …; each [1, 3, H, W], values in -1..1."""
     from PIL import Image
 
+    width, height = image.size
     prepared = {}
     for k, view in enumerate(as_views(views)):
-        size_wh = (view.side, view.side) if view.square else view_size(*image.size, view.side)
+        size_wh = (view.side, view.side) if view.square else view_size(width, height, view.side)
         resized = image.resize(size_wh, Image.Resampling.BILINEAR)
         if view.mirrored:
             resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -321,7 +321,7 @@ def load_predictor(
     Raises:
         CheckpointError: nothing there, or it does not load; the message says why.
     """
-    folder, name = _find(name_or_folder)
+    folder, name = find_folder(name_or_folder)
     if dtype is None and torch.device(device).type == "cpu":
         dtype = torch.float32
     model, processor = weights.load(folder, dtype)
@@ -343,7 +343,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _find(name_or_folder: str | Path | None) -> tuple[Path, str]:
+def find_folder(name_or_folder: str | Path | None) -> tuple[Path, str]:
     """A local folder with the model's files, and the model's name."""
     if name_or_folder is None:
         folder = Path(str(files("fo1agent") / "data" / "nano"))

@@ -56,6 +56,7 @@ class TokenBatch:
         branch: [B, L] int64, the number of a token's branch, -1 before the branches.
         branch_ends: [K, 2] int64, (sample, position) of the last token of every branch, in order.
         next_position: [B] int64, the first position after what comes before the branches.
+        sample: [B, L] int64, whose a token is where rows hold several samples (`pack`); None where each holds one.
     """
 
     inputs_embeds: Tensor
@@ -66,12 +67,13 @@ class TokenBatch:
     branch: Tensor
     branch_ends: Tensor
     next_position: Tensor
+    sample: Tensor | None = None
 
     def attention_mask(self) -> Tensor:
-        """[B, L] for an ordinary batch; additive [B, 1, L, L] as soon as a sample has branches."""
-        if not len(self.branch_ends):
+        """[B, L] for an ordinary batch; additive [B, 1, L, L] as soon as a row holds branches or several samples."""
+        if not len(self.branch_ends) and self.sample is None:
             return self.mask.long()
-        return branch_mask(self.branch, self.mask, self.branch.shape[1], self.inputs_embeds.dtype)
+        return branch_mask(self.branch, self.mask, self.branch.shape[1], self.inputs_embeds.dtype, self.sample)
 
 
 @dataclass
@@ -157,6 +159,84 @@ def assemble(
     return TokenBatch(embeds, position_ids, mask, labels, region_slots, branch, _ends(branch), next_position)
 
 
+@dataclass
+class Packed:
+    """A batch whose samples share rows, and the way back.
+
+    Attributes:
+        batch: R <= B rows; of its fields only those that the decoder and the loss on labels read stay meaningful.
+        places: [B, L] int64, where each token of the original batch went, in R * L' flattened; padding points anywhere.
+    """
+
+    batch: TokenBatch
+    places: Tensor
+
+    def unpack(self, hidden: Tensor) -> Tensor:
+        """[R, L', d] of the packed rows → [B, L, d] of the samples; what stands on padding means nothing."""
+        return hidden.flatten(0, 1)[self.places]
+
+
+def pack(batch: TokenBatch) -> Packed:
+    """Let short samples share rows no longer than the longest sample, so that little is padding.
+
+    No sample sees another and positions stay, so each token's state is what it would be alone (up to rounding).
+    """
+    lengths = batch.mask.sum(dim=1).tolist()
+    rows = _fill(lengths, max(lengths))
+    size = max(sum(lengths[i] for i in row) for row in rows)
+    device = batch.mask.device
+    source = torch.zeros(len(rows), size, dtype=torch.long, device=device)  # token in B * L flattened
+    sample = torch.full_like(source, -1)
+    places = torch.zeros_like(batch.branch)
+    for r, row in enumerate(rows):
+        start = 0
+        for i in row:
+            end = start + lengths[i]
+            source[r, start:end] = torch.arange(lengths[i], device=device) + i * batch.mask.shape[1]
+            sample[r, start:end] = i
+            places[i, : lengths[i]] = torch.arange(start, end, device=device) + r * size
+            start = end
+    mask = sample >= 0
+
+    def moved(values: Tensor, fill: int) -> Tensor:
+        return values.flatten(0, 1)[source].masked_fill(~mask, fill)
+
+    labels = None
+    if batch.labels is not None:
+        labels = moved(batch.labels, IGNORED)
+        starts = sample != torch.cat([sample.new_full((len(rows), 1), -1), sample[:, :-1]], dim=1)
+        labels = labels.masked_fill(starts, IGNORED)  # its predecessor belongs to another sample
+    branch = moved(batch.branch, -1)
+    return Packed(
+        TokenBatch(
+            inputs_embeds=batch.inputs_embeds.flatten(0, 1)[source],
+            position_ids=torch.stack([moved(axis, 1) for axis in batch.position_ids]),
+            mask=mask,
+            labels=labels,
+            region_slots=moved(batch.region_slots, 0),
+            branch=branch,
+            branch_ends=_ends(branch),
+            next_position=batch.next_position,
+            sample=sample,
+        ),
+        places,
+    )
+
+
+def _fill(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Samples by row, the longest first, each in the first row that has room for it."""
+    rows: list[list[int]] = []
+    left: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        row = next((r for r, space in enumerate(left) if space >= lengths[i]), len(rows))
+        if row == len(rows):
+            rows.append([])
+            left.append(room)
+        rows[row].append(i)
+        left[row] -= lengths[i]
+    return rows
+
+
 def branches_after(
     prefix: Prefix, branches: Sequence[Tensor], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -175,7 +255,7 @@ def branches_after(
     return ids[None], position_ids, mask, (lengths.cumsum(0) - 1).to(ids.device)
 
 
-def branch_mask(branch: Tensor, mask: Tensor, queries: int, dtype: torch.dtype) -> Tensor:
+def branch_mask(branch: Tensor, mask: Tensor, queries: int, dtype: torch.dtype, sample: Tensor | None = None) -> Tensor:
     """Additive mask [B, 1, queries, L] of the last `queries` tokens: earlier tokens of the stem and of the same branch.
 
     Args:
@@ -183,12 +263,15 @@ def branch_mask(branch: Tensor, mask: Tensor, queries: int, dtype: torch.dtype) 
         mask: [B, L] bool, False on padding.
         queries: how many of the last tokens ask.
         dtype: of the result.
+        sample: [B, L] int64, tokens of different numbers do not see each other; None: all of a row are of one.
     """
     length = branch.shape[1]
     index = torch.arange(length, device=branch.device)
     asking = branch[:, length - queries :, None]  # [B, queries, 1]
     seen = (branch[:, None] < 0) | (branch[:, None] == asking)
     seen = seen & (index[None, None] <= index[length - queries :, None]) & mask[:, None]
+    if sample is not None:
+        seen = seen & (sample[:, None] == sample[:, length - queries :, None])
     blocked = torch.finfo(dtype).min
     return torch.zeros(seen.shape, dtype=dtype, device=branch.device).masked_fill(~seen, blocked)[:, None]
 

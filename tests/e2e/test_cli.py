@@ -200,6 +200,29 @@ def test_eval_detection_measures_end_to_end(folder: Path) -> None:
     assert (figures["images"], figures["failures"]) == (1, 0)
 
 
+def test_eval_regions_and_scores_measure_one_picture(folder: Path) -> None:
+    with Image.open("bus.jpg") as picture:
+        width, height = picture.size
+    truth = {
+        "images": [{"id": 1, "file_name": "bus.jpg", "width": width, "height": height}],
+        "categories": [{"id": 6, "name": "bus"}, {"id": 17, "name": "cat"}],
+        "annotations": [{"image_id": 1, "category_id": 6, "bbox": [118, 129, 298, 183], "iscrowd": 0}],
+    }
+    Path("instances.json").write_text(json.dumps(truth), encoding="utf-8")
+    asked = {"file_name": "bus.jpg", "question": "Is there a cat in the image?", "answer": "no"}
+    Path("existence.jsonl").write_text(json.dumps(asked) + "\n", encoding="utf-8")
+    data = ("--instances", "instances.json", "--images", ".")
+    named = parsed(run("eval", "regions", *data, "--details", "boxes.jsonl", "--json"))
+    assert (named["labels"]["all"], named["boxes"]) == (100, 1)
+    assert json.loads(Path("boxes.jsonl").read_text(encoding="utf-8"))["label"] == "bus"
+    assert "class_mean" in run("eval", "regions", *data).stdout
+    more = ("--existence", "existence.jsonl", "--plot", "plot.png", "--resamples", "2")
+    figures = parsed(run("eval", "scores", *data, *more, "--json"))
+    assert (figures["AP50"], figures["existence"], figures["false_per_absent_class"]) == (100, 1, 0)
+    assert Path("plot.png").stat().st_size > 1000
+    assert "calibration_error" in run("eval", "scores", *data, "--resamples", "2").stdout
+
+
 @pytest.fixture
 def golden(shared_dir: Path, tmp_path: Path) -> Path:
     """A folder with one small case of the reference tensors; `tests/parity` compares them all."""
@@ -256,6 +279,8 @@ def test_eval_parity_exits_1_when_a_tensor_differs(golden: Path) -> None:
         ("ground", "bus.jpg", ""),
         ("eval", "qa", "text.txt", "--images", "."),
         ("eval", "detection", "--instances", "text.txt", "--images", "."),
+        ("eval", "regions", "--instances", "text.txt", "--images", "."),
+        ("eval", "scores", "--instances", "text.txt", "--images", "."),
         ("eval", "parity", "."),
     ],
     ids=" ".join,

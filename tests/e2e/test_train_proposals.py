@@ -16,8 +16,8 @@ from fo1agent.trainers.proposals import (
     ProposalRecipe,
     ProposalStage,
     TowerRecipe,
-    mirror_boxes,
     main,
+    mirror_boxes,
     open_picture,
     recall,
 )

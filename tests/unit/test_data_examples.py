@@ -121,7 +121,7 @@ def test_a_bad_line_is_skipped_and_named(tmp_path: Path, line: object, why: str)
     source = read_examples(tmp_path / "e.jsonl")
     assert [e.source for e in source] == ["e.jsonl:1", "e.jsonl:3"]
     assert (source.problems.good, source.problems.bad) == (2, 1)
-    with pytest.raises(DataError, match=rf"e\.jsonl: 1 of 2 records are bad.*: e\.jsonl:2: .*{why}"):
+    with pytest.raises(DataError, match=rf"e\.jsonl: e\.jsonl:2: .*{why}"):
         list(read_examples(tmp_path / "e.jsonl", tolerance=Tolerance(0, 0)))
     source = read_examples(tmp_path / "e.jsonl")
     assert [source[k] is None for k in (0, 1, 1, 2)] == [False, True, True, False]

@@ -26,16 +26,33 @@ def test_evidence_is_the_best_overlapping_candidates_and_zero_without_one() -> N
     assert (found[2] == 0).all()
 
 
-def test_evidence_turns_back_into_the_detectors_probability() -> None:
-    probability, seen = evidence_probability(evidence(VIEWS, BOXES))
+def test_evidence_turns_back_into_the_mean_of_what_the_views_say() -> None:
+    probability, seen = evidence_probability(evidence(VIEWS, BOXES), views=2)
     torch.testing.assert_close(probability[0], torch.sigmoid(LOGITS[0]))
     # Logits are cut at -8 on their way, a probability of 3e-4.
-    torch.testing.assert_close(probability[1], torch.sigmoid(LOGITS[1].clamp(min=-8)))
+    torch.testing.assert_close(probability[1], torch.sigmoid(LOGITS[1].clamp(min=-8)) / 2)  # one view saw nothing
     assert seen.tolist() == [True, True]
 
 
 def test_evidence_of_no_boxes_is_empty() -> None:
     assert evidence(VIEWS, torch.zeros(0, 4)).shape == (0, 6)
+
+
+def test_a_proposal_is_the_mean_of_what_the_views_see_of_the_same_class() -> None:
+    shifted = BOXES[:1] + torch.tensor([0.04, 0.0, 0.04, 0.0])
+    other = LOGITS[:1].flip(1)
+    views = [(BOXES[:1], LOGITS[:1]), (shifted, LOGITS[:1]), (shifted, other)]
+    (box,), (score,) = detector_proposals(views, (100, 100))
+    weight = 0.36 / 0.44  # the overlap of the shifted box with the first; both are equally sure
+    middle = (BOXES[0] + weight * shifted[0]) / (1 + weight) * 100
+    torch.testing.assert_close(box, middle)
+    assert score == torch.sigmoid(LOGITS[0, 0])
+
+
+def test_a_proposal_without_area_stays_where_it_is() -> None:
+    flat = torch.tensor([[0.2, 0.2, 0.2, 0.7]])
+    boxes, _ = detector_proposals([(flat, LOGITS[:1])], (100, 100))
+    torch.testing.assert_close(boxes, flat * 100)
 
 
 def test_proposals_are_sorted_and_do_not_repeat_a_box() -> None:
@@ -46,7 +63,7 @@ def test_proposals_are_sorted_and_do_not_repeat_a_box() -> None:
 
 def sure_head(sense: int) -> MatchHead:
     """A head to which every phrase means class `sense` of two (2: none of them)."""
-    head = MatchHead(8, width=4, classes=2)
+    head = MatchHead(8, width=4, classes=2, views=2)
     with torch.no_grad():
         head.senses.weight.zero_()
         head.senses.bias.copy_(60.0 * torch.eye(3)[sense])
@@ -65,7 +82,7 @@ def test_terms_are_the_detectors_and_the_region_tokens_for_the_class_meant() -> 
 
 
 def test_logits_are_the_weighted_terms() -> None:
-    head = MatchHead(8, width=4, classes=2)
+    head = MatchHead(8, width=4, classes=2, views=2)
     states = torch.randn(3, 8)
     keys = head.keys(torch.randn(2, 8), torch.randn(2, 8), evidence(VIEWS, BOXES), None)
     with torch.no_grad():
@@ -84,7 +101,7 @@ def test_a_phrase_that_is_no_class_gets_no_support() -> None:
 
 
 def test_a_region_without_evidence_gets_the_learned_constant() -> None:
-    head = MatchHead(8, width=4, classes=2)
+    head = MatchHead(8, width=4, classes=2, views=2)
     keys = head.keys(torch.randn(1, 8), torch.randn(1, 8), torch.zeros(1, 6), None)
     assert head.terms(torch.randn(1, 8), keys)[1].item() == pytest.approx(head.unseen.item())
 

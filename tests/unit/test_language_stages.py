@@ -19,7 +19,7 @@ from fo1agent.trainers.data.features import FeatureStore, fingerprint, open_or_b
 from fo1agent.trainers.data.records import Example
 from fo1agent.trainers.data.tasks import TaskMaker
 from fo1agent.trainers.data.tokenizer import build_tokenizer
-from fo1agent.trainers.language import PARTS, LanguageStage, StageTable
+from fo1agent.trainers.language import LanguageStage, StageTable, part_parameters
 from fo1agent.trainers.naming import NamingStage
 from fo1agent.trainers.nano import PROPOSAL_HEAD, add_proposal_head, nano_config
 from fo1agent.trainers.step import TrainSettings, train
@@ -49,7 +49,7 @@ def untrained() -> tuple[FO1, Processor]:
     torch.manual_seed(0)
     tokenizer = build_tokenizer(["Please detect circle; square in this image. A red circle beside a blue square."], 300)
     config = nano_config(tokenizer, NAMES, hidden_size=64, layers=1)
-    config.heads = {"match": {"width": 16, "classes": 80, "views": 2}, "iou": {}}
+    config.heads = {"match": {"width": 16, "classes": 80, "views": 3}, "iou": {}}
     return FO1(config).eval(), Processor(tokenizer, config)
 
 
@@ -82,8 +82,7 @@ def test_alignment_leaves_every_bit_of_base_and_tower(model, store, tmp_path: Pa
 def test_stages_train_just_what_their_table_says(table: StageTable, model, store, tmp_path: Path) -> None:
     before = frozen_copy(model[0])
     train(make_stage(table, model, store), SETTINGS, tmp_path / "run")
-    parts = [PARTS[name](model[0]) for name in table.parts]
-    learned = {id(p) for part in parts if part is not None for p in part.parameters()}
+    learned = {id(p) for name in table.parts for p in part_parameters(model[0], name)}
     for name, parameter in model[0].named_parameters():
         if id(parameter) not in learned:
             assert torch.equal(parameter, before[name]), name

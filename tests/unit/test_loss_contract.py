@@ -52,9 +52,10 @@ def test_parts_of_a_batch_add_up_to_the_batch(make, store) -> None:
 def test_next_token_is_the_mean_over_labelled_tokens(store) -> None:
     stage = language_stage(store)
     batch = stage.batch(0)
-    tokens = stage.model.project_regions(torch.cat([asked.vectors for asked in batch]))
-    tokens = tokens.split([len(asked.vectors) for asked in batch])
-    assembled = stage.model.assemble([stage._sample(a, t) for a, t in zip(batch, tokens, strict=True)])
+    seen = [stage._look(asked) for asked in batch]
+    tokens = stage.model.project_regions(torch.cat([one.vectors for one in seen]))
+    tokens = tokens.split([len(one.vectors) for one in seen])
+    assembled = stage.model.assemble([stage._sample(*one) for one in zip(batch, seen, tokens, strict=True)])
     assert assembled.labels is not None
     assert stage.counts(batch)["next_token"] == int((assembled.labels[:, 1:] >= 0).sum())
     mean = stage.losses(batch)["next_token"] / stage.counts(batch)["next_token"]

@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
+from fo1agent.errors import CheckpointError
 from fo1agent.model.mobilenet import (
     COCO_IDS,
     LEVELS,
+    VIEWS,
     MobileNetV2SSD,
+    View,
     _same_padding,
     anchor_boxes,
     decode,
+    mirror,
     prepare,
     view_size,
 )
@@ -30,7 +34,7 @@ def test_padding_at_stride_two_is_tensorflows(size: int, pads: tuple[int, int]) 
 
 @pytest.mark.parametrize("size_wh", [(640, 480), (480, 640), (416, 416), (4000, 1000), (30, 28), (1, 200)])
 def test_view_sides_have_the_parities_of_training(size_wh: tuple[int, int]) -> None:
-    width, height = view_size(*size_wh)
+    width, height = view_size(*size_wh, 492)
     assert width % 64 == height % 64 == 44
     assert max(width, height) == 492
 
@@ -74,14 +78,48 @@ def test_zero_codes_give_the_anchor_itself() -> None:
     torch.testing.assert_close(decode(torch.zeros(1, 4), anchors), torch.tensor([[0.4, 0.3, 0.6, 0.7]]))
 
 
-def test_forward_gives_candidates_of_both_views_inside_the_picture(tower: MobileNetV2SSD) -> None:
+def test_forward_gives_candidates_of_every_view_inside_the_picture(tower: MobileNetV2SSD) -> None:
     views = prepare(Image.new("RGB", (200, 100), (90, 20, 200)))
-    assert views["small"].shape == (1, 3, 300, 300)
+    assert [tuple(view.shape[2:]) for view in views.values()] == [(364, 748), (300, 300), (300, 300)]
     with torch.inference_mode():
         maps, candidates = tower(views)
-    assert len(maps) == len(LEVELS)
+    assert [m.shape[1] for m in maps] == [level.channels for level in tower.levels]
+    assert len(candidates.boxes) == len(VIEWS)
     for boxes, logits in zip(candidates.boxes, candidates.logits, strict=True):
         assert len(boxes) == len(logits)
         assert logits.shape[1] == 80
         assert boxes.min() >= 0
         assert boxes.max() <= 1
+
+
+def test_a_mirrored_view_of_the_mirrored_picture_sees_what_the_straight_view_sees() -> None:
+    torch.manual_seed(0)
+    views = (View(300, square=True), View(300, square=True, mirrored=True))
+    tower = MobileNetV2SSD(views).eval()
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (300, 300, 3), dtype=np.uint8))
+    with torch.inference_mode():
+        _, straight = tower(prepare(picture, views))
+        _, turned = tower(prepare(ImageOps.mirror(picture), views))
+    # The same pixels, so the same logits; and the boxes come back in the other picture's own direction.
+    torch.testing.assert_close(turned.logits[1], straight.logits[0])
+    torch.testing.assert_close(mirror(turned.boxes[1]), straight.boxes[0])
+
+
+def test_the_last_map_is_the_view_shrunk(tower: MobileNetV2SSD) -> None:
+    views = prepare(Image.new("RGB", (200, 100), (90, 20, 200)))
+    with torch.inference_mode():
+        maps, _ = tower(views)
+    expected = (torch.tensor([90, 20, 200.0]) / 127.5 - 1)[None, :, None, None].expand_as(maps[-1])
+    torch.testing.assert_close(maps[-1], expected)
+
+
+@pytest.mark.parametrize("views", [(), (View(300, mirrored=True),)])
+def test_a_tower_needs_a_first_view_that_is_not_mirrored(views: tuple[View, ...]) -> None:
+    with pytest.raises(CheckpointError, match="needs a view"):
+        MobileNetV2SSD(views)
+
+
+def test_a_views_side_must_fit_the_padding() -> None:
+    with pytest.raises(CheckpointError, match="44 mod 64"):
+        View(640)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats.fields import absent_of, images_folder, picture_path
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example
 
 
@@ -38,7 +40,7 @@ class CocoData:
 
 
 def load_coco(instances: str | Path, images: str | Path, captions: str | Path | None = None) -> CocoData:
-    """Read an instances file.
+    """Read a whole instances file, in which nothing may be wrong; `read_coco` counts what is.
 
     Args:
         instances: COCO or LVIS JSON: `images`, `annotations` (xywh `bbox`, `category_id`, optional `iscrowd`),
@@ -50,49 +52,162 @@ def load_coco(instances: str | Path, images: str | Path, captions: str | Path | 
     Raises:
         DataError: not such a file, or a record in it is wrong; names file, record and reason.
     """
+    tree = read_tree(instances)
+    found = tuple(_source(tree, Path(images), captions, Tolerance(share=0, least=0)))
+    return CocoData(found, tree.categories, tree.count - sum(len(example.boxes) for example in found))
+
+
+def read_coco(
+    instances: str | Path,
+    images: str | Path | None = None,
+    captions: str | Path | None = None,
+    tolerance: Tolerance | None = None,
+) -> Source:
+    """The pictures of an instances file; one with a wrong annotation is bad as a whole, for it lacks a box.
+
+    Args:
+        instances, captions: as for `load_coco`.
+        images: folder of the pictures; None to look for it.
+        tolerance: how many pictures may be bad.
+
+    Raises:
+        DataError: not such a file.
+    """
+    tree = read_tree(instances)
+    first = next((r["file_name"] for r in tree.records if isinstance(r, dict) and "file_name" in r), None)
+    return _source(tree, images_folder(tree.file, Path(images) if images else None, first), captions, tolerance)
+
+
+def looks_like(path: Path) -> bool:
+    if not path.is_file() or path.suffix != ".json":
+        return False
+    with open(path, "rb") as file:
+        content = file.read()
+    return content.lstrip()[:1] == b"{" and all(f'"{key}"'.encode() in content for key in _LISTS)
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    return read_coco(recipe.path, recipe.images, recipe.captions, recipe.tolerance)
+
+
+def _source(tree: CocoTree, images: Path, captions: str | Path | None, tolerance: Tolerance | None) -> Source:
+    sentences = load_captions(captions) if captions else {}
+    count = len(tree.records)
+
+    def parse(k: int, source: str) -> Example:
+        if k >= count:
+            number, annotation = tree.strangers[k - count]
+            identity = annotation.get("image_id") if isinstance(annotation, dict) else None
+            raise DataError(f"annotations[{number}] belongs to image {identity!r}, which is not in the file")
+        return tree.example(k, images, source, sentences)[0]
+
+    def where(k: int) -> str:
+        record = tree.records[k] if k < count else None
+        return f"{tree.file.name}#{record['id']}" if isinstance(record, dict) and "id" in record else tree.file.name
+
+    # A box that belongs to no picture is a bad record of its own.
+    items = range(count + len(tree.strangers))
+    return Source(str(tree.file), items, parse, where, tree.categories, tolerance)
+
+
+@dataclass(frozen=True, eq=False)
+class CocoTree:
+    """An instances file as it was read: its records, not yet looked at.
+
+    Attributes:
+        file: where it was read from.
+        names: category names by id, in order of the ids.
+        records: the pictures' records.
+        position: of a picture's record, by the picture's id.
+        annotations: (position in the file, record) of each box, by the picture's id.
+        strangers: the same of boxes whose picture is not in the file.
+        exhaustive: boxes are all there are of every name; not so in LVIS.
+        count: annotations, all told.
+    """
+
+    file: Path
+    names: Mapping[int, str]
+    records: Sequence[Any]
+    position: Mapping[Any, int]
+    annotations: Mapping[Any, Sequence[tuple[int, Any]]]
+    strangers: Sequence[tuple[int, Any]]
+    exhaustive: bool
+    count: int
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(self.names.values())
+
+    def example(
+        self, k: int, images: Path, source: str, captions: Mapping[int, tuple[str, ...]] | None = None
+    ) -> tuple[Example, tuple[Any, ...]]:
+        """The picture of record `k`, and the ids of the annotations that its boxes are.
+
+        Raises:
+            DataError: the record or one of its annotations is wrong; names which one and why.
+        """
+        record = self.records[k]
+        identity, width, height = _picture(k, record)
+        if self.position[identity] != k:
+            raise DataError(f"images[{k}] has the id of images[{self.position[identity]}]")
+        boxes, labels, crowd, ids = [], [], [], []
+        for number, annotation in self.annotations.get(identity, ()):
+            box, name = _annotation(number, annotation, self.names, width, height)
+            if box is not None:
+                boxes.append(box)
+                labels.append(name)
+                crowd.append(bool(annotation.get("iscrowd", 0)))
+                ids.append(annotation.get("id"))
+        if self.exhaustive:
+            absent = absent_of(self.categories, labels)
+        else:
+            absent = tuple(self.names[c] for c in record.get("neg_category_ids", ()) if c in self.names)
+        example = Example(
+            identity,
+            picture_path(images, _file_name(record)),
+            width,
+            height,
+            np.array(boxes, dtype=np.float32).reshape(-1, 4),
+            tuple(labels),
+            np.array(crowd, dtype=bool),
+            (captions or {}).get(identity, ()),
+            absent,
+            source=source,
+        )
+        return example, tuple(ids)
+
+
+_LISTS = ("images", "annotations", "categories")
+
+
+def read_tree(instances: str | Path) -> CocoTree:
+    """Read an instances file without judging its records.
+
+    Raises:
+        DataError: it is not such a file.
+    """
     file = Path(instances)
     tree = _read_json(file)
-    for key in ("images", "annotations", "categories"):
+    for key in _LISTS:
         if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
             raise DataError(f"{file}: no list {key!r}; this is not a COCO instances file.")
     try:
         names = {int(c["id"]): str(c["name"]) for c in sorted(tree["categories"], key=lambda c: c["id"])}
     except (KeyError, TypeError, ValueError) as exc:
         raise DataError(f"{file}: a category lacks id or name ({exc!r}).") from exc
-    rows: dict[int, list[tuple[list[float], str, bool]]] = {}
-    sizes = {record["id"]: _size(file, k, record) for k, record in enumerate(tree["images"])}
-    dropped = 0
+    position: dict[Any, int] = {}
+    for k, record in enumerate(tree["images"]):
+        position.setdefault(_id(record, "id"), k)
+    annotations: dict[Any, list[tuple[int, Any]]] = {}
+    strangers = []
     for k, annotation in enumerate(tree["annotations"]):
-        image_id, box, name, crowd = _annotation(file, k, annotation, names, sizes)
-        if box is None:
-            dropped += 1
+        identity = _id(annotation, "image_id")
+        if identity in position:
+            annotations.setdefault(identity, []).append((k, annotation))
         else:
-            rows.setdefault(image_id, []).append((box, name, crowd))
-
-    sentences = load_captions(captions) if captions else {}
-    exhaustive = not any("neg_category_ids" in record for record in tree["images"])
-    found = []
-    for record in tree["images"]:
-        image_id = record["id"]
-        boxes, labels, crowd = zip(*rows.get(image_id, []), strict=True) if image_id in rows else ((), (), ())
-        if exhaustive:
-            absent = tuple(n for n in names.values() if n not in labels)
-        else:
-            absent = tuple(names[c] for c in record.get("neg_category_ids", ()) if c in names)
-        found.append(
-            Example(
-                image_id,
-                Path(images) / _file_name(record),
-                *sizes[image_id],
-                np.array(boxes, dtype=np.float32).reshape(-1, 4),
-                labels,
-                np.array(crowd, dtype=bool),
-                sentences.get(image_id, ()),
-                absent,
-                source=f"{file.name}#{image_id}",
-            )
-        )
-    return CocoData(tuple(found), tuple(names.values()), dropped)
+            strangers.append((k, annotation))
+    exhaustive = not any(isinstance(record, dict) and "neg_category_ids" in record for record in tree["images"])
+    return CocoTree(file, names, tree["images"], position, annotations, strangers, exhaustive, len(tree["annotations"]))
 
 
 def load_captions(file: str | Path) -> dict[int, tuple[str, ...]]:
@@ -126,37 +241,36 @@ def load_captions(file: str | Path) -> dict[int, tuple[str, ...]]:
 
 
 def _annotation(
-    file: Path, k: int, annotation: Any, names: Mapping[int, str], sizes: Mapping[int, tuple[int, int]]
-) -> tuple[int, list[float] | None, str, bool]:
-    # Image id, box cut at the border (None if nothing is left of it), category name, crowd.
-    where = f"{file}: annotations[{k}]"
+    k: int, annotation: Any, names: Mapping[int, str], width: int, height: int
+) -> tuple[list[float] | None, str]:
+    # Box cut at the border (None if nothing is left of it), category name.
     try:
-        image_id, category, box = annotation["image_id"], annotation["category_id"], annotation["bbox"]
+        category, box = annotation["category_id"], annotation["bbox"]
         x, y, w, h = (float(v) for v in box)
+        known = category in names
     except (KeyError, TypeError, ValueError) as exc:
-        raise DataError(f"{where} lacks image_id, category_id or a bbox of four numbers ({exc!r}).") from exc
-    if image_id not in sizes:
-        raise DataError(f"{where} belongs to image {image_id!r}, which is not in the file.")
-    if category not in names:
-        raise DataError(f"{where} has category {category!r}, which is not in the file.")
+        raise DataError(f"annotations[{k}] lacks category_id or a bbox of four numbers ({exc!r})") from exc
+    if not known:
+        raise DataError(f"annotations[{k}] has category {category!r}, which is not in the file")
     if not all(math.isfinite(v) for v in (x, y, w, h)) or w < 0 or h < 0:
-        raise DataError(f"{where} has bbox {box}; wanted finite [x, y, width, height] with sides of at least 0.")
-    width, height = sizes[image_id]
+        raise DataError(
+            f"annotations[{k}] has bbox {box}; wanted finite [x, y, width, height] with sides of at least 0"
+        )
     x1, x2 = (min(max(v, 0.0), float(width)) for v in (x, x + w))
     y1, y2 = (min(max(v, 0.0), float(height)) for v in (y, y + h))
-    cut = [x1, y1, x2, y2] if x2 > x1 and y2 > y1 else None
-    return image_id, cut, names[category], bool(annotation.get("iscrowd", 0))
+    return ([x1, y1, x2, y2] if x2 > x1 and y2 > y1 else None), names[category]
 
 
-def _size(file: Path, k: int, record: Any) -> tuple[int, int]:
+def _picture(k: int, record: Any) -> tuple[Any, int, int]:
+    # Id, width, height.
     try:
-        width, height = int(record["width"]), int(record["height"])
+        identity, width, height = record["id"], int(record["width"]), int(record["height"])
         _file_name(record)
-    except (KeyError, TypeError, ValueError) as exc:
-        raise DataError(f"{file}: images[{k}] lacks id, file_name, width or height ({exc!r}).") from exc
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise DataError(f"images[{k}] lacks id, file_name, width or height ({exc!r})") from exc
     if width < 1 or height < 1:
-        raise DataError(f"{file}: images[{k}] is {width} x {height} pixels.")
-    return width, height
+        raise DataError(f"images[{k}] is {width} x {height} pixels")
+    return identity, width, height
 
 
 def _file_name(record: Mapping[str, Any]) -> str:
@@ -164,11 +278,21 @@ def _file_name(record: Mapping[str, Any]) -> str:
     return record["file_name"] if "file_name" in record else "/".join(record["coco_url"].split("/")[-1:])
 
 
+def _id(record: Any, key: str) -> Any:
+    identity = record.get(key) if isinstance(record, dict) else None
+    return identity if isinstance(identity, int | str) else None
+
+
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(_read_text(file))
-    except json.JSONDecodeError as exc:
+        return json.loads(_read_text(file), object_pairs_hook=_without_outlines)
+    except (json.JSONDecodeError, RecursionError) as exc:
         raise DataError(f"{file} is not JSON: {exc}.") from exc
+
+
+def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Outlines are most of such a file; nothing here looks at them.
+    return {key: value for key, value in pairs if key != "segmentation"}
 
 
 def _read_text(file: Path) -> str:

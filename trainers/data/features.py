@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from PIL import ImageOps
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import Processor
+from fo1agent.trainers.data.augment import says_side
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.records import Example, open_picture
 
@@ -54,7 +54,7 @@ class Picture:
 
 
 class FeatureStore:
-    """Features of all pictures of `data`, as they are and then mirrored: entry k and entry k + n show picture k.
+    """Features of all pictures of `data`; with mirror images, entry k + n shows picture k mirrored.
 
     Raises:
         TrainingError: no store there, or one of other weights or annotations.
@@ -77,7 +77,7 @@ class FeatureStore:
         self._pixels = np.memmap(folder / "pixels.f16", np.float16, "r").reshape(self._patches[-1], -1)
 
     def __len__(self) -> int:
-        return 2 * len(self.data.images)
+        return len(self._grids)
 
     def __getitem__(self, index: int) -> Picture:
         rows = slice(self._rows[index], self._rows[index + 1])
@@ -119,10 +119,11 @@ class JoinedStores:
         raise IndexError(f"There are {len(self)} pictures.")
 
 
-def fingerprint(model: FO1, data: CocoData) -> str:
+def fingerprint(model: FO1, data: CocoData, mirror: bool = True) -> str:
     """Hash of what the features depend on: frozen weights, how a picture is read, pictures and boxes."""
     config = model.config
-    digest = hashlib.sha256(json.dumps([config.aux, config.region, config.processing, config.heads]).encode())
+    told = [config.aux, config.region, config.processing, config.heads.get("proposal"), mirror]
+    digest = hashlib.sha256(json.dumps(told).encode())
     for module in (model.aux, model.proposal_head):
         for name, tensor in sorted(module.state_dict().items()) if module is not None else ():
             digest.update(name.encode())
@@ -138,12 +139,13 @@ def open_or_build(
     model: FO1,
     processor: Processor,
     data: CocoData,
+    mirror: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FeatureStore:
-    """The store in `folder`, made now if it is not there."""
-    mark = fingerprint(model, data)
+    """The store in `folder`, made now if it is not there; `mirror`: with mirror images."""
+    mark = fingerprint(model, data, mirror)
     if not (folder / "meta.json").exists():
-        build(folder, model, processor, data, mark, on_progress)
+        build(folder, model, processor, data, mark, mirror, on_progress)
     return FeatureStore(folder, data, mark)
 
 
@@ -154,9 +156,10 @@ def build(
     processor: Processor,
     data: CocoData,
     mark: str,
+    mirror: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Run the towers over every picture, straight and mirrored, and write the store.
+    """Run the towers over every picture, then over their mirror images, and write the store.
 
     Nothing is left behind if it is interrupted.
 
@@ -170,7 +173,7 @@ def build(
     boxes: list[np.ndarray] = []
     kinds: list[np.ndarray] = []
     rng = np.random.default_rng(0)
-    views = [(image, mirrored) for mirrored in (False, True) for image in data.images]
+    views = [(image, mirrored) for mirrored in (False, True)[: 1 + mirror] for image in data.images]
     try:
         with (partial / "vectors.f16").open("wb") as vectors_file, (partial / "pixels.f16").open("wb") as pixels_file:
             for done, (image, mirrored) in enumerate(views, start=1):
@@ -214,13 +217,10 @@ def mirror_example(example: Example) -> Example:
     return replace(
         example,
         boxes=mirror_boxes(example.boxes, example.width),
-        captions=tuple(caption for caption in example.captions if not _SIDE.search(caption)),
-        phrases=tuple(phrase for phrase in example.phrases if not _SIDE.search(phrase.text)),
+        captions=tuple(caption for caption in example.captions if not says_side(caption)),
+        phrases=tuple(phrase for phrase in example.phrases if not says_side(phrase.text)),
         turns=(),
     )
-
-
-_SIDE = re.compile(r"\b(left|right)", re.IGNORECASE)
 
 
 def jitter(boxes: np.ndarray, size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

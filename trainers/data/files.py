@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import hashlib
+import json
 import os
+import re
 import shutil
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,24 +20,54 @@ from fo1agent.errors import DataError
 
 MAX_LINE = 64 << 20  # bytes; a longer line is no record but a file without lines
 _BLOCK = 4 << 20
+_GAP = re.compile(r"[\s,]*")
 
 
-class LineFile(Sequence[bytes]):
+class _Indexed(Sequence[Any]):
+    """Pieces of a file, read by position; safe in forked workers, and 16 bytes a piece or fewer."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._descriptor = -1
+        if not self.path.is_file():
+            raise DataError(f"Cannot read {self.path}: there is no such file.")
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_descriptor": -1}
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+    def _read(self, start: int, size: int) -> bytes:
+        with self._errors():
+            if self._descriptor < 0:
+                self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            return _read_at(self._descriptor, size, start)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise DataError(f"Cannot read {self.path}: {exc.strerror or exc}.") from exc
+        except UnicodeDecodeError as exc:
+            raise DataError(f"{self.path} is not UTF-8: {exc.reason} at byte {exc.start}.") from exc
+
+
+class LineFile(_Indexed):
     """The lines of a file, in order or by position, without their ends; neither keeps the file in memory.
 
     Iterating reads ahead and needs nothing more. The first access by position or by `len` scans the file once and then
-    holds 8 bytes a line. Reading by position is safe in forked workers.
+    holds 8 bytes a line.
 
     Raises:
         DataError: the file cannot be read, or a line is longer than 64 MiB.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self._starts: array[int] | None = None
-        self._descriptor = -1
-        if not self.path.is_file():
-            raise DataError(f"Cannot read {self.path}: there is no such file.")
 
     def __iter__(self) -> Iterator[bytes]:
         with self._errors(), open(self.path, "rb", buffering=1 << 18) as file:
@@ -47,24 +82,14 @@ class LineFile(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self._index()) - 1
 
-    def __getitem__(self, position):  # pyright: ignore[reportIncompatibleMethodOverride] - one line, no slices
+    def __getitem__(self, position: int) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride] - no slices
         starts = self._index()
         if not 0 <= position < len(starts) - 1:
             raise IndexError(position)
         start, size = starts[position], starts[position + 1] - starts[position]
         if size >= MAX_LINE:
             raise self._too_long(position + 1)
-        with self._errors():
-            if self._descriptor < 0:
-                self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            return _read_at(self._descriptor, size, start).rstrip(b"\r\n")
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_descriptor": -1}
-
-    def __del__(self) -> None:
-        if getattr(self, "_descriptor", -1) >= 0:
-            os.close(self._descriptor)
+        return self._read(start, size).rstrip(b"\r\n")
 
     def _index(self) -> array[int]:
         """Where each line starts, and, last, where the file ends."""
@@ -83,12 +108,78 @@ class LineFile(Sequence[bytes]):
     def _too_long(self, number: int) -> DataError:
         return DataError(f"{self.path}:{number}: the line is longer than {MAX_LINE >> 20} MiB; it is no record.")
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise DataError(f"Cannot read {self.path}: {exc.strerror or exc}.") from exc
+
+class ArrayFile(_Indexed):
+    """The objects of a file that holds one JSON array of them, in order or by position; 16 bytes an object are held.
+
+    Iterating gives parsed objects; by position come their bytes.
+
+    Raises:
+        DataError: the file cannot be read, or is no array of objects; names the place.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._spans: array[int] | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (record for record, _, _ in self._scan())
+
+    def __len__(self) -> int:
+        return len(self._index()) // 2
+
+    def __getitem__(self, position: int) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride] - no slices
+        spans = self._index()
+        if not 0 <= position < len(spans) // 2:
+            raise IndexError(position)
+        start, end = spans[2 * position], spans[2 * position + 1]
+        return self._read(start, end - start)
+
+    def _index(self) -> array[int]:
+        if self._spans is None:
+            self._spans = array("q", (place for _, start, end in self._scan() for place in (start, end)))
+        return self._spans
+
+    def _scan(self) -> Iterator[tuple[dict[str, Any], int, int]]:
+        """Each object with the bytes it takes: from start to before end."""
+        parse = json.JSONDecoder().raw_decode
+        decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        with self._errors(), open(self.path, "rb") as file:
+            buffer, at, count, opened = decode(file.read(_BLOCK)), 0, 0, False
+            byte = 3 if _has_mark(self.path) else 0  # where buffer[at] stands in the file
+            while True:
+                gap = _GAP.match(buffer, at)
+                assert gap is not None  # it matches nothing, too
+                byte, at = byte + gap.end() - at, gap.end()
+                if at < len(buffer):
+                    if not opened and buffer[at] == "[":
+                        opened, byte, at = True, byte + 1, at + 1
+                        continue
+                    if opened and buffer[at] == "]":
+                        return
+                    if not opened or buffer[at] != "{":
+                        raise DataError(f"{self.path}: wanted a JSON array of objects, got {buffer[at : at + 30]!r}.")
+                    try:
+                        record, end = parse(buffer, at)
+                    except (json.JSONDecodeError, RecursionError) as exc:
+                        problem: Exception | None = exc
+                    else:
+                        size = len(buffer[at:end].encode())
+                        yield record, byte, byte + size
+                        byte, at, count = byte + size, end, count + 1
+                        continue
+                else:
+                    problem = None
+                # The object may go on beyond the buffer: read as much again.
+                more = file.read(max(_BLOCK, len(buffer) - at))
+                if not more or len(buffer) - at > MAX_LINE:
+                    raise DataError(f"{self.path}: element {count} is no JSON object: {problem or 'the file ends'}.")
+                buffer, at = buffer[at:] + decode(more), 0
+
+
+def _has_mark(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(3) == codecs.BOM_UTF8
 
 
 def _read_at(descriptor: int, size: int, start: int) -> bytes:
@@ -126,6 +217,26 @@ def whole(target: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def fingerprint(path: str | Path) -> str:
+    """What a run's record says of its data: a hash of a file's bytes, or of a folder's names and sizes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    path, digest = Path(path), hashlib.sha256()
+    try:
+        if path.is_dir():
+            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                digest.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n".encode())
+        else:
+            with open(path, "rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+    except OSError as exc:
+        raise DataError(f"Cannot read {path}: {exc.strerror or exc}.") from exc
+    return digest.hexdigest()[:16]
 
 
 def _flush(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw
 
 from fo1agent.errors import DataError
 
-_TRIES = 16
+_PHOTOS_TRIED, _SIDES_TRIED = 5, 8
 _LEAST_PIECE = 90  # pixels of a photograph; enlarged more than that, edges blur away
 _BLUR_TO = (8, 20)  # pixels across: nobody recognises a thing at that size
+_NO_BOXES = np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,20 @@ class Backgrounds:
 
     Attributes:
         photos: files; none: patterns only.
-        boxes: per file name, [N, 4] xyxy pixels of the things that the photograph shows. Of a photograph with boxes, a
-            piece that shows none of them is cut; any other is blurred until nothing in it can be told.
+        shown: per file name, size (width, height) and boxes [N, 4] xyxy pixels of the things that the photograph
+            shows. A piece that shows none of them is cut; without one, a photograph is blurred until nothing in it can
+            be told.
         patterns: share of scenes that have a pattern although there are photographs.
     """
 
     photos: Sequence[Path] = ()
-    boxes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shown: Mapping[str, tuple[tuple[int, int], np.ndarray]] = field(default_factory=dict)
     patterns: float = 0.25
+
+    def part(self, dev: bool) -> Backgrounds:
+        """Every tenth photograph for dev, the others for training."""
+        photos = [photo for k, photo in enumerate(self.photos) if (k % 10 == 9) == dev]
+        return replace(self, photos=photos or self.photos)
 
     def make(self, size: int, rng: np.random.Generator) -> Image.Image:
         """A background, [size, size] RGB."""
@@ -51,18 +58,15 @@ class Backgrounds:
 
     def _piece(self, size: int, rng: np.random.Generator) -> Image.Image:
         path = self.photos[int(rng.integers(len(self.photos)))]
-        try:
-            with Image.open(path) as opened:
-                photo = opened.convert("RGB")
-        except OSError as exc:
-            raise DataError(f"{path} cannot be read as a picture: {exc}") from exc
-        boxes = self.boxes.get(path.name)
-        if boxes is not None:
-            for side in np.sort(rng.uniform(_LEAST_PIECE, max(min(photo.size), _LEAST_PIECE + 1), _TRIES))[::-1]:
-                if (corner := _empty_corner(photo.size, boxes, side, rng)) is not None:
-                    return photo.resize((size, size), Image.Resampling.BILINEAR, box=(*corner, *(corner + side)))
+        for k in rng.integers(len(self.photos), size=_PHOTOS_TRIED):
+            whole, boxes = self.shown.get(self.photos[k].name, ((0, 0), _NO_BOXES))
+            most = max(min(whole), _LEAST_PIECE + 1)
+            for side in np.sort(rng.uniform(_LEAST_PIECE, most, _SIDES_TRIED))[::-1]:
+                if (corner := _empty_corner(whole, boxes, side, rng)) is not None:
+                    piece = (*corner.tolist(), *(corner + side).tolist())
+                    return _open(self.photos[k]).resize((size, size), Image.Resampling.BILINEAR, box=piece)
         across = int(rng.integers(*_BLUR_TO))
-        blurred = photo.resize((across, across), Image.Resampling.BOX)
+        blurred = _open(path).resize((across, across), Image.Resampling.BOX)
         return blurred.resize((size, size), Image.Resampling.BICUBIC)
 
 
@@ -77,20 +81,33 @@ def read_backgrounds(folder: Path | None, instances: Path | None = None) -> Back
     photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
     if not photos:
         raise DataError(f"--photos {folder}: no pictures (.jpg, .png, .webp).")
-    return Backgrounds(photos, {} if instances is None else _read_boxes(instances))
+    return Backgrounds(photos, {} if instances is None else _read_shown(instances))
 
 
-def _read_boxes(instances: Path) -> dict[str, np.ndarray]:
+def _read_shown(instances: Path) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
     try:
         tree = json.loads(instances.read_text(encoding="utf-8"))
-        names = {record["id"]: record["file_name"] for record in tree["images"]}
-        boxes: dict[str, list[list[float]]] = {name: [] for name in names.values()}
+        boxes: dict[int, list[list[float]]] = {record["id"]: [] for record in tree["images"]}
         for annotation in tree["annotations"]:
             x, y, width, height = annotation["bbox"]
-            boxes[names[annotation["image_id"]]].append([x, y, x + width, y + height])
+            boxes[annotation["image_id"]].append([x, y, x + width, y + height])
+        return {
+            Path(record["file_name"]).name: (
+                (int(record["width"]), int(record["height"])),
+                np.array(boxes[record["id"]], dtype=np.float32).reshape(-1, 4),
+            )
+            for record in tree["images"]
+        }
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise DataError(f"{instances} is no COCO instances file: {exc!r}.") from exc
-    return {Path(name).name: np.array(rows, dtype=np.float32).reshape(-1, 4) for name, rows in boxes.items()}
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
+    except OSError as exc:
+        raise DataError(f"{path} cannot be read as a picture: {exc}") from exc
 
 
 def _empty_corner(size: tuple[int, int], boxes: np.ndarray, side: float, rng: np.random.Generator) -> np.ndarray | None:

@@ -27,6 +27,20 @@ _UNBOXED = split_words(
 _CLEARLY = 0.4  # share of a colour from which a thing of that colour still shows it, however much is hidden
 _HARDLY = 0.07  # share up to which nobody would call the thing so
 _HARDLY_COLORLESS = 0.22  # shade and glare are gray and white on anything
+_HARDLY_NEAR = 0.15  # share of it and its neighbours, on a thing that has no one clear colour
+_NEAR = {
+    "black": ("gray", "purple", "blue", "brown"),
+    "white": ("gray", "pink", "yellow"),
+    "gray": ("black", "white", "blue"),
+    "red": ("orange", "pink", "brown"),
+    "orange": ("red", "yellow", "brown"),
+    "brown": ("orange", "red", "yellow", "black"),
+    "yellow": ("orange", "green", "brown"),
+    "green": ("yellow", "blue"),
+    "blue": ("green", "purple"),
+    "purple": ("blue", "pink"),
+    "pink": ("red", "purple", "orange"),
+}
 _MOST_COLORED, _MOST_MISSES, _MOST_ABSENT = 8, 4, 2
 _MOST_NAMES_ABSENT = 24
 
@@ -91,14 +105,19 @@ def _colored(name: str, color: str, things: Sequence[Thing]) -> tuple[int, ...] 
     boxes = []
     for k in _named(name, things):
         thing = things[k]
-        share = thing.shares[color]
-        if thing.color == color:
-            if share < (0.5 if color in COLORLESS else _CLEARLY):
-                return None
+        if thing.color == color and thing.shares[color] >= (0.5 if color in COLORLESS else _CLEARLY):
             boxes.append(k)
-        elif share > (_HARDLY_COLORLESS if color in COLORLESS else _HARDLY) and not _is_shade(thing, color):
+        elif thing.color == color or not _is_surely_not(thing, color):
             return None
     return tuple(boxes)
+
+
+def _is_surely_not(thing: Thing, color: str) -> bool:
+    """Whether nobody would say that a thing is of a colour that is not its own."""
+    share = thing.shares[color]
+    if thing.color is None:
+        return share + sum(thing.shares[near] for near in _NEAR[color]) <= _HARDLY_NEAR
+    return share <= (_HARDLY_COLORLESS if color in COLORLESS else _HARDLY) or _is_shade(thing, color)
 
 
 def _is_shade(thing: Thing, color: str) -> bool:

@@ -27,6 +27,21 @@ _TARGETS: Mapping[str, tuple[float, float, float, float]] = {
     "white": (60, 0.03, 0.97, 180),
     "gray": (210, 0.04, 0.52, 180),
 }
+# What is surely of a colour: least and most saturation, least and most value, and degrees from the hue above.
+_CLEAR: Mapping[str, tuple[float, float, float, float]] = {
+    "red": (0.7, 1, 0.6, 1),
+    "orange": (0.72, 1, 0.8, 1),
+    "yellow": (0.55, 1, 0.7, 1),
+    "green": (0.4, 1, 0.3, 1),
+    "blue": (0.45, 1, 0.4, 1),
+    "purple": (0.35, 0.85, 0.42, 0.95),
+    "pink": (0.25, 0.75, 0.75, 1),
+    "brown": (0.4, 0.85, 0.22, 0.58),
+    "black": (0, 1, 0, 0.15),
+    "white": (0, 0.12, 0.85, 1),
+    "gray": (0, 0.14, 0.3, 0.68),
+}
+_CLEAR_HUE = {"red": 13, "orange": 12, "yellow": 11, "green": 42, "blue": 30, "purple": 16, "pink": 26, "brown": 12}
 COLORLESS = ("black", "white", "gray")
 
 _MAIN_SHARE = 0.36  # of the visible pixels: less is not what a person would call the thing's colour
@@ -83,10 +98,24 @@ def shows(rgb: np.ndarray, color: str) -> bool:
 
 
 def clear_color(rgb: np.ndarray) -> str | None:
-    """The one colour that pixels [N, 3] uint8 show beyond doubt; None if there is none."""
+    """The one colour that pixels [N, 3] uint8 show beyond doubt; None if there is none.
+
+    Stricter than `shows`: what was painted is in the middle of its colour, what is so by nature may be tan, maroon or
+    navy, which one person calls brown and another orange.
+    """
     shares = shares_of(rgb)
     best = max(COLORS, key=lambda color: shares[color])
-    return best if shares[best] >= 0.6 and shows(rgb, best) else None
+    if shares[best] < 0.6 or not shows(rgb, best):
+        return None
+    if best == "gray" and shares["black"] + shares["white"] > 0.2:  # a zebra, a husky
+        return None
+    hue, saturation, value = _to_hsv(rgb)
+    s, v = float(np.median(saturation)), float(np.median(value))
+    least_s, most_s, least_v, most_v = _CLEAR[best]
+    if not (least_s <= s <= most_s and least_v <= v <= most_v):
+        return None
+    off = np.abs((hue - _TARGETS[best][0] + 180) % 360 - 180)
+    return best if best in COLORLESS or float(np.median(off)) <= _CLEAR_HUE[best] else None
 
 
 def shares_of(rgb: np.ndarray) -> dict[str, float]:

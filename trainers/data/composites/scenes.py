@@ -104,7 +104,7 @@ def draw_scene(
     for label, color in plan:
         sprite, color, paint = stock.pick(label, color, rng)
         side = max(18.0, largest * float(np.exp(rng.uniform(np.log(0.38), 0))))
-        cutout = _prepare(sprite, color if paint else None, side, rng)
+        cutout, painted = _prepare(sprite, color if paint else None, side, rng)
         place = _place(owner, areas, np.asarray(cutout.getchannel("A")), settings.visible, rng)
         if place is None:
             continue
@@ -112,7 +112,7 @@ def draw_scene(
             _cast_shadow(canvas, cutout, place, rng)
         canvas.paste(cutout, place, cutout)
         areas.append(_claim(owner, np.asarray(cutout.getchannel("A")), place, len(placed)))
-        placed.append((sprite, color))
+        placed.append((sprite, color if painted or not paint else None))
 
     canvas = _light(canvas, rng)
     things = _look(np.asarray(canvas), owner, areas, placed)
@@ -174,17 +174,16 @@ def _held_out_pair(stock: Stock, rng: np.random.Generator) -> Pair | None:
     return pairs[int(rng.choice(len(pairs), p=weights / weights.sum()))]
 
 
-def _prepare(sprite: Sprite, paint: str | None, side: float, rng: np.random.Generator) -> Image.Image:
-    """The cut-out at its size in the scene, painted, turned, lit; RGBA."""
-    image = Image.fromarray(sprite.pixels)
+def _prepare(sprite: Sprite, paint: str | None, side: float, rng: np.random.Generator) -> tuple[Image.Image, bool]:
+    """(the cut-out at its size in the scene, painted, turned, lit; RGBA, whether it could be painted at that size)."""
+    image = sprite.image(side)
     scale = side / max(image.size)
     stretch = rng.uniform(0.88, 1.12)
     width, height = max(6, round(image.width * scale * stretch)), max(6, round(image.height * scale))
-    image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    if paint is not None:
-        painted = recolor(np.asarray(image), paint, rng)
-        if painted is not None:
-            image = Image.fromarray(painted)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    painted = None if paint is None else recolor(np.asarray(image), paint, rng)
+    if painted is not None:
+        image = Image.fromarray(painted)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < 0.45:
@@ -195,7 +194,7 @@ def _prepare(sprite: Sprite, paint: str | None, side: float, rng: np.random.Gene
         image.putalpha(alpha)
     if rng.random() < 0.3:
         image.putalpha(image.getchannel("A").filter(ImageFilter.BoxBlur(float(rng.uniform(0.3, 1.0)))))
-    return image
+    return image, painted is not None
 
 
 def _place(

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,15 @@ class Sprite:
     name: str
     pixels: np.ndarray
     file: str
+
+    def image(self, side: float) -> Image.Image:
+        """The picture, its long side at least `side` pixels if it has them."""
+        return self._half if side <= max(self._half.size) else Image.fromarray(self.pixels)
+
+    @cached_property
+    def _half(self) -> Image.Image:
+        """At half the size, where most scenes want it."""
+        return Image.fromarray(self.pixels).reduce(2)
 
 
 def read_folder(folder: Path) -> list[Sprite]:

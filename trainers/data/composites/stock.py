@@ -17,7 +17,7 @@ from PIL import Image
 from fo1agent import lexicon
 from fo1agent.color import COLORS
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.composites.names import COCO_LABELS, NATURAL_ONLY
+from fo1agent.trainers.data.composites.names import COCO_LABELS, NATURAL_ONLY, UNCOLORED
 from fo1agent.trainers.data.composites.recolor import clear_color, recolor, shows
 from fo1agent.trainers.data.composites.sprites import Sprite
 
@@ -120,15 +120,16 @@ def build_stock(sprites: Sequence[Sprite]) -> Stock:
     """Look at every cut-out in every colour, and keep what works."""
     items = []
     for sprite in sprites:
-        image = Image.fromarray(sprite.pixels)
+        image = sprite.image(_JUDGED_AT).copy()
         image.thumbnail((_JUDGED_AT, _JUDGED_AT), Image.Resampling.BOX)
         small = np.asarray(image)
         visible = small[..., 3] > 127
         if not visible.any():
             continue
-        own = clear_color(small[..., :3][visible])
+        called = {sprite.label, sprite.name}
+        own = None if called & UNCOLORED else clear_color(small[..., :3][visible])
         colors: list[str] = []
-        if sprite.label not in NATURAL_ONLY and sprite.name not in NATURAL_ONLY:
+        if not called & (NATURAL_ONLY | UNCOLORED):
             for color in COLORS:
                 painted = None if color == own else recolor(small, color)
                 if painted is not None and shows(painted[..., :3][visible], color):

@@ -108,6 +108,7 @@ def _examples(
 ) -> Iterator[Example]:
     """Draw, save and describe the scenes of a split; adds to `made` as it goes."""
     held_out = split == "dev"
+    backgrounds = backgrounds.part(dev=held_out)
     for k in range(count):
         rng = np.random.default_rng([seed, _SPLITS.index(split), k])
         scene = draw_scene(stock, backgrounds, settings, rng, held_out)

@@ -1,1 +1,93 @@
-"""Other people's formats, and our own lines, read into `Example`s; one module a format."""
+"""Other people's formats, and our own lines, read into `Example`s; one module a format.
+
+A format's module has `looks_like(path)`, which looks at a file or folder as briefly as it can, and
+`open_source(recipe)`. They are imported when they are asked.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from fo1agent.errors import DataError, InputError
+from fo1agent.trainers.data.formats.source import Problems, Source, SourceRecipe, Tolerance
+
+# In the order in which a path is tried: what is easily told apart first.
+FORMATS = {
+    "examples": "lines of our own: everything, lossless (.jsonl)",
+    "coco": "COCO or LVIS instances (.json)",
+    "yolo": "YOLO folder (data.yaml, images/, labels/)",
+    "voc": "Pascal VOC (Annotations/*.xml)",
+    "refcoco": "RefCOCO, RefCOCO+, RefCOCOg (instances.json, refs.json)",
+    "flickr": "Flickr30k Entities (Annotations/, Sentences/)",
+    "genome": "Visual Genome regions (region_descriptions.json, image_data.json)",
+    "scene_text": "written words: COCO-Text (.json), ICDAR (gt_*.txt), lines of words (.jsonl)",
+    "conversations": "VLM-FO1 or LLaVA conversations (.jsonl, .json)",
+    "questions": "questions, counts, statements, caption pairs (.jsonl)",
+    "captions": "captions (.jsonl, .json, .csv)",
+    "shards": "WebDataset shards (.tar)",
+    "hub": "Hugging Face datasets (folder, .parquet)",
+}
+
+__all__ = ["FORMATS", "Problems", "Source", "SourceRecipe", "Tolerance", "guess_format", "open_source"]
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    """Open a source by its recipe; iterate it, or take examples by position.
+
+    Raises:
+        InputError: an unknown format, or a field of the recipe that its format does not use.
+        DataError: there is nothing at its path, or nothing of its format.
+    """
+    name = recipe.format or guess_format(recipe.path)
+    if name not in FORMATS:
+        raise InputError(f"{recipe.path}: unknown format {name!r}. Known: {', '.join(FORMATS)}.")
+    if not recipe.path.exists():
+        raise DataError(f"There is no {recipe.path}.")
+    for field, formats in _ONLY.items():
+        if getattr(recipe, field) and name not in formats:
+            raise InputError(f"{recipe.path}: {field} is for {', '.join(formats)}; this is {name}.")
+    try:
+        source = _module(name).open_source(recipe)
+    except OSError as exc:
+        raise DataError(f"Cannot read {recipe.path} as {name}: {exc}.") from exc
+    source.limit = recipe.limit
+    return source
+
+
+# Fields of a recipe that only some formats use: given to another one, they are a slip.
+_ONLY = {
+    "images": ("examples", "coco", "voc", "refcoco", "flickr", "genome", "scene_text", "conversations", "questions",
+               "captions"),
+    "split": ("yolo", "voc", "refcoco", "flickr", "scene_text", "hub"),
+    "captions": ("coco",),
+    "names": ("voc",),
+    "columns": ("hub",),
+}  # fmt: skip
+
+
+def guess_format(path: Path) -> str:
+    """The format of what lies at `path`.
+
+    Raises:
+        DataError: nothing is there, or no format knows it; lists what was tried.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"There is no {path}.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(f"{path} is empty.")
+    for name in FORMATS:
+        try:
+            if _module(name).looks_like(path):
+                return name
+        except (OSError, DataError, UnicodeDecodeError):
+            continue
+    tried = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
+    raise DataError(f"{path} looks like none of the formats known ({tried}). Name its format if it is one of them.")
+
+
+def _module(name: str) -> Any:
+    package = "fo1agent.trainers.data" if name == "coco" else __name__
+    return importlib.import_module(f"{package}.{name}")

@@ -34,10 +34,10 @@ from fo1agent.trainers.data.formats.fields import (
     size,
     strings,
 )
-from fo1agent.trainers.data.formats.source import Source, Tolerance, line_source
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
 from fo1agent.trainers.data.records import Example, Reference, Turn
 
-_KEYS = {
+KEYS = {
     *("id", "file_name", "width", "height", "boxes", "labels", "crowd", "captions"),
     *("absent", "exhaustive", "phrases", "texts", "turns", "meta"),
 }
@@ -57,7 +57,7 @@ def read_examples(path: str | Path, images: str | Path | None = None, tolerance:
     path = Path(path)
     folder = path.parent if images is None else Path(images)
     vocabulary = read_names(names_file(path)) if names_file(path).is_file() else ()
-    return line_source(path, partial(from_record, images=folder, vocabulary=vocabulary), vocabulary, tolerance)
+    return object_source(path, partial(from_record, images=folder, vocabulary=vocabulary), vocabulary, tolerance)
 
 
 def write_examples(
@@ -102,10 +102,19 @@ def write_examples(
     return count
 
 
+def looks_like(path: Path) -> bool:
+    record = first_record(path) if path.is_file() and path.suffix == ".jsonl" else {}
+    return record.keys() >= {"id", "file_name", "width", "height"} and record.keys() <= KEYS
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    return read_examples(recipe.path, recipe.images, recipe.tolerance)
+
+
 def from_record(record: dict[str, Any], source: str, images: Path, vocabulary: Sequence[str] = ()) -> Example:
     """An example of one line's object; what is wrong with it is raised as DataError, LookupError or TypeError."""
-    if not record.keys() <= _KEYS:
-        raise DataError(f"unknown key {min(record.keys() - _KEYS)!r}; known: {', '.join(sorted(_KEYS))}")
+    if not record.keys() <= KEYS:
+        raise DataError(f"unknown key {min(record.keys() - KEYS)!r}; known: {', '.join(sorted(KEYS))}")
     identity = record["id"]
     if type(identity) not in (int, str):
         raise DataError(f"id is {identity!r:.60}; wanted a number or text")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,8 @@ def absent_of(vocabulary: Sequence[str], labels: Iterable[str]) -> tuple[str, ..
     return tuple(name for name in vocabulary if name not in shown)
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, from the head of its file.
+def picture_size(path: Path | BytesIO) -> tuple[int, int]:
+    """Width and height of the upright picture, from the head of its file (or of its bytes).
 
     Raises:
         DataError: no such file, or not a picture.
@@ -177,7 +178,8 @@ def picture_size(path: Path) -> tuple[int, int]:
     except FileNotFoundError as exc:
         raise DataError(f"there is no picture {path}") from exc
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-        raise DataError(f"{path} is no picture that can be read: {exc}") from exc
+        what = path if isinstance(path, Path) else "what stands there"
+        raise DataError(f"{what} is no picture that can be read: {exc}") from exc
 
 
 def picture_path(images: Path, file_name: Any) -> Path:
@@ -189,3 +191,46 @@ def picture_path(images: Path, file_name: Any) -> Path:
     if type(file_name) is not str or not file_name or "\0" in file_name:
         raise DataError(f"the picture's name is {file_name!r:.60}; wanted a file name")
     return images / file_name
+
+
+def picture_of(record: dict[str, Any]) -> str | None:
+    """The file name of a record's picture, whatever the key is called; None if it names none."""
+    for key in ("file_name", "image", "image_path", "filename"):
+        if isinstance(name := record.get(key), str) and name:
+            return name
+    return None
+
+
+def picture_name(record: dict[str, Any]) -> str:
+    """The same for a record that must have a picture.
+
+    Raises:
+        DataError: it names none.
+    """
+    if (name := picture_of(record)) is None:
+        raise DataError("names no picture: lacks 'file_name' (or 'image')")
+    return name
+
+
+def size_of(record: dict[str, Any], path: Path) -> tuple[int, int]:
+    """Width and height: the record's own, or else the picture's."""
+    if "width" in record and "height" in record:
+        return size(record["width"], record["height"])
+    return picture_size(path)
+
+
+def images_folder(file: Path, images: Path | None, first: str | None) -> Path:
+    """The folder that a file's pictures are named from.
+
+    `images` if given. Otherwise, of `images/train` (for a file that is called `….train.json` or `…_train.jsonl`),
+    `images` and the file's own folder, the one that holds the picture `first`; or, if none does, the file's own.
+    """
+    if images is not None:
+        return images
+    split = re.split(r"[_.]", file.stem)[-1]
+    candidates = [file.parent / "images" / split, file.parent / "images", file.parent]
+    if first is not None:
+        for folder in candidates:
+            if (folder / first).is_file():
+                return folder
+    return file.parent

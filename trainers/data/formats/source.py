@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from xml.etree.ElementTree import ParseError
 
 from fo1agent.errors import DataError, ImageError, InputError
-from fo1agent.trainers.data.files import LineFile
+from fo1agent.trainers.data.files import ArrayFile, LineFile
 from fo1agent.trainers.data.records import Example
 
 T = TypeVar("T")
@@ -44,6 +44,7 @@ class Problems:
 
     Attributes:
         good, bad: records read, and records left out.
+        passed: records that are well but not for us: no picture, another split.
         first: "where: reason" of the first bad ones.
     """
 
@@ -54,6 +55,7 @@ class Problems:
         self.tolerance = tolerance or Tolerance()
         self.good = 0
         self.bad = 0
+        self.passed = 0
         self.first: list[str] = []
 
     def skip(self, where: str, reason: str, total: int | None = None) -> None:
@@ -80,6 +82,8 @@ class Problems:
 
     def message(self, total: int | None = None) -> str:
         """One sentence with the count and the first reasons."""
+        if self.tolerance.share == self.tolerance.least == 0:
+            return f"{self.name}: {self.first[0].removesuffix('.')}."
         seen = self.good + self.bad if total is None else total
         listed = "; ".join(reason.removesuffix(".") for reason in self.first[:5])
         return (
@@ -92,23 +96,26 @@ class Source(Sequence[Any]):
     """The examples of one data set.
 
     Iterating streams the good ones in order and reports the others. By position, a bad record gives None (and is
-    reported once), so that positions stay what they are.
+    reported once), as does one that is passed over, so that positions stay what they are.
 
     Args:
         name: for messages: the file or folder.
         items: what examples are made of, one each; iterated or indexed, never copied.
-        parse: makes an example of an item and its place; whatever it raises says why the record is bad.
+        parse: makes an example of an item and its place, or None to pass it over; whatever it raises says why the
+            record is bad.
         where: names the item at a position: "file:line".
         vocabulary: names that the boxes carry, as far as the source says; () when it says nothing.
         tolerance: see `Tolerance`.
-        limit: only the first so many items.
+
+    Attributes:
+        limit: only the first so many items; None for all. May be set before reading.
     """
 
     def __init__(
         self,
         name: str,
         items: Sequence[T],
-        parse: Callable[[T, str], Example],
+        parse: Callable[[T, str], Example | None],
         where: Callable[[int], str] | None = None,
         vocabulary: Sequence[str] = (),
         tolerance: Tolerance | None = None,
@@ -128,8 +135,9 @@ class Source(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Example]:
         problems, parse, where = self.problems, self._parse, self._where
-        problems.good = problems.bad = 0
+        problems.good = problems.bad = problems.passed = 0
         problems.first.clear()
+        self._known_bad.clear()
         for position, item in enumerate(self._items):
             if position == self.limit:
                 return
@@ -137,7 +145,11 @@ class Source(Sequence[Any]):
             try:
                 example = parse(item, place)
             except _BAD as exc:
+                self._known_bad.add(position)
                 problems.skip(place, reason(exc))
+                continue
+            if example is None:
+                problems.passed += 1
                 continue
             problems.good += 1
             yield example
@@ -147,31 +159,50 @@ class Source(Sequence[Any]):
             raise IndexError(position)
         if position in self._known_bad:
             return None
-        place = self._where(position)
         try:
-            return self._parse(self._items[position], place)
+            return self._parse(self._items[position], self._where(position))
         except _BAD as exc:
-            self._known_bad.add(position)
-            self.problems.skip(place, reason(exc), total=len(self))
+            self.reject(position, reason(exc))
             return None
 
+    def reject(self, position: int, reason: str) -> None:
+        """Count the record at a position as bad, now and whenever it is asked for; its picture may be broken.
 
-def line_source(
+        Raises:
+            DataError: there are now more bad records than the tolerance allows.
+        """
+        if position not in self._known_bad:
+            self._known_bad.add(position)
+            self.problems.skip(self._where(position), reason, total=len(self))
+
+
+def object_source(
     path: Path,
-    parse: Callable[[dict[str, Any], str], Example],
+    parse: Callable[[dict[str, Any], str], Example | None],
     vocabulary: Sequence[str] = (),
     tolerance: Tolerance | None = None,
 ) -> Source:
-    """A source whose items are the lines of a file, one JSON object each."""
+    """A source whose items are the JSON objects of a file: one a line, or, in a `.json`, one array of them."""
     name = path.name
+    array = path.suffix == ".json"
     return Source(
         str(path),
-        LineFile(path),
-        lambda line, place: parse(json_object(line), place),
-        lambda position: f"{name}:{position + 1}",
+        ArrayFile(path) if array else LineFile(path),
+        lambda item, place: parse(item if isinstance(item, dict) else json_object(item), place),
+        (lambda position: f"{name}[{position}]") if array else (lambda position: f"{name}:{position + 1}"),
         vocabulary,
         tolerance,
     )
+
+
+def first_record(path: Path) -> dict[str, Any]:
+    """The first object of a file of JSON lines, or of a `.json` that holds an array; {} where there is none."""
+    try:
+        if path.suffix == ".json":
+            return next(iter(ArrayFile(path)), {})
+        return json_object(next(iter(LineFile(path)), b""))
+    except (DataError, ValueError, RecursionError):
+        return {}
 
 
 def json_object(line: bytes) -> dict[str, Any]:

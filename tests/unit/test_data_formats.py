@@ -1,0 +1,598 @@
+"""Readers of other people's formats, each on the smallest files that have everything the format has."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fo1agent.errors import DataError, InputError
+from fo1agent.trainers.data.formats import FORMATS, Source, SourceRecipe, Tolerance, guess_format, open_source
+from fo1agent.trainers.data.formats.conversations import read_conversations
+from fo1agent.trainers.data.formats.shards import write_shards
+from fo1agent.trainers.data.records import Example, Reference, Turn, open_picture
+
+
+def picture(path: Path, size: tuple[int, int] = (100, 50), turned: bool = False) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    if turned:
+        exif[0x0112] = 6
+    Image.new("RGB", size, "gray").save(path, exif=exif)
+    return path
+
+
+def write(path: Path, content: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def lines(path: Path, *records: object) -> Path:
+    return write(path, "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
+
+
+def read(path: Path, wanted: str, **fields: object) -> tuple[Source, list[Example]]:
+    """All examples of a source whose format is guessed, and is the wanted one; by position it holds the same."""
+    assert guess_format(path) == wanted
+    source = open_source(SourceRecipe(path, **fields))  # pyright: ignore[reportArgumentType]
+    examples = list(source)
+    again = [example for k in range(len(source)) if (example := source[k]) is not None]
+    assert [e.id for e in again] == [e.id for e in examples]
+    assert all(e.source for e in examples)
+    assert all(len(e.boxes) == len(e.labels) == len(e.crowd) for e in examples)
+    return source, examples
+
+
+def rows(example: Example) -> list[list[float]]:
+    return example.boxes.tolist()
+
+
+# ---- COCO ------------------------------------------------------------------------------------------------------------
+
+
+def coco(folder: Path) -> Path:
+    tree = {
+        "images": [{"id": k, "file_name": f"{k}.jpg", "width": 100, "height": 50} for k in (1, 2, 3)],
+        "annotations": [
+            {"id": 10, "image_id": 1, "category_id": 2, "bbox": [10, 5, 20, 30], "segmentation": [[1, 2, 3]]},
+            {"id": 11, "image_id": 1, "category_id": 2, "bbox": [50, 5, 20, 30]},
+            {"id": 12, "image_id": 2, "category_id": 1, "bbox": [0, 0, 100, 50], "iscrowd": 1},
+        ],
+        "categories": [{"id": 2, "name": "cup"}, {"id": 1, "name": "person"}],
+    }
+    return write(folder / "instances.json", tree)
+
+
+def test_coco_counts_bad_pictures_instead_of_failing(tmp_path: Path) -> None:
+    tree = json.loads(coco(tmp_path).read_text())
+    tree["annotations"][2]["category_id"] = 7
+    tree["annotations"].append({"id": 13, "image_id": 99, "category_id": 1, "bbox": [0, 0, 1, 1]})
+    tree["images"].append({"id": 3, "file_name": "again.jpg", "width": 1, "height": 1})
+    source, examples = read(write(tmp_path / "instances.json", tree), "coco")
+    assert [e.id for e in examples] == [1, 3]
+    assert examples[0].absent == ("person",)
+    assert source.vocabulary == ("person", "cup")
+    assert source.problems.first == [
+        "instances.json#2: annotations[2] has category 7, which is not in the file",
+        "instances.json#3: images[3] has the id of images[2]",
+        "instances.json: annotations[3] belongs to image 99, which is not in the file",
+    ]
+
+
+def test_coco_pictures_are_looked_for(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "train" / "1.jpg")
+    file = coco(tmp_path).rename(tmp_path / "instances_train.json")
+    assert open_source(SourceRecipe(file))[0].path == tmp_path / "images" / "train" / "1.jpg"  # pyright: ignore
+
+
+# ---- YOLO ------------------------------------------------------------------------------------------------------------
+
+
+def yolo(folder: Path, names: str = "[cup, person]") -> Path:
+    write(folder / "data.yaml", f"path: /nowhere\ntrain: images/train\nval: ../images/val\nnames: {names}\n")
+    for name in ("train/a", "train/b", "train/c", "val/d"):
+        picture(folder / "images" / f"{name}.jpg")
+    write(folder / "labels" / "train" / "a.txt", "1 0.5 0.5 0.2 0.4\n\n0 0.1 0.2 0.3 0.2 0.3 0.8\n0 0.98 0.5 0.1 0.1\n")
+    write(folder / "labels" / "train" / "b.txt", "")
+    return folder
+
+
+@pytest.mark.parametrize("names", ["[cup, person]", "{0: cup, 1: person}"])
+def test_yolo_boxes_outlines_and_backgrounds(tmp_path: Path, names: str) -> None:
+    source, (a, b, c) = read(yolo(tmp_path, names), "yolo")
+    assert source.vocabulary == ("cup", "person")
+    np.testing.assert_allclose(a.boxes, [[40, 15, 60, 35], [10, 10, 30, 40], [93, 22.5, 100, 27.5]], atol=1e-4)
+    assert a.labels == ("person", "cup", "cup")
+    assert (a.absent, b.absent, c.absent) == ((), ("cup", "person"), ("cup", "person"))
+    assert (a.width, a.height, a.path) == (100, 50, tmp_path / "images" / "train" / "a.jpg")
+    _, (d,) = read(tmp_path / "data.yaml", "yolo", split="val")
+    assert d.id == "d"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("2 0.5 0.5 0.2 0.4", "class 2, but there are 2 names"),
+        ("0 50 25 20 10", "wanted numbers from 0 to 1"),
+        ("0 0.5 0.5 nan 0.4", "wanted numbers from 0 to 1"),
+        ("0 0.5 0.5 0.2", "4 numbers; wanted class, center x"),
+        ("cup 0.5 0.5 0.2 0.4", "invalid literal"),
+    ],
+)
+def test_a_bad_yolo_line_is_named(tmp_path: Path, line: str, why: str) -> None:
+    write(yolo(tmp_path) / "labels" / "train" / "b.txt", f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    source, examples = read(tmp_path, "yolo")
+    assert [e.id for e in examples] == ["a", "c"]
+    assert re.search(rf"labels/train/b\.txt: line 2: .*{re.escape(why)}", source.problems.first[0])
+
+
+def test_yolo_without_yaml_takes_its_names_from_classes_txt(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "1 0.5 0.5 0.2 0.4")
+    write(tmp_path / "classes.txt", "cup\nperson\n")
+    _, (a,) = read(tmp_path, "yolo")
+    assert a.labels == ("person",)
+
+
+def test_yolo_says_which_splits_there_are(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no split 'test'; it has train, val\."):
+        open_source(SourceRecipe(yolo(tmp_path), split="test"))
+
+
+# ---- XML -------------------------------------------------------------------------------------------------------------
+
+
+def voc_xml(size: str = "<size><width>100</width><height>50</height></size>", name: str = "a.jpg") -> str:
+    box = "<xmin>11</xmin><ymin>6</ymin><xmax>30</xmax><ymax>35</ymax>"
+    return (
+        f"<annotation><filename>C:\\x\\{name}</filename>{size}"
+        f"<object><name>cup</name><bndbox>{box}</bndbox></object></annotation>"
+    )
+
+
+def voc(folder: Path) -> Path:
+    for name in ("a", "b"):
+        picture(folder / "JPEGImages" / f"{name}.jpg")
+        write(folder / "Annotations" / f"{name}.xml", voc_xml(name=f"{name}.jpg"))
+    write(folder / "ImageSets" / "Main" / "train.txt", "b 1\n")
+    return folder
+
+
+def test_voc_counts_pixels_from_one(tmp_path: Path) -> None:
+    _, (a, b) = read(voc(tmp_path), "voc")
+    assert rows(a) == [[10, 5, 30, 35]]
+    assert (a.labels, a.absent, a.path) == (("cup",), (), tmp_path / "JPEGImages" / "a.jpg")
+    assert b.id == "b"
+    _, (b,) = read(tmp_path, "voc", split="train", names=("cup", "dog"))
+    assert (b.id, b.absent) == ("b", ("dog",))
+
+
+def test_voc_without_a_size_reads_the_upright_picture(tmp_path: Path) -> None:
+    picture(voc(tmp_path) / "JPEGImages" / "a.jpg", (50, 100), turned=True)
+    write(tmp_path / "Annotations" / "a.xml", voc_xml(size=""))
+    _, (a, _) = read(tmp_path, "voc")
+    assert (a.width, a.height) == (100, 50)
+    assert open_picture(a).size == (100, 50)
+
+
+@pytest.mark.parametrize(
+    ("xml", "why"),
+    [
+        ("<annotation>", "not XML"),
+        (voc_xml().replace("<xmax>30", "<xmax>3"), "turned around"),
+        (voc_xml().replace("<ymin>6</ymin>", ""), "<bndbox> lacks <ymin>"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><annotation/>", "has a DOCTYPE"),
+    ],
+)
+def test_a_bad_voc_file_is_named(tmp_path: Path, xml: str, why: str) -> None:
+    write(voc(tmp_path) / "Annotations" / "b.xml", xml)
+    source = open_source(SourceRecipe(tmp_path, format="voc"))
+    assert [e.id for e in source] == ["a"]
+    assert why in source.problems.first[0]
+    assert source.problems.first[0].startswith(str(tmp_path / "Annotations" / "b.xml"))
+
+
+def flickr(folder: Path) -> Path:
+    box = "<xmin>{}</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>50</ymax>"
+    objects = "".join(
+        f"<object>{''.join(f'<name>{n}</name>' for n in names)}<bndbox>{box.format(*x)}</bndbox></object>"
+        for names, x in (((1,), (1, 20)), ((1, 2), (31, 60)))
+    )
+    objects += "<object><name>3</name><scene>1</scene><nobndbox>0</nobndbox></object>"
+    size = "<size><width>100</width><height>50</height></size>"
+    write(folder / "Annotations" / "7.xml", f"<annotation><filename>7.jpg</filename>{size}{objects}</annotation>")
+    write(
+        folder / "Sentences" / "7.txt",
+        "[/EN#1/people Two men] play [/EN#2/other cards] in [/EN#3/scene the park] .\n"
+        "[/EN#1/people A group] laughs at [/EN#2/other/vehicle Cards] .\n",
+    )
+    return folder
+
+
+def test_flickr_phrases_name_the_boxes_of_their_chain(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "7.jpg")
+    _, (example,) = read(flickr(tmp_path), "flickr")
+    assert rows(example) == [[0, 0, 20, 50], [30, 0, 60, 50]]
+    assert example.captions == ("Two men play cards in the park .", "A group laughs at Cards .")
+    assert example.phrases == (
+        Reference("two men", (0, 1)),
+        Reference("cards", (1,)),
+        Reference("a group", (0, 1)),
+    )
+    write(tmp_path / "val.txt", "7\n")
+    assert [e.id for e in read(tmp_path, "flickr", split="val")[1]] == ["7"]
+
+
+# ---- phrases ---------------------------------------------------------------------------------------------------------
+
+
+def refs() -> list[dict]:
+    return [
+        {
+            "ref_id": 1,
+            "ann_id": 11,
+            "image_id": 1,
+            "split": "train",
+            "sentences": [{"sent": "right cup"}, {"sent": "it"}],
+        },
+        {"ref_id": 2, "ann_id": 10, "image_id": 1, "split": "train", "sentences": [{"sent": "it"}]},
+        {"ref_id": 3, "ann_id": 12, "image_id": 2, "split": "val", "sentences": [{"sent": "all of them"}]},
+    ]
+
+
+def test_refcoco_phrases_name_boxes_of_the_picture(tmp_path: Path) -> None:
+    coco(tmp_path)
+    write(tmp_path / "refs.json", refs())
+    source, (one, two) = read(tmp_path, "refcoco")
+    assert rows(one) == [[10, 5, 30, 35], [50, 5, 70, 35]]
+    assert one.phrases == (Reference("right cup", (1,)), Reference("it", (1, 0)))
+    assert two.phrases == (Reference("all of them", (0,)),)
+    assert (one.absent, source.vocabulary) == (("person",), ("person", "cup"))
+    assert [e.id for e in read(tmp_path / "refs.json", "refcoco", split="val")[1]] == [2]
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    coco(tmp_path)
+    (tmp_path / "refs(unc).p").write_bytes(b"cos\nsystem\n(S'touch opened'\ntR.")
+    with pytest.raises(DataError, match=r"refs\(unc\)\.p, a pickle, .* is not read\. If you trust it, write"):
+        open_source(SourceRecipe(tmp_path))
+
+
+def test_a_reference_to_a_box_that_is_not_there_is_named(tmp_path: Path) -> None:
+    coco(tmp_path)
+    broken = refs()
+    broken[0]["ann_id"] = 99
+    write(tmp_path / "refs.json", broken)
+    source, examples = read(tmp_path, "refcoco")
+    assert [e.id for e in examples] == [2]
+    assert source.problems.first == ["refs.json, image 1: reference 1: no box has the id 99"]
+
+
+def genome(folder: Path) -> Path:
+    write(
+        folder / "image_data.json",
+        [
+            {"image_id": 1, "width": 100, "height": 50, "url": "https://x/images/VG_100K_2/1.jpg"},
+            {"image_id": 2, "width": 100, "height": 50, "url": "https://x/images/VG_100K/2.jpg"},
+        ],
+    )
+    region = {"region_id": 5, "image_id": 1, "x": 10, "y": 5, "width": 20, "height": 30}
+    return write(
+        folder / "region_descriptions.json",
+        [
+            {"id": 1, "regions": [
+                region | {"phrase": "a red cup"},
+                region | {"x": 500, "phrase": "gone"},
+                region | {"x": 40, "phrase": "a red cup"},
+            ]},
+            {"id": 2, "regions": [region | {"phrase": " "}]},
+        ],
+    )  # fmt: skip
+
+
+def test_genome_phrases_keep_their_boxes_when_others_are_dropped(tmp_path: Path) -> None:
+    picture(tmp_path / "VG_100K_2" / "1.jpg")
+    source, (one,) = read(genome(tmp_path).parent, "genome")
+    assert rows(one) == [[10, 5, 30, 35], [40, 5, 60, 35]]
+    assert one.phrases == (Reference("a red cup", (0, 1)),)
+    assert one.path == tmp_path / "VG_100K_2" / "1.jpg"
+    assert source.problems.first == ["region_descriptions.json[1]: phrase is empty"]
+
+
+# ---- written words ---------------------------------------------------------------------------------------------------
+
+
+def coco_text(folder: Path) -> Path:
+    word = {"image_id": 7, "bbox": [10, 5, 20, 30], "mask": [1, 2], "legibility": "legible"}
+    tree = {
+        "cats": {},
+        "anns": {"1": word | {"utf8_string": "New "}, "2": word | {"legibility": "illegible", "utf8_string": ""}},
+        "imgs": {"7": {"id": 7, "file_name": "a.jpg", "width": 100, "height": 50, "set": "train"}},
+    }
+    return write(folder / "cocotext.v2.json", tree)
+
+
+def test_coco_text_words_and_illegible_ones(tmp_path: Path) -> None:
+    _, (example,) = read(coco_text(tmp_path), "scene_text", split="train")
+    assert example.texts == ("New", None)
+    assert example.labels == ("text", "text")
+    assert rows(example) == [[10, 5, 30, 35]] * 2
+
+
+def icdar(folder: Path) -> Path:
+    picture(folder / "images" / "img_1.jpg")
+    write(folder / "gt_img_1.txt", "\ufeff10,5,30,6,30,20,11,20,A, B\n40,5,50,5,50,20,40,20,###\n")
+    return folder
+
+
+def test_icdar_text_may_hold_commas(tmp_path: Path) -> None:
+    _, (example,) = read(icdar(tmp_path), "scene_text")
+    assert example.texts == ("A, B", None)
+    assert rows(example)[0] == [10, 5, 30, 20]
+    assert (example.width, example.height) == (100, 50)
+
+
+def test_lines_of_words_and_of_crops(tmp_path: Path) -> None:
+    word = {"bbox": [10, 5, 20, 30], "text": "JOINT", "legible": True}
+    file = lines(
+        tmp_path / "words_dev.jsonl",
+        {"file_name": "a.jpg", "width": 100, "height": 50, "words": [word, word | {"text": None, "legible": False}]},
+        {"file_name": "b.jpg", "width": 30, "height": 10, "text": "[06]"},
+    )
+    _, (frame, crop) = read(file, "scene_text")
+    assert frame.texts == ("JOINT", None)
+    assert (rows(crop), crop.texts) == ([[0, 0, 30, 10]], ("[06]",))
+
+
+# ---- lines -----------------------------------------------------------------------------------------------------------
+
+
+def test_questions_of_every_kind(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    picture_of = {"file_name": "a.jpg", "image_id": 7}
+    file = lines(
+        tmp_path / "q.jsonl",
+        picture_of | {"question": "Is there a dog?", "answer": "yes"},
+        picture_of | {"question": "What color?", "answers": [{"answer": a} for a in ("red", "blue", "red")]},
+        picture_of | {"question": "What tells the time?", "bbox": [10, 5, 20, 30]},
+        picture_of | {"category": "dog", "answer": 1, "boxes": [[10, 5, 20, 30]]},
+        picture_of | {"category": "cup", "answer": 0, "boxes": []},
+        picture_of | {"text": "The dog is left of the cat.", "label": False},
+        picture_of | {"positive": "A white dog.", "negative": "A black dog."},
+        picture_of | {"category": "cup", "answer": 2, "boxes": [[10, 5, 20, 30]]},
+    )
+    source, (yes, color, place, one, none, false, pair) = read(file, "questions")
+    assert yes.turns == (Turn("Is there a dog?", "yes"),)
+    assert color.turns == (Turn("What color?", "red"),)
+    assert (place.phrases, rows(place)) == ((Reference("What tells the time?", (0,)),), [[10, 5, 30, 35]])
+    assert (one.turns, one.labels) == ((Turn("How many dogs are there?", "1"),), ("dog",))
+    assert (none.turns[0].reply, none.absent) == ("0", ("cup",))
+    assert false.turns == (Turn("True or false? The dog is left of the cat.", "False."),)
+    assert pair.turns[0].reply == "A white dog."
+    assert {"A white dog.", "A black dog."} <= {line[3:] for line in pair.turns[0].question.splitlines()}
+    assert source.problems.first == ["q.jsonl:8: the answer is 2, with 1 boxes; wanted their number"]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "tsv"])
+def test_captions_from_lines_json_and_tables(tmp_path: Path, kind: str) -> None:
+    picture(tmp_path / "a.jpg")
+    if kind == "jsonl":
+        file = lines(tmp_path / "c.jsonl", {"image": "a.jpg", "caption": "A cup, red."})
+    elif kind == "json":
+        tree = {"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7, "caption": "A cup, red."}]}
+        file = write(tmp_path / "c.json", tree)
+    else:
+        sign = "," if kind == "csv" else "\t"
+        file = write(tmp_path / f"c.{kind}", f'image{sign}caption\na.jpg{sign}"A cup, red."\n')
+    _, (example,) = read(file, "captions")
+    assert example.captions == ("A cup, red.",)
+    assert (example.width, example.height, example.boxes.shape) == (100, 50, (0, 4))
+
+
+SAID = [
+    {"from": "human", "value": "<image>\nWhat is <region1>?"},
+    {"from": "gpt", "value": "A cup, as <region0>."},
+]
+
+
+@pytest.mark.parametrize("layout", ["lines", "array", "messages"])
+def test_conversations_keep_regions_and_lose_the_image_sign(tmp_path: Path, layout: str) -> None:
+    picture(tmp_path / "a.jpg")
+    record = {"id": "x", "image": "a.jpg", "bbox_list": [[10, 5, 30, 35], [0, 0, 101, 50]], "conversations": SAID}
+    if layout == "messages":
+        said = [{"role": "system", "content": "Be brief."}]
+        said += [{"role": r, "content": m["value"]} for r, m in zip(("user", "assistant"), SAID, strict=True)]
+        record["messages"] = said
+        del record["conversations"]
+    words_only = {"id": "y", "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
+    records = [record, words_only]
+    file = write(tmp_path / "c.json", records) if layout == "array" else lines(tmp_path / "c.jsonl", *records)
+    source, (example,) = read(file, "conversations")
+    assert example.turns == (Turn("What is <region1>?", "A cup, as <region0>."),)
+    assert rows(example) == [[10, 5, 30, 35], [0, 0, 100, 50]]
+    assert (source.problems.passed, source.problems.bad) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"bbox_list": [[10, 5, 30, 35]]}, "names <region1>, but there are 1 boxes"),
+        ({"bbox_list": [[10, 5, 30, 35], [200, 0, 300, 9]]}, r"bbox_list\[1\] .* has no area inside 100 x 50"),
+        ({"conversations": SAID[:1]}, "1 messages; wanted a reply"),
+        ({"conversations": SAID[::-1]}, "message 0 is from 'gpt'"),
+        ({"image": ["a.jpg", "b.jpg"]}, "has 2 pictures; wanted one"),
+        ({"image": "none.jpg"}, "there is no picture"),
+    ],
+)
+def test_a_bad_conversation_is_named(tmp_path: Path, change: dict, why: str) -> None:
+    picture(tmp_path / "a.jpg")
+    record = {"id": "x", "image": "a.jpg", "bbox_list": [[10, 5, 30, 35], [0, 0, 9, 9]], "conversations": SAID}
+    file = lines(tmp_path / "c.jsonl", record | change)
+    with pytest.raises(DataError, match=rf"c\.jsonl:1: .*{why}"):
+        list(read_conversations(file, tolerance=Tolerance(0, 0)))
+
+
+# ---- JSON arrays -----------------------------------------------------------------------------------------------------
+
+
+def test_an_array_larger_than_what_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fo1agent.trainers.data import files
+
+    monkeypatch.setattr(files, "_BLOCK", 37)
+    records = [{"k": k, "text": "äöü “x” 漢字 " * k, "in": [{"}": "]"}]} for k in range(40)]
+    file = write(tmp_path / "a.json", "\ufeff " + json.dumps(records, ensure_ascii=False, indent=1))
+    array = files.ArrayFile(file)
+    assert list(array) == records
+    assert len(array) == 40
+    assert [json.loads(array[k]) for k in (39, 0, 17)] == [records[k] for k in (39, 0, 17)]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"a": 1}', '[{"a": 1} {"b"', "[{]"])
+def test_what_is_no_array_of_objects_is_one_clear_error(tmp_path: Path, content: str) -> None:
+    from fo1agent.trainers.data.files import ArrayFile
+
+    with pytest.raises(DataError, match=r"a\.json"):
+        list(ArrayFile(write(tmp_path / "a.json", content)))
+
+
+# ---- archives --------------------------------------------------------------------------------------------------------
+
+
+def example_of(path: Path, k: int) -> Example:
+    boxes = np.array([[1, 2, 30.5, 40]], np.float32)
+    return Example(k, path, 100, 50, boxes, ("cup",), np.zeros(1, bool), absent=("person",))
+
+
+def test_shards_hold_pictures_and_all_that_is_known(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.jpg")
+    folder = tmp_path / "shards"
+    assert write_shards(folder, [example_of(path, k) for k in range(5)], 2, vocabulary=("cup", "person")) == 5
+    assert [p.name for p in sorted(folder.iterdir())] == [f"shard-00000{k}.tar" for k in range(3)]
+    source, examples = read(folder, "shards")
+    assert [e.id for e in examples] == [0, 1, 2, 3, 4]
+    assert source.vocabulary == ("cup", "person")
+    assert examples[3].absent == ("person",)
+    assert rows(examples[3]) == [[1, 2, 30.5, 40]]
+    assert examples[3].path is None
+    assert open_picture(examples[3]).size == (100, 50)
+    assert examples[3].source == "shard-000001.tar, picture 1"
+
+
+def test_strangers_shards_give_captions(tmp_path: Path) -> None:
+    data = picture(tmp_path / "a.jpg").read_bytes()
+    members = {
+        "0.jpg": data, "0.txt": b"A cup.", "0.json": b'{"url": "x", "caption": "A cup.", "sha256": "0"}',
+        "1.json": b'{"url": "x"}', "2.png": b"no picture", "2.txt": b"A dog.", "3.jpg": data,
+    }  # fmt: skip
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    source, (example,) = read(tmp_path / "x.tar", "shards")
+    assert (example.captions, example.width) == (("A cup.",), 100)
+    assert [reason.partition(": ")[2] for reason in source.problems.first][:1] == [
+        "there is no picture beside the record"
+    ]
+    assert source.problems.bad == 3
+
+
+def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w:gz"):
+        pass
+    with pytest.raises(DataError, match="Wanted a tar file that is not compressed"):
+        open_source(SourceRecipe(tmp_path / "x.tar"))
+
+
+@pytest.mark.parametrize("layout", ["parquet", "disk"])
+def test_hub_columns_are_mapped(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the hub extra")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    data = picture(tmp_path / "a.jpg").read_bytes()
+    names = datasets.ClassLabel(names=["cup", "person"])
+    features = datasets.Features(
+        {
+            "picture": datasets.Image(),
+            "objects": datasets.Sequence({"bbox": datasets.Sequence(datasets.Value("float32")), "category": names}),
+            "said": datasets.Value("string"),
+        }
+    )
+    rows_ = {
+        "picture": [{"bytes": data, "path": None}] * 2,
+        "objects": [{"bbox": [[10, 5, 20, 30], [0, 0, 9, 9]], "category": [1, 0]}, {"bbox": [], "category": []}],
+        "said": ["A cup.", "Nothing."],
+    }
+    made = datasets.Dataset.from_dict(rows_, features=features)
+    path = tmp_path / "set" / "train-0.parquet"
+    if layout == "parquet":
+        path.parent.mkdir()
+        made.to_parquet(str(path))
+    else:
+        made.save_to_disk(str(path.parent))
+    columns = {"image": "picture", "boxes_xywh": "objects.bbox", "labels": "objects.category", "caption": "said"}
+    source, (one, two) = read(path.parent, "hub", columns=columns)
+    assert (rows(one), one.labels) == ([[10, 5, 30, 35], [0, 0, 9, 9]], ("person", "cup"))
+    assert (one.captions, source.vocabulary) == (("A cup.",), ("cup", "person"))
+    assert two.boxes.shape == (0, 4)
+    assert open_picture(one).size == (100, 50)
+    with pytest.raises(InputError, match="there is no column 'boxes'; it has picture, objects, said"):
+        open_source(SourceRecipe(path.parent, columns={"image": "boxes"}))
+
+
+# ---- recipes and guesses ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make", [coco, yolo, voc, flickr, genome, coco_text, icdar], ids=lambda make: getattr(make, "__name__", "")
+)
+def test_a_limit_ends_a_source_early(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    path = make(tmp_path)
+    source = open_source(SourceRecipe(path, limit=1, tolerance=Tolerance(1)))
+    assert len(source) == 1
+    with pytest.raises(IndexError):
+        source[1]
+
+
+def test_a_path_that_looks_like_nothing_lists_what_was_tried(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="looks like none of the formats known") as error:
+        guess_format(write(tmp_path / "a.jsonl", '{"x": 1}'))
+    assert all(f"{name}: " in str(error.value) for name in FORMATS)
+    with pytest.raises(DataError, match="is empty"):
+        guess_format(write(tmp_path / "b.jsonl", ""))
+    with pytest.raises(DataError, match="There is no"):
+        guess_format(tmp_path / "c")
+
+
+def test_a_recipe_field_that_a_format_does_not_use_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="columns is for hub; this is coco"):
+        open_source(SourceRecipe(coco(tmp_path), columns={"image": "x"}))
+    with pytest.raises(InputError, match=r"unknown format 'coc'\. Known: examples, coco"):
+        open_source(SourceRecipe(coco(tmp_path), format="coc"))
+
+
+@pytest.mark.parametrize(
+    ("file", "format", "count"),
+    [
+        ("coco-natural/instances_dev.json", "coco", 296),
+        ("coco-natural/counts_dev.jsonl", "questions", 1250),
+        ("coco-natural/existence_dev.jsonl", "questions", 126),
+        ("coco-natural/statements_dev.jsonl", "questions", 19),
+        ("coco-natural/question_box_dev.jsonl", "questions", 9),
+        ("coco-natural/caption_pairs_dev.jsonl", "questions", 444),
+        ("coco-natural/captions_dev.jsonl", "captions", 284),
+        ("scene-text-icdar15/words_dev.jsonl", "scene_text", 62),
+        ("scene-text-icdar15/crops_dev.jsonl", "scene_text", 188),
+    ],
+)
+def test_real_files_are_read_whole(shared_dir: Path, file: str, format: str, count: int) -> None:
+    source, examples = read(shared_dir / "data" / file, format)
+    assert (len(examples), source.problems.bad) == (count, 0)
+    assert open_picture(examples[0]).size == (examples[0].width, examples[0].height)

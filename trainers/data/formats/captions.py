@@ -1,0 +1,146 @@
+"""Sentences about whole pictures: lines, COCO's captions JSON, or a table.
+
+    {"file_name": "a.jpg", "captions": ["A cup.", "A cup on a table."]}             or "caption": "A cup."
+    {"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7, "caption": "A cup."}]}
+    image,caption                                                                   (.csv, or .tsv with tabs)
+
+To join captions with the boxes of the same pictures, name the file as `captions` of a COCO source instead.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fo1agent.errors import DataError
+from fo1agent.trainers.data.files import LineFile
+from fo1agent.trainers.data.formats.fields import (
+    images_folder,
+    picture_name,
+    picture_of,
+    picture_path,
+    size_of,
+    text,
+)
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
+from fo1agent.trainers.data.records import Example
+
+_TABLES = {".csv": ",", ".tsv": "\t"}
+
+
+def read_captions(path: str | Path, images: str | Path | None = None, tolerance: Tolerance | None = None) -> Source:
+    """Captioned pictures.
+
+    Args:
+        path: a `.jsonl`, `.json`, `.csv` or `.tsv` file.
+        images: folder of the pictures; None to look for it.
+        tolerance: how many records may be bad.
+
+    Raises:
+        DataError: no such file, or not of these kinds.
+    """
+    path, given = Path(path), Path(images) if images else None
+    if path.suffix in _TABLES:
+        return _table(path, given, tolerance)
+    if path.suffix == ".json" and _top(path) == b"{":
+        return _coco(path, given, tolerance)
+    folder = images_folder(path, given, picture_of(first_record(path)))
+    return object_source(path, partial(_example, images=folder), tolerance=tolerance)
+
+
+def looks_like(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    if path.suffix in _TABLES:
+        head = next(iter(LineFile(path)), b"").decode("utf-8-sig", errors="replace").lower()
+        columns = [c.strip().strip('"') for c in head.split(_TABLES[path.suffix])]
+        return "caption" in columns and any(c in columns for c in ("image", "file_name", "filename"))
+    if path.suffix not in (".json", ".jsonl"):
+        return False
+    if path.suffix == ".json" and _top(path) == b"{":
+        with open(path, "rb") as file:
+            return b'"caption"' in file.read() and b'"bbox"' not in file.read()
+    record = first_record(path)
+    own = "captions" in record or ("caption" in record and not record.keys() & {"bbox", "question"})
+    return own and picture_of(record) is not None and not record.keys() & {"boxes", "turns"}
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    return read_captions(recipe.path, recipe.images, recipe.tolerance)
+
+
+def _example(record: dict[str, Any], source: str, images: Path) -> Example:
+    path = picture_path(images, picture_name(record))
+    sentences = record["captions"] if "captions" in record else [record["caption"]]
+    if not isinstance(sentences, list) or not sentences:
+        raise DataError(f"captions is {sentences!r:.60}; wanted a list of sentences")
+    captions = tuple(text(sentence, "caption") for sentence in sentences)
+    width, height = size_of(record, path)
+    identity = record.get("image_id", record.get("id", path.name))
+    return captioned(identity, path, (width, height), captions, source)
+
+
+def captioned(
+    identity: int | str, path: Path | None, size_wh: tuple[int, int], captions: Sequence[str], source: str
+) -> Example:
+    """An example that has nothing but captions."""
+    boxes, crowd = np.zeros((0, 4), np.float32), np.zeros(0, dtype=bool)
+    return Example(identity, path, *size_wh, boxes, (), crowd, tuple(captions), source=source)
+
+
+def _coco(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        sentences: dict[Any, list[str]] = {}
+        for annotation in tree["annotations"]:
+            sentences.setdefault(annotation["image_id"], []).append(annotation["caption"])
+        records = [{**image, "captions": sentences.get(image["id"], [])} for image in tree["images"]]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise DataError(f"{path} is no COCO captions file: wanted images and annotations ({exc!r}).") from exc
+    folder = images_folder(path, images, picture_of(records[0]) if records else None)
+    parse = partial(_example, images=folder)
+    return Source(str(path), records, parse, lambda k: f"{path.name}#{records[k].get('id')}", tolerance=tolerance)
+
+
+def _table(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
+    lines = LineFile(path)
+    sign = _TABLES[path.suffix]
+    columns = [name.strip().lower() for name in _cells(next(iter(lines), b""), sign)]
+    if "caption" not in columns:
+        raise DataError(f"{path}: the first line names the columns {columns}; wanted image and caption among them.")
+
+    def record(line: bytes) -> dict[str, Any]:
+        cells = _cells(line, sign)
+        if len(cells) != len(columns):
+            raise DataError(f"{len(cells)} columns; the first line has {len(columns)}")
+        return {k: v for k, v in zip(columns, cells, strict=True) if k not in ("width", "height")}
+
+    first = None
+    for number, line in enumerate(lines):
+        if number == 1:
+            first = picture_of(dict(zip(columns, _cells(line, sign), strict=False)))
+            break
+    folder = images_folder(path, images, first)
+
+    def parse(line: bytes, source: str) -> Example | None:
+        if source.endswith(":1"):
+            return None  # the columns' names
+        return _example(record(line), source, folder)
+
+    return Source(str(path), lines, parse, lambda k: f"{path.name}:{k + 1}", tolerance=tolerance)
+
+
+def _cells(line: bytes, sign: str) -> list[str]:
+    return next(csv.reader(io.StringIO(line.decode("utf-8-sig")), delimiter=sign), [])
+
+
+def _top(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]

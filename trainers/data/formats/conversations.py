@@ -1,0 +1,110 @@
+"""Conversations about a picture: VLM-FO1's lines with boxes, and LLaVA's JSON without.
+
+    {"id": "1", "image": "a.jpg", "bbox_list": [[x1, y1, x2, y2], …],
+     "conversations": [{"from": "human", "value": "<image>\\nWhat is <region0>?"}, {"from": "gpt", "value": "A cup."}]}
+
+A file is one object a line, or one array of them. `<regionK>` is box K of `bbox_list`, from 0. `<image>` is where the
+picture goes; our prompts place it themselves, so it is taken out. Records without a picture, which LLaVA's mixture has
+many of, are passed over; those with several are bad. `{"role": "user", "content": …}` in `messages` is read as well.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats.fields import (
+    check_regions,
+    cut_boxes,
+    images_folder,
+    picture_of,
+    picture_path,
+    size_of,
+)
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
+from fo1agent.trainers.data.records import Example, Turn
+
+IMAGE = "<image>"
+_ASKS, _REPLIES, _SYSTEM = ("human", "user"), ("gpt", "assistant", "model"), ("system",)
+
+
+def read_conversations(
+    path: str | Path, images: str | Path | None = None, tolerance: Tolerance | None = None
+) -> Source:
+    """Pictures with what was said about them.
+
+    Args:
+        path: a `.jsonl` of such objects, or a `.json` that holds an array of them.
+        images: folder of the pictures; None to look for it.
+        tolerance: how many records may be bad.
+
+    Raises:
+        DataError: no such file.
+    """
+    path = Path(path)
+    folder = images_folder(path, Path(images) if images else None, picture_of(first_record(path)))
+    return object_source(path, partial(_example, images=folder), tolerance=tolerance)
+
+
+def looks_like(path: Path) -> bool:
+    if not path.is_file() or path.suffix not in (".jsonl", ".json"):
+        return False
+    record = first_record(path)
+    return isinstance(record.get("conversations", record.get("messages")), list)
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    return read_conversations(recipe.path, recipe.images, recipe.tolerance)
+
+
+def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
+    """Questions and replies of a list of messages about a picture with `count` boxes.
+
+    Raises:
+        DataError: they do not alternate, are not text, or name a region that is not there.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise DataError(f"conversations is {messages!r:.60}; wanted a list of messages")
+    said: list[str] = []
+    for message in messages:
+        who = message["from"] if "from" in message else message["role"]
+        what = message["value"] if "value" in message else message["content"]
+        if who in _SYSTEM:
+            continue
+        if not isinstance(what, str):
+            raise DataError(f"a message of {who!r} is {what!r:.60}; wanted text")
+        if who not in (_REPLIES if len(said) % 2 else _ASKS):
+            raise DataError(f"message {len(said)} is from {who!r}; wanted human and gpt in turn")
+        check_regions(what, count)
+        said.append(what.replace(IMAGE, "").strip())
+    if len(said) % 2 or not said:
+        raise DataError(f"{len(said)} messages; wanted a reply to each question")
+    if not all(said[1::2]):
+        raise DataError("a reply is empty")
+    return tuple(Turn(said[k], said[k + 1]) for k in range(0, len(said), 2))
+
+
+def _example(record: dict[str, Any], source: str, images: Path) -> Example | None:
+    name = record.get("image", record.get("images"))
+    if isinstance(name, list):
+        if len(name) > 1:
+            raise DataError(f"has {len(name)} pictures; wanted one")
+        name = name[0] if name else None
+    if name is None:
+        return None
+    path = picture_path(images, name)
+    width, height = size_of(record, path)
+    rows = record.get("bbox_list") or []
+    boxes, kept = cut_boxes(rows, width, height)
+    if len(kept) < len(rows):
+        k = next(k for k in range(len(rows)) if k not in kept)
+        raise DataError(f"bbox_list[{k}] = {rows[k]!r:.60} has no area inside {width} x {height} pixels")
+    messages = record["conversations"] if "conversations" in record else record["messages"]
+    turns = turns_of(messages, len(boxes))
+    crowd = np.zeros(len(boxes), dtype=bool)
+    identity = record.get("id", name)
+    return Example(identity, path, width, height, boxes, ("",) * len(boxes), crowd, turns=turns, source=source)

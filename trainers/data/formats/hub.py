@@ -1,0 +1,191 @@
+"""Data sets of Hugging Face `datasets`, from a folder on this machine: parquet files, or what `save_to_disk` wrote.
+
+Which column holds what, the recipe says:
+
+    {path: cppe5/, format: hub, columns: {image: image, boxes_xywh: objects.bbox, labels: objects.category}}
+
+Fields are `image`, `id`, `width`, `height`; `boxes_xyxy`, `boxes_xywh` (pixels) or `boxes_xyxy_normalized` (from 0 to
+1); `labels` (text, or numbers whose names the data set knows), `texts`, `caption`, `captions`, `question` with
+`answer`, and `conversations`. A point leads into a column: `objects.bbox`. Pictures are decoded when they are used. The
+network is not asked for anything.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fo1agent.errors import DataError, InputError, MissingExtraError
+from fo1agent.trainers.data.formats.conversations import turns_of
+from fo1agent.trainers.data.formats.fields import cut_boxes, picture_size, size, text, xywh
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
+from fo1agent.trainers.data.records import Example, Turn
+
+FIELDS = (
+    "image", "id", "width", "height", "boxes_xyxy", "boxes_xywh", "boxes_xyxy_normalized", "labels", "texts",
+    "caption", "captions", "question", "answer", "conversations",
+)  # fmt: skip
+
+
+def read_hub(
+    path: str | Path,
+    columns: Mapping[str, str],
+    split: str | None = None,
+    tolerance: Tolerance | None = None,
+) -> Source:
+    """The rows of a data set.
+
+    Args:
+        path: a `.parquet` file, a folder of them, or a folder that `save_to_disk` wrote.
+        columns: the column of each field; see above. `image` is needed.
+        split: of a folder with several; in a folder of parquet files, what their names start with.
+        tolerance: how many rows may be bad.
+
+    Raises:
+        MissingExtraError: `datasets` is not installed.
+        InputError: no or unknown fields, or a column that is not there.
+        DataError: no such data set.
+    """
+    path = Path(path)
+    unknown = sorted(set(columns) - set(FIELDS))
+    if unknown or "image" not in columns:
+        what = f"unknown field(s) {', '.join(unknown)}" if unknown else "no column for image"
+        raise InputError(f"{path}: {what}. Say in columns which column holds which of: {', '.join(FIELDS)}.")
+    data = _open(path, split)
+    for name in columns.values():
+        if name.split(".")[0] not in data.column_names:
+            raise InputError(f"{path}: there is no column {name!r}; it has {', '.join(data.column_names)}.")
+    names = _label_names(data.features, columns["labels"]) if "labels" in columns else ()
+    parse = partial(_example, columns=dict(columns), names=names)
+    return Source(str(path), data, parse, lambda k: f"{path.name}, row {k}", names, tolerance)
+
+
+def looks_like(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix == ".parquet"
+    return any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json")) or any(
+        True for _ in path.rglob("*.parquet")
+    )
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    return read_hub(recipe.path, recipe.columns, recipe.split, recipe.tolerance)
+
+
+def _open(path: Path, split: str | None) -> Any:
+    try:
+        import datasets
+    except ImportError as exc:
+        raise MissingExtraError('Reading Hugging Face data sets needs: pip install "fo1agent[hub]"') from exc
+    try:
+        if path.is_dir() and not any(path.rglob("*.parquet")):
+            data = datasets.load_from_disk(str(path))
+            if isinstance(data, datasets.DatasetDict):
+                wanted = split or next(iter(data), None)
+                if wanted not in data:
+                    raise DataError(f"{path}: no split {wanted!r}; it has {', '.join(map(str, data))}.")
+                data = data[wanted]
+        else:
+            files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+            chosen: list[Any] = [str(f) for f in files if split is None or f.name.startswith(split)]
+            if not chosen:
+                raise DataError(f"{path}: no parquet files whose names start with {split!r}.")
+            data = datasets.Dataset.from_parquet(chosen, keep_in_memory=False)
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{path} is no data set that can be read: {' '.join(str(exc).split())}.") from exc
+    for name, feature in data.features.items():
+        if isinstance(feature, datasets.Image):
+            data = data.cast_column(name, datasets.Image(decode=False))
+    return data
+
+
+def _label_names(features: Mapping[str, Any], column: str) -> tuple[str, ...]:
+    """Names of a column of class numbers; () if it holds text."""
+    feature: Any = features
+    for part in column.split("."):
+        feature = getattr(feature, "feature", feature)
+        feature = feature[0] if isinstance(feature, list) else feature
+        feature = feature[part]
+    feature = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
+    return tuple(getattr(feature, "names", ()))
+
+
+def _example(row: Mapping[str, Any], source: str, columns: Mapping[str, str], names: tuple[str, ...]) -> Example:
+    have = {name: _value(row, column) for name, column in columns.items()}
+    path, data = _picture(have["image"])
+    if "width" in have and "height" in have:
+        width, height = size(have["width"], have["height"])
+    else:
+        width, height = picture_size(io.BytesIO(data) if data is not None else path or Path())
+    rows = _rows(have, width, height)
+    boxes, kept = cut_boxes(rows, width, height)
+    labels = _per_box([_name(v, names) for v in have.get("labels") or ()], rows, kept, "labels", "")
+    texts = _per_box(list(have.get("texts") or ()), rows, kept, "texts", None) if "texts" in have else ()
+    captions = have.get("captions") or ([have["caption"]] if have.get("caption") else [])
+    turns = turns_of(have["conversations"], len(boxes)) if "conversations" in have else ()
+    if turns and len(kept) < len(rows):
+        raise DataError("a box lies outside the picture")
+    if "question" in have:
+        turns = (*turns, Turn(text(have["question"], "question"), text(str(have.get("answer") or ""), "answer")))
+    return Example(
+        have.get("id", source),
+        path,
+        width,
+        height,
+        boxes,
+        labels,
+        np.zeros(len(boxes), dtype=bool),
+        tuple(text(sentence, "caption") for sentence in captions),
+        texts=texts,
+        turns=turns,
+        data=data,
+        source=source,
+    )
+
+
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    value: Any = row
+    for part in column.split("."):
+        value = [item[part] for item in value] if isinstance(value, list) else value[part]
+    return value
+
+
+def _picture(value: Any) -> tuple[Path | None, bytes | None]:
+    if isinstance(value, dict) and value.get("bytes"):
+        return None, value["bytes"]
+    if isinstance(value, bytes):
+        return None, value
+    name = value.get("path") if isinstance(value, dict) else value
+    if not isinstance(name, str) or not name:
+        raise DataError("has no picture")
+    return Path(name), None
+
+
+def _rows(have: Mapping[str, Any], width: int, height: int) -> list[Any]:
+    if "boxes_xywh" in have:
+        return [xywh(row) for row in have["boxes_xywh"] or ()]
+    if "boxes_xyxy_normalized" in have:
+        scale = (width, height, width, height)
+        return [[v * s for v, s in zip(row, scale, strict=True)] for row in have["boxes_xyxy_normalized"] or ()]
+    return list(have.get("boxes_xyxy") or ())
+
+
+def _name(value: Any, names: tuple[str, ...]) -> str:
+    if isinstance(value, int) and names:
+        if not 0 <= value < len(names):
+            raise DataError(f"label {value}, but there are {len(names)} names")
+        return names[value]
+    return str(value)
+
+
+def _per_box(values: list[Any], rows: list[Any], kept: list[int], what: str, filler: Any) -> tuple[Any, ...]:
+    if not values and filler is not None:
+        return (filler,) * len(kept)
+    if len(values) != len(rows):
+        raise DataError(f"{len(values)} {what} for {len(rows)} boxes")
+    return tuple(values[k] for k in kept)

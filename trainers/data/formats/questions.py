@@ -1,0 +1,140 @@
+"""Questions with their answers, counts, statements and pairs of captions: one JSON object a line.
+
+    {"file_name": "a.jpg", "question": "Is there a dog?", "answer": "yes"}          or "answers": ["yes", "yes", "no"]
+    {"file_name": "a.jpg", "question": "What tells the time?", "bbox": [x, y, width, height]}
+    {"file_name": "a.jpg", "category": "dog", "answer": 2, "boxes": [[x, y, width, height], …]}
+    {"file_name": "a.jpg", "text": "The dog is left of the cat.", "label": true}
+    {"file_name": "a.jpg", "positive": "A white dog.", "negative": "A black dog."}
+
+Each line is an example of its own, with a turn, or, where the answer is a place, a phrase with its box. Lines of
+different kinds may stand in one file. `width` and `height` are used if a line has them, or else read from the picture.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fo1agent import lexicon
+from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats.fields import (
+    cut_boxes,
+    images_folder,
+    picture_name,
+    picture_of,
+    picture_path,
+    size_of,
+    text,
+    xywh,
+)
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
+from fo1agent.trainers.data.records import Example, Reference, Turn
+
+
+def read_questions(path: str | Path, images: str | Path | None = None, tolerance: Tolerance | None = None) -> Source:
+    """The questions of a file of lines, or of a `.json` that holds an array of such objects.
+
+    Args:
+        path: the file.
+        images: folder of the pictures; None to look for it.
+        tolerance: how many lines may be bad.
+
+    Raises:
+        DataError: no such file.
+    """
+    path = Path(path)
+    folder = images_folder(path, Path(images) if images else None, picture_of(first_record(path)))
+    return object_source(path, partial(_example, images=folder), tolerance=tolerance)
+
+
+def looks_like(path: Path) -> bool:
+    if not path.is_file() or path.suffix not in (".jsonl", ".json"):
+        return False
+    record = first_record(path)
+    return picture_of(record) is not None and any(
+        record.keys() >= keys
+        for keys in (
+            {"question", "answer"},
+            {"question", "answers"},
+            {"question", "bbox"},
+            {"category", "answer"},
+            {"text", "label"},
+            {"positive", "negative"},
+        )
+    )
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    return read_questions(recipe.path, recipe.images, recipe.tolerance)
+
+
+def _example(record: dict[str, Any], source: str, images: Path) -> Example:
+    path = picture_path(images, picture_name(record))
+    width, height = size_of(record, path)
+    identity = record.get("image_id", record.get("id", path.name))
+    rows: list[tuple[float, float, float, float]] = []
+    label, absent, phrases, turns = "", (), (), ()
+    if "category" in record:
+        label = text(record["category"], "category")
+        answer = record["answer"]
+        rows = [xywh(row) for row in record.get("boxes", ())]
+        if type(answer) is not int or answer < 0 or (rows and len(rows) != answer):
+            raise DataError(f"the answer is {answer!r}, with {len(rows)} boxes; wanted their number")
+        turns = (Turn(f"How many {lexicon.plural(label)} are there?", str(answer)),)
+        absent = (label,) if answer == 0 else ()
+    elif "bbox" in record:
+        rows = [xywh(record["bbox"])]
+        phrases = (Reference(text(record["question"], "question"), (0,)),)
+    elif "question" in record:
+        answer = record["answer"] if "answer" in record else _most(record["answers"])
+        turns = (Turn(text(record["question"], "question"), _words(answer)),)
+    elif "positive" in record:
+        turns = (_choice(text(record["positive"], "positive"), text(record["negative"], "negative")),)
+    elif "label" in record:
+        if not isinstance(record["label"], bool):
+            raise DataError(f"label is {record['label']!r:.60}; wanted true or false")
+        turns = (Turn(f"True or false? {text(record['text'], 'text')}", "True." if record["label"] else "False."),)
+    else:
+        raise DataError("has no question, category, label or positive")
+    boxes, kept = cut_boxes(rows, width, height)
+    if len(kept) < len(rows):
+        raise DataError("a box lies outside the picture")
+    labels, crowd = (label,) * len(boxes), np.zeros(len(boxes), dtype=bool)
+    return Example(
+        identity,
+        path,
+        width,
+        height,
+        boxes,
+        labels,
+        crowd,
+        absent=absent,
+        phrases=phrases,
+        turns=turns,
+        source=source,
+    )
+
+
+def _choice(right: str, wrong: str) -> Turn:
+    # Which one comes first depends on the words alone, so that a run can be repeated, and on nothing that tells.
+    first, second = (right, wrong) if zlib.crc32(f"{right}\n{wrong}".encode()) & 1 else (wrong, right)
+    return Turn(f"Which of these sentences fits the picture?\n1. {first}\n2. {second}", right)
+
+
+def _most(answers: Any) -> Any:
+    """The answer that most people gave: of a list of texts, or of VQA's list of objects."""
+    if not isinstance(answers, list) or not answers:
+        raise DataError(f"answers is {answers!r:.60}; wanted a list")
+    given = [answer["answer"] if isinstance(answer, dict) else answer for answer in answers]
+    return Counter(_words(answer) for answer in given).most_common(1)[0][0]
+
+
+def _words(answer: Any) -> str:
+    if isinstance(answer, bool):
+        return "yes" if answer else "no"
+    return str(answer) if isinstance(answer, int | float) else text(answer, "answer")

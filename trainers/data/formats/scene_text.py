@@ -1,0 +1,177 @@
+"""Written words in pictures: COCO-Text's JSON (and TextOCR's), ICDAR 2015's text files, and lines of words.
+
+    {"imgs": {"7": {"id": 7, "file_name": "a.jpg", "width": 640, "height": 480}},
+     "anns": {"1": {"image_id": 7, "bbox": [x, y, width, height], "utf8_string": "New", "legibility": "legible"}}}
+
+    gt_img_1.txt                 377,117,463,117,465,130,378,130,Genaxis Theatre        (### where it is illegible)
+
+    {"file_name": "a.jpg", "words": [{"bbox": [x, y, width, height], "text": "JOINT"}]}
+    {"file_name": "word_2.jpg", "text": "[06]"}                                    (a picture that is one word)
+
+Every word is a box labelled `text`; what is written in it is its text, None where nobody can read it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats.fields import (
+    PICTURE_SUFFIXES,
+    cut_boxes,
+    images_folder,
+    picture_name,
+    picture_of,
+    picture_path,
+    picture_size,
+    size,
+    size_of,
+    text,
+    xywh,
+)
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
+from fo1agent.trainers.data.records import Example
+
+TEXT = "text"
+_ILLEGIBLE = ("###", ".", "")  # ICDAR's sign, TextOCR's, COCO-Text's
+
+
+def read_scene_text(
+    path: str | Path,
+    images: str | Path | None = None,
+    split: str | None = None,
+    tolerance: Tolerance | None = None,
+) -> Source:
+    """Pictures with the words in them.
+
+    Args:
+        path: a `.json` of COCO-Text or TextOCR, a `.jsonl` of words, or a folder of ICDAR's `gt_*.txt`.
+        images: folder of the pictures; None to look for it.
+        split: COCO-Text's `set` of a picture, as `train`; None for all.
+        tolerance: how many pictures may be bad.
+
+    Raises:
+        DataError: none of these.
+    """
+    path = Path(path)
+    folder = Path(images) if images else None
+    if path.is_dir():
+        return _icdar(path, folder, tolerance)
+    if path.suffix == ".jsonl":
+        first = picture_of(first_record(path))
+        where = images_folder(path, folder, first)
+        if folder is None and first is not None and not (where / first).is_file():
+            where = path.parent / "crops" / path.stem.rsplit("_", 1)[-1]
+        return object_source(path, partial(_words, images=where), tolerance=tolerance)
+    return _coco_text(path, folder or path.parent, split, tolerance)
+
+
+def looks_like(path: Path) -> bool:
+    if path.is_dir():
+        return next(path.glob("gt_*.txt"), None) is not None
+    if path.suffix == ".jsonl":
+        record = first_record(path)
+        words = record.get("words")
+        listed = isinstance(words, list) and (not words or (isinstance(words[0], dict) and "bbox" in words[0]))
+        return listed or ("text" in record and not record.keys() & {"label", "question", "boxes", "bbox"})
+    if path.suffix == ".json":
+        with open(path, "rb") as file:
+            head = file.read(1 << 16)
+        return head.lstrip()[:1] == b"{" and (b'"anns"' in head or b'"imgs"' in head)
+    return False
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    return read_scene_text(recipe.path, recipe.images, recipe.split, recipe.tolerance)
+
+
+def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance | None) -> Source:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_outlines)
+        pictures = [p for p in tree["imgs"].values() if split is None or p.get("set") == split]
+        words: dict[str, list[Any]] = {}
+        for word in tree["anns"].values():
+            words.setdefault(str(word["image_id"]), []).append(word)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise DataError(f"{path} is no COCO-Text file: wanted imgs and anns, with an image_id each ({exc!r}).") from exc
+    if not pictures:
+        raise DataError(f"{path}: no pictures of split {split!r}.")
+
+    def parse(picture: dict[str, Any], source: str) -> Example:
+        found = words.get(str(picture["id"]), [])
+        texts = [word.get("utf8_string") if word.get("legibility", "legible") == "legible" else None for word in found]
+        width, height = size(picture["width"], picture["height"])
+        file = picture_path(images, picture["file_name"])
+        rows = [xywh(word["bbox"]) for word in found]
+        return _example(picture["id"], file, (width, height), rows, texts, source)
+
+    return Source(str(path), pictures, parse, lambda k: f"{path.name}#{pictures[k].get('id')}", (TEXT,), tolerance)
+
+
+def _icdar(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
+    files = sorted(path.glob("gt_*.txt"))
+    if not files:
+        raise DataError(f"{path}: no gt_*.txt files.")
+
+    def parse(file: Path, source: str) -> Example:
+        stem = file.stem.removeprefix("gt_")
+        places = [images] if images else [path, path / "images", path.parent / "images"]
+        choices = [folder / (stem + suffix) for folder in places for suffix in sorted(PICTURE_SUFFIXES)]
+        picture = next((p for p in choices if p.is_file()), None)
+        if picture is None:
+            raise DataError(f"no picture {stem} in {', '.join(map(str, places))}")
+        rows, texts = [], []
+        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+            if not line.strip():
+                continue
+            *corners, written = line.split(",", 8)
+            if len(corners) != 8:
+                raise DataError(f"line {number}: wanted eight numbers and the text, parted by commas")
+            values = [float(v) for v in corners]
+            rows.append((min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])))
+            texts.append(written)
+        return _example(stem, picture, picture_size(picture), rows, texts, source)
+
+    return Source(str(path), files, parse, lambda k: files[k].name, (TEXT,), tolerance)
+
+
+def _words(record: dict[str, Any], source: str, images: Path) -> Example:
+    name = picture_name(record)
+    path = picture_path(images, name)
+    width, height = size_of(record, path)
+    if "words" in record:
+        rows = [xywh(word["bbox"]) for word in record["words"]]
+        texts = [word["text"] if word.get("legible", True) else None for word in record["words"]]
+    else:
+        rows, texts = [(0.0, 0.0, float(width), float(height))], [text(record["text"], "text")]
+    return _example(record.get("id", name), path, (width, height), rows, texts, source)
+
+
+def _example(
+    identity: int | str,
+    path: Path,
+    size_wh: tuple[int, int],
+    rows: Sequence[tuple[float, float, float, float]],
+    texts: Sequence[Any],
+    source: str,
+) -> Example:
+    if not all(v is None or isinstance(v, str) for v in texts):
+        raise DataError("a word's text is neither text nor null")
+    if not all(math.isfinite(v) for row in rows for v in row):
+        raise DataError("a word's corner is not a finite number")
+    boxes, kept = cut_boxes(rows, *size_wh)
+    written = tuple(None if texts[k] is None or texts[k].strip() in _ILLEGIBLE else texts[k].strip() for k in kept)
+    crowd = np.zeros(len(boxes), dtype=bool)
+    return Example(identity, path, *size_wh, boxes, (TEXT,) * len(boxes), crowd, texts=written, source=source)
+
+
+def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Outlines are most of such a file and are not looked at.
+    return {key: value for key, value in pairs if key not in ("mask", "points")}

@@ -1,0 +1,148 @@
+"""Pascal VOC: one XML file a picture, with its objects.
+
+    Annotations/a.xml            filename, size, object: name, bndbox (xmin, ymin, xmax, ymax; the first pixel is 1)
+    JPEGImages/a.jpg
+    ImageSets/Main/train.txt     a split: names of pictures, one a line
+
+The pictures may also lie beside the XML files, or in `images`. Whether boxes are exhaustive, the files do not say: give
+`names` in the recipe if they are, and each of these without a box counts as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, cut_boxes, picture_size, size, text
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
+from fo1agent.trainers.data.records import Example
+
+_MAX_BYTES = 8 << 20
+
+
+def read_voc(
+    path: str | Path,
+    images: str | Path | None = None,
+    split: str | None = None,
+    names: Sequence[str] = (),
+    tolerance: Tolerance | None = None,
+) -> Source:
+    """The pictures of a VOC folder, with their boxes.
+
+    Args:
+        path: the folder that holds `Annotations`, or the XML files themselves.
+        images: folder of the pictures; None to look for it.
+        split: a file of `ImageSets/Main`; None for every XML file.
+        names: boxes are exhaustive for these.
+        tolerance: how many files may be bad.
+
+    Raises:
+        DataError: no XML files, or no such split.
+    """
+    root = Path(path)
+    folder = root / "Annotations" if (root / "Annotations").is_dir() else root
+    if split is None:
+        files = sorted(str(p) for p in folder.glob("*.xml"))
+    else:
+        listing = root / "ImageSets" / "Main" / f"{split}.txt"
+        try:
+            lines = listing.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise DataError(f"Cannot read {listing}, the pictures of split {split!r}: {exc}.") from exc
+        files = [str(folder / f"{line.split()[0]}.xml") for line in lines if line.strip()]
+    if not files:
+        raise DataError(f"{folder}: no XML files.")
+    places = [Path(images)] if images else [root / "JPEGImages", root / "images", folder]
+    return Source(
+        str(path),
+        files,
+        partial(_example, places=places, names=names),
+        lambda position: files[position],
+        names,
+        tolerance,
+    )
+
+
+def looks_like(path: Path) -> bool:
+    folder = path / "Annotations" if (path / "Annotations").is_dir() else path
+    first = next(folder.glob("*.xml"), None) if folder.is_dir() else None
+    return first is not None and not (path / "Sentences").is_dir() and b"<bndbox>" in first.read_bytes()[:_MAX_BYTES]
+
+
+def open_source(recipe: SourceRecipe) -> Source:
+    return read_voc(recipe.path, recipe.images, recipe.split, recipe.names, recipe.tolerance)
+
+
+def parse_xml(file: Path) -> ElementTree.Element:
+    """The root of a stranger's small XML file.
+
+    Raises:
+        DataError: it is too large, or defines entities, which annotations need not and attacks do.
+    """
+    data = file.read_bytes() if file.stat().st_size <= _MAX_BYTES else None
+    if data is None:
+        raise DataError(f"the file is larger than {_MAX_BYTES >> 20} MiB; it is no annotation of one picture")
+    if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
+        raise DataError("the file has a DOCTYPE; annotations need none")
+    return ElementTree.fromstring(data)
+
+
+def child(element: ElementTree.Element, name: str) -> str:
+    """The text of a child element.
+
+    Raises:
+        DataError: there is none.
+    """
+    value = element.findtext(name)
+    if value is None or not value.strip():
+        raise DataError(f"<{element.tag}> lacks <{name}>")
+    return value.strip()
+
+
+def voc_box(bndbox: ElementTree.Element) -> tuple[float, float, float, float]:
+    """xyxy pixels of a `bndbox`, whose first pixel is number 1 and whose last belongs to it."""
+    x1, y1, x2, y2 = (float(child(bndbox, name)) for name in ("xmin", "ymin", "xmax", "ymax"))
+    return x1 - 1, y1 - 1, x2, y2
+
+
+def _example(file: str, source: str, places: Sequence[Path], names: Sequence[str]) -> Example:
+    path = Path(file)
+    tree = parse_xml(path)
+    picture = _picture(path, tree.findtext("filename"), places)
+    stated = tree.find("size")
+    if stated is not None and (stated.findtext("width") or "0").strip() not in ("", "0"):
+        width, height = size(int(child(stated, "width")), int(child(stated, "height")))
+    else:
+        width, height = picture_size(picture)
+    rows, found = [], []
+    for element in tree.iter("object"):
+        bndbox = element.find("bndbox")
+        if bndbox is None:
+            raise DataError(f"object {len(found)} has no <bndbox>")
+        rows.append(voc_box(bndbox))
+        found.append(text(child(element, "name"), "name"))
+    boxes, kept = cut_boxes(rows, width, height)
+    labels = tuple(found[k] for k in kept)
+    crowd = np.zeros(len(boxes), dtype=bool)
+    absent = absent_of(names, labels)
+    return Example(path.stem, picture, width, height, boxes, labels, crowd, absent=absent, source=source)
+
+
+def _picture(file: Path, name: str | None, places: Sequence[Path]) -> Path:
+    # What <filename> says, without the folders of the machine it was written on; or the picture of the same name.
+    wanted = (name or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
+    for folder in places:
+        if wanted and (folder / wanted).is_file():
+            return folder / wanted
+    for folder in places:
+        for suffix in sorted(PICTURE_SUFFIXES):
+            if (folder / (file.stem + suffix)).is_file():
+                return folder / (file.stem + suffix)
+    if wanted and len(places) == 1:
+        return places[0] / wanted  # it may be fetched later; reading the boxes needs no pictures
+    raise DataError(f"no picture {wanted or file.stem} in {', '.join(map(str, places))}")

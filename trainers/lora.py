@@ -1,0 +1,146 @@
+"""LoRA for the language model, by peft: small matrices train beside its linear layers, and are merged in at the end.
+
+The adapters live inside the model only while it trains. Afterwards `merge` adds them to the weights, so the result is
+an ordinary FO1 folder; or `save_adapter` writes them in peft's own layout, beside the other parts that were trained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from fo1agent.errors import CheckpointError, InputError, MissingExtraError, TrainingError
+from fo1agent.model.fo1 import FO1
+from fo1agent.model.processing import Processor
+from fo1agent.trainers import rows
+from fo1agent.trainers.heads import add_heads
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "parts.safetensors")
+
+
+@dataclass(frozen=True)
+class LoraRecipe:
+    """Which layers get adapters, and how large.
+
+    Attributes:
+        rank: of each pair of matrices; alpha: their sum is scaled by alpha / rank.
+        targets: names of the linear layers; by default all of the decoder's.
+        save: `merged` writes an ordinary FO1 folder, `adapter` a small one for `apply_adapter`.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.05
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    save: str = "merged"
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1 or not self.targets:
+            raise InputError(f"lora wants rank >= 1, alpha > 0, dropout in [0, 1) and targets, got {self}.")
+        if self.save not in ("merged", "adapter"):
+            raise InputError(f"lora.save is merged or adapter, got {self.save!r}.")
+
+
+def attach(model: FO1, recipe: LoraRecipe) -> None:
+    """Put adapters, which do nothing yet, into the language model.
+
+    Raises:
+        MissingExtraError: peft is not installed.
+        TrainingError: no layer has one of the names.
+    """
+    peft = _peft()
+    config = peft.LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=list(recipe.targets),
+    )
+    decoder = _decoder(model)
+    try:
+        peft.inject_adapter_in_model(config, decoder)
+    except ValueError as exc:
+        raise TrainingError(f"lora.targets {list(recipe.targets)} names no layer of the language model: {exc}") from exc
+    for module in matrices(model):
+        module.float()  # the base may be in half precision; what trains is not
+
+
+def matrices(model: FO1) -> list[nn.Module]:
+    """The small matrices of all adapters; none without LoRA."""
+    return [m for name, m in _decoder(model).named_modules() if name.rsplit(".", 1)[-1] in ("lora_A", "lora_B")]
+
+
+def merge(model: FO1) -> None:
+    """Add the adapters to the weights and take them out, so that the model is an ordinary one again."""
+    decoder = _decoder(model)
+    for name, layer in list(decoder.named_modules()):
+        if hasattr(layer, "get_base_layer"):
+            layer.merge(safe_merge=True)  # pyright: ignore[reportCallIssue]
+            parent, _, child = name.rpartition(".")
+            setattr(decoder.get_submodule(parent), child, layer.get_base_layer())  # pyright: ignore[reportCallIssue]
+    if hasattr(decoder, "peft_config"):
+        del decoder.peft_config
+
+
+def save_adapter(model: FO1, recipe: LoraRecipe, parts: Mapping[str, Tensor], folder: Path) -> None:
+    """Write the adapters in peft's layout, and `parts`, the other trained tensors by their names in the model."""
+    peft = _peft()
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = peft.get_peft_model_state_dict(_decoder(model), adapter_name="default")
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / ADAPTER_FILES[1])
+    settings = {**asdict(recipe), "targets": list(recipe.targets)}
+    config = {
+        "peft_type": "LORA",
+        "r": recipe.rank,
+        "lora_alpha": recipe.alpha,
+        "lora_dropout": recipe.dropout,
+        "target_modules": list(recipe.targets),
+        "inference_mode": True,
+        "fo1agent": {"lora": settings, "heads": model.config.heads},
+    }
+    (folder / ADAPTER_FILES[0]).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    save_file({name: tensor.cpu().contiguous() for name, tensor in parts.items()}, folder / ADAPTER_FILES[2])
+
+
+def apply_adapter(model: FO1, processor: Processor, folder: Path) -> None:
+    """Merge what `save_adapter` wrote into the model that it was trained from.
+
+    Raises:
+        CheckpointError: no such folder, or it belongs to another model; names the keys.
+    """
+    peft = _peft()
+    try:
+        config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+        tensors, parts = load_file(folder / ADAPTER_FILES[1]), load_file(folder / ADAPTER_FILES[2])
+        settings: dict[str, Any] = config["fo1agent"]
+        recipe = LoraRecipe(**{**settings["lora"], "targets": tuple(settings["lora"]["targets"])})
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise CheckpointError(f"{folder} holds no adapter of fo1agent: {exc!r}.") from exc
+    add_heads(model, settings["heads"])
+    attach(model, recipe)
+    rows.attach(model, processor)
+    known = model.state_dict()
+    strange = [name for name, tensor in parts.items() if name not in known or known[name].shape != tensor.shape]
+    found = peft.set_peft_model_state_dict(_decoder(model), tensors, adapter_name="default")
+    if strange or found.unexpected_keys:
+        raise CheckpointError(f"{folder} belongs to another model: {[*strange, *found.unexpected_keys][:8]}.")
+    model.load_state_dict({name: tensor.to(known[name].dtype) for name, tensor in parts.items()}, strict=False)
+    merge(model)
+    rows.fold(model)
+
+
+def _decoder(model: FO1) -> Any:
+    return model.base.model.language_model
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as exc:
+        raise MissingExtraError('LoRA needs peft: pip install "fo1agent[train]"') from exc
+    return peft

@@ -1,0 +1,415 @@
+"""Where a stage's pictures come from: kept features of frozen towers, or the pictures themselves, seen anew every step.
+
+    Cached    a `FeatureStore`: region vectors of frozen towers, nothing is opened
+    Live      examples are opened, augmented and given boxes in worker threads; the towers run in the step, with
+              gradients where a part of them trains; what frozen towers see may be kept on disk
+
+A feed opens the n-th picture of an endless row (any thread, a function of n and the generator alone) and later looks at
+it (in the step). It knows nothing of questions or losses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy, deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fo1agent.boxes import clip
+from fo1agent.errors import TrainingError
+from fo1agent.image import load_image
+from fo1agent.model.fo1 import FO1, ImageFeatures
+from fo1agent.model.processing import ImageInputs, Processor
+from fo1agent.model.region_encoder import TowerFeatures
+from fo1agent.proposals import Proposer
+from fo1agent.trainers.data.augment import AugmentRecipe, augment
+from fo1agent.trainers.data.features import ANNOTATED, JITTERED, PROPOSAL, Picture, PictureStore, jitter
+from fo1agent.trainers.data.records import Example
+
+T = TypeVar("T")
+
+RANDOM_BOXES = 12  # that show nothing in particular, where no proposer gives such
+
+
+class View(Protocol):
+    """An opened picture: its annotations, and boxes [R, 4] with their kinds [R] (see `features.Picture`)."""
+
+    @property
+    def image(self) -> Example: ...
+    @property
+    def boxes(self) -> np.ndarray: ...
+    @property
+    def kind(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the towers saw of one picture and its chosen boxes.
+
+    Attributes:
+        image_tokens: [T, d]; None for words without a picture.
+        grid_hw: merged rows and columns; T = rows * columns.
+        vectors: [N, F] float32 region vectors.
+    """
+
+    image_tokens: Tensor | None
+    grid_hw: tuple[int, int]
+    vectors: Tensor
+
+
+class Feed(Protocol):
+    """An endless row of pictures."""
+
+    def example(self, number: int) -> Example:
+        """The annotations of the `number`-th picture, which is not opened."""
+        ...
+
+    def open(self, number: int, rng: np.random.Generator) -> View:
+        """The `number`-th picture with its boxes. Any thread may call it."""
+        ...
+
+    def look(self, view: Any, chosen: np.ndarray) -> Seen:
+        """Run what is left to run of the towers; `chosen` holds positions of the view's boxes."""
+        ...
+
+
+def shuffled(count: int, seed: int) -> Callable[[int], int]:
+    """The endless row that visits each of `count` positions once an epoch, in a new order every time."""
+    kept: dict[int, np.ndarray] = {}
+
+    def position(number: int) -> int:
+        epoch, place = divmod(number, count)
+        if epoch not in kept:
+            if len(kept) > 1:
+                kept.clear()
+            kept[epoch] = np.random.default_rng((seed, 1, epoch)).permutation(count)
+        return int(kept[epoch][place])
+
+    return position
+
+
+class Cached:
+    """Pictures out of a feature store.
+
+    Args:
+        store: features of the frozen towers.
+        model, processor: whose towers they were.
+        pictures: positions in the store to train on.
+        seed: decides the order.
+        train_vision: the primary tower runs with gradients.
+    """
+
+    def __init__(
+        self,
+        store: PictureStore,
+        model: FO1,
+        processor: Processor,
+        pictures: Sequence[int],
+        seed: int,
+        train_vision: bool = False,
+    ) -> None:
+        self.store, self.model, self.processor = store, model, processor
+        self.pictures, self._train_vision = tuple(pictures), train_vision
+        self._order = shuffled(len(self.pictures), seed)
+
+    def example(self, number: int) -> Example:
+        return self.store[self.pictures[self._order(number)]].image
+
+    def open(self, number: int, rng: np.random.Generator) -> Picture:
+        return self.store[self.pictures[self._order(number)]]
+
+    def look(self, view: Picture, chosen: np.ndarray) -> Seen:
+        vectors = torch.from_numpy(view.vectors[chosen].astype(np.float32)).to(self.model.device)
+        tokens, grid = see_patches(self.model, self.processor, view, self._train_vision)
+        return Seen(tokens, grid, vectors)
+
+
+def see_patches(
+    model: FO1, processor: Processor, picture: Picture, train_vision: bool = False
+) -> tuple[Tensor, tuple[int, int]]:
+    """Image tokens [T, d] of kept patches, and their grid."""
+    pixels = torch.from_numpy(picture.pixel_values.astype(np.float32)).to(model.device)
+    with torch.set_grad_enabled(train_vision and torch.is_grad_enabled()):
+        tokens, _ = model.adapter.encode_image(model.base, pixels, picture.grid_hw, False)
+    rows, columns = (side // processor.merge for side in picture.grid_hw)
+    return model.image_projector(tokens), (rows, columns)
+
+
+# --- live --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class LivePicture:
+    """A picture that was opened; see `View`. Without a picture (words alone) `inputs` is None."""
+
+    image: Example
+    boxes: np.ndarray
+    kind: np.ndarray
+    inputs: ImageInputs | None
+
+
+def pictured(view: View) -> bool:
+    """Whether there is a picture at all, and not words alone."""
+    return not isinstance(view, LivePicture) or view.inputs is not None
+
+
+class Examples(Protocol):
+    """An endless row of examples; a `Mixture` is one. Any thread may ask."""
+
+    def __getitem__(self, position: int, /) -> Example: ...
+    def open(self, position: int, /) -> tuple[Example, Image.Image]: ...
+
+
+Boxes = Callable[[Example, Image.Image, ImageInputs, np.random.Generator], np.ndarray]
+"""Makes a picture's proposals [N, 4], xyxy pixels, in the order of the prompt."""
+
+
+class Live:
+    """Pictures opened and seen every step.
+
+    Args:
+        model, processor: whose towers look.
+        examples: what there is to see.
+        boxes: makes the proposals.
+        changes: how pictures are changed; None leaves them.
+        cache: keeps what frozen towers see; only of unchanged pictures.
+    """
+
+    def __init__(
+        self,
+        model: FO1,
+        processor: Processor,
+        examples: Examples,
+        boxes: Boxes,
+        changes: AugmentRecipe | None = None,
+        cache: FrozenViews | None = None,
+    ) -> None:
+        self.model, self.processor, self.examples, self.cache = model, processor, examples, cache
+        self._boxes, self._changes = boxes, changes
+
+    def example(self, number: int) -> Example:
+        return self.examples[number]
+
+    def open(self, number: int, rng: np.random.Generator) -> LivePicture:
+        example = self.examples[number]
+        if example.path is None and example.data is None:
+            return LivePicture(example, np.zeros((0, 4), np.float32), np.zeros(0, np.uint8), None)
+        example, image = self.examples.open(number)
+        if self._changes is not None:
+            image, example = augment(image, example, self._changes, rng)
+        inputs = self.processor.image(image)
+        annotated = example.boxes[~example.crowd]
+        parts = [
+            self._boxes(example, image, inputs, rng)[: self.processor.settings.max_regions],
+            annotated,
+            jitter(annotated, image.size, rng),
+        ]
+        kind = np.repeat(np.array([PROPOSAL, ANNOTATED, JITTERED], np.uint8), [len(part) for part in parts])
+        return LivePicture(example, np.concatenate(parts).astype(np.float32), kind, inputs)
+
+    def look(self, view: LivePicture, chosen: np.ndarray) -> Seen:
+        model = self.model
+        if view.inputs is None:
+            return Seen(None, (0, 0), torch.zeros(0, model.region_encoder.size, device=model.device))
+        if self.cache is None:
+            features = model.encode_image(view.inputs)
+        else:
+            features = self.cache.features(view.image, view.inputs)
+        # Where a box reads from is arithmetic on pixels: half precision would move it.
+        with torch.autocast(model.device.type, enabled=False):
+            vectors = model.region_vectors(features, torch.from_numpy(view.boxes[chosen]))
+        return Seen(features.image_tokens, features.grid_hw, vectors)
+
+
+class OwnBoxes:
+    """The model's own proposals, by its tower as it was at the start, whatever trains later.
+
+    Raises:
+        TrainingError: the model proposes nothing.
+    """
+
+    def __init__(self, model: FO1, tower_trains: bool) -> None:
+        if model.proposal_head is None and getattr(model.aux, "detect", None) is None:
+            raise TrainingError(
+                "The model makes no boxes of its own. Set `boxes` to a proposer (nano, given, transformers:…) in the "
+                "recipe, or train it a proposal head first (fo1agent train proposals)."
+            )
+        self._model = model
+        if tower_trains:
+            self._model = copy(model)
+            self._model._modules = {**model._modules, "aux": deepcopy(model.aux).eval()}
+            self._model._modules["proposal_head"] = deepcopy(model.proposal_head)
+
+    @torch.no_grad()
+    def __call__(
+        self, example: Example, image: Image.Image, inputs: ImageInputs, rng: np.random.Generator
+    ) -> np.ndarray:
+        model = self._model
+        dtype = next(model.aux.parameters()).dtype
+        maps, candidates = model.aux({name: v.to(model.device, dtype) for name, v in inputs.aux_views.items()})
+        sizes = inputs.sizes
+        nothing = torch.zeros(0, model.config.hidden_size, device=model.device)
+        features = ImageFeatures(
+            nothing, (0, 0), sizes, TowerFeatures(maps, sizes.aux_wh), None, None, candidates=candidates
+        )
+        found, _ = model.propose(features, 100)
+        return found.float().cpu().numpy()
+
+
+class ProposerBoxes:
+    """The boxes of any proposer."""
+
+    def __init__(self, proposer: Proposer | Callable[[Any], Any]) -> None:
+        self._proposer = proposer
+        self._lock = threading.Lock()  # a detector is rarely made for several threads
+
+    def __call__(
+        self, example: Example, image: Image.Image, inputs: ImageInputs, rng: np.random.Generator
+    ) -> np.ndarray:
+        loaded = load_image(image)
+        with self._lock:
+            return self._proposer(loaded).boxes
+
+
+def given_boxes(example: Example, image: Image.Image, inputs: ImageInputs, rng: np.random.Generator) -> np.ndarray:
+    """The annotated boxes, shaken copies, and a few that show nothing in particular, in any order."""
+    annotated = example.boxes[~example.crowd]
+    corners = rng.random((RANDOM_BOXES, 2, 2)) * image.size
+    anywhere = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    found = np.concatenate([annotated, jitter(annotated, image.size, rng), anywhere]).astype(np.float32)
+    found = clip(found, (image.height, image.width)).astype(np.float32)
+    return rng.permutation(found[((found[:, 2:] - found[:, :2]) >= 1).all(axis=1)])
+
+
+class FrozenViews:
+    """What frozen towers see of each picture, kept on disk in half precision as they are first seen.
+
+    A folder belongs to one set of weights and processing (a sub-folder is named by their hash), and a file in it to one
+    picture by its content's date and size, so features of others are never found.
+
+    Args:
+        folder: made if missing; a picture of the 3B takes 20 MB and more.
+        model: its towers must be frozen.
+        limit_bytes: nothing is added beyond it.
+    """
+
+    def __init__(self, folder: Path, model: FO1, limit_bytes: int = 50 << 30) -> None:
+        self.model, self._limit = model, limit_bytes
+        self.folder = folder / towers_fingerprint(model)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._used = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+
+    def features(self, example: Example, inputs: ImageInputs) -> ImageFeatures:
+        """As `FO1.encode_image` gives them; levels of SimpleFP, which may train, are made anew."""
+        file = self.folder / f"{picture_key(example)}.safetensors"
+        model = self.model
+        if file.exists():
+            kept = load_file(file, device=str(model.device))
+        else:
+            with torch.no_grad():
+                seen = model.encode_image(inputs)
+            kept = {f"map{k}": m for k, m in enumerate(seen.aux.maps)} | {"tokens": seen.image_tokens}
+            if seen.primary_map is not None:
+                kept["primary"] = seen.primary_map
+            if seen.candidates is not None:
+                for k, (boxes, logits) in enumerate(zip(seen.candidates.boxes, seen.candidates.logits, strict=True)):
+                    kept |= {f"boxes{k}": boxes, f"logits{k}": logits}
+            # Rounded as the kept ones will be, so that it makes no difference which epoch it is.
+            kept = {name: tensor.half().contiguous() for name, tensor in kept.items()}
+            self._keep(file, kept)
+        return self._restore({name: tensor.to(model.dtype) for name, tensor in kept.items()}, inputs)
+
+    def _restore(self, kept: dict[str, Tensor], inputs: ImageInputs) -> ImageFeatures:
+        model, sizes = self.model, inputs.sizes
+        count = sum(name.startswith("map") for name in kept)
+        views = sum(name.startswith("boxes") for name in kept)
+        candidates = None
+        if views:
+            from fo1agent.model.mobilenet import Candidates
+
+            candidates = Candidates(
+                tuple(kept[f"boxes{k}"] for k in range(views)), tuple(kept[f"logits{k}"] for k in range(views))
+            )
+        primary_map = kept.get("primary")
+        primary = None
+        if primary_map is not None:
+            primary = TowerFeatures(model.region_encoder.fpn(primary_map), sizes.primary_wh)
+        maps = [kept[f"map{k}"] for k in range(count)]
+        return ImageFeatures(
+            kept["tokens"], inputs.merged_hw, sizes, TowerFeatures(maps, sizes.aux_wh), primary, primary_map, candidates
+        )
+
+    def _keep(self, file: Path, tensors: dict[str, Tensor]) -> None:
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        if self._used + size > self._limit:
+            return
+        temporary = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        save_file({name: tensor.cpu() for name, tensor in tensors.items()}, temporary)
+        os.replace(temporary, file)
+        self._used += size
+
+
+def towers_fingerprint(model: FO1) -> str:
+    """Hash of all that decides what the towers see: their weights, the projector's, and the processing."""
+    digest = hashlib.sha256(repr((model.config.aux, model.config.processing, str(model.dtype))).encode())
+    parts = {"aux": model.aux, "visual": model.base.model.visual, "projector": model.image_projector}
+    for name, part in parts.items():
+        for key, tensor in sorted(part.state_dict().items()):
+            digest.update(f"{name}.{key}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def picture_key(example: Example) -> str:
+    """The same for one picture as long as its file is not written anew."""
+    if example.data is not None:
+        return hashlib.sha256(example.data).hexdigest()[:20]
+    assert example.path is not None
+    stat = example.path.stat()
+    return hashlib.sha256(f"{example.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:20]
+
+
+# --- reading ahead -----------------------------------------------------------------------------------------------
+
+
+class Ahead(Generic[T]):
+    """Calls `make(step)` for steps to come in worker threads, so that whoever asks in order need not wait.
+
+    What comes does not depend on the threads: `make` must be a function of its step alone.
+
+    Args:
+        make: called in any thread.
+        workers: threads; with 0 everything happens when asked.
+        depth: steps ahead.
+    """
+
+    def __init__(self, make: Callable[[int], T], workers: int, depth: int = 4) -> None:
+        self._make, self._depth = make, depth
+        self._pool = ThreadPoolExecutor(workers, "read-ahead") if workers else None
+        self._coming: dict[int, Future[T]] = {}
+
+    def __call__(self, step: int) -> T:
+        if self._pool is None:
+            return self._make(step)
+        for old in [k for k in self._coming if not step <= k <= step + self._depth]:
+            self._coming.pop(old).cancel()
+        for k in range(step, step + self._depth + 1):
+            if k not in self._coming:
+                self._coming[k] = self._pool.submit(self._make, k)
+        return self._coming.pop(step).result()
+
+    def close(self) -> None:
+        """End the threads; steps not yet asked for are dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,237 @@
+"""Stages 1 and 2 as a command runs them: a model folder, data and a recipe in, a better model folder out.
+
+    load → new heads → what trains beside the base (token rows, LoRA) → data → train → fold in → save
+
+What a stage trains stands in `alignment.py` and `instruction.py`; this file only puts a recipe's parts together.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from fo1agent.errors import InputError
+from fo1agent.model import weights
+from fo1agent.model.fo1 import FO1
+from fo1agent.model.predictor import find_folder, load_predictor
+from fo1agent.model.processing import Processor
+from fo1agent.trainers import lora, rows
+from fo1agent.trainers.data.augment import AugmentRecipe
+from fo1agent.trainers.data.formats import SourceRecipe
+from fo1agent.trainers.data.mixture import Mixture
+from fo1agent.trainers.data.tasks import OpenTasks, TaskMaker, read_confusable
+from fo1agent.trainers.heads import add_heads, add_names
+from fo1agent.trainers.language import LanguageStage, Mix, StageTable, part_parameters
+from fo1agent.trainers.lora import LoraRecipe
+from fo1agent.trainers.pictures import Boxes, FrozenViews, Live, OwnBoxes, ProposerBoxes, given_boxes
+from fo1agent.trainers.recipe import build, load_recipe
+from fo1agent.trainers.step import TrainSettings, train
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TuneRecipe:
+    """All that decides what comes out.
+
+    Attributes:
+        model: folder or hub name of the model to start from; None for the packaged fo1-nano.
+        sources: what to learn from, a weighted mixture (see `SourceRecipe`).
+        out: folder of the finished model; run: folder of the run, which may be stopped and resumed.
+        train: how long and how fast.
+        batch_size: pictures per step.
+        boxes: whose proposals are learned from: `own`, `nano`, `given` (the annotated boxes, some of them shaken), or a
+            detector as `fo1agent.load(proposer=…)` names it; `auto` is the model's own if it makes any, else nano's.
+        heads: heads to add if the model lacks them, with their constructor arguments.
+        mix, loss_weights: changes to the stage's table.
+        lora: adapters instead of all of the language model; instruction only.
+        augment: how pictures are changed; None leaves them as they are.
+        negatives: file of easily confused names, see `read_confusable`.
+        workers: threads that read ahead.
+        cache: folder that keeps what frozen towers see; only without augmentation, and where no tower trains.
+    """
+
+    sources: tuple[SourceRecipe, ...]
+    train: TrainSettings
+    out: Path
+    run: Path
+    model: str | None = None
+    batch_size: int = 8
+    boxes: str = "auto"
+    heads: Mapping[str, Any] = field(default_factory=dict)
+    mix: Mapping[str, Any] = field(default_factory=dict)
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+    lora: LoraRecipe | None = None
+    augment: AugmentRecipe | None = None
+    negatives: Path | None = None
+    workers: int = 2
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.workers < 0:
+            raise InputError(f"batch_size is at least 1, workers at least 0; got {self.batch_size}, {self.workers}.")
+
+
+def run(table: StageTable, arguments: Sequence[str]) -> Path:
+    """Run a stage by a recipe's name or file and its `key=value` overrides; returns the finished model's folder."""
+    if not arguments:
+        raise InputError(f"Name a recipe, then key=value: {table.name} needs sources, out and run.")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    recipe = load_recipe(TuneRecipe, arguments[0], arguments[1:])
+    return tune(recipe, table, on_log=lambda record: log.info("%s", record))
+
+
+def tune(recipe: TuneRecipe, table: StageTable, on_log: Callable[[dict[str, Any]], None] | None = None) -> Path:
+    """Run one stage; returns the folder of the finished model.
+
+    Raises:
+        InputError, DataError, CheckpointError, TrainingError: see the parts; the message names the key or file.
+    """
+    check_out(recipe.out)
+    table = adjusted(table, recipe)
+    source, name = find_folder(recipe.model)
+    model, processor, stored = load_start(source, recipe.train)
+    torch.manual_seed(recipe.train.seed)
+    if added := add_heads(model, recipe.heads):
+        log.info("new heads: %s", ", ".join(added))
+    stage = make_stage(recipe, table, model, processor)
+    log.info("%s: starting from %s", table.name, name)
+    try:
+        result = train(stage, recipe.train, recipe.run, recipe, on_log=on_log)
+    finally:
+        stage.close()
+    learned = load_file(result.weights)
+    model.load_state_dict(learned, strict=False)
+    if os.environ.get("RANK", "0") == "0":
+        finish(model, processor, stored, recipe, learned)
+    return recipe.out
+
+
+def adjusted(table: StageTable, recipe: TuneRecipe) -> StageTable:
+    """The table with the recipe's changes; with LoRA, adapters and token rows stand for the language model."""
+    unknown = sorted(set(recipe.loss_weights) - set(table.loss_weights))
+    if unknown:
+        raise InputError(f"loss_weights names {unknown}; stage {table.name} has {sorted(table.loss_weights)}.")
+    parts = table.parts
+    if recipe.lora is not None:
+        if "language" not in parts:
+            raise InputError(f"Stage {table.name} does not train the language model, so lora has no place in it.")
+        parts = ("lora", "token_rows", *(part for part in parts if part not in ("language", "output")))
+    mix = build(Mix, {**{k: getattr(table.mix, k) for k in table.mix.__dataclass_fields__}, **recipe.mix}, "mix")
+    return replace(table, parts=parts, mix=mix, loss_weights={**table.loss_weights, **recipe.loss_weights})
+
+
+def load_start(source: Path, settings: TrainSettings) -> tuple[FO1, Processor, torch.dtype]:
+    """The model to start from, its processor, and the precision that it is stored in.
+
+    On a GPU under bfloat16, what does not train stays as it is stored; `make_stage` makes the rest float32.
+    """
+    model, processor = weights.load(source)
+    stored = next(model.base.parameters()).dtype
+    if not (torch.cuda.is_available() and settings.precision == "bfloat16" and stored == torch.bfloat16):
+        model.float()
+    return model, processor, stored
+
+
+def make_stage(recipe: TuneRecipe, table: StageTable, model: FO1, processor: Processor) -> LanguageStage:
+    """Data, tasks and feed of a recipe put together for a loaded model."""
+    mixture = Mixture.of(recipe.sources, recipe.train.seed)
+    if recipe.lora is not None:
+        lora.attach(model, recipe.lora)
+    if "token_rows" in table.parts:
+        rows.attach(model, processor)
+    confusable = read_confusable(recipe.negatives) if recipe.negatives else {}
+    tasks: TaskMaker | OpenTasks = OpenTasks(confusable)
+    if model.config.vocabulary is not None:
+        if new := add_names(model, [name for source in mixture.sources for name in source.vocabulary]):
+            log.info("new names: %s", ", ".join(new))
+        tasks = TaskMaker(model.config.vocabulary, (), confusable)
+    trained = {name: part_parameters(model, name) for name in table.parts}
+    for parameter in (p for parameters in trained.values() for p in parameters):
+        parameter.data = parameter.data.float()
+    cache = None
+    if recipe.cache is not None:
+        towers = [name for name in ("aux_tail", "vision", "image_projector") if trained.get(name)]
+        if towers or recipe.augment is not None:
+            why = f"{towers} train in this stage" if towers else "augment changes the pictures"
+            raise InputError(f"cache keeps what frozen towers see, but {why}. Leave one of them out.")
+        cache = FrozenViews(recipe.cache, model)
+    boxes = make_boxes(recipe.boxes, model, tower_trains=bool(trained.get("aux_tail")))
+    feed = Live(model, processor, mixture, boxes, recipe.augment, cache)
+    return LanguageStage(
+        table,
+        model,
+        processor,
+        feed,
+        tasks,
+        batch_size=recipe.batch_size,
+        seed=recipe.train.seed,
+        workers=recipe.workers,
+    )
+
+
+def make_boxes(spec: str, model: FO1, tower_trains: bool) -> Boxes:
+    """Whose boxes `TuneRecipe.boxes` means."""
+    if spec == "given":
+        return given_boxes
+    if spec == "auto":
+        own = model.proposal_head is not None or getattr(model.aux, "detect", None) is not None
+        spec = "own" if own else "nano"
+    if spec == "own":
+        return OwnBoxes(model, tower_trains)
+    if spec == "nano":
+        from fo1agent.proposals.head import HeadProposer
+
+        return ProposerBoxes(HeadProposer(load_predictor()))
+    from fo1agent.proposals import resolve_proposer
+
+    return ProposerBoxes(resolve_proposer(spec))
+
+
+def finish(
+    model: FO1, processor: Processor, stored: torch.dtype, recipe: TuneRecipe, learned: Mapping[str, torch.Tensor]
+) -> None:
+    """Make an ordinary model of what was trained, and write it; the folder is replaced whole."""
+    model.requires_grad_(False).eval().cpu()
+    if recipe.lora is not None and recipe.lora.save == "adapter":
+        settings, parts = recipe.lora, {name: t for name, t in learned.items() if ".lora_" not in name}
+        replace_folder(recipe.out, lambda folder: lora.save_adapter(model, settings, parts, folder))
+        return
+    if recipe.lora is not None:
+        lora.merge(model)
+    rows.fold(model)
+    model.to(dtype=stored)  # pyright: ignore[reportCallIssue] (transformers types `to` wrongly)
+    replace_folder(recipe.out, lambda folder: weights.save(model, processor, folder))
+
+
+def check_out(folder: Path) -> None:
+    """Refuse to put a model where something else lies.
+
+    Raises:
+        InputError: the folder holds other things than a model of ours.
+    """
+    ours = any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
+    if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"out={folder} holds something that is no model. Name a new folder.")
+
+
+def replace_folder(target: Path, write: Callable[[Path], Any]) -> None:
+    """Write a folder under another name, then put it in the place of the old one."""
+    partial, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    write(partial)
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
