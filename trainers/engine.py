@@ -7,6 +7,7 @@ forward pass of a module, because that is where the hooks hang by which DDP and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -111,7 +112,7 @@ class Engine:
         for tensor in [*model.parameters(), *model.buffers()] if processes.size > 1 else []:
             torch.distributed.broadcast(tensor.detach(), src=0)
         with recomputing(model) if recompute else nullcontext():
-            engine = cls(stage, processes, split)
+            engine = cls(stage, processes, split or launcher_splits())
             yield engine
         if home != processes.device and not engine._split:
             model.to(home)
@@ -155,6 +156,19 @@ class Engine:
         finally:
             # Or the next step would use the weights that were put together for this.
             self.objective.reshard()  # pyright: ignore[reportCallIssue]
+
+
+def launcher_splits() -> bool:
+    """Whether `accelerate launch` was told to split models.
+
+    Raises:
+        TrainingError: it was told to keep them in the CPU's memory, which the engine cannot.
+    """
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return False
+    if os.environ.get("FSDP_OFFLOAD_PARAMS", "false").lower() == "true":
+        raise TrainingError("fsdp_offload_params is not supported. Set it to false; recompute=true saves memory too.")
+    return True
 
 
 def copied(objective: nn.Module) -> nn.Module:

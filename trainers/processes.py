@@ -122,7 +122,8 @@ def find_processes() -> Processes:
         raise TrainingError(
             f"The launcher started {size} processes, and accelerate sees {state.num_processes} of them."
         )
-    return Processes(state.process_index, state.num_processes, torch.device(state.device or "cpu"))
+    device = torch.device("cpu" if cpu else state.device or "cpu")
+    return Processes(state.process_index, state.num_processes, device)
 
 
 def as_split(tensor: Tensor) -> DTensor | None:
