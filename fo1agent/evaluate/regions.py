@@ -166,7 +166,7 @@ def evaluate(
         instances: see `coco.read_instances`; boxes without area inside their picture are left out.
         images: the folder of the pictures.
         limit: only the first so many pictures; None for all.
-        words: False leaves out the language model's own words, and takes a third of the time.
+        words: False leaves out the language model's own words.
 
     Raises:
         DataError: the instances file is not what COCO prescribes, or the folder is none.

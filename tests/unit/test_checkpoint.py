@@ -84,12 +84,18 @@ def test_a_torn_checkpoint_is_never_seen(tmp_path, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", power_cut)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(TrainingError, match=r"Cannot write .*step_00000010: no space left.*free there.*make room"):
         folder.save(10, model, optimizer, [], Meter(), keep_last=2)
     monkeypatch.undo()
-    again = RunFolder(tmp_path)
-    assert [p.name for p in again.all_checkpoints()] == ["step_00000005"]
-    assert list(again.checkpoints.glob(".tmp-*")) == []  # swept when the folder was opened
+    assert [p.name for p in folder.checkpoints.iterdir()] == ["step_00000005"]
+
+
+def test_what_a_killed_run_left_half_written_is_swept_away(tmp_path):
+    folder = RunFolder(tmp_path)
+    (folder.checkpoints / ".tmp-step_00000005").mkdir()
+    (tmp_path / ".tmp-weights.safetensors").touch()
+    assert RunFolder(tmp_path).all_checkpoints() == []
+    assert [p.name for p in tmp_path.rglob("*")] == ["checkpoints"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -419,6 +419,8 @@ def test_conversations_keep_regions_and_lose_the_image_sign(tmp_path: Path, layo
     assert example.turns == (Turn("What is <region1>?", "A cup, as <region0>."),)
     assert rows(example) == [[10, 5, 30, 35], [0, 0, 100, 50]]
     assert (source.problems.passed, source.problems.bad) == (1, 0)
+    _, (_, alone) = read(file, "conversations", words_alone=True)
+    assert (alone.turns, alone.path, alone.width) == ((Turn("Hi", "Hello"),), None, 0)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import itertools
 import json
 import pickle
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,15 @@ def test_a_recipe_opens_its_sources(tmp_path: Path) -> None:
     assert ids(pickle.loads(pickle.dumps(mixture)), 5, 40) == ids(mixture, 5, 40)  # as a worker gets it
     with pytest.raises(InputError, match="a weight is a number above 0"):
         build(SourceRecipe, {"path": "x", "weight": 0})
+
+
+def test_threads_draw_the_same_as_one(tmp_path: Path) -> None:
+    def fresh() -> Mixture:
+        return Mixture([source(tmp_path, "a", 30, bad=(3, 4)), source(tmp_path, "b", 7)], seed=5)
+
+    expected = ids(fresh(), 0, 400)
+    together = fresh()
+    with ThreadPoolExecutor(8) as threads:
+        drawn = threads.map(lambda k: str(together[k].id), range(400))
+    assert list(drawn) == expected
+    assert together.sources[0].problems.bad == 2

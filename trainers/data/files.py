@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import threading
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,11 +21,12 @@ from fo1agent.errors import DataError
 
 MAX_LINE = 64 << 20  # bytes; a longer line is no record but a file without lines
 _BLOCK = 4 << 20
+_OPENING = threading.Lock()
 _GAP = re.compile(r"[\s,]*")
 
 
 class _Indexed(Sequence[Any]):
-    """Pieces of a file, read by position; safe in forked workers, and 16 bytes a piece or fewer."""
+    """Pieces of a file, read by position; safe in threads and forked workers, and 16 bytes a piece or fewer."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -41,9 +43,10 @@ class _Indexed(Sequence[Any]):
 
     def _read(self, start: int, size: int) -> bytes:
         with self._errors():
-            if self._descriptor < 0:
-                self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            return _read_at(self._descriptor, size, start)
+            with _OPENING:
+                if self._descriptor < 0:
+                    self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            return read_at(self._descriptor, size, start)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -182,11 +185,13 @@ def _has_mark(path: Path) -> bool:
         return file.read(3) == codecs.BOM_UTF8
 
 
-def _read_at(descriptor: int, size: int, start: int) -> bytes:
+def read_at(descriptor: int, size: int, start: int) -> bytes:
+    """Bytes of an open file, from `start`; any number of threads may read one file."""
     if hasattr(os, "pread"):
         return os.pread(descriptor, size, start)
-    os.lseek(descriptor, start, os.SEEK_SET)  # Windows, which does not fork either
-    return os.read(descriptor, size)
+    with _OPENING:  # Windows has one place per descriptor
+        os.lseek(descriptor, start, os.SEEK_SET)
+        return os.read(descriptor, size)
 
 
 @contextlib.contextmanager

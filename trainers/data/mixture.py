@@ -3,6 +3,7 @@
 What stands at a position of the stream depends on the sources, their weights and the seed, and on nothing else: not on
 what was drawn before, on how many processes draw, or on when. So a run that is resumed at step n goes on at the
 position it had reached, and rank r of w takes positions r, r + w, r + 2w, … All that is held is where the records lie.
+Any thread may ask.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class Mixture:
     def open(self, position: int) -> tuple[Example, Image.Image]:
         """The example at a position with its picture; one whose picture cannot be read counts as bad record.
 
+        Where words alone stand (see `SourceRecipe.words_alone`), the next example of that source that has a picture.
+
         Raises:
             DataError: a source has more bad records than its tolerance allows.
         """
@@ -128,6 +131,8 @@ class Mixture:
                 continue
             if not opened:
                 return example, None
+            if example.path is None and example.data is None:
+                continue  # words alone
             try:
                 return example, open_picture(example)
             except DataError as exc:

@@ -64,6 +64,7 @@ _ONLY = {
     "captions": ("coco",),
     "names": ("voc",),
     "columns": ("hub",),
+    "words_alone": ("conversations",),
 }  # fmt: skip
 
 

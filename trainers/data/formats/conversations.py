@@ -5,7 +5,7 @@
 
 A file is one object a line, or one array of them. `<regionK>` is box K of `bbox_list`, from 0. `<image>` is where the
 picture goes; our prompts place it themselves, so it is taken out. Records without a picture, which LLaVA's mixture has
-many of, are passed over; those with several are bad. `{"role": "user", "content": …}` in `messages` is read as well.
+many of, are passed over unless they are asked for; those with several are bad. `{"role": "user", "content": …}` in `messages` is read as well.
 """
 
 from __future__ import annotations
@@ -33,13 +33,17 @@ _ASKS, _REPLIES, _SYSTEM = ("human", "user"), ("gpt", "assistant", "model"), ("s
 
 
 def read_conversations(
-    path: str | Path, images: str | Path | None = None, tolerance: Tolerance | None = None
+    path: str | Path,
+    images: str | Path | None = None,
+    words_alone: bool = False,
+    tolerance: Tolerance | None = None,
 ) -> Source:
     """Pictures with what was said about them.
 
     Args:
         path: a `.jsonl` of such objects, or a `.json` that holds an array of them.
         images: folder of the pictures; None to look for it.
+        words_alone: keep records without a picture, as examples of 0 x 0 pixels with neither path nor data.
         tolerance: how many records may be bad.
 
     Raises:
@@ -47,7 +51,7 @@ def read_conversations(
     """
     path = Path(path)
     folder = images_folder(path, Path(images) if images else None, picture_of(first_record(path)))
-    return object_source(path, partial(_example, images=folder), tolerance=tolerance)
+    return object_source(path, partial(_example, images=folder, words_alone=words_alone), tolerance=tolerance)
 
 
 def looks_like(path: Path) -> bool:
@@ -58,7 +62,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_conversations(recipe.path, recipe.images, recipe.tolerance)
+    return read_conversations(recipe.path, recipe.images, recipe.words_alone, recipe.tolerance)
 
 
 def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
@@ -88,16 +92,16 @@ def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
     return tuple(Turn(said[k], said[k + 1]) for k in range(0, len(said), 2))
 
 
-def _example(record: dict[str, Any], source: str, images: Path) -> Example | None:
+def _example(record: dict[str, Any], source: str, images: Path, words_alone: bool) -> Example | None:
     name = record.get("image", record.get("images"))
     if isinstance(name, list):
         if len(name) > 1:
             raise DataError(f"has {len(name)} pictures; wanted one")
         name = name[0] if name else None
-    if name is None:
+    if name is None and not words_alone:
         return None
-    path = picture_path(images, name)
-    width, height = size_of(record, path)
+    path = None if name is None else picture_path(images, name)
+    width, height = (0, 0) if path is None else size_of(record, path)
     rows = record.get("bbox_list") or []
     boxes, kept = cut_boxes(rows, width, height)
     if len(kept) < len(rows):
@@ -106,5 +110,5 @@ def _example(record: dict[str, Any], source: str, images: Path) -> Example | Non
     messages = record["conversations"] if "conversations" in record else record["messages"]
     turns = turns_of(messages, len(boxes))
     crowd = np.zeros(len(boxes), dtype=bool)
-    identity = record.get("id", name)
+    identity = record.get("id", name or source)
     return Example(identity, path, width, height, boxes, ("",) * len(boxes), crowd, turns=turns, source=source)

@@ -15,14 +15,14 @@ import io
 import json
 import os
 import tarfile
+import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import MAX_LINE, whole
+from fo1agent.trainers.data.files import MAX_LINE, read_at, whole
 from fo1agent.trainers.data.formats.captions import captioned
 from fo1agent.trainers.data.formats.examples import KEYS, from_record, to_record
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, picture_size
@@ -129,6 +129,7 @@ class _Index:
         self._names: tuple[int, int, int] | None = None
         self._first: list[int] = []
         self._descriptors: dict[int, int] = {}
+        self._opening = threading.Lock()
         for number, file in enumerate(files):
             self._first.append(len(self))
             key, row = "", [number, 0, -1, 0, -1, 0, -1]
@@ -149,9 +150,6 @@ class _Index:
 
     def __len__(self) -> int:
         return len(self._rows) // self.WIDTH
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_descriptors": {}}
 
     def __del__(self) -> None:
         for descriptor in getattr(self, "_descriptors", {}).values():
@@ -189,9 +187,10 @@ class _Index:
     def _bytes(self, number: int, start: int, size: int, most: int) -> bytes:
         if size > most:
             raise DataError(f"a member is {size >> 20} MiB large")
-        if number not in self._descriptors:
-            self._descriptors[number] = os.open(self.files[number], os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        return os.pread(self._descriptors[number], size, start)
+        with self._opening:
+            if number not in self._descriptors:
+                self._descriptors[number] = os.open(self.files[number], os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        return read_at(self._descriptors[number], size, start)
 
 
 def _members(file: Path) -> Iterator[tuple[str, int, int]]:

@@ -7,6 +7,7 @@ the same for all formats (streaming, access by position, bad records, limits) ha
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,7 @@ class Source(Sequence[Any]):
         self._parse = parse
         self._where = where or (lambda position: f"{name}#{position}")
         self._known_bad: set[int] = set()
+        self._counting = threading.Lock()
 
     def __len__(self) -> int:
         """Items, bad ones among them."""
@@ -171,9 +173,10 @@ class Source(Sequence[Any]):
         Raises:
             DataError: there are now more bad records than the tolerance allows.
         """
-        if position not in self._known_bad:
-            self._known_bad.add(position)
-            self.problems.skip(self._where(position), reason, total=len(self))
+        with self._counting:  # threads may meet the same record
+            if position not in self._known_bad:
+                self._known_bad.add(position)
+                self.problems.skip(self._where(position), reason, total=len(self))
 
 
 def object_source(
@@ -248,6 +251,8 @@ class SourceRecipe:
         captions: a captions file that belongs to a COCO file.
         names: boxes are exhaustive for these names, so one without a box is absent; () for what the source says.
         columns: for `hub`: which column holds what.
+        words_alone: for `conversations`: keep records without a picture, as examples of 0 x 0 pixels with neither path
+            nor data.
         weight: share of the mixture, relative to the other weights; None for its number of examples.
         limit: only the first so many records.
         tolerance: how many records may be bad.
@@ -260,6 +265,7 @@ class SourceRecipe:
     captions: Path | None = None
     names: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
+    words_alone: bool = False
     weight: float | None = None
     limit: int | None = None
     tolerance: Tolerance = field(default_factory=Tolerance)

@@ -1,0 +1,183 @@
+"""`fo1agent data …`: look at training data, and write it anew. Thin, as the rest of the command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fo1agent import console
+
+if TYPE_CHECKING:
+    from fo1agent.trainers.data.check import SourceReport
+    from fo1agent.trainers.data.formats.source import SourceRecipe
+
+# The names of trainers.data.formats.FORMATS and of convert.TARGETS; a test compares. Importing them takes a second.
+FORMATS = (
+    *("examples", "coco", "yolo", "voc", "refcoco", "flickr", "genome"),
+    *("scene_text", "conversations", "questions", "captions", "shards", "hub"),
+)
+TARGETS = ("examples", "coco", "yolo", "conversations", "shards")
+_MOST_LABELS = 8
+
+as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
+PATH = click.Path(exists=True, path_type=Path)
+
+
+def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a source is to be read."""
+    for option in (
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records."),
+        click.option(
+            "--tolerance", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share that may be bad."
+        ),
+        click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="For hub: what holds what."),
+        click.option("--split", metavar="NAME", help="train, val, … of a format that holds several."),
+        click.option("--images", type=PATH, metavar="DIR", help="Where the pictures are, if not where expected."),
+        click.option("--format", "format_name", type=click.Choice(FORMATS), help="What SOURCE is; guessed if absent."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("data", epilog="\b\nExample:\n  fo1agent data check coco/instances_train.json --pictures")
+def data() -> None:
+    """Check, look at, convert and make training data."""
+
+
+@data.command(epilog="\b\nExample:\n  fo1agent data check instances_train.json instances_val.json --pictures")
+@click.argument("sources", nargs=-1, required=True, type=PATH, metavar="SOURCE…")
+@click.option("--pictures", is_flag=True, help="Decode every picture too.")
+@_source_options
+@as_json
+@click.pass_context
+def check(ctx: click.Context, sources: Sequence[Path], pictures: bool, json_output: bool, **reading: Any) -> None:
+    """Say what SOURCE holds and what is wrong with it; exit 1 when too much is."""
+    from fo1agent.trainers.data.check import check as look
+
+    recipes = [_recipe(path, **reading) for path in sources]
+    report = look(recipes, pictures, _progress() if sys.stderr.isatty() else None)
+    if json_output:
+        console.result_json(report.to_dict())
+    else:
+        for source in report.sources:
+            _print_source(source)
+        for note in report.notes:
+            console.result(f"note: {note}")
+    if not report.ok:
+        ctx.exit(1)
+
+
+@data.command(epilog="\b\nExample:\n  fo1agent data preview coco/instances_train.json --out sheet.png --count 20")
+@click.argument("source", type=PATH)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER|FILE.png", help="What to write.")
+@click.option("--count", type=click.IntRange(1, 400), default=12, show_default=True, help="How many pictures.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another one picks others.")
+@_source_options
+def preview(source: Path, out: Path, count: int, seed: int, **reading: Any) -> None:
+    """Draw examples of SOURCE: boxes, labels, phrases and what is said of them."""
+    from fo1agent.trainers.data.formats import open_source
+    from fo1agent.trainers.data.preview import preview as draw
+
+    opened = open_source(_recipe(source, **reading))
+    for reason in [*opened.problems.first, *draw(opened, out, count, seed)]:
+        console.note(f"left out: {console.one_line(reason)}")
+    console.result(f"wrote {out}")
+
+
+@data.command(epilog="\b\nExample:\n  fo1agent data convert my_yolo/ --to coco my_coco/ --copy")
+@click.argument("source", type=PATH)
+@click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
+@click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="What to write.")
+@click.option("--copy", is_flag=True, help="Put the pictures into OUT too; yolo and shards always hold them.")
+@_source_options
+@as_json
+def convert(source: Path, out: Path, target: str, copy: bool, json_output: bool, **reading: Any) -> None:
+    """Write SOURCE anew, to the new folder OUT."""
+    from fo1agent.trainers.data.convert import convert as write
+    from fo1agent.trainers.data.formats import open_source
+
+    opened = open_source(_recipe(source, **reading))
+    report = write(opened, target, out, copy)
+    for reason in opened.problems.first:
+        console.note(f"left out: {console.one_line(reason)}")
+    if json_output:
+        console.result_json(vars(report))
+        return
+    console.result(f"wrote {report.examples} examples to {out}")
+    if report.left_out:
+        listed = ", ".join(f"{count} {what}" for what, count in report.left_out.items())
+        console.result(f"{target} has no place for: {listed}")
+
+
+def _recipe(
+    path: Path,
+    format_name: str | None,
+    images: Path | None,
+    split: str | None,
+    columns: Sequence[str],
+    tolerance: float,
+    limit: int | None,
+) -> SourceRecipe:
+    from fo1agent.trainers.data.formats.source import SourceRecipe, Tolerance
+
+    pairs = [column.partition("=") for column in columns]
+    if wrong := next((field + sign for field, sign, column in pairs if not (field and column)), None):
+        raise click.UsageError(f"--column {wrong!r} is not FIELD=COLUMN, as in image=picture.")
+    return SourceRecipe(
+        path,
+        format=format_name,
+        images=images,
+        split=split,
+        columns={field: column for field, _, column in pairs},
+        limit=limit,
+        tolerance=Tolerance(tolerance),
+    )
+
+
+def _progress() -> Callable[[int], None]:
+    def show(count: int) -> None:
+        if count % 1000 == 0:
+            click.echo(f"\r{count} examples", nl=False, err=True)
+
+    return show
+
+
+def _print_source(source: SourceReport) -> None:
+    console.result(f"{source.name}  ({source.format})")
+    passed = f", {source.passed} passed over" if source.passed else ""
+    console.result(f"  records   {source.good} good, {source.bad} bad{passed}; {source.pictures} pictures")
+    if source.boxes:
+        each = source.boxes / max(1, source.good)
+        console.result(f"  boxes     {source.boxes}, {each:.1f} a record; {source.crowd} crowds")
+        sides = " · ".join(f"{value:g}" for value in source.short_sides.values())
+        console.result(f"  sides     shorter side at {' '.join(source.short_sides)}: {sides} px")
+    if source.labels:
+        names = list(source.labels.items())
+        shown = ", ".join(f"{name} {count}" for name, count in names[:_MOST_LABELS])
+        rest = f" … {names[-1][0]} {names[-1][1]}" if len(names) > _MOST_LABELS else ""
+        console.result(f"  labels    {len(names)}: {shown}{rest}")
+    said = [
+        f"{count} {what}"
+        for what, count in (
+            ("captions", source.captions),
+            ("phrases", source.phrases),
+            ("of them for nothing", source.empty_phrases),
+            ("texts", source.texts),
+            ("turns", source.turns),
+        )
+        if count
+    ]
+    if source.absent:
+        said.append(f"{source.absent:g} absent names a record")
+    if said:
+        console.result(f"  words     {', '.join(said)}")
+    for reason in source.reasons[:5]:
+        console.result(f"  bad       {console.one_line(reason)}")
+    if source.bad > 5:
+        console.result(f"  bad       … {source.bad} in all")
+    if not source.tolerated:
+        console.result("  TOO MANY BAD RECORDS: mend them, or raise --tolerance")

@@ -1,0 +1,328 @@
+"""Writes a source anew in another format, whole or not at all, and says what that format has no place for.
+
+Every target is a folder: `examples.jsonl` with its names, `instances.json` (and `captions.json`), a YOLO folder,
+`conversations.jsonl`, or shards. The source is read twice, once to see what it holds, once to write, so memory stays
+flat.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fo1agent.errors import DataError, InputError
+from fo1agent.prompts.loader import render
+from fo1agent.prompts.reply import grounded
+from fo1agent.trainers.data.files import whole
+from fo1agent.trainers.data.formats.conversations import IMAGE
+from fo1agent.trainers.data.formats.examples import write_examples
+from fo1agent.trainers.data.formats.shards import encoded, suffix_of, write_shards
+from fo1agent.trainers.data.formats.source import Source
+from fo1agent.trainers.data.records import Example, Turn
+
+TARGETS = ("examples", "coco", "yolo", "conversations", "shards")
+PER_SHARD = 1000
+_DESCRIBE = "Describe this image in one sentence."
+
+
+@dataclass
+class Converted:
+    """What was written, and how much of what was left out, because the format has no place for it."""
+
+    target: str
+    out: str
+    examples: int = 0
+    bad: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def convert(source: Source, target: str, out: str | Path, copy: bool = False) -> Converted:
+    """Write a source's good examples to the new folder `out`.
+
+    Args:
+        source: read as often as needed.
+        target: one of `TARGETS`.
+        out: the folder to make.
+        copy: put the pictures into it too; otherwise files name them where they lie, by whole paths. YOLO folders and
+            shards always hold them, as does any folder those that come out of archives.
+
+    Raises:
+        InputError: no such target.
+        DataError: the source has too many bad records or nothing to write, a picture is missing, or `out` cannot be
+            written.
+    """
+    if target not in TARGETS:
+        raise InputError(f"No format {target!r} to write. Known: {', '.join(TARGETS)}.")
+    survey = _survey(source)
+    if not survey.count:
+        raise DataError(f"{source.name}: no examples to write. {(source.problems.first or ['It is empty.'])[0]}")
+    report = Converted(target, str(out), left_out=_left_out(target, survey))
+    if target == "shards":
+        report.examples = write_shards(out, source, PER_SHARD, survey.vocabulary)
+    else:
+        with whole(out) as folder:
+            folder.mkdir()
+            writer = {"examples": _examples, "coco": _coco, "yolo": _yolo, "conversations": _conversations}[target]
+            report.examples = writer(source, survey, folder, copy, Path(out))
+    report.bad = source.problems.bad
+    return report
+
+
+@dataclass
+class _Survey:
+    """What a source holds.
+
+    Attributes:
+        count: examples.
+        names: of all boxes and absences, those of the source's vocabulary first.
+        exhaustive: every name without a box is absent, in every picture.
+        numbered: ids are whole numbers, no two the same.
+        held: how much there is of each kind of thing.
+    """
+
+    count: int
+    names: tuple[str, ...]
+    exhaustive: bool
+    numbered: bool
+    held: Counter[str]
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.names if self.exhaustive else ()
+
+
+def _survey(source: Source) -> _Survey:
+    names = dict.fromkeys(source.vocabulary)
+    held: Counter[str] = Counter()
+    ids: set[int] = set()
+    count, numbered, sizes = 0, True, set()
+    for example in source:
+        count += 1
+        names.update(dict.fromkeys(label for label in example.labels if label))
+        names.update(dict.fromkeys(example.absent))
+        numbered = numbered and type(example.id) is int and example.id not in ids
+        if numbered:
+            ids.add(int(example.id))
+        sizes.add(len({label for label in example.labels if label} | set(example.absent)))
+        labelled = sum(bool(label) for label in example.labels)
+        held.update(
+            {
+                "boxes": len(example.boxes),
+                "unlabelled": len(example.boxes) - labelled,
+                "crowd": int(example.crowd.sum()),
+                "captions": len(example.captions),
+                "absent": len(example.absent),
+                "phrases": len(example.phrases),
+                "texts": sum(text is not None for text in example.texts),
+                "turns": len(example.turns),
+            }
+        )
+    exhaustive = bool(names) and sizes == {len(names)}
+    return _Survey(count, tuple(names), exhaustive, numbered, held)
+
+
+def _left_out(target: str, survey: _Survey) -> dict[str, int]:
+    lost = {
+        "examples": (),
+        "shards": (),
+        "coco": ("unlabelled", "phrases", "texts", "turns"),
+        "yolo": ("unlabelled", "crowd", "captions", "phrases", "texts", "turns"),
+        "conversations": ("crowd", "absent"),
+    }[target]
+    found = {what: survey.held[what] for what in lost if survey.held[what]}
+    if target == "yolo" and not survey.exhaustive and survey.held["absent"]:
+        found["absent"] = survey.held["absent"]
+    return found
+
+
+class _Pictures:
+    """Puts pictures into the new folder, or names them where they are; each gets a name of its own."""
+
+    def __init__(self, folder: Path, copy: bool, under: str = "images") -> None:
+        self.folder, self.copy, self.under = folder, copy, under
+        self._used: dict[str, str | None] = {}  # by stem, for labels of a.jpg and a.png would be one file
+
+    def name_of(self, example: Example, number: int) -> str:
+        """What a file in the folder calls the picture."""
+        if example.path is not None and not self.copy:
+            return str(example.path.absolute())
+        data = None if example.path else encoded(example)
+        name = example.path.name if example.path else f"{number:06d}{suffix_of(data or b'')}"
+        origin = str(example.path) if example.path else None
+        if Path(name).stem in self._used:
+            if origin is not None and self._used[Path(name).stem] == origin:
+                return f"{self.under}/{name}"  # several examples of one picture
+            name = f"{number:06d}_{name}"
+        self._used[Path(name).stem] = origin
+        target = self.folder / self.under / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if data is not None:
+            target.write_bytes(data)
+        else:
+            try:
+                shutil.copyfile(origin or "", target)
+            except FileNotFoundError as exc:
+                raise DataError(f"{example.name}: there is no such picture.") from exc
+        return f"{self.under}/{name}"
+
+
+def _examples(source: Source, survey: _Survey, folder: Path, copy: bool, out: Path) -> int:
+    pictures = _Pictures(folder, copy)
+
+    def placed() -> Iterator[Example]:
+        for number, example in enumerate(source):
+            name = pictures.name_of(example, number)
+            yield replace(example, path=folder / name, data=None)
+
+    return write_examples(folder / "examples.jsonl", placed(), vocabulary=survey.vocabulary)
+
+
+def _coco(source: Source, survey: _Survey, folder: Path, copy: bool, out: Path) -> int:
+    pictures, number_of = _Pictures(folder, copy), {name: k for k, name in enumerate(survey.names, start=1)}
+    boxes = captions = count = 0
+    with ExitStack() as stack:
+        instances = stack.enter_context(_Array(folder / "instances.json", "annotations"))
+        images = stack.enter_context(_Array(folder / ".images", "images"))
+        sentences = stack.enter_context(_Array(folder / ".captions", "annotations"))
+        for count, example in enumerate(source, start=1):
+            identity = int(example.id) if survey.numbered else count
+            record: dict[str, Any] = {
+                "id": identity,
+                "file_name": pictures.name_of(example, count),
+                "width": example.width,
+                "height": example.height,
+            }
+            if not survey.exhaustive:
+                record["neg_category_ids"] = [number_of[name] for name in example.absent]
+            images.add(record)
+            for k, (x1, y1, x2, y2) in enumerate(_plain(example.boxes)):
+                if example.labels[k]:
+                    boxes += 1
+                    w, h = round(x2 - x1, 4), round(y2 - y1, 4)
+                    annotation = {
+                        "id": boxes,
+                        "image_id": identity,
+                        "category_id": number_of[example.labels[k]],
+                        "bbox": [x1, y1, w, h],
+                        "area": round(w * h, 4),
+                        "iscrowd": int(example.crowd[k]),
+                    }
+                    instances.add(annotation)
+            for sentence in example.captions:
+                captions += 1
+                sentences.add({"id": captions, "image_id": identity, "caption": sentence})
+        categories = [{"id": k, "name": name} for name, k in number_of.items()]
+    _join(folder / "instances.json", [folder / ".images"], {"categories": categories})
+    if captions:
+        shutil.copyfile(folder / ".captions", folder / "captions.json")
+        _join(folder / "captions.json", [folder / ".images"], {})
+    for name in (".images", ".captions"):
+        (folder / name).unlink()
+    return count
+
+
+class _Array:
+    """A JSON file that holds one array under one key, written one element after the other, left open at its end."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+        self._file.write(f'{{"{key}": [')
+        self._sign = "\n"
+
+    def __enter__(self) -> _Array:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.write("\n]")
+        self._file.close()
+
+    def add(self, value: Any) -> None:
+        self._file.write(self._sign + json.dumps(value, ensure_ascii=False))
+        self._sign = ",\n"
+
+
+def _join(file: Path, arrays: Iterable[Path], rest: dict[str, Any]) -> None:
+    """End an open file with the arrays of others, and with more keys."""
+    with open(file, "ab") as target:
+        for array in arrays:
+            target.write(b", ")
+            with open(array, "rb") as part:
+                part.read(1)  # its opening brace
+                shutil.copyfileobj(part, target)
+        for key, value in rest.items():
+            target.write(f', "{key}": {json.dumps(value, ensure_ascii=False)}'.encode())
+        target.write(b"}\n")
+
+
+def _yolo(source: Source, survey: _Survey, folder: Path, copy: bool, out: Path) -> int:
+    pictures = _Pictures(folder, copy=True, under="images/train")
+    number_of = {name: k for k, name in enumerate(survey.names)}
+    labels = folder / "labels" / "train"
+    labels.mkdir(parents=True)
+    count = 0
+    for count, example in enumerate(source, start=1):
+        name = pictures.name_of(example, count)
+        size = np.array([example.width, example.height] * 2)
+        lines = []
+        for k, (x1, y1, x2, y2) in enumerate((example.boxes.astype(np.float64) / size).tolist()):
+            if example.labels[k] and not example.crowd[k]:
+                row = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
+                lines.append(" ".join([str(number_of[example.labels[k]]), *(f"{v:.8g}" for v in row)]))
+        with open(labels / Path(name).with_suffix(".txt").name, "a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)  # added: several examples may share a picture
+    settings = {"train": "images/train", "names": dict(enumerate(survey.names))}
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    return count
+
+
+def _conversations(source: Source, survey: _Survey, folder: Path, copy: bool, out: Path) -> int:
+    pictures, count = _Pictures(folder, copy), 0
+    with open(folder / "conversations.jsonl", "w", encoding="utf-8") as file:
+        for number, example in enumerate(source, start=1):
+            turns = example.turns or tuple(_made(example))
+            if not turns:
+                continue
+            said = [(who, what) for turn in turns for who, what in (("human", turn.question), ("gpt", turn.reply))]
+            said[0] = ("human", f"{IMAGE}\n{said[0][1]}")
+            record = {
+                "id": example.id,
+                "image": pictures.name_of(example, number),
+                "width": example.width,
+                "height": example.height,
+                "bbox_list": _plain(example.boxes),
+                "conversations": [{"from": who, "value": what} for who, what in said],
+            }
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def _made(example: Example) -> Iterator[Turn]:
+    """Turns for an example that has none, from what is known of its boxes."""
+    real = [k for k in range(len(example.boxes)) if not example.crowd[k]]
+    names = list(dict.fromkeys(example.labels[k] for k in real if example.labels[k] and not example.texts))
+    if names:
+        found = "".join(grounded(name, [k for k in real if example.labels[k] == name]) for name in names)
+        yield Turn(render("od", "; ".join(names)), found)
+    for phrase in example.phrases:
+        yield Turn(render("rec", phrase.text), grounded(phrase.text, phrase.boxes))
+    for k, written in enumerate(example.texts):
+        if written is not None:
+            yield Turn(render("region_ocr", f"<region{k}>"), written)
+    if example.captions:
+        yield Turn(_DESCRIBE, example.captions[0])
+
+
+def _plain(boxes: np.ndarray) -> list[list[float]]:
+    # The shortest digits that give the same float32 again.
+    return [[float(str(v)) for v in row] for row in np.asarray(boxes, np.float32)]
