@@ -5,7 +5,8 @@
 
 A file is one object a line, or one array of them. `<regionK>` is box K of `bbox_list`, from 0. `<image>` is where the
 picture goes; our prompts place it themselves, so it is taken out. Records without a picture, which LLaVA's mixture has
-many of, are passed over unless they are asked for; those with several are bad. `{"role": "user", "content": …}` in `messages` is read as well.
+many of, are passed over unless they are asked for; those with several are bad. `{"role": "user", "content": …}` in
+`messages` is read as well.
 """
 
 from __future__ import annotations
