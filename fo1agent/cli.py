@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent import __version__, cli_data, console
+from fo1agent import __version__, cli_data, cli_train, console
 from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
@@ -295,6 +295,10 @@ def doctor(ctx: click.Context, json_output: bool) -> None:
         console.result_json({"ok": well, "checks": [vars(check) for check in checks]})
     if not well:
         ctx.exit(1)
+
+
+main.add_command(cli_train.finetune)
+main.add_command(cli_train.train)
 
 
 main.add_command(cli_data.data)
