@@ -116,6 +116,7 @@ def from_record(record: dict[str, Any], source: str, images: Path, vocabulary: S
     """An example of one line's object; what is wrong with it is raised as DataError, LookupError or TypeError."""
     if not record.keys() <= KEYS:
         raise DataError(f"unknown key {min(record.keys() - KEYS)!r}; known: {', '.join(sorted(KEYS))}")
+    name = identity(record["id"])
     width, height = size(record["width"], record["height"])
     boxes = exact_boxes(record.get("boxes"), width, height)
     count = len(boxes)
@@ -131,7 +132,7 @@ def from_record(record: dict[str, Any], source: str, images: Path, vocabulary: S
             raise DataError("says exhaustive, but the file with the names is not there")
         absent = absent_of(vocabulary, labels)
     return Example(
-        identity(record["id"]),
+        name,
         picture_path(images, record["file_name"]),
         width,
         height,
