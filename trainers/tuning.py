@@ -29,7 +29,7 @@ from fo1agent.trainers.data.formats import SourceRecipe
 from fo1agent.trainers.data.mixture import Mixture
 from fo1agent.trainers.data.tasks import OpenTasks, TaskMaker, read_confusable
 from fo1agent.trainers.heads import add_heads, add_names
-from fo1agent.trainers.language import LanguageStage, Mix, StageTable, part_parameters
+from fo1agent.trainers.language import PARTS, LanguageStage, Mix, StageTable, part_parameters
 from fo1agent.trainers.lora import LoraRecipe
 from fo1agent.trainers.pictures import Boxes, FrozenViews, Live, OwnBoxes, ProposerBoxes, given_boxes
 from fo1agent.trainers.processes import find_processes
@@ -105,12 +105,15 @@ def tune(recipe: TuneRecipe, table: StageTable, on_log: Callable[[dict[str, Any]
     mixture = Mixture.of(recipe.sources, recipe.train.seed)
     model, processor, stored = prepare(recipe, table, mixture)
     stage = make_stage(recipe, table, model, processor, mixture)
+    # A recipe may give a rate for a part that this model lacks, or that LoRA stands for.
+    trained, rates = stage.trainable(), recipe.train.part_lr
+    rates = {part: rate for part, rate in rates.items() if part in trained or part not in PARTS}
     try:
-        result = train(stage, recipe.train, recipe.run, recipe, on_log=on_log)
+        result = train(stage, replace(recipe.train, part_lr=rates), recipe.run, recipe, on_log=on_log)
     finally:
         stage.close()
     if processes.first:
-        if recipe.train.split and processes.size > 1:  # its parts are spread over the processes for good
+        if result.split:  # its parts are spread over the processes for good
             model, processor, stored = prepare(recipe, table, mixture)
         learned = load_file(result.weights)
         model.load_state_dict(learned, strict=False)
