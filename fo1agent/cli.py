@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent import __version__, console
+from fo1agent import __version__, cli_data, cli_train, console
 from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
@@ -297,12 +297,14 @@ def doctor(ctx: click.Context, json_output: bool) -> None:
         ctx.exit(1)
 
 
-@main.group("data", epilog="\b\nExample:\n  fo1agent data synth composites --sprites my_cutouts/ --count 1000")
-def data() -> None:
-    """Make and convert training data."""
+main.add_command(cli_train.finetune)
+main.add_command(cli_train.train)
 
 
-@data.command(
+main.add_command(cli_data.data)
+
+
+@cli_data.data.command(
     epilog="\b\nExample:\n  fo1agent data synth composites --sprites tuxpaint --photos train2017/ --count 3000"
 )
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path), metavar="OUT")

@@ -83,7 +83,8 @@ def preview(source: Path, out: Path, count: int, seed: int, **reading: Any) -> N
     from fo1agent.trainers.data.preview import preview as draw
 
     opened = open_source(_recipe(source, **reading))
-    for reason in [*opened.problems.first, *draw(opened, out, count, seed)]:
+    failed = draw(opened, out, count, seed)
+    for reason in [*opened.problems.first, *failed]:
         console.note(f"left out: {console.one_line(reason)}")
     console.result(f"wrote {out}")
 
@@ -109,8 +110,10 @@ def convert(source: Path, out: Path, target: str, copy: bool, json_output: bool,
         return
     console.result(f"wrote {report.examples} examples to {out}")
     if report.left_out:
-        listed = ", ".join(f"{count} {what}" for what, count in report.left_out.items())
-        console.result(f"{target} has no place for: {listed}")
+        listed = ", ".join(f"{what} ({count})" for what, count in report.left_out.items())
+        console.result(f"{target} has no place for {listed}")
+    if report.note:
+        console.result(f"note: {report.note}")
 
 
 def _recipe(
@@ -134,7 +137,7 @@ def _recipe(
         split=split,
         columns={field: column for field, _, column in pairs},
         limit=limit,
-        tolerance=Tolerance(tolerance),
+        tolerance=Tolerance(tolerance) if tolerance else Tolerance(share=0, least=0),
     )
 
 
@@ -160,19 +163,18 @@ def _print_source(source: SourceReport) -> None:
         shown = ", ".join(f"{name} {count}" for name, count in names[:_MOST_LABELS])
         rest = f" … {names[-1][0]} {names[-1][1]}" if len(names) > _MOST_LABELS else ""
         console.result(f"  labels    {len(names)}: {shown}{rest}")
+    nothing = f" ({source.empty_phrases} of nothing)" if source.empty_phrases else ""
     said = [
-        f"{count} {what}"
-        for what, count in (
-            ("captions", source.captions),
-            ("phrases", source.phrases),
-            ("of them for nothing", source.empty_phrases),
-            ("texts", source.texts),
-            ("turns", source.turns),
+        f"{what} {count:g}{more}"
+        for what, count, more in (
+            ("captions", source.captions, ""),
+            ("phrases", source.phrases, nothing),
+            ("texts", source.texts, ""),
+            ("turns", source.turns, ""),
+            ("absent names", source.absent, " a record"),
         )
         if count
     ]
-    if source.absent:
-        said.append(f"{source.absent:g} absent names a record")
     if said:
         console.result(f"  words     {', '.join(said)}")
     for reason in source.reasons[:5]:

@@ -79,11 +79,13 @@ class Engine:
     """A stage's model on its device and its processes; made by `placed`."""
 
     def __init__(self, stage: Stage, processes: Processes = ONE, split: bool = False) -> None:
-        self.processes, self._split, self._stage = processes, split and processes.size > 1, stage
+        self.processes, self._stage = processes, stage
+        self.split = split and processes.size > 1
         self._kept_whole: list[nn.Parameter] = []
+        self._last: Any = None
         self._copies: Any = None
         self.objective: nn.Module
-        if self._split:
+        if self.split:
             layers = list(stage.layers()) if isinstance(stage, HasLayers) else []
             inside = {id(module) for layer in layers for module in layer.modules()}
             self.objective = Objective(stage, [m for m in stage.model.modules() if id(m) not in inside])
@@ -114,7 +116,7 @@ class Engine:
         with recomputing(model) if recompute else nullcontext():
             engine = cls(stage, processes, split or launcher_splits())
             yield engine
-        if home != processes.device and not engine._split:
+        if home != processes.device and not engine.split:
             model.to(home)
 
     def collecting(self, last: bool) -> AbstractContextManager[Any]:
@@ -124,6 +126,23 @@ class Engine:
         """
         return nullcontext() if last or self._copies is None else self._copies.no_sync()
 
+    def losses(self, batch: Any, counts: Mapping[str, float], scales: Mapping[str, float]) -> tuple[Tensor, Any]:
+        """`Objective` of a batch, whose own counts and whose scales are given.
+
+        Raises:
+            TrainingError: the model is split and the first batch of this process holds nothing to learn.
+        """
+        if any(counts.values()) or not self.split:
+            self._last = batch
+            return self.objective(batch, scales)
+        # The others need this process to run the layers with them, so it repeats its last batch for nothing.
+        if self._last is None:
+            raise TrainingError(
+                "The first batch of a process holds nothing to learn from. Look at the data, or its order."
+            )
+        total, _ = self.objective(self._last, dict.fromkeys(scales, 0.0))
+        return total, {}
+
     def backward(self, total: Tensor) -> None:
         """Gradients of `total` summed over processes."""
         # Both DDP and FSDP2 take the mean over processes; ours are parts of one sum.
@@ -131,7 +150,7 @@ class Engine:
 
     def clip(self, parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
         """Shorten the gradient to `limit`; returns its norm before, over all parameters of all processes."""
-        if not self._split:
+        if not self.split:
             return nn.utils.clip_grad_norm_(parameters, limit)
         for parameter in self._kept_whole:
             if parameter.grad is not None:
@@ -149,7 +168,7 @@ class Engine:
 
     def evaluate(self) -> dict[str, float]:
         """The stage's figures, taken by every process alike."""
-        if not self._split:
+        if not self.split:
             return self._stage.evaluate()
         try:
             return self.objective.evaluate()  # pyright: ignore[reportCallIssue]

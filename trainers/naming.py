@@ -86,7 +86,7 @@ class NamingStage:
             if evidence and rng.random() < EVIDENCE_DROPOUT:
                 own[:, -evidence:] = 0
             vectors.append(own)
-            names.append(torch.from_numpy(name_targets(truth, self.model.match_head.classes)))
+            names.append(torch.from_numpy(name_targets(truth, self.model.match_head.names_known)))
             overlaps.append(torch.from_numpy(truth.overlap))
         return torch.cat(vectors), torch.cat(names), torch.cat(overlaps)
 

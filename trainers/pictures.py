@@ -256,6 +256,7 @@ class OwnBoxes:
         self, example: Example, image: Image.Image, inputs: ImageInputs, rng: np.random.Generator
     ) -> np.ndarray:
         model = self._model
+        model.aux.to(model.device)  # a copy does not move with the model
         dtype = next(model.aux.parameters()).dtype
         maps, candidates = model.aux({name: v.to(model.device, dtype) for name, v in inputs.aux_views.items()})
         sizes = inputs.sizes

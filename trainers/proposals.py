@@ -38,6 +38,7 @@ from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, assig
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.features import mirror_boxes
 from fo1agent.trainers.data.records import Example, open_picture
+from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.step import TrainResult, TrainSettings, share, train
 
@@ -133,7 +134,9 @@ class Seen:
 class MapSource:
     """A frozen tower, and its maps of a picture, kept on disk if a folder is given."""
 
-    def __init__(self, recipe: TowerRecipe, levels: Sequence[int], cache: Path | None, device: str = "cpu") -> None:
+    def __init__(
+        self, recipe: TowerRecipe, levels: Sequence[int], cache: Path | None, device: torch.device | str = "cpu"
+    ) -> None:
         self.tower = load_tower(recipe).to(device)
         known: Sequence[Any] = self.tower.levels  # pyright: ignore[reportAssignmentType] (every tower has them)
         if not levels or not all(0 <= k < len(known) for k in levels):
@@ -184,8 +187,8 @@ class ProposalStage:
 
     name = "proposals"
 
-    def __init__(self, recipe: ProposalRecipe, device: str = "cpu") -> None:
-        self.recipe, self._device = recipe, device
+    def __init__(self, recipe: ProposalRecipe) -> None:
+        self.recipe, self._device = recipe, find_processes().device
         self.loss_weights = dict(recipe.loss_weights)
         root = recipe.data.root
         self._train = load_coco(root / recipe.data.train, root / recipe.data.train_images).images[: recipe.data.limit]
@@ -194,7 +197,7 @@ class ProposalStage:
             self._dev = load_coco(root / recipe.data.dev, root / recipe.data.dev_images).images[: recipe.data.limit]
         if not self._train:
             raise DataError(f"{root / recipe.data.train} lists no pictures.")
-        self._source = MapSource(recipe.tower, recipe.head.levels, recipe.cache, device)
+        self._source = MapSource(recipe.tower, recipe.head.levels, recipe.cache, self._device)
         torch.manual_seed(recipe.train.seed)
         levels = self._source.levels
         self.model = ProposalHead(
@@ -206,7 +209,7 @@ class ProposalStage:
                 extra_levels=recipe.head.extra_levels,
                 blocks=recipe.head.blocks,
             )
-        ).to(device)
+        ).to(self._device)
 
     def trainable(self) -> dict[str, list[nn.Parameter]]:
         return {"head": list(self.model.parameters())}

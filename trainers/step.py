@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 class TrainResult:
     """What a finished run leaves: `weights` (safetensors) is the result, the rest says how it went.
 
-    `losses` and `metrics` are those of the last step and the last evaluation; {} when nothing was left to do.
+    `losses` and `metrics` are those of the last step and the last evaluation; {} when nothing was left to do. `split`
+    says that the stage's model is spread over processes for good: load `weights` into a new one.
     """
 
     steps: int
@@ -51,6 +52,7 @@ class TrainResult:
     losses: dict[str, float]
     metrics: dict[str, float]
     weights: Path
+    split: bool = False
 
 
 def train(
@@ -137,7 +139,7 @@ def train(
             weights = folder.write_weights(trained_state(stage.model))
         if processes.first:
             draw_curves(folder.records(), folder.path / "curves.png", stage.name)
-    return TrainResult(settings.steps, first, time.perf_counter() - started, losses, metrics, weights)
+    return TrainResult(settings.steps, first, time.perf_counter() - started, losses, metrics, weights, engine.split)
 
 
 def train_step(
@@ -155,15 +157,16 @@ def train_step(
     for part in own_parts:
         seed_everything(settings.seed, step, part)
         batches.append(stage.batch(step, part, settings.accumulate * processes.size))
-    counts = processes.total(add_up([stage.counts(batch) for batch in batches], weights))
+    own_counts = [stage.counts(batch) for batch in batches]
+    counts = processes.total(add_up(own_counts, weights))
     scales = {name: weight / max(1, counts[name]) for name, weight in weights.items()}
 
     found = []
-    for part, batch in zip(own_parts, batches, strict=True):
+    for part, batch, own in zip(own_parts, batches, own_counts, strict=True):
         seed_everything(settings.seed, step, part)
         with engine.collecting(last=part == own_parts[-1]):
             with torch.autocast(processes.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                total, losses = engine.objective(batch, scales)
+                total, losses = engine.losses(batch, own, scales)
             engine.backward(total)
         found.append(losses)
     norm = engine.clip(parameters, settings.clip_norm)

@@ -8,7 +8,6 @@ What a stage trains stands in `alignment.py` and `instruction.py`; this file onl
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +29,10 @@ from fo1agent.trainers.data.formats import SourceRecipe
 from fo1agent.trainers.data.mixture import Mixture
 from fo1agent.trainers.data.tasks import OpenTasks, TaskMaker, read_confusable
 from fo1agent.trainers.heads import add_heads, add_names
-from fo1agent.trainers.language import LanguageStage, Mix, StageTable, part_parameters
+from fo1agent.trainers.language import PARTS, LanguageStage, Mix, StageTable, part_parameters
 from fo1agent.trainers.lora import LoraRecipe
 from fo1agent.trainers.pictures import Boxes, FrozenViews, Live, OwnBoxes, ProposerBoxes, given_boxes
+from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.recipe import build, load_recipe
 from fo1agent.trainers.step import TrainSettings, train
 
@@ -77,6 +77,10 @@ class TuneRecipe:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
+        if not self.sources:
+            raise InputError(
+                "sources is empty. Say what to learn from: sources='[{path: instances.json, images: DIR}]'."
+            )
         if self.batch_size < 1 or self.workers < 0:
             raise InputError(f"batch_size is at least 1, workers at least 0; got {self.batch_size}, {self.workers}.")
 
@@ -97,22 +101,24 @@ def tune(recipe: TuneRecipe, table: StageTable, on_log: Callable[[dict[str, Any]
         InputError, DataError, CheckpointError, TrainingError: see the parts; the message names the key or file.
     """
     check_out(recipe.out)
-    table = adjusted(table, recipe)
-    source, name = find_folder(recipe.model)
-    model, processor, stored = load_start(source, recipe.train)
-    torch.manual_seed(recipe.train.seed)
-    if added := add_heads(model, recipe.heads):
-        log.info("new heads: %s", ", ".join(added))
-    stage = make_stage(recipe, table, model, processor)
-    log.info("%s: starting from %s", table.name, name)
+    table, processes = adjusted(table, recipe), find_processes()
+    mixture = Mixture.of(recipe.sources, recipe.train.seed)
+    model, processor, stored = prepare(recipe, table, mixture)
+    stage = make_stage(recipe, table, model, processor, mixture)
+    # A recipe may give a rate for a part that this model lacks, or that LoRA stands for.
+    trained, rates = stage.trainable(), recipe.train.part_lr
+    rates = {part: rate for part, rate in rates.items() if part in trained or part not in PARTS}
     try:
-        result = train(stage, recipe.train, recipe.run, recipe, on_log=on_log)
+        result = train(stage, replace(recipe.train, part_lr=rates), recipe.run, recipe, on_log=on_log)
     finally:
         stage.close()
-    learned = load_file(result.weights)
-    model.load_state_dict(learned, strict=False)
-    if os.environ.get("RANK", "0") == "0":
+    if processes.first:
+        if result.split:  # its parts are spread over the processes for good
+            model, processor, stored = prepare(recipe, table, mixture)
+        learned = load_file(result.weights)
+        model.load_state_dict(learned, strict=False)
         finish(model, processor, stored, recipe, learned)
+    processes.wait()
     return recipe.out
 
 
@@ -130,48 +136,61 @@ def adjusted(table: StageTable, recipe: TuneRecipe) -> StageTable:
     return replace(table, parts=parts, mix=mix, loss_weights={**table.loss_weights, **recipe.loss_weights})
 
 
-def load_start(source: Path, settings: TrainSettings) -> tuple[FO1, Processor, torch.dtype]:
-    """The model to start from, its processor, and the precision that it is stored in.
+def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO1, Processor, torch.dtype]:
+    """The model to start from with all that trains, its processor, and the precision that it is stored in.
 
-    On a GPU under bfloat16, what does not train stays as it is stored; `make_stage` makes the rest float32.
+    On a GPU under bfloat16, what does not train stays in half precision; all that trains is float32.
     """
-    model, processor = weights.load(source)
+    folder, name = find_folder(recipe.model)
+    model, processor = weights.load(folder)
     stored = next(model.base.parameters()).dtype
-    if not (torch.cuda.is_available() and settings.precision == "bfloat16" and stored == torch.bfloat16):
+    half = find_processes().device.type != "cpu" and recipe.train.precision == stored_name(stored)
+    if not half:
         model.float()
-    return model, processor, stored
-
-
-def make_stage(recipe: TuneRecipe, table: StageTable, model: FO1, processor: Processor) -> LanguageStage:
-    """Data, tasks and feed of a recipe put together for a loaded model."""
-    mixture = Mixture.of(recipe.sources, recipe.train.seed)
+    torch.manual_seed(recipe.train.seed)
+    log.info("%s: starting from %s", table.name, name)
+    if added := add_heads(model, recipe.heads):
+        log.info("new heads: %s", ", ".join(added))
+    if model.config.vocabulary is not None:
+        new = add_names(model, [name for source in mixture.sources for name in source.vocabulary])
+        if new:
+            log.info("new names: %s", ", ".join(new))
     if recipe.lora is not None:
         lora.attach(model, recipe.lora)
     if "token_rows" in table.parts:
         rows.attach(model, processor)
+    for parameter in (p for part in table.parts for p in part_parameters(model, part)):
+        parameter.data = parameter.data.float()
+    return model, processor, stored
+
+
+def stored_name(dtype: torch.dtype) -> str:
+    """As `TrainSettings.precision` calls it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def make_stage(
+    recipe: TuneRecipe, table: StageTable, model: FO1, processor: Processor, mixture: Mixture
+) -> LanguageStage:
+    """Tasks and feed of a recipe put together for a prepared model."""
     confusable = read_confusable(recipe.negatives) if recipe.negatives else {}
     tasks: TaskMaker | OpenTasks = OpenTasks(confusable)
     if model.config.vocabulary is not None:
-        if new := add_names(model, [name for source in mixture.sources for name in source.vocabulary]):
-            log.info("new names: %s", ", ".join(new))
         tasks = TaskMaker(model.config.vocabulary, (), confusable)
-    trained = {name: part_parameters(model, name) for name in table.parts}
-    for parameter in (p for parameters in trained.values() for p in parameters):
-        parameter.data = parameter.data.float()
+    trained = {name for name in table.parts if part_parameters(model, name)}
     cache = None
     if recipe.cache is not None:
-        towers = [name for name in ("aux_tail", "vision", "image_projector") if trained.get(name)]
+        towers = sorted(trained & {"aux_tail", "vision", "image_projector"})
         if towers or recipe.augment is not None:
             why = f"{towers} train in this stage" if towers else "augment changes the pictures"
             raise InputError(f"cache keeps what frozen towers see, but {why}. Leave one of them out.")
         cache = FrozenViews(recipe.cache, model)
-    boxes = make_boxes(recipe.boxes, model, tower_trains=bool(trained.get("aux_tail")))
-    feed = Live(model, processor, mixture, boxes, recipe.augment, cache)
+    boxes = make_boxes(recipe.boxes, model, tower_trains="aux_tail" in trained)
     return LanguageStage(
         table,
         model,
         processor,
-        feed,
+        Live(model, processor, mixture, boxes, recipe.augment, cache),
         tasks,
         batch_size=recipe.batch_size,
         seed=recipe.train.seed,

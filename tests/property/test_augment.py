@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -80,6 +80,7 @@ def assert_sound(example: Example) -> None:
         assert all(f"<region{k}>" not in turn.reply for k in range(count, count + 10))
 
 
+@settings(deadline=None)
 @given(examples())
 def test_mirroring_twice_is_nothing(example: Example) -> None:
     image = Image.fromarray(
@@ -93,6 +94,7 @@ def test_mirroring_twice_is_nothing(example: Example) -> None:
     assert_sound(once[1])
 
 
+@settings(deadline=None)
 @given(examples(), st.data())
 def test_boxes_follow_their_pixels(example: Example, data: st.DataObject) -> None:
     window = data.draw(windows(example.width, example.height))
@@ -116,6 +118,7 @@ def test_boxes_follow_their_pixels(example: Example, data: st.DataObject) -> Non
             np.testing.assert_array_equal(np.array(found).reshape(-1, 4), after.boxes)  # in their order, none else
 
 
+@settings(deadline=None)
 @given(examples(), st.floats(0.3, 3))
 def test_scaled_boxes_follow_their_pixels_within_one(example: Example, factor: float) -> None:
     for k in range(len(example.boxes)):
@@ -126,6 +129,7 @@ def test_scaled_boxes_follow_their_pixels_within_one(example: Example, factor: f
             assert np.abs(np.array(seen) - after.boxes[k]).max() <= 1.0 + 0.5 * max(1, factor)
 
 
+@settings(deadline=None)
 @given(examples(), st.data(), st.floats(0, 1))
 def test_a_crop_keeps_what_is_left_and_the_words_about_it(example: Example, data: st.DataObject, keep: float) -> None:
     window = data.draw(windows(example.width, example.height))
@@ -155,6 +159,7 @@ def test_a_crop_keeps_what_is_left_and_the_words_about_it(example: Example, data
         ]
 
 
+@settings(deadline=None)
 @given(examples(), st.data())
 def test_exhaustive_crops_know_what_they_no_longer_show(example: Example, data: st.DataObject) -> None:
     window = data.draw(windows(example.width, example.height))
@@ -166,6 +171,7 @@ def test_exhaustive_crops_know_what_they_no_longer_show(example: Example, data: 
     assert not set(after.absent) & set(after.labels)
 
 
+@settings(deadline=None)
 @given(examples(most=20), st.integers(0, 100))
 def test_free_windows_show_nothing_of_what_they_avoid(example: Example, seed: int) -> None:
     window = free_window(example, ("person",), np.random.default_rng(seed), margin=0)
@@ -177,6 +183,7 @@ def test_free_windows_show_nothing_of_what_they_avoid(example: Example, seed: in
     assert "person" in after.absent
 
 
+@settings(deadline=None)
 @given(examples(), st.integers(0, 100))
 def test_object_windows_hold_an_object_whole(example: Example, seed: int) -> None:
     window = object_window(example, np.random.default_rng(seed), least=8)
@@ -190,6 +197,7 @@ def test_object_windows_hold_an_object_whole(example: Example, seed: int) -> Non
     assert (whole & ~example.crowd).any()
 
 
+@settings(deadline=None)
 @given(examples(), st.integers(0, 1000))
 def test_augmented_examples_are_sound_and_repeatable(example: Example, seed: int) -> None:
     recipe = AugmentRecipe(mirror=0.5, crop=0.5, free_crop=0.5, scale=(0.5, 2.0), color=0.3)

@@ -201,13 +201,19 @@ def test_coco_keeps_boxes_captions_and_absences(tmp_path: Path, exhaustive: bool
 def test_yolo_keeps_boxes_and_says_what_it_cannot(tmp_path: Path) -> None:
     made = examples(tmp_path)
     report = convert(read_examples(written(tmp_path, made)), "yolo", tmp_path / "out")
-    assert report.left_out == {"crowd": 3}
+    assert (report.left_out, report.note) == ({"crowd": 3}, "")
     source = open_source(SourceRecipe(tmp_path / "out"))
     assert source.vocabulary == NAMES
     for was, now in zip(made, source, strict=True):
         assert now.labels == ("cup", "cup")
         np.testing.assert_allclose(was.boxes[[0, 2]], now.boxes, atol=1e-4)
         assert open_picture(was).tobytes() == open_picture(now).tobytes()
+
+
+def test_yolo_says_when_it_will_claim_more_than_the_source(tmp_path: Path) -> None:
+    made = [replace(example, absent=()) for example in examples(tmp_path)]
+    report = convert(read_examples(written(tmp_path, made)), "yolo", tmp_path / "out")
+    assert "names without a box count as absent; the source does not say" in report.note
 
 
 def test_pictures_of_one_name_stay_apart(tmp_path: Path) -> None:

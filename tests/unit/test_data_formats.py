@@ -598,3 +598,18 @@ def test_real_files_are_read_whole(shared_dir: Path, file: str, format: str, cou
     source, examples = read(shared_dir / "data" / file, format)
     assert (len(examples), source.problems.bad) == (count, 0)
     assert open_picture(examples[0]).size == (examples[0].width, examples[0].height)
+
+
+def test_a_folder_of_several_files_lists_them(tmp_path: Path) -> None:
+    coco(tmp_path)
+    lines(tmp_path / "q.jsonl", {"file_name": "a.jpg", "question": "Is it?", "answer": "yes"})
+    write(tmp_path / "other.json", {"x": 1})
+    with pytest.raises(DataError, match=r"name one of them: instances\.json \(coco\), q\.jsonl \(questions\)\."):
+        guess_format(tmp_path)
+
+
+def test_an_id_that_names_nothing_is_a_bad_record(tmp_path: Path) -> None:
+    file = lines(tmp_path / "c.jsonl", {"id": [1], "image": "a.jpg", "caption": "x", "width": 9, "height": 9})
+    source, examples = read(file, "captions")
+    assert examples == []
+    assert source.problems.first == ["c.jsonl:1: the id is [1]; wanted a number or text"]

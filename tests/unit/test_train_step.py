@@ -1,10 +1,6 @@
 """The engine: what a step does, what it leaves alone, and that stopping does not change a run."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -137,38 +133,6 @@ def test_resuming_equals_not_having_stopped(tmp_path, precision):
     assert result.resumed_from == 15
     assert (tmp_path / "whole/weights.safetensors").read_bytes() == result.weights.read_bytes()
     assert curve(tmp_path / "whole") == curve(tmp_path / "halves")
-
-
-CHILD = """
-import sys
-sys.path.insert(0, {folder!r})
-from test_train_step import LineStage, SETTINGS
-from fo1agent.trainers.step import train
-train(LineStage(pause=0.01), SETTINGS, sys.argv[1], on_log=lambda r: print(r["step"], flush=True))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_run_killed_at_any_step_resumes_as_if_undisturbed(tmp_path):
-    train(LineStage(), SETTINGS, tmp_path / "whole")
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(folder=str(Path(__file__).parent)), str(tmp_path / "killed")],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    for line in child.stdout:
-        if int(line) >= 20:
-            time.sleep(int.from_bytes(os.urandom(1)) / 2550)  # 0 to 0.1 s: anywhere within the next ten steps
-            child.send_signal(signal.SIGKILL)
-            break
-    child.stdout.close()
-    assert child.wait(timeout=30) == -signal.SIGKILL
-
-    result = train(LineStage(), SETTINGS, tmp_path / "killed")
-    assert result.resumed_from in (14, 21, 28)
-    assert (tmp_path / "whole/weights.safetensors").read_bytes() == result.weights.read_bytes()
-    assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):

@@ -118,7 +118,7 @@ def check(
 
 @dataclass
 class _Keys:
-    """Hashes of what names an example, to find it again elsewhere; 8 bytes each."""
+    """Hashes of what names an example, to find it again elsewhere."""
 
     ids: set[int] = field(default_factory=set)
     paths: set[int] = field(default_factory=set)

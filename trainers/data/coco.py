@@ -83,7 +83,7 @@ def looks_like(path: Path) -> bool:
         return False
     with open(path, "rb") as file:
         content = file.read()
-    return content.lstrip()[:1] == b"{" and all(f'"{key}"'.encode() in content for key in _LISTS)
+    return content[:64].lstrip()[:1] == b"{" and all(f'"{key}"'.encode() in content for key in _LISTS)
 
 
 def open_source(recipe: SourceRecipe) -> Source:

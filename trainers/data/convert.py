@@ -36,13 +36,15 @@ _DESCRIBE = "Describe this image in one sentence."
 
 @dataclass
 class Converted:
-    """What was written, and how much of what was left out, because the format has no place for it."""
+    """What was written, how much of what was left out, because the format has no place for it, and what it now says
+    that the source did not."""
 
     target: str
     out: str
     examples: int = 0
     bad: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    note: str = ""
 
 
 def convert(source: Source, target: str, out: str | Path, copy: bool = False) -> Converted:
@@ -66,6 +68,8 @@ def convert(source: Source, target: str, out: str | Path, copy: bool = False) ->
     if not survey.count:
         raise DataError(f"{source.name}: no examples to write. {(source.problems.first or ['It is empty.'])[0]}")
     report = Converted(target, str(out), left_out=_left_out(target, survey))
+    if target == "yolo" and not survey.exhaustive:
+        report.note = "in a YOLO folder, names without a box count as absent; the source does not say that they are"
     if target == "shards":
         report.examples = write_shards(out, source, PER_SHARD, survey.vocabulary)
     else:
@@ -138,10 +142,7 @@ def _left_out(target: str, survey: _Survey) -> dict[str, int]:
         "yolo": ("unlabelled", "crowd", "captions", "phrases", "texts", "turns"),
         "conversations": ("crowd", "absent"),
     }[target]
-    found = {what: survey.held[what] for what in lost if survey.held[what]}
-    if target == "yolo" and not survey.exhaustive and survey.held["absent"]:
-        found["absent"] = survey.held["absent"]
-    return found
+    return {what: survey.held[what] for what in lost if survey.held[what]}
 
 
 class _Pictures:

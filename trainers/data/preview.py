@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fo1agent import drawing
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import whole
+from fo1agent.trainers.data.formats.scene_text import TEXT
 from fo1agent.trainers.data.formats.source import Source
 from fo1agent.trainers.data.records import Example, open_picture
 from fo1agent.types import Region
@@ -118,8 +119,10 @@ def sheet(cards: Sequence[Image.Image], gap: int = 12) -> Image.Image:
 
 
 def _label(example: Example, k: int) -> str | None:
-    written = example.texts[k] if example.texts else None
-    return written or example.labels[k] or None
+    label, written = example.labels[k], example.texts[k] if example.texts else None
+    if not written:
+        return label or None
+    return f"“{written}”" if label in ("", TEXT) else f"{label} “{written}”"
 
 
 def _lines(example: Example, width: int) -> list[str]:

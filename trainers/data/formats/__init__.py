@@ -85,8 +85,21 @@ def guess_format(path: Path) -> str:
                 return name
         except (OSError, DataError, UnicodeDecodeError):
             continue
+    if path.is_dir() and (inside := _files_inside(path)):
+        raise DataError(f"{path} is a folder of several; name one of them: {', '.join(inside)}.")
     tried = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
     raise DataError(f"{path} looks like none of the formats known ({tried}). Name its format if it is one of them.")
+
+
+def _files_inside(folder: Path, most: int = 12) -> list[str]:
+    """The files of a folder that are sources by themselves."""
+    found = []
+    for file in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl", ".csv", ".tsv"))[:most]:
+        try:
+            found.append(f"{file.name} ({guess_format(file)})")
+        except DataError:
+            continue
+    return found
 
 
 def _module(name: str) -> Any:

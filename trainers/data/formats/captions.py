@@ -22,6 +22,7 @@ import numpy as np
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import LineFile
 from fo1agent.trainers.data.formats.fields import (
+    identity,
     images_folder,
     picture_name,
     picture_of,
@@ -65,8 +66,8 @@ def looks_like(path: Path) -> bool:
     if path.suffix not in (".json", ".jsonl"):
         return False
     if path.suffix == ".json" and _top(path) == b"{":
-        with open(path, "rb") as file:
-            return b'"caption"' in file.read() and b'"bbox"' not in file.read()
+        content = path.read_bytes()
+        return b'"caption"' in content and b'"bbox"' not in content
     record = first_record(path)
     own = "captions" in record or ("caption" in record and not record.keys() & {"bbox", "question"})
     return own and picture_of(record) is not None and not record.keys() & {"boxes", "turns"}
@@ -83,16 +84,16 @@ def _example(record: dict[str, Any], source: str, images: Path) -> Example:
         raise DataError(f"captions is {sentences!r:.60}; wanted a list of sentences")
     captions = tuple(text(sentence, "caption") for sentence in sentences)
     width, height = size_of(record, path)
-    identity = record.get("image_id", record.get("id", path.name))
-    return captioned(identity, path, (width, height), captions, source)
+    name = identity(record.get("image_id", record.get("id", path.name)))
+    return captioned(name, path, (width, height), captions, source)
 
 
 def captioned(
-    identity: int | str, path: Path | None, size_wh: tuple[int, int], captions: Sequence[str], source: str
+    name: int | str, path: Path | None, size_wh: tuple[int, int], captions: Sequence[str], source: str
 ) -> Example:
     """An example that has nothing but captions."""
     boxes, crowd = np.zeros((0, 4), np.float32), np.zeros(0, dtype=bool)
-    return Example(identity, path, *size_wh, boxes, (), crowd, tuple(captions), source=source)
+    return Example(name, path, *size_wh, boxes, (), crowd, tuple(captions), source=source)
 
 
 def _coco(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:

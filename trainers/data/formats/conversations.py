@@ -5,7 +5,8 @@
 
 A file is one object a line, or one array of them. `<regionK>` is box K of `bbox_list`, from 0. `<image>` is where the
 picture goes; our prompts place it themselves, so it is taken out. Records without a picture, which LLaVA's mixture has
-many of, are passed over unless they are asked for; those with several are bad. `{"role": "user", "content": …}` in `messages` is read as well.
+many of, are passed over unless they are asked for; those with several are bad. `{"role": "user", "content": …}` in
+`messages` is read as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fo1agent.errors import DataError
 from fo1agent.trainers.data.formats.fields import (
     check_regions,
     cut_boxes,
+    identity,
     images_folder,
     picture_of,
     picture_path,
@@ -110,5 +112,5 @@ def _example(record: dict[str, Any], source: str, images: Path, words_alone: boo
     messages = record["conversations"] if "conversations" in record else record["messages"]
     turns = turns_of(messages, len(boxes))
     crowd = np.zeros(len(boxes), dtype=bool)
-    identity = record.get("id", name or source)
-    return Example(identity, path, width, height, boxes, ("",) * len(boxes), crowd, turns=turns, source=source)
+    key = identity(record.get("id", name or source))
+    return Example(key, path, width, height, boxes, ("",) * len(boxes), crowd, turns=turns, source=source)

@@ -29,6 +29,7 @@ from fo1agent.trainers.data.formats.fields import (
     absent_of,
     check_regions,
     exact_boxes,
+    identity,
     picture_path,
     positions,
     size,
@@ -115,9 +116,7 @@ def from_record(record: dict[str, Any], source: str, images: Path, vocabulary: S
     """An example of one line's object; what is wrong with it is raised as DataError, LookupError or TypeError."""
     if not record.keys() <= KEYS:
         raise DataError(f"unknown key {min(record.keys() - KEYS)!r}; known: {', '.join(sorted(KEYS))}")
-    identity = record["id"]
-    if type(identity) not in (int, str):
-        raise DataError(f"id is {identity!r:.60}; wanted a number or text")
+    name = identity(record["id"])
     width, height = size(record["width"], record["height"])
     boxes = exact_boxes(record.get("boxes"), width, height)
     count = len(boxes)
@@ -133,7 +132,7 @@ def from_record(record: dict[str, Any], source: str, images: Path, vocabulary: S
             raise DataError("says exhaustive, but the file with the names is not there")
         absent = absent_of(vocabulary, labels)
     return Example(
-        identity,
+        name,
         picture_path(images, record["file_name"]),
         width,
         height,

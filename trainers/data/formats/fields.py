@@ -41,6 +41,17 @@ def size(width: Any, height: Any) -> tuple[int, int]:
     return width, height
 
 
+def identity(value: Any) -> int | str:
+    """A record's id.
+
+    Raises:
+        DataError: neither a whole number nor text.
+    """
+    if type(value) is not int and type(value) is not str:
+        raise DataError(f"the id is {value!r:.60}; wanted a number or text")
+    return value
+
+
 def exact_boxes(rows: Any, width: int, height: int) -> np.ndarray:
     """[N, 4] float32 of xyxy rows that lie in the picture; what stands out by rounding is cut.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import ArrayFile
-from fo1agent.trainers.data.formats.fields import cut_boxes, size, text, xywh
+from fo1agent.trainers.data.formats.fields import cut_boxes, identity, size, text, xywh
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, object_source
 from fo1agent.trainers.data.records import Example, Reference
 
@@ -57,11 +57,11 @@ def open_source(recipe: SourceRecipe) -> Source:
     return read_genome(recipe.path, recipe.images, recipe.tolerance)
 
 
-def _example(record: dict[str, Any], source: str, known: dict[int, tuple[int, int, str]], images: Path) -> Example:
-    identity = record["id"] if "id" in record else record["image_id"]
-    if identity not in known:
-        raise DataError(f"picture {identity!r} is not in {PICTURES}")
-    width, height, url = known[identity]
+def _example(record: dict[str, Any], source: str, known: dict[Any, tuple[int, int, str]], images: Path) -> Example:
+    key = identity(record["id"] if "id" in record else record["image_id"])
+    if key not in known:
+        raise DataError(f"picture {key!r} is not in {PICTURES}")
+    width, height, url = known[key]
     rows, sentences = [], []
     for region in record["regions"]:
         rows.append(xywh((region["x"], region["y"], region["width"], region["height"])))
@@ -71,10 +71,10 @@ def _example(record: dict[str, Any], source: str, known: dict[int, tuple[int, in
     for position, k in enumerate(kept):
         named.setdefault(sentences[k], []).append(position)
     folder, _, name = "/".join(url.split("/")[-2:]).rpartition("/")
-    name = name or f"{identity}.jpg"
+    name = name or f"{key}.jpg"
     path = images / folder / name if folder and (images / folder).is_dir() else images / name
     return Example(
-        identity,
+        key,
         path,
         width,
         height,

@@ -22,7 +22,7 @@ import numpy as np
 
 from fo1agent.errors import DataError, InputError, MissingExtraError
 from fo1agent.trainers.data.formats.conversations import turns_of
-from fo1agent.trainers.data.formats.fields import cut_boxes, picture_size, size, text, xywh
+from fo1agent.trainers.data.formats.fields import cut_boxes, identity, picture_size, size, text, xywh
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example, Turn
 
@@ -133,7 +133,7 @@ def _example(row: Mapping[str, Any], source: str, columns: Mapping[str, str], na
     if "question" in have:
         turns = (*turns, Turn(text(have["question"], "question"), text(str(have.get("answer") or ""), "answer")))
     return Example(
-        have.get("id", source),
+        identity(have.get("id", source)),
         path,
         width,
         height,

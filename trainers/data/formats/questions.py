@@ -24,6 +24,7 @@ from fo1agent import lexicon
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.formats.fields import (
     cut_boxes,
+    identity,
     images_folder,
     picture_name,
     picture_of,
@@ -76,7 +77,6 @@ def open_source(recipe: SourceRecipe) -> Source:
 def _example(record: dict[str, Any], source: str, images: Path) -> Example:
     path = picture_path(images, picture_name(record))
     width, height = size_of(record, path)
-    identity = record.get("image_id", record.get("id", path.name))
     rows: list[tuple[float, float, float, float]] = []
     label, absent, phrases, turns = "", (), (), ()
     if "category" in record:
@@ -106,7 +106,7 @@ def _example(record: dict[str, Any], source: str, images: Path) -> Example:
         raise DataError("a box lies outside the picture")
     labels, crowd = (label,) * len(boxes), np.zeros(len(boxes), dtype=bool)
     return Example(
-        identity,
+        identity(record.get("image_id", record.get("id", path.name))),
         path,
         width,
         height,

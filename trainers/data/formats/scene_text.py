@@ -26,6 +26,7 @@ from fo1agent.errors import DataError
 from fo1agent.trainers.data.formats.fields import (
     PICTURE_SUFFIXES,
     cut_boxes,
+    identity,
     images_folder,
     picture_name,
     picture_of,
@@ -155,7 +156,7 @@ def _words(record: dict[str, Any], source: str, images: Path) -> Example:
 
 
 def _example(
-    identity: int | str,
+    key: Any,
     path: Path,
     size_wh: tuple[int, int],
     rows: Sequence[tuple[float, float, float, float]],
@@ -169,7 +170,7 @@ def _example(
     boxes, kept = cut_boxes(rows, *size_wh)
     written = tuple(None if texts[k] is None or texts[k].strip() in _ILLEGIBLE else texts[k].strip() for k in kept)
     crowd = np.zeros(len(boxes), dtype=bool)
-    return Example(identity, path, *size_wh, boxes, (TEXT,) * len(boxes), crowd, texts=written, source=source)
+    return Example(identity(key), path, *size_wh, boxes, (TEXT,) * len(boxes), crowd, texts=written, source=source)
 
 
 def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

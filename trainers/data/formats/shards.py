@@ -25,7 +25,7 @@ from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import MAX_LINE, read_at, whole
 from fo1agent.trainers.data.formats.captions import captioned
 from fo1agent.trainers.data.formats.examples import KEYS, from_record, to_record
-from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, picture_size
+from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, identity, picture_size
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, json_object
 from fo1agent.trainers.data.records import Example
 
@@ -215,9 +215,9 @@ def _example(
     sentence = caption.decode("utf-8").strip() if caption is not None else known.get("caption")
     if not isinstance(sentence, str) or not sentence.strip():
         raise DataError("has neither a record of ours nor a caption")
-    identity = known.get("key", known.get("id", key))
+    name = identity(known.get("key", known.get("id", key)))
     size_wh = picture_size(io.BytesIO(picture))
-    return replace(captioned(identity, None, size_wh, (sentence.strip(),), source), data=picture)
+    return replace(captioned(name, None, size_wh, (sentence.strip(),), source), data=picture)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

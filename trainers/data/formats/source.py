@@ -21,7 +21,10 @@ from fo1agent.trainers.data.records import Example
 T = TypeVar("T")
 
 # What a record that is not as it should be makes a parser raise.
-_BAD = (DataError, ImageError, LookupError, TypeError, ValueError, OverflowError, RecursionError, OSError, ParseError)
+_BAD = (
+    *(DataError, ImageError, OSError, ParseError),
+    *(AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError),
+)
 
 
 @dataclass(frozen=True)

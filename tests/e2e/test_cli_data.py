@@ -1,0 +1,76 @@
+"""`fo1agent data …` at the shell: exit codes, JSON, and one clear line for what cannot be done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from fo1agent.cli import main
+
+RECORD = {"id": 1, "file_name": "a.png", "width": 10, "height": 10, "boxes": [[1, 1, 5, 5]], "labels": ["cup"]}
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (10, 10)).save("a.png")
+    Path("e.jsonl").write_text("".join(json.dumps(RECORD | {"id": k}) + "\n" for k in range(4)) + "{}\n")
+    return "e.jsonl"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["data", *arguments], prog_name="fo1agent")
+
+
+def test_check_exits_with_one_above_the_tolerance(source: str) -> None:
+    assert run("check", source).exit_code == 0
+    result = run("check", source, "--tolerance", "0")
+    assert result.exit_code == 1
+    assert "bad       e.jsonl:5: lacks 'id'" in result.output
+    assert "TOO MANY BAD RECORDS" in result.output
+
+
+def test_check_gives_the_same_as_json(source: str) -> None:
+    result = run("check", source, source, "--json", "--tolerance", "0")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert (report["ok"], [s["good"] for s in report["sources"]]) == (False, [4, 4])
+    assert report["sources"][0]["labels"] == {"cup": 4}
+    assert report["notes"] == ["1 picture(s) are both in e.jsonl and in e.jsonl"]
+
+
+def test_preview_and_convert_leave_nothing_when_they_fail(source: str) -> None:
+    Path("a.png").unlink()
+    for arguments in (("preview", source, "--out", "s.png"), ("convert", source, "out", "--to", "yolo")):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1
+    assert sorted(p.name for p in Path().iterdir()) == ["e.jsonl"]
+
+
+def test_convert_gives_json(source: str) -> None:
+    report = json.loads(run("convert", source, "out", "--to", "coco", "--copy", "--json").stdout)
+    assert (report["examples"], report["bad"], report["left_out"]) == (4, 1, {})
+    assert [p.name for p in Path("out/images").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("check", "a.png"), 1, "looks like none of the formats known"),
+        (("check", "none.jsonl"), 2, "does not exist"),
+        (("check", "e.jsonl", "--format", "yolo"), 1, "Cannot read e.jsonl: "),
+        (("check", "e.jsonl", "--split", "train"), 1, "split is for yolo"),
+        (("check", "e.jsonl", "--format", "hub", "--column", "image"), 2, "is not FIELD=COLUMN"),
+        (("convert", "e.jsonl", "out", "--to", "xml"), 2, "'xml' is not one of"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(source: str, arguments: tuple[str, ...], code: int, says: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert says in result.stderr
