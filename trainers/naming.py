@@ -112,7 +112,7 @@ class NamingStage:
 
 
 def name_weights(counts: Sequence[int]) -> Tensor:
-    """What a region of each name counts, [K + 1] for K names and the background, which counts 1, as names do on average.
+    """What a region of each name counts, [K + 1]: K names and the background, which counts 1, as names do on average.
 
     Args:
         counts: objects of each name; of a name with none, nothing can be learned, and it counts as the rarest.
