@@ -82,15 +82,15 @@ class NamingStage:
             order = np.random.default_rng((self.seed, 1, epoch)).permutation(self.pictures)
             picture = self.store[int(order[place])]
             truth = find_truth(picture.image, picture.boxes, self.vocabulary)
-            shown = name_targets(truth, self.model.match_head.classes)
-            kept = (shown != self.model.match_head.classes) | (rng.random(len(shown)) < BACKGROUND_SHARE)
+            shown = name_targets(truth, self.model.match_head.names_known)
+            kept = (shown != self.model.match_head.names_known) | (rng.random(len(shown)) < BACKGROUND_SHARE)
             own = torch.from_numpy(picture.vectors[kept].astype(np.float32))
             evidence = self.model.region_encoder.config.evidence_size
             if evidence and rng.random() < EVIDENCE_DROPOUT:
                 own[:, -evidence:] = 0
             vectors.append(own)
-            names.append(torch.from_numpy(name_targets(truth, self.model.match_head.names_known)))
-            overlaps.append(torch.from_numpy(truth.overlap))
+            names.append(torch.from_numpy(shown[kept]))
+            overlaps.append(torch.from_numpy(truth.overlap[kept]))
         return torch.cat(vectors), torch.cat(names), torch.cat(overlaps)
 
     def counts(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, int]:
