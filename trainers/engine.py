@@ -195,7 +195,7 @@ def copied(objective: nn.Module) -> nn.Module:
     # Not `find_unused_parameters`: see `_Touch`. Buffers belong to frozen parts; torch 2.14 renamed their switch.
     known = signature(nn.parallel.DistributedDataParallel).parameters
     switch: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
-    return nn.parallel.DistributedDataParallel(objective, init_sync=False, **switch)
+    return nn.parallel.DistributedDataParallel(objective, init_sync=False, gradient_as_bucket_view=True, **switch)
 
 
 def split_over(objective: nn.Module, layers: Sequence[nn.Module], processes: Processes) -> list[nn.Parameter]:

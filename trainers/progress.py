@@ -80,4 +80,5 @@ def _bar() -> Any:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        redirect_stdout=False,  # results go where they always go
     )

@@ -270,10 +270,15 @@ def test_a_reference_to_a_box_that_is_not_there_is_named(tmp_path: Path) -> None
     coco(tmp_path)
     broken = refs()
     broken[0]["ann_id"] = 99
+    broken += [refs()[0] | {"image_id": 77}, refs()[0] | {"image_id": [1]}]
     write(tmp_path / "refs.json", broken)
     source, examples = read(tmp_path, "refcoco")
     assert [e.id for e in examples] == [2]
-    assert source.problems.first == ["refs.json, image 1: reference 1: no box has the id 99"]
+    assert source.problems.first == [
+        "refs.json, image 1: reference 1: no box has the id 99",
+        "refs.json, image 77: it is not in instances.json",
+        "refs.json, image of reference 4: it is not in instances.json",
+    ]
 
 
 def genome(folder: Path) -> Path:
@@ -305,6 +310,9 @@ def test_genome_phrases_keep_their_boxes_when_others_are_dropped(tmp_path: Path)
     assert one.phrases == (Reference("a red cup", (0, 1)),)
     assert one.path == tmp_path / "VG_100K_2" / "1.jpg"
     assert source.problems.first == ["region_descriptions.json[1]: phrase is empty"]
+    write(tmp_path / "image_data.json", [{"image_id": 1, "width": 100}])
+    source, _ = read(tmp_path, "genome")
+    assert source.problems.first[0] == "region_descriptions.json[0]: picture 1 has no size in image_data.json"
 
 
 # ---- written words ---------------------------------------------------------------------------------------------------

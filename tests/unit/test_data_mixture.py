@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import DataError, InputError
+from fo1agent.trainers.data.files import fingerprint
 from fo1agent.trainers.data.formats.examples import read_examples
 from fo1agent.trainers.data.formats.source import SourceRecipe, Tolerance
 from fo1agent.trainers.data.mixture import Mixture
@@ -140,3 +141,23 @@ def test_threads_draw_the_same_as_one(tmp_path: Path) -> None:
         drawn = threads.map(lambda k: str(together[k].id), range(400))
     assert list(drawn) == expected
     assert together.sources[0].problems.bad == 2
+
+
+def test_the_fingerprint_changes_with_the_data(tmp_path: Path) -> None:
+    def mark(weights: list[float] | None = None) -> str:
+        return Mixture(
+            [read_examples(tmp_path / "a.jsonl"), read_examples(tmp_path / "b.jsonl")], weights
+        ).fingerprint()
+
+    source(tmp_path, "a", 30)
+    source(tmp_path, "b", 7)
+    first = mark()
+    assert mark() == first
+    assert mark([1, 1]) != first
+    source(tmp_path, "b", 7, bad=(2,))
+    assert mark() != first
+    sizes = tmp_path / "folder"
+    sizes.mkdir()
+    empty = fingerprint(sizes)
+    (sizes / "a.txt").write_text("x")
+    assert fingerprint(sizes) != empty

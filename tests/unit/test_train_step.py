@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +89,9 @@ def test_training_learns_logs_and_leaves_weights(tmp_path):
     assert run["parameters"] == {"neck": 72, "heads": 18, "frozen": 56}
     assert run["recipe"] == {"why": "test"}
     assert run["settings"]["seed"] == 3
-    assert "torch" in run["versions"]
+    assert {"python", "torch", "fo1agent", "transformers"} <= set(run["versions"])
+    assert (run["processes"], run["resumed"]) == (1, [])
+    assert (tmp_path / "curves.png").exists()
     assert set(load_file(result.weights)) == set(trained_state(LineStage().model)) - {
         "body.0.weight",
         "body.0.bias",
@@ -155,6 +158,45 @@ def test_a_loss_that_is_not_finite_stops_and_prints_each_term(tmp_path):
     ):
         train(LineStage(spoil=9), SETTINGS, tmp_path)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000007"]
+
+
+def test_the_examples_of_a_spoilt_micro_batch_are_named(tmp_path):
+    class Named(LineStage):
+        def losses(self, batch):
+            found = super().losses(batch[:3])
+            return {**found, "second": found["second"] * (float("nan") if 9 in batch[3] else 1)}
+
+        def batch(self, step, part=0, parts=1) -> Any:
+            return *super().batch(step, part, parts), list(share(16, part, parts))
+
+        def example_names(self, batch):
+            return [f"picture {place}" for place in batch[3]]
+
+    settings = TrainSettings(steps=3, lr=0.1, accumulate=4)
+    with pytest.raises(TrainingError, match=r"second = nan.* It was learning from picture 8, .*picture 11\.$"):
+        train(Named(), settings, tmp_path)
+
+
+def test_other_data_in_the_same_folder_are_refused(tmp_path):
+    class Known(LineStage):
+        data = "one"
+
+        def data_fingerprint(self):
+            return self.data
+
+    settings = TrainSettings(steps=1, lr=0.1)
+    train(Known(), settings, tmp_path)
+    assert json.loads((tmp_path / "run.json").read_text())["data"] == "one"
+    stage = Known()
+    stage.data = "two"
+    with pytest.raises(TrainingError, match="data: 'one' before, 'two' now"):
+        train(stage, settings, tmp_path)
+
+
+def test_how_the_work_is_cut_may_change_between_halves_of_a_run(tmp_path):
+    train(LineStage(), TrainSettings(steps=2, lr=0.1, accumulate=4), tmp_path)
+    result = train(LineStage(), TrainSettings(steps=2, lr=0.1, recompute=True), tmp_path)
+    assert result.resumed_from == 2
 
 
 def test_a_loss_without_weight_is_an_error(tmp_path):

@@ -9,7 +9,7 @@ holds its picture.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,7 +36,7 @@ class AugmentRecipe:
         mirror: probability of mirroring, of those that can be.
         crop: probability of a crop around an object.
         free_crop: probability of a crop that shows none of `free_of`, where there is one.
-        free_of: see `free_crop`.
+        free_of: names of which everything is boxed; see `free_crop`.
         keep: share of a box that must be left in a crop for the box to stay.
         scale: the range, from and to, that the size is multiplied by.
         color: strength of changes of brightness, contrast and saturation; 0.4 means from 0.6 to 1.4 times.
@@ -72,7 +72,9 @@ def augment(
         if window is None and rng.random() < recipe.crop:
             window = object_window(example, rng)
         if window is not None:
-            image, example = crop(image, example, window, recipe.keep)
+            # Whoever asks for crops without people says that people are boxed.
+            boxed = recipe.free_of if recipe.free_crop else ()
+            image, example = crop(image, example, window, recipe.keep, boxed)
         if recipe.scale != (1.0, 1.0):
             image, example = scale(image, example, float(rng.uniform(*recipe.scale)))
     if rng.random() < recipe.mirror and can_mirror(example):
@@ -118,7 +120,7 @@ def mirror(image: Image.Image, example: Example) -> tuple[Image.Image, Example]:
 
 
 def crop(
-    image: Image.Image, example: Example, window: Window, keep: float = 0.4, exhaustive: bool = False
+    image: Image.Image, example: Example, window: Window, keep: float = 0.4, exhaustive: Collection[str] = ()
 ) -> tuple[Image.Image, Example]:
     """Cut a window out.
 
@@ -130,7 +132,7 @@ def crop(
         image, example: a picture and what is known of it.
         window: inside the picture.
         keep: share of a box's area.
-        exhaustive: the example boxes all there is of its labels, so one whose boxes lie all outside becomes absent.
+        exhaustive: names of which everything is boxed: one whose boxes lie all outside becomes absent.
 
     Raises:
         InputError: no such window, or turns write coordinates.
@@ -144,11 +146,9 @@ def crop(
     left = areas(cut.astype(np.float64)) / np.maximum(areas(example.boxes.astype(np.float64)), 1e-9)
     stays = (left > 0) & (example.crowd | (left >= keep))
     kept = np.flatnonzero(stays)
-    absent = example.absent
-    if exhaustive:
-        seen = {example.labels[k] for k in np.flatnonzero(left > 0)}
-        gone = [name for name in dict.fromkeys(example.labels) if name and name not in seen and name not in absent]
-        absent = (*absent, *gone)
+    seen = {*(example.labels[k] for k in np.flatnonzero(left > 0)), *example.absent}
+    gone = [name for name in dict.fromkeys(example.labels) if name in exhaustive and name not in seen]
+    absent = (*example.absent, *gone)
     texts = tuple(example.texts[k] if left[k] >= _WHOLE else None for k in kept) if example.texts else ()
     cropped = replace(
         _renumbered(example, kept),

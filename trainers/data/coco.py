@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.formats.fields import absent_of, images_folder, picture_path
+from fo1agent.trainers.data.formats.fields import absent_of, images_folder, picture_of, picture_path
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example
 
@@ -74,7 +74,7 @@ def read_coco(
         DataError: not such a file.
     """
     tree = read_tree(instances)
-    first = next((r["file_name"] for r in tree.records if isinstance(r, dict) and "file_name" in r), None)
+    first = next((name for r in tree.records if isinstance(r, dict) and (name := picture_of(r))), None)
     return _source(tree, images_folder(tree.file, Path(images) if images else None, first), captions, tolerance)
 
 

@@ -8,6 +8,7 @@ Any thread may ask.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.errors import DataError, InputError
+from fo1agent.trainers.data.files import fingerprint
 from fo1agent.trainers.data.formats import open_source
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe
 from fo1agent.trainers.data.records import Example, open_picture
@@ -73,6 +75,15 @@ class Mixture:
     def __reduce__(self) -> Any:
         # Another process opens the files itself.
         return (Mixture.of, (self._recipes, self.seed)) if self._recipes else super().__reduce__()
+
+    def fingerprint(self) -> str:
+        """A hash of what is drawn from: the sources' files (of folders, names and sizes), and their shares.
+
+        Raises:
+            DataError: a file cannot be read any more.
+        """
+        parts = [f"{fingerprint(source.name)} {len(source)}" for source in self.sources]
+        return hashlib.sha256("\n".join([*parts, repr(self.shares)]).encode()).hexdigest()[:16]
 
     def place(self, position: int) -> tuple[int, int]:
         """Which source a position draws from, and the how-manieth draw from that source it is, from 0."""

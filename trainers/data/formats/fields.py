@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -241,7 +242,8 @@ def images_folder(file: Path, images: Path | None, first: str | None) -> Path:
     split = re.split(r"[_.]", file.stem)[-1]
     candidates = [file.parent / "images" / split, file.parent / "images", file.parent]
     if first is not None:
-        for folder in candidates:
-            if (folder / first).is_file():
-                return folder
+        with contextlib.suppress(OSError, ValueError):  # it is no name that a file can have
+            for folder in candidates:
+                if (folder / first).is_file():
+                    return folder
     return file.parent

@@ -10,6 +10,7 @@ same words is one phrase of two boxes.
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,10 @@ def read_genome(path: str | Path, images: str | Path | None = None, tolerance: T
     """
     path = Path(path)
     root = path if path.is_dir() else path.parent
-    known: dict[int, tuple[int, int, str]] = {}
-    for k, record in enumerate(ArrayFile(root / PICTURES)):
-        try:
-            known[int(record["image_id"])] = (*size(record["width"], record["height"]), str(record.get("url", "")))
-        except (DataError, KeyError, TypeError, ValueError) as exc:
-            raise DataError(f"{root / PICTURES}[{k}]: wanted image_id, width and height ({exc!r}).") from exc
+    known: dict[int | str, tuple[int, int, str]] = {}
+    for record in ArrayFile(root / PICTURES):
+        with contextlib.suppress(DataError, KeyError, TypeError):  # its regions are the bad record
+            known[identity(record["image_id"])] = (*size(record["width"], record["height"]), str(record.get("url", "")))
     parse = partial(_example, known=known, images=Path(images) if images else root)
     return object_source(root / REGIONS, parse, tolerance=tolerance)
 
@@ -60,7 +59,7 @@ def open_source(recipe: SourceRecipe) -> Source:
 def _example(record: dict[str, Any], source: str, known: dict[Any, tuple[int, int, str]], images: Path) -> Example:
     key = identity(record["id"] if "id" in record else record["image_id"])
     if key not in known:
-        raise DataError(f"picture {key!r} is not in {PICTURES}")
+        raise DataError(f"picture {key!r} has no size in {PICTURES}")
     width, height, url = known[key]
     rows, sentences = [], []
     for region in record["regions"]:

@@ -51,9 +51,10 @@ def read_refcoco(
     of_picture: dict[Any, list[dict[str, Any]]] = {}
     for k, reference in enumerate(ArrayFile(references)):
         if split is None or reference.get("split") == split:
-            if reference.get("image_id") not in tree.position:
-                raise DataError(f"{references}[{k}]: image_id {reference.get('image_id')!r} is not in {INSTANCES}.")
-            of_picture.setdefault(reference["image_id"], []).append(reference)
+            identity = reference.get("image_id")
+            # One that names no picture is a bad record of its own.
+            key = identity if isinstance(identity, int | str) else f"of reference {k}"
+            of_picture.setdefault(key, []).append(reference)
     if not of_picture:
         raise DataError(f"{references}: no references of split {split!r}.")
     ids = list(of_picture)
@@ -77,6 +78,8 @@ def open_source(recipe: SourceRecipe) -> Source:
 def _example(
     identity: int, source: str, tree: CocoTree, images: Path, references: dict[Any, list[dict[str, Any]]]
 ) -> Example:
+    if identity not in tree.position:
+        raise DataError(f"it is not in {INSTANCES}")
     example, annotations = tree.example(tree.position[identity], images, source)
     position = {annotation: k for k, annotation in enumerate(annotations)}
     named: dict[str, list[int]] = {}

@@ -96,7 +96,7 @@ def open_source(recipe: SourceRecipe) -> Source:
 def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance | None) -> Source:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_outlines)
-        pictures = [p for p in tree["imgs"].values() if split is None or p.get("set") == split]
+        pictures = {key: p for key, p in tree["imgs"].items() if split is None or p.get("set") == split}
         words: dict[str, list[Any]] = {}
         for word in tree["anns"].values():
             words.setdefault(str(word["image_id"]), []).append(word)
@@ -113,7 +113,8 @@ def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance
         rows = [xywh(word["bbox"]) for word in found]
         return _example(picture["id"], file, (width, height), rows, texts, source)
 
-    return Source(str(path), pictures, parse, lambda k: f"{path.name}#{pictures[k].get('id')}", (TEXT,), tolerance)
+    keys = list(pictures)
+    return Source(str(path), list(pictures.values()), parse, lambda k: f"{path.name}#{keys[k]}", (TEXT,), tolerance)
 
 
 def _icdar(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:

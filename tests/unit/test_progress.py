@@ -1,0 +1,39 @@
+"""What a run shows while it goes on: TensorBoard's scalars, and no bar where nobody looks."""
+
+from pathlib import Path
+
+import pytest
+
+from fo1agent.trainers.progress import Progress
+
+pytest.importorskip("tensorboard")
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return {tag: [(e.step, round(e.value, 4)) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_records_become_scalars_and_a_resumed_run_replaces_its_lost_steps(tmp_path: Path) -> None:
+    with Progress("naming", tmp_path, first=0, steps=9) as progress:
+        progress.record({"step": 1, "loss": 2.0, "lr": 0.1})
+        progress.record({"step": 2, "loss": 9.0, "lr": 0.1})  # never saved
+    with Progress("naming", tmp_path, first=1, steps=9) as progress:
+        progress.record({"step": 2, "loss": 1.0, "lr": 0.1})
+        progress.record({"step": 2, "metrics": {"AP": 30.0}})
+    assert scalars(tmp_path) == {
+        "train/loss": [(1, 2.0), (2, 1.0)],
+        "train/lr": [(1, 0.1), (2, 0.1)],
+        "metrics/AP": [(2, 30.0)],
+    }
+
+
+def test_other_processes_and_finished_runs_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for first, shown in ((0, False), (9, True)):
+        with Progress("naming", tmp_path, first, steps=9, shown=shown) as progress:
+            progress.step(9, 1.0)
+            progress.record({"step": 9, "loss": 1.0})
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr() == ("", "")
