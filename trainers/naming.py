@@ -61,7 +61,8 @@ class NamingStage:
         self.batch_size, self.seed = batch_size, seed
         self.model = model
         labels = Counter(label for k in self.pictures for label in store[k].image.labels)
-        self.weights = name_weights([labels[name] for name in vocabulary])
+        known = {k: labels[name] for name, k in vocabulary.items()}
+        self.weights = name_weights([known.get(k, 0) for k in range(model.match_head.names_known)])
 
     def trainable(self) -> dict[str, list[nn.Parameter]]:
         """Projector, IoU head, and of the match head the layer that names regions."""

@@ -84,6 +84,7 @@ class NanoRecipe:
     Attributes:
         tower: the TensorFlow detection zoo's SSDLite-MobileNetV2, safetensors.
         work: folder of the run; out: folder of the finished model.
+        mirror: pictures are learned from mirrored too.
         composites: folder that `fo1agent data synth` made, for colours; None to do without.
         composites_limit: scenes of it that are used.
         vocab_size: learned tokens, bytes included.
@@ -99,6 +100,7 @@ class NanoRecipe:
     base: StageRecipe
     alignment: StageRecipe
     instruction: StageRecipe
+    mirror: bool = True
     composites: Path | None = None
     composites_limit: int = 1200
     vocab_size: int = 4096
@@ -124,7 +126,7 @@ def run(recipe: NanoRecipe) -> Path:
     model = new_model(tokenizer, data.categories, load_file(recipe.tower), recipe.hidden_size, recipe.layers)
     model.proposal_head.load_state_dict(load_file(train_proposals(recipe)))
     processor = Processor(tokenizer, model.config)
-    store = open_or_build(recipe.work / "features", model, processor, data, on_progress=_progress)
+    store = open_or_build(recipe.work / "features", model, processor, data, recipe.mirror, _progress)
     held_back = range(0, len(data.images), HELD_BACK)
     # Their mirror images are held back too.
     learned = [entry for entry in range(len(store)) if entry % len(data.images) not in held_back]
@@ -140,7 +142,7 @@ def run(recipe: NanoRecipe) -> Path:
     if recipe.composites is not None:
         painted = load_composites(recipe.composites, recipe.composites_limit, data.categories)
         folder = recipe.work / "composite_features"
-        added = open_or_build(folder, model, processor, painted, mirror=False, on_progress=_progress)
+        added = open_or_build(folder, model, processor, painted, False, _progress)
         pictures = JoinedStores((store, added))
         learned += range(len(store), len(pictures))
     for table in (base.TABLE, alignment.TABLE, instruction.TABLE):

@@ -1,27 +1,35 @@
 """The stages on a tiny FO1: what trains changes, what is frozen does not, and phrases do learn to find regions."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from safetensors.torch import save_file
 
 from fo1agent.errors import TrainingError
-from fo1agent.model.fo1 import FO1, build_heads
+from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import alignment, base, instruction
 from fo1agent.trainers.calibration import _claims, calibrate
 from fo1agent.trainers.data.coco import CocoData
-from fo1agent.trainers.data.features import FeatureStore, fingerprint, open_or_build
-from fo1agent.trainers.data.records import Example
+from fo1agent.trainers.data.features import (
+    ANNOTATED,
+    FeatureStore,
+    JoinedStores,
+    fingerprint,
+    mirror_boxes,
+    mirror_example,
+    open_or_build,
+)
+from fo1agent.trainers.data.records import Example, Reference
 from fo1agent.trainers.data.tasks import TaskMaker
 from fo1agent.trainers.data.tokenizer import build_tokenizer
 from fo1agent.trainers.language import LanguageStage, StageTable, part_parameters
-from fo1agent.trainers.naming import NamingStage
-from fo1agent.trainers.nano import PROPOSAL_HEAD, add_proposal_head, nano_config
+from fo1agent.trainers.naming import NamingStage, name_weights
+from fo1agent.trainers.nano import nano_config
 from fo1agent.trainers.step import TrainSettings, train
 
 NAMES = ("circle", "square")
@@ -113,6 +121,38 @@ def test_naming_trains_the_projector_without_the_language_model(model, store, tm
     assert changed == {"region_projector", "iou_head", "match_head"}
 
 
+def test_rare_names_and_the_background_count_as_they_should() -> None:
+    weights = name_weights([1000, 10, 0])
+    assert weights[0] < weights[1] < weights[2]
+    torch.testing.assert_close(weights[:3].mean(), torch.tensor(1.0))
+    assert weights[3] == 1
+
+
+def test_a_store_holds_mirror_images_behind_the_pictures(store: FeatureStore, data: CocoData) -> None:
+    assert len(store) == 2 * len(data)
+    for k, image in enumerate(data):
+        straight, turned = store[k], store[k + len(data)]
+        annotated = straight.boxes[straight.kind == ANNOTATED]
+        np.testing.assert_allclose(turned.boxes[turned.kind == ANNOTATED], mirror_boxes(annotated, image.width))
+        np.testing.assert_allclose(turned.image.boxes, mirror_boxes(image.boxes, image.width))
+        assert turned.image.labels == image.labels
+
+
+def test_words_that_name_a_side_do_not_go_with_the_mirror_image(data: CocoData) -> None:
+    said = replace(data.images[0], captions=("A dog on the left.", "A dog."), phrases=(Reference("right cup", (0,)),))
+    turned = mirror_example(said)
+    assert turned.captions == ("A dog.",)
+    assert turned.phrases == ()
+
+
+def test_joined_stores_are_one_row(store: FeatureStore) -> None:
+    joined = JoinedStores((store, store))
+    assert len(joined) == 2 * len(store)
+    assert joined[len(store) + 1].image is store[1].image
+    with pytest.raises(IndexError):
+        joined[len(joined)]
+
+
 def test_a_store_of_other_weights_is_refused(model, data, tmp_path: Path) -> None:
     open_or_build(tmp_path / "features", model[0], model[1], data)
     with torch.no_grad():
@@ -140,13 +180,3 @@ def test_an_object_is_claimed_once_by_the_best_region() -> None:
     overlap = np.array([[0.6, 0.0], [0.9, 0.0], [0.7, 0.8], [0.1, 0.9]])  # best score first
     assert _claims(overlap).tolist() == [True, False, True, False]
     assert _claims(np.zeros((2, 0))).tolist() == [False, False]
-
-
-def test_a_trained_proposal_head_becomes_part_of_the_model(model, tmp_path: Path) -> None:
-    *_, trained = build_heads({"proposal": PROPOSAL_HEAD}, model[0].config.hidden_size, model[0].aux.levels)
-    assert trained is not None
-    save_file(trained.state_dict(), tmp_path / "weights.safetensors")
-    add_proposal_head(model[0], tmp_path / "weights.safetensors")
-    for name, tensor in trained.state_dict().items():
-        assert torch.equal(model[0].proposal_head.state_dict()[name], tensor)
-    assert model[0].config.heads["proposal"] == PROPOSAL_HEAD

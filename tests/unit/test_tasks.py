@@ -1,5 +1,7 @@
 """Training questions and their right answers, from boxes whose truth is known."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from fo1agent.prompts.reply import parse
 from fo1agent.trainers.data.features import ANNOTATED, PROPOSAL, Picture, jitter
-from fo1agent.trainers.data.records import Example
+from fo1agent.trainers.data.records import Example, Reference
 from fo1agent.trainers.data.tasks import TaskMaker, choose_regions, find_truth, unknown_words
 
 NAMES = ("person", "dog", "bus")
@@ -85,6 +87,33 @@ def test_describing_names_regions(tasks: TaskMaker) -> None:
     for question in tasks.describe(truth, 10, np.random.default_rng(1)):
         region = int(question.text.split("<region")[1].split(">")[0])
         assert question.reply == (NAMES[truth.names[region]] if truth.names[region] >= 0 else "background")
+
+
+def test_a_dense_reply_names_each_region_that_was_asked_for(tasks: TaskMaker) -> None:
+    truth = find_truth(make_image(), BOXES, tasks.index)
+    question = tasks.dense(truth, 10, np.random.default_rng(0))
+    assert question is not None
+    pairs = re.findall(r"<region(\d+)>([a-z]+)", question.reply)
+    assert re.findall(r"<region(\d+)>", question.text) == [region for region, _ in pairs]
+    clear = {"0": "person", "1": "dog", "2": "background", "3": "dog", "4": "background"}
+    assert {"0", "1", "3"} <= dict(pairs).keys()
+    assert all(clear[region] == name for region, name in pairs)
+
+
+def test_nothing_dense_is_asked_of_a_picture_without_regions(tasks: TaskMaker) -> None:
+    truth = find_truth(make_image(), BOXES[:0], tasks.index)
+    assert tasks.dense(truth, 10, np.random.default_rng(0)) is None
+
+
+def test_a_closed_vocabulary_learns_free_phrases_of_its_names_only(tasks: TaskMaker) -> None:
+    said = (Reference("black dog", (0,)), Reference("old lamp", ()), Reference("white dog", ()))
+    image = replace(make_image(), phrases=said)
+    phrases = tasks.references(image, find_truth(image, BOXES, tasks.index), 8, np.random.default_rng(0))
+    by_text = {phrase.text: phrase for phrase in phrases}
+    assert set(by_text) == {"black dog", "white dog"}
+    assert {phrase.name for phrase in phrases} == {1}  # it means a dog
+    assert by_text["black dog"].targets.tolist() == [0, 1, 0, 1, 0]
+    assert by_text["white dog"].targets.sum() == 0
 
 
 def test_chosen_regions_are_the_best_proposals_in_order_with_drawn_ones_between() -> None:
