@@ -145,7 +145,7 @@ def make_cases(predictor: Predictor, data: CocoData, work: Path, stack: contextl
     few = CocoData(data.images[:TOWERS_AT_ONCE], data.categories)
 
     def towers(step: int) -> None:
-        features.build(work / f"towers{step}-{time.perf_counter_ns()}", model, processor, few, "")
+        features.build(work / f"towers{step}-{time.perf_counter_ns()}", model, processor, few, "", mirror=False)
 
     def frozen() -> None:
         model.eval().requires_grad_(False)

@@ -84,7 +84,7 @@ def _instruct(arguments: list[str]) -> None:
 @_stage(
     "nano",
     "fo1-nano, all stages from its ingredients.",
-    "fo1agent train nano data.root=coco tower=tower.safetensors proposal_head=runs/proposals/weights.safetensors",
+    "fo1agent train nano data.root=coco tower=tower.safetensors work=runs/nano out=runs/nano/model",
 )
 def _nano(arguments: list[str]) -> None:
     from fo1agent.trainers.nano import main
