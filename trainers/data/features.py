@@ -21,7 +21,6 @@ import torch
 
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.heads import detector_proposals
 from fo1agent.model.processing import Processor
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.records import Example, open_picture
@@ -94,9 +93,10 @@ class FeatureStore:
 def fingerprint(model: FO1, data: CocoData) -> str:
     """Hash of what the features depend on: frozen tower weights, region configuration, pictures and boxes."""
     digest = hashlib.sha256(json.dumps([model.config.aux, model.config.region, model.config.processing]).encode())
-    for name, tensor in sorted(model.aux.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    for module in (model.aux, model.proposal_head):
+        for name, tensor in sorted(module.state_dict().items()) if module is not None else ():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().float().numpy().tobytes())
     for image in data.images:
         digest.update(f"{image.id} {image.width} {image.height}".encode())
         digest.update(image.boxes.tobytes())
@@ -143,8 +143,7 @@ def build(
             for done, image in enumerate(data.images, start=1):
                 inputs = processor.image(open_picture(image))
                 features = model.encode_image(inputs)
-                seen = list(zip(features.candidates.boxes, features.candidates.logits, strict=True))
-                proposals, _ = detector_proposals(seen, (image.width, image.height), processor.settings.max_regions)
+                proposals, _ = model.propose(features, processor.settings.max_regions)
                 annotated = image.boxes[~image.crowd]
                 parts = [proposals.numpy(), annotated, jitter(annotated, (image.width, image.height), rng)]
                 own = np.concatenate(parts).astype(np.float32)
