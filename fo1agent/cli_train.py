@@ -133,7 +133,7 @@ def finetune(
     report = run(coco, out, model_name, minutes, steps, limit, say=console.note)
     figures = {"before": report.before.to_dict(), "after": report.after.to_dict()}
     if json_output:
-        fields = {"model": str(out), "new_names": list(report.new_names), "steps": list(report.steps)}
+        fields = {"model": str(out), "new_names": list(report.new_names), "steps": report.steps}
         console.result_json({**fields, **figures, "seconds": round(report.seconds, 1)})
         return
     console.result(f"{'':<12} {'before':>7} {'after':>7}   on {report.after.images} held-out pictures")

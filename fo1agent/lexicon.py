@@ -46,6 +46,8 @@ def resolve(phrase: str, vocabulary: Sequence[str]) -> Resolution:
     >>> resolve("two red cars", ["car", "bus"]).names, resolve("vehicles", ["car", "cup", "bus"]).names
     (('car',), ('car', 'bus'))
     """
+    if phrase in vocabulary:  # whatever its words mean by themselves ("no entry sign")
+        return Resolution((phrase,), exact=True)
     words = _content_words(phrase)
     return _resolve(tuple(words), tuple(vocabulary)) if words else Resolution(())
 

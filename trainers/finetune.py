@@ -1,6 +1,6 @@
 """The short road: a user's COCO folder to a better model, with AP on held-out pictures before and after.
 
-    find the files → check them → measure → features of the frozen towers, once → train → calibrate → measure → save
+    find the files → check them → measure → boxes → features of the frozen towers → names → answers → measure → save
 
 It starts from a model with a closed vocabulary and a detector in its tower, as fo1-nano is. Categories that it has no
 name for become new names. Names that it had and the data does not label are learned along from the model's own sure
@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from fo1agent import lexicon
 from fo1agent.boxes import iou, nms
@@ -37,20 +38,24 @@ from fo1agent.trainers.checkpoint import write_atomic
 from fo1agent.trainers.data.coco import CocoData, load_coco
 from fo1agent.trainers.data.features import PROPOSAL, FeatureStore, open_or_build
 from fo1agent.trainers.data.records import Example, open_picture
-from fo1agent.trainers.data.tasks import TaskMaker
+from fo1agent.trainers.data.tasks import SAME, TaskMaker
 from fo1agent.trainers.heads import add_names
 from fo1agent.trainers.language import LanguageStage, Mix, StageTable, region_sample
 from fo1agent.trainers.naming import NamingStage
+from fo1agent.trainers.proposals import DataRecipe, HeadRecipe, ProposalRecipe, ProposalStage, TowerRecipe
 from fo1agent.trainers.step import TrainSettings, train
 from fo1agent.trainers.tuning import check_out, replace_folder
 
 log = logging.getLogger(__name__)
 
 HELD_OUT = 0.2  # share of a single file's pictures that measure
-HELD_BACK = 8  # every so manieth training picture only calibrates
-SURE = 0.5  # probability from which the model's own answer for an unlabelled name is believed
-LEAST, NAMING_SHARE = 30, 0.35  # steps of a stage at least; share of the minutes that go to naming
-BATCH, NAMING_BATCH = 8, 16
+HELD_BACK, ENOUGH = 8, 80  # every so manieth training picture only calibrates, where there are enough
+SURE, MISTAKEN = 0.5, 0.1  # probability from which the model's answer is believed, and from which it is unlearned
+SHARES = {"proposals": 0.2, "naming": 0.3, "finetune": 0.5}  # of the minutes
+FOLD = {"proposals": 2, "naming": 5, "finetune": 1}  # steps of each stage for one of `steps`
+LEAST, MOST = 30, 3000  # steps of a stage
+RATES = {"proposals": 1e-3, "naming": 2e-3, "finetune": 2e-4}
+BATCHES = {"proposals": 4, "naming": 16, "finetune": 8}
 SENSES_PICTURES = 8  # whose prompts the words of names are read in
 
 TABLE = StageTable(
@@ -78,7 +83,7 @@ class FinetuneReport:
     before: DetectionReport
     after: DetectionReport
     new_names: tuple[str, ...]
-    steps: tuple[int, int]
+    steps: dict[str, int]
     seconds: float
 
 
@@ -98,7 +103,8 @@ def finetune(
         out: folder of the new model; what it takes to go on after an interruption lies beside it, in `<out>.work`.
         model: what to start from; None for the packaged fo1-nano.
         minutes: of training, after the pictures were looked at once.
-        steps: of the second stage, in place of `minutes`; the first gets twice as many.
+        steps: of the last stage, in place of `minutes`; those before it, which are cheaper, get two and five times as
+            many.
         limit: only the first so many pictures to train on.
         say: is told what happens, a line at a time.
 
@@ -123,30 +129,32 @@ def finetune(
     data = read_split(training, limit)
     held = read_split(held_out, None)
     truth = work / "held_out.json"
-    write_held_out(held_out, truth)
+    write_part(held_out, held, truth)
+    write_part(training, data, work / "training.json")
     for part, split in (("training", data), ("held out", held)):
         boxes = sum(len(image.boxes) for image in split.images)
         say(f"{part}: {len(split)} pictures, {boxes} boxes of {len(split.categories)} names ({split.dropped} dropped)")
-
     before = evaluate(load(folder), truth, held_out.images)
     say(f"before: AP {before.ap:.1f}, AP50 {before.ap50:.1f}")
 
+    learner = Learner(work, minutes, steps, say)
+    if fo1.proposal_head is not None:
+        learner.boxes(fo1, work / "training.json", training.images)
     store = open_or_build(work / "features", fo1, processor, data)
-    store.data = remember(fo1, processor, store)
+    store.data, mistaken = remember(fo1, processor, store)
     new = add_names(fo1, data.categories)
     if new:
         say(f"new names: {', '.join(new)}")
         learn_senses(fo1, processor, store)
-    held_back = range(0, len(data), HELD_BACK) if len(data) >= 2 * HELD_BACK else range(len(data))
-    learned = [k for k in range(len(data)) if k not in held_back] or list(range(len(data)))
-    taken = learn(fo1, processor, store, learned, work, minutes, steps, say)
-    if len(held_back) >= 2:
+    held_back = range(0, len(data), HELD_BACK) if len(data) >= ENOUGH else range(0)
+    learner.names(fo1, processor, store, [k for k in range(len(data)) if k not in held_back], mistaken)
+    if held_back:
         calibrate(fo1.eval(), processor, store, TaskMaker(fo1.config.vocabulary), held_back)
 
     replace_folder(out, lambda target: weights.save(fo1.half(), processor, target))
     after = evaluate(load(out), truth, held_out.images)
     say(f"after: AP {after.ap:.1f}, AP50 {after.ap50:.1f}")
-    return FinetuneReport(out, before, after, tuple(new), taken, time.perf_counter() - started)
+    return FinetuneReport(out, before, after, tuple(new), learner.taken, time.perf_counter() - started)
 
 
 # --- the user's files --------------------------------------------------------------------------------------------
@@ -208,13 +216,11 @@ def read_split(split: Split, limit: int | None) -> CocoData:
     return replace(data, images=tuple(good))
 
 
-def write_held_out(split: Split, target: Path) -> None:
-    """The held-out part as a COCO file of its own, as `fo1agent eval detection` reads it."""
-    tree = json.loads(split.file.read_text(encoding="utf-8"))
-    if split.keep is not None:
-        tree["images"] = [record for record in tree["images"] if record["id"] in split.keep]
-        tree["annotations"] = [record for record in tree["annotations"] if record["image_id"] in split.keep]
-    tree["annotations"] = [{"iscrowd": 0, **record} for record in tree["annotations"]]
+def write_part(split: Split, data: CocoData, target: Path) -> None:
+    """A part as a COCO file of its own, of the pictures that can be read."""
+    tree, ids = json.loads(split.file.read_text(encoding="utf-8")), {image.id for image in data.images}
+    tree["images"] = [record for record in tree["images"] if record["id"] in ids]
+    tree["annotations"] = [{"iscrowd": 0, **row} for row in tree["annotations"] if row["image_id"] in ids]
     write_atomic(target, lambda file: file.write_text(json.dumps(tree), encoding="utf-8"))
 
 
@@ -254,27 +260,37 @@ def _order(image_id: Any) -> str:
 
 
 @torch.no_grad()
-def remember(model: FO1, processor: Processor, store: FeatureStore) -> CocoData:
-    """The store's examples, with boxes for what the model is sure of and the data has no category for."""
+def remember(model: FO1, processor: Processor, store: FeatureStore) -> tuple[CocoData, dict[str, list[str]]]:
+    """What the model is sure of though the data has no category for it, and what it takes the data's objects for.
+
+    Returns:
+        The store's examples with boxes for the former, and for every category other names that it must now keep apart.
+    """
     data = store.data
     vocabulary = tuple(model.config.vocabulary)
     others = [k for k, name in enumerate(vocabulary) if name not in data.categories]
     tasks = TaskMaker(vocabulary)
     images = []
+    mistaken = {name: [other for other in data.categories if other != name] for name in data.categories}
     for position, image in enumerate(data.images):
         bare = replace(image, boxes=image.boxes[:0], labels=(), crowd=image.crowd[:0])  # its names may be new
         found = score(model, processor, replace(store[position], image=bare), tasks)
         logits = torch.einsum("t,tkn->kn", model.match_head.weights, found.terms) + model.match_head.bias
         probability = logits.sigmoid().numpy()[others]
+        overlap = iou(found.boxes, image.boxes.astype(np.float64))
         boxes, labels = [], []
         for name, row in zip(others, probability, strict=True):
+            for box in range(len(image.boxes)):
+                if row[overlap[:, box] > SAME].max(initial=0.0) > MISTAKEN:
+                    close = mistaken[image.labels[box]]
+                    close += [vocabulary[name]] * (vocabulary[name] not in close)
             sure = np.flatnonzero(row > SURE)
             for n in sure[nms(found.boxes[sure], row[sure], SAME_THING_IOU)]:
-                if not len(image.boxes) or iou(found.boxes[n : n + 1], image.boxes.astype(np.float64)).max() < 0.5:
+                if overlap[n].max(initial=0.0) < SAME:
                     boxes.append(found.boxes[n])
                     labels.append(vocabulary[name])
         images.append(_with_boxes(image, boxes, labels))
-    return replace(data, images=tuple(images))
+    return replace(data, images=tuple(images)), mistaken
 
 
 def _with_boxes(image: Example, boxes: Sequence[np.ndarray], labels: Sequence[str]) -> Example:
@@ -314,39 +330,72 @@ def learn_senses(model: FO1, processor: Processor, store: FeatureStore) -> None:
     senses.zero_grad(set_to_none=True)
 
 
-def learn(
-    model: FO1,
-    processor: Processor,
-    store: FeatureStore,
-    learned: Sequence[int],
-    work: Path,
-    minutes: float,
-    steps: int | None,
-    say: Callable[[str], None],
-) -> tuple[int, int]:
-    """Both stages; how many steps they took. Steps that follow from the minutes are measured once and written down."""
-    tasks = TaskMaker(model.config.vocabulary)
-    naming = NamingStage(model, store, tasks.index, learned, min(NAMING_BATCH, len(learned)))
-    language = LanguageStage(TABLE, model, processor, store, tasks, learned, min(BATCH, len(learned)))
-    plan = work / "plan.json"
-    if steps is not None:
-        counts = [2 * steps, steps]
-    elif plan.exists():
-        counts = json.loads(plan.read_text(encoding="utf-8"))
-    else:
-        shares = (60 * minutes * NAMING_SHARE, 60 * minutes * (1 - NAMING_SHARE))
-        counts = [max(LEAST, int(t / seconds(s))) for t, s in zip(shares, (naming, language), strict=True)]
-        counts[0] = min(counts[0], 1500)
-        write_atomic(plan, lambda file: file.write_text(json.dumps(counts), encoding="utf-8"))
-    for stage, count, rate in ((naming, counts[0], 5e-4), (language, counts[1], 2e-4)):
+class Learner:
+    """Runs the stages one after another; how long each may take follows from minutes or steps.
+
+    Attributes:
+        taken: steps of each stage that was run. What follows from minutes is measured once and written down, so that a
+            run that goes on after an interruption is the same run.
+    """
+
+    def __init__(self, work: Path, minutes: float, steps: int | None, say: Callable[[str], None]) -> None:
+        self._work, self._minutes, self._steps, self._say = work, minutes, steps, say
+        self.taken: dict[str, int] = {}
+
+    def boxes(self, model: FO1, instances: Path, images: Path) -> None:
+        """The model's proposal head, from where it is."""
+        tower = self._work / "tower.safetensors"
+        if not tower.exists():
+            write_atomic(tower, lambda file: save_file(dict(model.aux.state_dict()), file))
+        head = {
+            key: value for key, value in model.config.heads["proposal"].items() if key in HeadRecipe.__annotations__
+        }
+        recipe = ProposalRecipe(
+            DataRecipe(instances.parent, instances.name, str(images.resolve()), dev=None),
+            TowerRecipe(model.config.aux, tower),
+            HeadRecipe(**{**head, "levels": tuple(head["levels"])}),
+            TrainSettings(steps=1, lr=1.0),
+            cache=self._work / "maps",
+            batch_size=BATCHES["proposals"],
+        )
+        stage = ProposalStage(recipe)
+        stage.model.load_state_dict(model.proposal_head.state_dict())
+        self._run(stage, stage.model)
+        model.proposal_head.load_state_dict(stage.model.state_dict())
+
+    def names(
+        self,
+        model: FO1,
+        processor: Processor,
+        store: FeatureStore,
+        pictures: Sequence[int],
+        mistaken: Mapping[str, Sequence[str]],
+    ) -> None:
+        """What regions are, first without the language model, then with it."""
+        tasks = TaskMaker(model.config.vocabulary, confusable=mistaken)
+        sizes = {name: min(size, len(pictures)) for name, size in BATCHES.items()}
+        self._run(NamingStage(model, store, tasks.index, pictures, sizes["naming"]), model)
+        self._run(LanguageStage(TABLE, model, processor, store, tasks, pictures, sizes["finetune"]), model)
+
+    def _run(self, stage: Any, model: nn.Module) -> None:
+        steps = self._planned(stage)
         settings = TrainSettings(
-            steps=count, lr=rate, warmup=min(20, count // 4), weight_decay=0.02, clip_norm=2.0, precision="bfloat16",
-            save_every=max(50, count // 4), log_every=max(1, count // 10),
+            steps=steps, lr=RATES[stage.name], warmup=min(20, steps // 4), weight_decay=0.02, clip_norm=2.0,
+            precision="bfloat16", save_every=max(50, steps // 4), log_every=max(1, steps // 10),
         )  # fmt: skip
-        say(f"{stage.name}: {count} steps")
-        result = train(stage, settings, work / stage.name, recipe={})
+        self._say(f"{stage.name}: {steps} steps")
+        result = train(stage, settings, self._work / stage.name, recipe={})
         model.load_state_dict(load_file(result.weights), strict=False)
-    return counts[0], counts[1]
+        self.taken[stage.name] = steps
+
+    def _planned(self, stage: Any) -> int:
+        if self._steps is not None:
+            return FOLD[stage.name] * self._steps
+        file = self._work / f"plan_{stage.name}.json"
+        if not file.exists():
+            steps = int(60 * self._minutes * SHARES[stage.name] / seconds(stage))
+            write_atomic(file, lambda target: target.write_text(json.dumps(min(max(steps, LEAST), MOST))))
+        return json.loads(file.read_text(encoding="utf-8"))
 
 
 def seconds(stage: Any) -> float:

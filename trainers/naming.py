@@ -7,6 +7,9 @@
     base                   no
     auxiliary tower        no
 
+It comes a second time, without the projector, when the language stages are over: they see few regions a step, and most
+of them people, so the names that heads give have drifted from what the tokens still know.
+
 A step costs one small network on some thousand cached vectors, so this teaches the projector in minutes what it would
 take the language model's few words per picture hours to. Only for a base without pretraining, before stage base.
 """
@@ -43,6 +46,7 @@ class NamingStage:
         pictures: positions in the store to train on.
         batch_size: pictures per step.
         seed: with the step's number, decides everything random.
+        tokens: False leaves the region projector as it is, so that no language model's tokens change.
     """
 
     name = "naming"
@@ -56,7 +60,9 @@ class NamingStage:
         pictures: Sequence[int],
         batch_size: int,
         seed: int = 0,
+        tokens: bool = True,
     ) -> None:
+        self._tokens = tokens
         self.store, self.vocabulary, self.pictures = store, vocabulary, tuple(pictures)
         self.batch_size, self.seed = batch_size, seed
         self.model = model
@@ -67,7 +73,7 @@ class NamingStage:
     def trainable(self) -> dict[str, list[nn.Parameter]]:
         """Projector, IoU head, and of the match head the layer that names regions."""
         parts = {
-            "region_projector": self.model.region_projector,
+            "region_projector": self.model.region_projector if self._tokens else None,
             "iou_head": self.model.iou_head,
             "names": self.model.match_head.names,
         }

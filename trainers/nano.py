@@ -1,4 +1,4 @@
-"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and five stages of training.
+"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and six stages of training.
 
     python -m fo1agent.trainers.nano nano data.root=DIR tower=FILE work=DIR out=DIR [composites=DIR]
 
@@ -100,6 +100,7 @@ class NanoRecipe:
     base: StageRecipe
     alignment: StageRecipe
     instruction: StageRecipe
+    heads: StageRecipe
     mirror: bool = True
     composites: Path | None = None
     composites_limit: int = 1200
@@ -133,11 +134,15 @@ def run(recipe: NanoRecipe) -> Path:
 
     captions = [caption for image in data.images for caption in image.captions]
     tasks = TaskMaker(data.categories, unknown_words(captions, data.categories))
-    first = recipe.naming
-    stage = NamingStage(model, store, tasks.index, learned, first.batch_size, first.train.seed)
-    result = train(stage, first.train, recipe.work / "naming", recipe={}, on_log=_log_step)
-    model.load_state_dict(load_file(result.weights), strict=False)
+    photographs = tuple(learned)
 
+    def name(settings: StageRecipe, folder: str, tokens: bool) -> None:
+        rate = settings.train
+        stage = NamingStage(model, store, tasks.index, photographs, settings.batch_size, rate.seed, tokens)
+        result = train(stage, rate, recipe.work / folder, recipe={}, on_log=_log_step)
+        model.load_state_dict(load_file(result.weights), strict=False)
+
+    name(recipe.naming, "naming", tokens=True)
     pictures: PictureStore = store
     if recipe.composites is not None:
         painted = load_composites(recipe.composites, recipe.composites_limit, data.categories)
@@ -152,6 +157,7 @@ def run(recipe: NanoRecipe) -> Path:
         )
         result = train(stage, settings.train, recipe.work / table.name, recipe=table, on_log=_log_step)
         model.load_state_dict(load_file(result.weights), strict=False)
+    name(recipe.heads, "heads", tokens=False)
     log.info(
         "calibration on %d pictures: %s", len(held_back), calibrate(model.eval(), processor, store, tasks, held_back)
     )

@@ -186,7 +186,7 @@ def make_stage(
             raise InputError(f"cache keeps what frozen towers see, but {why}. Leave one of them out.")
         cache = FrozenViews(recipe.cache, model)
     boxes = make_boxes(recipe.boxes, model, tower_trains="aux_tail" in trained)
-    return LanguageStage(
+    return MixtureStage(
         table,
         model,
         processor,
@@ -196,6 +196,15 @@ def make_stage(
         seed=recipe.train.seed,
         workers=recipe.workers,
     )
+
+
+class MixtureStage(LanguageStage):
+    """A language stage that can say what it learns from."""
+
+    def data_fingerprint(self) -> str:
+        """The mixture's."""
+        feed: Any = self.feed
+        return feed.examples.fingerprint()
 
 
 def make_boxes(spec: str, model: FO1, tower_trains: bool) -> Boxes:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from fo1agent import lexicon
-from fo1agent.lexicon import resolve
+from fo1agent.lexicon import Resolution, resolve
 from tests.coco_names import COCO_NAMES
 
 
@@ -161,3 +161,9 @@ def test_reading_words_does_not_import_torch():
 @pytest.mark.parametrize("word", ["plate", "way", "pipe", "clothing", "bar", "machine", "stick", "club"])
 def test_a_general_word_for_made_things_is_not_its_only_kind(word: str) -> None:
     assert resolve(word, COCO_NAMES).names == ()
+
+
+def test_a_name_of_the_vocabulary_means_itself_whatever_its_words_mean() -> None:
+    names = ("no entry sign", "stop sign", "person with a hat")
+    for name in names:
+        assert resolve(name, names) == Resolution((name,), exact=True)

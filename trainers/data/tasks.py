@@ -237,8 +237,6 @@ class TaskMaker:
         """Names that the picture does not show, or may not: up to half of them easily confused with one it does."""
         present = truth.present
         others = np.setdiff1d(np.arange(len(self.vocabulary)), present)
-        if self.closed and self.exhaustive:
-            others = np.flatnonzero(truth.absent)
         close = {
             self.index[name]
             for k in present
