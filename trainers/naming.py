@@ -100,7 +100,7 @@ class NamingStage:
             overlaps.append(torch.from_numpy(truth.overlap[kept]))
         return torch.cat(vectors), torch.cat(names), torch.cat(overlaps)
 
-    def counts(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, int]:
+    def counts(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
         """Weights of the regions whose name is known, and the number of all regions."""
         _, names, overlaps = batch
         return {"name": float(self.weights[names[names >= 0]].sum()), "iou": len(overlaps)}

@@ -34,8 +34,8 @@ class Stage(Protocol):
         """
         ...
 
-    def counts(self, batch: Any) -> Mapping[str, int]:
-        """What each loss is a mean over, as far as `batch` holds it: tokens, pictures, cells. Known before `losses`."""
+    def counts(self, batch: Any) -> Mapping[str, float]:
+        """What each loss is a mean over, as far as `batch` holds it: tokens, pictures, weights. Known before `losses`."""
         ...
 
     def losses(self, batch: Any) -> dict[str, Tensor]:

@@ -95,7 +95,6 @@ class FeatureStore:
         )
 
 
-<<<<<<< HEAD
 class PictureStore(Protocol):
     """What stages read pictures from."""
 
@@ -125,11 +124,6 @@ def fingerprint(model: FO1, data: CocoData, mirror: bool = True) -> str:
     config = model.config
     told = [config.aux, config.region, config.processing, config.heads.get("proposal"), mirror]
     digest = hashlib.sha256(json.dumps(told).encode())
-=======
-def fingerprint(model: FO1, data: CocoData) -> str:
-    """Hash of what the features depend on: frozen tower weights, region configuration, pictures and boxes."""
-    digest = hashlib.sha256(json.dumps([model.config.aux, model.config.region, model.config.processing]).encode())
->>>>>>> main
     for module in (model.aux, model.proposal_head):
         for name, tensor in sorted(module.state_dict().items()) if module is not None else ():
             digest.update(name.encode())
@@ -190,10 +184,6 @@ def build(
                 inputs = processor.image(pixels)
                 features = model.encode_image(inputs)
                 proposals, _ = model.propose(features, processor.settings.max_regions)
-<<<<<<< HEAD
-=======
-                annotated = image.boxes[~image.crowd]
->>>>>>> main
                 parts = [proposals.numpy(), annotated, jitter(annotated, (image.width, image.height), rng)]
                 own = np.concatenate(parts).astype(np.float32)
                 vectors, _ = model.encode_regions(features, torch.from_numpy(own))
