@@ -35,7 +35,7 @@ class Stage(Protocol):
         ...
 
     def counts(self, batch: Any) -> Mapping[str, float]:
-        """What each loss is a mean over, as far as `batch` holds it: tokens, pictures, weights. Known before `losses`."""
+        """What each loss is a mean over, as far as `batch` holds it: tokens, pictures, weights. Known beforehand."""
         ...
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
