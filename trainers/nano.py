@@ -248,6 +248,7 @@ def nano_config(
         aux={"type": "mobilenet_v2_ssd"},
         region=REGION,
         region_projector={"layers": 2, "hidden_size": 640},
+        numbered_regions=True,
         heads={
             "match": {"width": 128, "classes": NUM_CLASSES, "views": len(VIEWS)},
             "iou": {},

@@ -23,6 +23,8 @@ class FO1Config(PreTrainedConfig):
         region: fields of `region_encoder.RegionConfig`.
         image_projector: `{"layers": n, "hidden_size": width}` after the base's own merger; 0 layers is the identity.
         region_projector: the same, from region vectors to region tokens.
+        numbered_regions: a region token also carries the embedding of its `<regionK>`. A small language model then finds
+            a region by its number in one step of attention, where the reference's layout takes two.
         heads: constructor arguments of the optional heads: `match`, `iou`, `proposal`. Absent: no such head.
         processing: fields of `ProcessingConfig`.
         vocabulary: phrases that a closed-vocabulary model was trained to name; None for an open one.
@@ -38,6 +40,7 @@ class FO1Config(PreTrainedConfig):
     region: Any = None
     image_projector: Any = None
     region_projector: Any = None
+    numbered_regions: bool = False
     heads: Any = None
     processing: Any = None
     vocabulary: Any = None

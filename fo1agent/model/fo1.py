@@ -225,6 +225,7 @@ class FO1(PreTrainedModel):
             embed=self.embed,
             positions=lambda *args: self.adapter.positions(self.base, *args),
             device=self.device,
+            numbered=self.config.numbered_regions,
         )
 
     def embed(self, ids: Tensor) -> Tensor:

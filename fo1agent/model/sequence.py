@@ -120,6 +120,7 @@ def assemble(
     embed: Callable[[Tensor], Tensor],
     positions: Callable[[Tensor, Sequence[tuple[int, int]], Tensor], tuple[Tensor, Tensor]],
     device: torch.device | None = None,
+    numbered: bool = False,
 ) -> TokenBatch:
     """Splice image and region tokens into their slots, and pad.
 
@@ -128,6 +129,7 @@ def assemble(
         embed: ids [B, L] → embeddings [B, L, d].
         positions: the base adapter's `positions` without its first argument.
         device: where the batch shall live; the samples' ids may be elsewhere.
+        numbered: add to each region token the embedding of the token before its slot, which is `<regionK>`.
 
     Raises:
         InputError: a sample's slots and tokens differ in number.
@@ -151,6 +153,9 @@ def assemble(
     ):
         if slots.any():
             embeds = embeds.masked_scatter(slots[..., None], torch.cat(tokens).to(embeds))
+    if numbered:
+        before = torch.cat([torch.zeros_like(embeds[:, :1]), embeds[:, :-1]], dim=1)
+        embeds = torch.where(region_slots[..., None], embeds + before, embeds)
 
     stem = mask & (branch < 0)
     position_ids, next_position = positions(image_slots, [g for s in samples for g in s.image_grids], stem)
