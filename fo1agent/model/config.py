@@ -21,10 +21,10 @@ class FO1Config(PreTrainedConfig):
         base_config: configuration of the vision-language model that FO1 is plugged into.
         aux: auxiliary tower: `{"type": "davit", …Florence2VisionConfig fields}` or `{"type": "mobilenet_v2_ssd"}`.
         region: fields of `region_encoder.RegionConfig`.
-        image_projector: `{"layers": n, "hidden_size": width}` after the base's own merger; 0 layers is the identity.
+        image_projector: `{"layers": n, "hidden_size": width}` after the base's own merger; 0 layers: the identity.
         region_projector: the same, from region vectors to region tokens.
-        numbered_regions: a region token also carries the embedding of its `<regionK>`. A small language model then finds
-            a region by its number in one step of attention, where the reference's layout takes two.
+        numbered_regions: a region token also carries the embedding of its `<regionK>`. A small language model then
+            finds a region by its number in one step of attention, where the reference's layout takes two.
         heads: constructor arguments of the optional heads: `match`, `iou`, `proposal`. Absent: no such head.
         processing: fields of `ProcessingConfig`.
         vocabulary: phrases that a closed-vocabulary model was trained to name; None for an open one.

@@ -253,6 +253,22 @@ def test_the_region_map_is_that_of_the_last_full_attention_block_wherever_it_sta
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
 
 
+def test_numbered_regions_carry_the_embedding_of_their_number():
+    model, processor = nano()
+    one, _ = sample(model, processor)
+    other, _ = sample(model, processor, boxes=BOXES[:1], seed=1)
+    plain = model.assemble([one, other])
+    model.config.numbered_regions = True
+    try:
+        numbered = model.assemble([one, other])
+    finally:
+        model.config.numbered_regions = False
+    slots = plain.region_slots
+    numbers = model.embed(torch.tensor([*processor.region_ids(3), *processor.region_ids(1)]))
+    torch.testing.assert_close(numbered.inputs_embeds[slots], plain.inputs_embeds[slots] + numbers)
+    assert torch.equal(numbered.inputs_embeds[~slots], plain.inputs_embeds[~slots])
+
+
 def test_slots_and_tokens_that_differ_in_number_are_named():
     model, processor = reference()
     one, _ = sample(model, processor)
