@@ -186,7 +186,7 @@ class LanguageStage:
         return {name: parameters for name, parameters in parts.items() if parameters}
 
     def layers(self) -> list[nn.Module]:
-        """The decoder's: a part of a batch runs each once. The vision tower runs once per picture, so it is not here."""
+        """The decoder's: a part of a batch runs each once. The vision tower runs once per picture, so is not here."""
         return list(self.model.adapter.decoder(self.model.base).layers)
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> list[Asked]:
