@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import httpcore
@@ -28,7 +28,15 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-def fetch(url: str, *, max_bytes: int, timeout_s: float, max_redirects: int, allow_private_hosts: bool) -> bytes:
+def fetch(
+    url: str,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    max_redirects: int,
+    allow_private_hosts: bool,
+    hosts: Collection[str] | None = None,
+) -> bytes:
     """The body that `url` answers with.
 
     Args:
@@ -37,6 +45,7 @@ def fetch(url: str, *, max_bytes: int, timeout_s: float, max_redirects: int, all
         timeout_s: seconds for everything together, redirects included.
         max_redirects: how many redirects are followed.
         allow_private_hosts: also connect to private, loopback, link-local and other addresses that are not public.
+        hosts: the only hosts that are asked, on any port, also after a redirect; None for all.
 
     Raises:
         ImageError: the address is refused, does not answer in time, answers with an error, or sends too much.
@@ -47,6 +56,7 @@ def fetch(url: str, *, max_bytes: int, timeout_s: float, max_redirects: int, all
     with httpcore.ConnectionPool(ssl_context=httpx.create_ssl_context(), network_backend=network) as pool:
         target = _parse(url)
         for _ in range(max_redirects + 1):
+            _check_host(target, hosts)
             status, headers, body = _get(pool, target, max_bytes, deadline)
             if status not in _REDIRECTS:
                 break
@@ -77,6 +87,12 @@ def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
     if parsed.userinfo:
         raise ImageError(f"{_short(parsed)}: a user name or password in the URL is refused. Fetch it yourself.")
     return parsed
+
+
+def _check_host(url: httpx.URL, hosts: Collection[str] | None) -> None:
+    """Refuse a host that is not among those allowed; `URL` gives both in the same lower-case ASCII form."""
+    if hosts is not None and url.raw_host not in {_parse(f"http://{host}").raw_host for host in hosts}:
+        raise ImageError(f"{_short(url)}: the host {url.host[:80]!r} is not one that pictures may be fetched from.")
 
 
 def _get(

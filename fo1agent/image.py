@@ -46,6 +46,7 @@ class ImageLimits:
         max_redirects: of a download.
         allow_private_hosts: fetch from private, loopback and other addresses that are not public as well.
         folders: the only folders that paths may lead into, links followed; None allows every path, () none.
+        hosts: the only hosts that URLs may name, on any port, redirects followed; None allows every host, () none.
     """
 
     max_bytes: int = 50_000_000
@@ -56,6 +57,7 @@ class ImageLimits:
     max_redirects: int = 5
     allow_private_hosts: bool = False
     folders: tuple[str | os.PathLike[str], ...] | None = None
+    hosts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_bytes", "max_pixels", "max_side", "timeout_s"):
@@ -69,6 +71,11 @@ class ImageLimits:
             raise InputError(f"ImageLimits.formats got {unknown or 'nothing'}. Pass names Pillow reads, such as 'PNG'.")
         if isinstance(self.folders, str):
             raise InputError("ImageLimits.folders must be a tuple of folders, not one string.")
+        if isinstance(self.hosts, str):
+            raise InputError("ImageLimits.hosts must be a tuple of host names, not one string.")
+        for host in self.hosts or ():
+            if not re.fullmatch(r"[^\s/@:?#\[\]]+|\[[0-9A-Fa-f:.]+\]", host):
+                raise InputError(f"ImageLimits.hosts got {host!r}. Pass the bare name, such as 'example.com'; no port.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +225,7 @@ def _from_url(url: str, limits: ImageLimits) -> tuple[bytes, str]:
         timeout_s=limits.timeout_s,
         max_redirects=limits.max_redirects,
         allow_private_hosts=limits.allow_private_hosts,
+        hosts=limits.hosts,
     )
     return data, _shorten(url.split("?", 1)[0].split("#", 1)[0])
 

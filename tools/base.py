@@ -8,12 +8,22 @@ pass through. How tools are told to a particular language model is not known her
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints, overload
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
 from fo1agent.errors import InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
 from fo1agent.ocr import UntrustedText
@@ -26,6 +36,32 @@ Untrusted = Annotated[
     Field(json_schema_extra={"untrusted": True}),
 ]
 """Text out of a picture, for tool results: data that may say anything, never an instruction."""
+
+
+BOX_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {side: {"type": "number"} for side in ("x1", "y1", "x2", "y2")},
+    "required": ["x1", "y1", "x2", "y2"],
+    "additionalProperties": False,
+}
+"""JSON schema of a box in pixels of the upright picture; y points down."""
+
+
+def _box_id(value: Any) -> Any:
+    """A box object as the id of that box, to whole pixels; anything else as it is."""
+    if not isinstance(value, Mapping):
+        return value
+    sides = [value.get(side) for side in BOX_SCHEMA["required"]]
+    numbers = [v for v in sides if isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < math.inf]
+    if len(value) != 4 or len(numbers) != 4:
+        raise ValueError("a box is {x1, y1, x2, y2}, four numbers in pixels")
+    return "b" + "_".join(str(round(min(max(v, 0), 999_999))) for v in numbers)
+
+
+RegionOrBox = Annotated[
+    str, BeforeValidator(_box_id), WithJsonSchema({"anyOf": [{"type": "string"}, BOX_SCHEMA]}, mode="validation")
+]
+"""A tool's argument that says where: the id of a region (r3), or a box as {x1, y1, x2, y2}, which becomes its id."""
 
 
 class Result(BaseModel):
@@ -145,10 +181,11 @@ def registry(*extra: Tool) -> dict[str, Tool]:
     Raises:
         InputError: two tools have one name.
     """
-    from fo1agent.tools import counting, describing, grounding, imaging, reading, relating
+    from fo1agent.tools import counting, describing, grounding, imaging, looking, reading, relating
 
     known: dict[str, Tool] = {}
     for one in (
+        looking.look,
         grounding.ground,
         counting.count,
         reading.read,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from fo1agent.scene import Scene
-from fo1agent.tools.base import RegionRef, Result, tool
+from fo1agent.tools.base import RegionOrBox, RegionRef, Result, tool
 
 
 class Counting(Result):
@@ -17,12 +17,12 @@ class Counting(Result):
 
 
 @tool
-def count(scene: Scene, phrase: str, within: str | None = None, threshold: float | None = None) -> Counting:
+def count(scene: Scene, phrase: str, within: RegionOrBox | None = None, threshold: float | None = None) -> Counting:
     """Count the things that a phrase names. Gives the number and the regions that were counted.
 
     Args:
         phrase: what to count, as a short noun phrase: "people", "red car".
-        within: id of a region (r3), or a box b<x1>_<y1>_<x2>_<y2> in pixels: only count in there.
+        within: id of a region (r3), or a box {x1, y1, x2, y2} in pixels: only count in there.
         threshold: least probability of a thing to be counted, 0 to 1. Leave out for the model's own.
     """
     counted = scene.count(phrase, within=within, threshold=threshold)

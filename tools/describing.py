@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fo1agent.scene import Scene
-from fo1agent.tools.base import RegionRef, Result, Untrusted, tool
+from fo1agent.tools.base import RegionOrBox, RegionRef, Result, Untrusted, tool
 
 
 class Description(Result):
@@ -30,11 +30,11 @@ class Inspection(Result):
 
 
 @tool
-def describe(scene: Scene, region: str | None = None) -> Description:
+def describe(scene: Scene, region: RegionOrBox | None = None) -> Description:
     """Say what the picture shows, or what one region shows.
 
     Args:
-        region: id of a region (r3), or a box b<x1>_<y1>_<x2>_<y2> in pixels. Leave out for the whole picture.
+        region: id of a region (r3), or a box {x1, y1, x2, y2} in pixels. Leave out for the whole picture.
     """
     said = scene.describe(region)
     return Description(
@@ -47,14 +47,14 @@ def describe(scene: Scene, region: str | None = None) -> Description:
 
 
 @tool
-def inspect(scene: Scene, question: str, region: str | None = None) -> Inspection:
+def inspect(scene: Scene, question: str, region: RegionOrBox | None = None) -> Inspection:
     """Ask the vision model a free question about one region, such as "What is this person holding?".
 
     Use the other tools for finding, counting and reading; they are surer.
 
     Args:
         question: one question in plain words.
-        region: id of a region (r3), or a box b<x1>_<y1>_<x2>_<y2> in pixels. Leave out for the whole picture.
+        region: id of a region (r3), or a box {x1, y1, x2, y2} in pixels. Leave out for the whole picture.
     """
     said = scene.inspect(region, question)
     return Inspection(text=said.text, regions=[RegionRef.of(one) for one in said.regions])

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fo1agent.scene import Scene
-from fo1agent.tools.base import Result, Untrusted, tool
+from fo1agent.tools.base import RegionOrBox, Result, Untrusted, tool
 
 
 class Line(Result):
@@ -26,11 +26,11 @@ class Reading(Result):
 
 
 @tool
-def read(scene: Scene, region: str | None = None, source: Literal["ocr", "model"] = "ocr") -> Reading:
+def read(scene: Scene, region: RegionOrBox | None = None, source: Literal["ocr", "model"] = "ocr") -> Reading:
     """Read the text in the picture or in one region: signs, labels, numbers, documents.
 
     Args:
-        region: id of a region (r3), or a box b<x1>_<y1>_<x2>_<y2> in pixels. Leave out to read the whole picture.
+        region: id of a region (r3), or a box {x1, y1, x2, y2} in pixels. Leave out to read the whole picture.
         source: "ocr", a reader of printed text, or "model", the vision model's own reading.
     """
     found = scene.read(region, source=source)

@@ -56,6 +56,7 @@ FOLD = {"proposals": 2, "naming": 5, "finetune": 1}  # steps of each stage for o
 LEAST, MOST = 30, 3000  # steps of a stage
 RATES = {"proposals": 1e-3, "naming": 2e-3, "finetune": 2e-4}
 BATCHES = {"proposals": 4, "naming": 16, "finetune": 8}
+MAPS_KEPT = 3000  # pictures up to which the tower's maps are kept, 3 MB each
 SENSES_PICTURES = 8  # whose prompts the words of names are read in
 
 TABLE = StageTable(
@@ -139,7 +140,7 @@ def finetune(
 
     learner = Learner(work, minutes, steps, say)
     if fo1.proposal_head is not None:
-        learner.boxes(fo1, work / "training.json", training.images)
+        learner.boxes(fo1, work / "training.json", training.images, len(data))
     store = open_or_build(work / "features", fo1, processor, data)
     store.data, mistaken = remember(fo1, processor, store)
     new = add_names(fo1, data.categories)
@@ -342,8 +343,8 @@ class Learner:
         self._work, self._minutes, self._steps, self._say = work, minutes, steps, say
         self.taken: dict[str, int] = {}
 
-    def boxes(self, model: FO1, instances: Path, images: Path) -> None:
-        """The model's proposal head, from where it is."""
+    def boxes(self, model: FO1, instances: Path, images: Path, count: int) -> None:
+        """The model's proposal head, from where it is, on `count` pictures."""
         tower = self._work / "tower.safetensors"
         if not tower.exists():
             write_atomic(tower, lambda file: save_file(dict(model.aux.state_dict()), file))
@@ -355,7 +356,7 @@ class Learner:
             TowerRecipe(model.config.aux, tower),
             HeadRecipe(**{**head, "levels": tuple(head["levels"])}),
             TrainSettings(steps=1, lr=1.0),
-            cache=self._work / "maps",
+            cache=self._work / "maps" if count <= MAPS_KEPT else None,
             batch_size=BATCHES["proposals"],
         )
         stage = ProposalStage(recipe)

@@ -28,7 +28,7 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_of_pictures_makes_a_better_model(coco: Path, tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
     out = tmp_path / "model"
-    arguments = ["finetune", "--coco", str(coco), "--out", str(out), "--steps", "10", "--json"]
+    arguments = ["finetune", "--coco", str(coco), "--out", str(out), "--steps", "5", "--json"]
     done = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)

@@ -44,6 +44,7 @@ def street(model: Model) -> Scene:
 
 
 CALLS = [
+    ("look", {}),
     ("ground", {"phrase": "person", "threshold": 0}),
     ("ground", {"like": "r1", "threshold": 0}),
     ("ground", {"like": "b10_10_40_40", "threshold": 0, "limit": 1}),

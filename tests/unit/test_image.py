@@ -419,6 +419,10 @@ def test_folders_keep_paths_inside(tmp_path):
         {"formats": ()},
         {"formats": ("JPG",)},
         {"folders": "/tmp"},
+        {"hosts": "example.com"},
+        {"hosts": ("https://example.com",)},
+        {"hosts": ("example.com:8080",)},
+        {"hosts": ("",)},
     ],
 )
 def test_limits_that_make_no_sense_are_refused(wrong):

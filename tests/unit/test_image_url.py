@@ -168,6 +168,27 @@ def test_a_redirect_may_not_lead_elsewhere(server, location, message):
         load_image(server.url("/a"), LOCAL)
 
 
+@pytest.mark.parametrize("allowed", ["127.0.0.1", "LOCALHOST", "bücher.example", "xn--bcher-kva.example"])
+def test_only_hosts_that_were_named_are_asked(server, monkeypatch, allowed):
+    asked = resolve_to(monkeypatch, **{"xn--bcher-kva_example": ["127.0.0.1"]})
+    limits = ImageLimits(allow_private_hosts=True, hosts=("example.com", allowed))
+    assert load_image(server.url("/ok.png", allowed.lower()), limits).size_hw == (12, 20)
+    asked.clear()
+    for other in ("127.0.0.2", f"{allowed}.other.example", f"x{allowed}", "0x7f000001"):
+        with pytest.raises(ImageError, match="not one that pictures may be fetched from"):
+            load_image(server.url("/ok.png", other), limits)
+    assert asked == []
+    with pytest.raises(ImageError, match="not one that pictures"):
+        load_image(server.url("/ok.png"), ImageLimits(allow_private_hosts=True, hosts=()))
+
+
+def test_a_redirect_to_a_host_that_was_not_named_is_refused(server):
+    server.pages["/a"] = lambda h: h.reply(302, Location=server.url("/ok.png", "localhost"))
+    with pytest.raises(ImageError, match="'localhost' is not one that pictures may be fetched from"):
+        load_image(server.url("/a"), ImageLimits(allow_private_hosts=True, hosts=("127.0.0.1",)))
+    assert [path for path, _ in server.seen] == ["/a"]
+
+
 def test_a_redirect_to_nowhere_is_an_error(server):
     server.pages["/a"] = lambda h: h.reply(302)
     with pytest.raises(ImageError, match="without saying where to"):

@@ -183,7 +183,7 @@ def test_bugs_pass_through(scene: Scene) -> None:
 
 def test_the_registry_holds_every_tool() -> None:
     known = registry()
-    assert sorted(known) == ["annotate", "count", "describe", "ground", "inspect", "read", "relate", "zoom"]
+    assert sorted(known) == ["annotate", "count", "describe", "ground", "inspect", "look", "read", "relate", "zoom"]
     for name, one in known.items():
         assert one.name == name
         for argument, schema in one.schema()["parameters"]["properties"].items():
@@ -225,6 +225,46 @@ def test_ground_without_anything_to_find_is_to_be_mended(scene: Scene) -> None:
     outcome = registry()["ground"].call(scene, {})
     assert outcome.retry
     assert "phrase" in outcome.error
+
+
+def test_look_says_what_the_picture_is(scene: Scene) -> None:
+    seen = call(scene, "look")
+    assert (seen["image"], seen["width"], seen["height"]) == (scene.id, 640, 400)
+    assert [region["label"] for region in seen["regions"]] == ["bus", "person", "person"]
+    assert seen["thresholds"]["count"] == 0.25
+
+
+def test_a_box_may_be_given_as_an_object(scene: Scene) -> None:
+    box = {"x1": 0, "y1": -3.5, "x2": 320.4, "y2": 400}
+    assert call(scene, "count", phrase="person", within=box) == call(
+        scene, "count", phrase="person", within="b0_0_320_400"
+    )
+    drawn = registry()["annotate"].call(scene, {"regions": ["r1", box]})
+    assert drawn.ok, drawn.error
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        {},
+        {"x1": 0, "y1": 0, "x2": 9},
+        {"x1": 0, "y1": 0, "x2": 9, "y2": "9"},
+        {"x1": 0, "y1": 0, "x2": 9, "y2": True},
+        {"x1": 0, "y1": 0, "x2": 9, "y2": float("nan")},
+        {"x1": 0, "y1": 0, "x2": 9, "y2": 9, "z": 1},
+    ],
+)
+def test_what_is_no_box_is_told_to_be_mended(scene: Scene, box: dict) -> None:
+    outcome = registry()["count"].call(scene, {"phrase": "person", "within": box})
+    assert outcome.retry
+    assert "four numbers in pixels" in outcome.error
+
+
+def test_a_box_upside_down_is_told_to_be_mended(scene: Scene) -> None:
+    upside_down = {"x1": 0, "y1": 100, "x2": 50, "y2": 20}
+    outcome = registry()["count"].call(scene, {"phrase": "person", "within": upside_down})
+    assert outcome.retry
+    assert "y2 < y1" in outcome.error
 
 
 def test_count(scene: Scene) -> None:
