@@ -79,7 +79,8 @@ def detector_proposals(
     # A box without area overlaps nothing, not even itself.
     total = votes.sum(dim=1, keepdim=True)
     agreed = torch.where(total > 0, votes @ boxes / total.clamp(min=1e-12), boxes[keep])
-    return agreed, scores[keep]
+    # A mean of boxes at the border may round to beyond it.
+    return torch.minimum(agreed, agreed.new_tensor([width, height, width, height])), scores[keep]
 
 
 @dataclass(frozen=True)
