@@ -178,6 +178,7 @@ class LanguageStage:
             feed = Cached(feed, model, processor, pictures, seed, train_vision="vision" in table.parts)
         self.feed: Feed = feed
         self._ids = lru_cache(maxsize=1 << 16)(processor.text_ids)
+        self._numbers = torch.tensor(processor.region_ids(processor.settings.max_regions))
         self._question_ids = lru_cache(maxsize=1 << 16)(processor.question_ids)
         self._workers = workers
         self._readers: dict[tuple[int, int], Ahead[list[Asked]]] = {}
@@ -333,9 +334,10 @@ class LanguageStage:
             if ids and sum(map(len, ids)) + len(words) + len(reply) > self.mix.longest:
                 break
             ids += [words, reply]
-            targets += [torch.full_like(words, IGNORED), reply]
-        learned = sum(int((part != IGNORED).sum()) for part in targets)
-        return (torch.cat(ids), torch.cat(targets)), learned
+            learned = reply if turn.numbers else reply.masked_fill(torch.isin(reply, self._numbers), IGNORED)
+            targets += [torch.full_like(words, IGNORED), learned]
+        count = sum(int((part != IGNORED).sum()) for part in targets)
+        return (torch.cat(ids), torch.cat(targets)), count
 
     def _next_ids(self, text: str) -> Tensor:
         adapter = self.processor.adapter

@@ -33,10 +33,16 @@ NONE, UNSAID = -1, -2  # in place of a name: the phrase means none of them; nobo
 
 @dataclass(frozen=True)
 class Question:
-    """Words for one picture and the reply that is to be learned."""
+    """Words for one picture and the reply that is to be learned.
+
+    Attributes:
+        text, reply: see above.
+        numbers: `<regionK>` in the reply are learned too; False where they are chance.
+    """
 
     text: str
     reply: str
+    numbers: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +280,7 @@ class TaskMaker:
         names = [self.vocabulary[truth.names[n]] if truth.names[n] >= 0 else BACKGROUND for n in picked]
         asked = "".join(f"<region{n}>" for n in picked)
         reply = "".join(f"<region{n}>{name}" for n, name in zip(picked, names, strict=True))
-        return Question(render("brief_region_caption", asked), reply)
+        return Question(render("brief_region_caption", asked), reply, numbers=False)
 
     def detect(self, truth: Truth, rng: np.random.Generator) -> Question | None:
         """Find one to four names, some of which may be absent; None when nobody knows of any name."""
