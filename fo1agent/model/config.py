@@ -23,8 +23,9 @@ class FO1Config(PreTrainedConfig):
         region: fields of `region_encoder.RegionConfig`.
         image_projector: `{"layers": n, "hidden_size": width}` after the base's own merger; 0 layers: the identity.
         region_projector: the same, from region vectors to region tokens.
-        numbered_regions: a region token also carries the embedding of its `<regionK>`. A small language model then
-            finds a region by its number in one step of attention, where the reference's layout takes two.
+        first_mention: id of `<region0>`, behind which those of `<region1>`, … follow. If given, a region's number
+            carries its token wherever it stands, as in GPT4RoI (arXiv 2307.03601): a language model too small to look
+            regions up by their numbers need not. None is the reference's way: only the slot behind the number does.
         heads: constructor arguments of the optional heads: `match`, `iou`, `proposal`. Absent: no such head.
         processing: fields of `ProcessingConfig`.
         vocabulary: phrases that a closed-vocabulary model was trained to name; None for an open one.
@@ -40,7 +41,7 @@ class FO1Config(PreTrainedConfig):
     region: Any = None
     image_projector: Any = None
     region_projector: Any = None
-    numbered_regions: bool = False
+    first_mention: int | None = None
     heads: Any = None
     processing: Any = None
     vocabulary: Any = None

@@ -29,7 +29,7 @@ from fo1agent.model.aux_encoder import build_aux
 from fo1agent.model.config import FO1Config
 from fo1agent.model.processing import ImageInputs, ImageSizes
 from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
-from fo1agent.model.sequence import IGNORED, Prefix, Sample, TokenBatch, assemble, branches_after
+from fo1agent.model.sequence import IGNORED, Prefix, Sample, TokenBatch, assemble, branches_after, mentioned
 
 # The share of proposals that the tower's detector makes before the proposal head fills gaps, and what counts as a gap.
 # With these, recall@100 on coco-natural dev is 67.9 / 40.0 (IoU .5 / .75); the detector alone gives 62.8 / 38.8.
@@ -225,12 +225,16 @@ class FO1(PreTrainedModel):
             embed=self.embed,
             positions=lambda *args: self.adapter.positions(self.base, *args),
             device=self.device,
-            numbered=self.config.numbered_regions,
+            first_mention=self.config.first_mention,
         )
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Word embeddings [..., d] of ids without slots."""
-        return self.base.get_input_embeddings()(ids.to(self.device))
+    def embed(self, ids: Tensor, prefix: Prefix | None = None) -> Tensor:
+        """Word embeddings [..., d] of ids without slots; behind a prefix, mentions of regions carry their tokens."""
+        embeds = self.base.get_input_embeddings()(ids.to(self.device))
+        if prefix is None or self.config.first_mention is None:
+            return embeds
+        tokens = prefix.region_tokens.to(embeds)
+        return embeds + mentioned(ids.flatten(), tokens, self.config.first_mention).view_as(embeds)
 
     def forward(self, batch: TokenBatch, cache: Cache | None = None, logits_to_keep: int | None = 0) -> FO1Output:
         """Read a batch.
@@ -273,7 +277,10 @@ class FO1(PreTrainedModel):
         hidden = self.decode(batch.inputs_embeds, batch.position_ids, batch.attention_mask(), cache)
         layers: list[Any] = list(cache.layers)
         return Prefix(
-            [(layer.keys, layer.values) for layer in layers], int(batch.next_position[0]), hidden[batch.region_slots]
+            [(layer.keys, layer.values) for layer in layers],
+            int(batch.next_position[0]),
+            hidden[batch.region_slots],
+            hidden.new_zeros(0, hidden.shape[-1]) if sample.region_tokens is None else sample.region_tokens,
         )
 
     def phrase_states(self, prefix: Prefix, phrases: Sequence[Tensor]) -> Tensor:
@@ -285,7 +292,8 @@ class FO1(PreTrainedModel):
         if not phrases:
             return prefix.region_states.new_zeros(0, self.config.hidden_size)
         ids, position_ids, mask, ends = branches_after(prefix, phrases, self.base.dtype)
-        hidden = self.decode(self.embed(ids), position_ids.to(self.device), mask.to(self.device), prefix.cache())
+        embeds = self.embed(ids, prefix)
+        hidden = self.decode(embeds, position_ids.to(self.device), mask.to(self.device), prefix.cache())
         return hidden[0, ends.to(self.device)]
 
 

@@ -56,7 +56,7 @@ def greedy(
     new = ids.to(model.device)[None]
     while len(taken) < max_new_tokens:
         positions = (position + torch.arange(new.shape[1], device=new.device)).expand(3, 1, -1)
-        hidden = model.decode(model.embed(new), positions, None, cache)
+        hidden = model.decode(model.embed(new, prefix), positions, None, cache)
         logits = model.base.lm_head(hidden[0, -1])
         taken.append(int(logits.argmax()))
         if keep_logits:
@@ -91,7 +91,8 @@ def greedy_many(
     next_positions = prefix.next_position + lengths
     while True:
         device = model.device
-        hidden = model.decode(model.embed(ids), positions.to(device), mask.to(device), cache)[0, ends.to(device)]
+        embeds = model.embed(ids, prefix)
+        hidden = model.decode(embeds, positions.to(device), mask.to(device), cache)[0, ends.to(device)]
         found = model.base.lm_head(hidden).argmax(dim=-1).cpu()
         for branch, token in zip(open_branches.tolist(), found.tolist(), strict=True):
             taken[branch].append(token)

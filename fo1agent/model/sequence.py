@@ -84,16 +84,18 @@ class Prefix:
         layers: (keys, values) of each layer, each [1, heads, L, head_dim]. Never written to.
         next_position: position of the token that comes next, the same on all three axes.
         region_states: [N, d], last hidden state at each region slot.
+        region_tokens: [N, d], what stood in those slots.
     """
 
     layers: list[tuple[Tensor, Tensor]]
     next_position: int
     region_states: Tensor
+    region_tokens: Tensor
 
     @classmethod
     def empty(cls, hidden_size: int) -> Prefix:
         """The beginning of a prompt without any picture: nothing."""
-        return cls([], 0, torch.zeros(0, hidden_size))
+        return cls([], 0, torch.zeros(0, hidden_size), torch.zeros(0, hidden_size))
 
     @property
     def length(self) -> int:
@@ -120,7 +122,7 @@ def assemble(
     embed: Callable[[Tensor], Tensor],
     positions: Callable[[Tensor, Sequence[tuple[int, int]], Tensor], tuple[Tensor, Tensor]],
     device: torch.device | None = None,
-    numbered: bool = False,
+    first_mention: int | None = None,
 ) -> TokenBatch:
     """Splice image and region tokens into their slots, and pad.
 
@@ -129,7 +131,7 @@ def assemble(
         embed: ids [B, L] → embeddings [B, L, d].
         positions: the base adapter's `positions` without its first argument.
         device: where the batch shall live; the samples' ids may be elsewhere.
-        numbered: add to each region token the embedding of the token before its slot, which is `<regionK>`.
+        first_mention: id of `<region0>`, if region numbers in words carry their regions' tokens; see `mentioned`.
 
     Raises:
         InputError: a sample's slots and tokens differ in number.
@@ -153,9 +155,10 @@ def assemble(
     ):
         if slots.any():
             embeds = embeds.masked_scatter(slots[..., None], torch.cat(tokens).to(embeds))
-    if numbered:
-        before = torch.cat([torch.zeros_like(embeds[:, :1]), embeds[:, :-1]], dim=1)
-        embeds = torch.where(region_slots[..., None], embeds + before, embeds)
+    if first_mention is not None:
+        nothing = embeds.new_zeros(0, embeds.shape[-1])
+        own = [nothing if s.region_tokens is None else s.region_tokens.to(embeds) for s in samples]
+        embeds = embeds + torch.stack([mentioned(i, r, first_mention) for i, r in zip(ids, own, strict=True)])
 
     stem = mask & (branch < 0)
     position_ids, next_position = positions(image_slots, [g for s in samples for g in s.image_grids], stem)
@@ -240,6 +243,21 @@ def _fill(lengths: Sequence[int], room: int) -> list[list[int]]:
         rows[row].append(i)
         left[row] -= lengths[i]
     return rows
+
+
+def mentioned(ids: Tensor, region_tokens: Tensor, first_mention: int) -> Tensor:
+    """What mentions add to the embeddings of ids [L]: region K's token where `<regionK>` stands, else zero; [L, d].
+
+    Args:
+        ids: may hold slots.
+        region_tokens: [N, d]; a number of no region adds nothing.
+        first_mention: id of `<region0>`; those of the others follow in order.
+    """
+    number = ids.to(region_tokens.device) - first_mention
+    known = (number >= 0) & (number < len(region_tokens))
+    if not len(region_tokens):
+        return region_tokens.new_zeros(len(ids), region_tokens.shape[-1])
+    return region_tokens[number.clamp(0, len(region_tokens) - 1)] * known[:, None]
 
 
 def branches_after(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fo1agent.errors import InputError
 from fo1agent.model.fo1 import FO1, ImageFeatures
-from fo1agent.model.generation import greedy
+from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.processing import Processor
 from fo1agent.model.sequence import IGNORED, Prefix, Sample
 from tests.tiny_models import nano, reference
@@ -253,20 +253,45 @@ def test_the_region_map_is_that_of_the_last_full_attention_block_wherever_it_sta
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
 
 
-def test_numbered_regions_carry_the_embedding_of_their_number():
+@pytest.fixture
+def mentioning():
+    """The nano, for which `<regionK>` carries region K's token."""
     model, processor = nano()
-    one, _ = sample(model, processor)
-    other, _ = sample(model, processor, boxes=BOXES[:1], seed=1)
+    model.config.first_mention = processor.token_id("<region0>")
+    yield model, processor
+    model.config.first_mention = None
+
+
+@torch.inference_mode()
+def test_mentions_carry_the_tokens_of_their_own_picture_s_regions(mentioning):
+    model, processor = mentioning
+    one, _ = sample(model, processor, text="Is <region2> beside <region0>? <region7> is none.")
+    other, _ = sample(model, processor, boxes=BOXES[:1], seed=1, text="<region0>")
+    got = model.assemble([one, other])
+    model.config.first_mention = None
     plain = model.assemble([one, other])
-    model.config.numbered_regions = True
-    try:
-        numbered = model.assemble([one, other])
-    finally:
-        model.config.numbered_regions = False
-    slots = plain.region_slots
-    numbers = model.embed(torch.tensor([*processor.region_ids(3), *processor.region_ids(1)]))
-    torch.testing.assert_close(numbered.inputs_embeds[slots], plain.inputs_embeds[slots] + numbers)
-    assert torch.equal(numbered.inputs_embeds[~slots], plain.inputs_embeds[~slots])
+    added = got.inputs_embeds - plain.inputs_embeds
+    tokens = [*one.region_tokens, one.region_tokens[2], one.region_tokens[0]]
+    torch.testing.assert_close(added[0][added[0].abs().amax(1) > 1e-6], torch.stack(tokens), atol=1e-5, rtol=1e-4)
+    tokens = [other.region_tokens[0], other.region_tokens[0]]
+    torch.testing.assert_close(added[1][added[1].abs().amax(1) > 1e-6], torch.stack(tokens), atol=1e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_mentions_behind_a_prefix_are_those_of_the_whole_prompt(mentioning):
+    model, processor = mentioning
+    features = model.encode_image(processor.image(picture()))
+    tokens = model.encode_regions(features, BOXES)[1]
+    prefix = model.prefill(Sample(processor.prefix_ids([3]), [features.image_tokens], [features.grid_hw], tokens))
+    question = processor.question_ids([3], "What is <region1>?")
+    whole = Sample(
+        torch.cat([processor.prefix_ids([3]), question]), [features.image_tokens], [features.grid_hw], tokens
+    )
+    hidden = model(model.assemble([whole]), logits_to_keep=None).hidden_states[0, -1]
+    torch.testing.assert_close(model.phrase_states(prefix, [question])[0], hidden, atol=1e-4, rtol=1e-4)
+    first = int(model.base.lm_head(hidden).argmax())
+    assert int(greedy(model, prefix, question, (), max_new_tokens=1).ids[0]) == first
+    assert int(greedy_many(model, prefix, [question], (), max_new_tokens=1)[0].ids[0]) == first
 
 
 def test_slots_and_tokens_that_differ_in_number_are_named():
