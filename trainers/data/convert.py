@@ -77,6 +77,8 @@ def convert(source: Source, target: str, out: str | Path, copy: bool = False) ->
             folder.mkdir()
             writer = {"examples": _examples, "coco": _coco, "yolo": _yolo, "conversations": _conversations}[target]
             report.examples = writer(source, survey, folder, copy, Path(out))
+            if not report.examples:
+                raise DataError(f"{source.name}: nothing to say in {target}: no turns, and no names, phrases or texts.")
     report.bad = source.problems.bad
     return report
 
@@ -166,13 +168,7 @@ class _Pictures:
         self._used[Path(name).stem] = origin
         target = self.folder / self.under / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if data is not None:
-            target.write_bytes(data)
-        else:
-            try:
-                shutil.copyfile(origin or "", target)
-            except FileNotFoundError as exc:
-                raise DataError(f"{example.name}: there is no such picture.") from exc
+        target.write_bytes(encoded(example) if data is None else data)
         return f"{self.under}/{name}"
 
 
