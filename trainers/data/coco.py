@@ -237,7 +237,9 @@ def load_captions(file: str | Path) -> dict[int | str, tuple[str, ...]]:
     file = Path(file)
     pairs: list[tuple[Any, Any]] = []
     if file.suffix == ".jsonl":
-        for number, line in enumerate(_read_text(file).splitlines(), start=1):
+        for number, line in enumerate(_read_text(file).split("\n"), start=1):
+            if not line.strip():
+                continue
             try:
                 record = json.loads(line)
                 pairs += [(record["image_id"], sentence) for sentence in record["captions"]]

@@ -67,6 +67,8 @@ def convert(source: Source, target: str, out: str | Path, copy: bool = False) ->
     survey = _survey(source)
     if not survey.count:
         raise DataError(f"{source.name}: no examples to write. {(source.problems.first or ['It is empty.'])[0]}")
+    if target == "yolo" and not survey.names:
+        raise DataError(f"{source.name}: no box has a label, so a YOLO folder would have nothing to name.")
     report = Converted(target, str(out), left_out=_left_out(target, survey))
     if target == "yolo" and not survey.exhaustive:
         report.note = "in a YOLO folder, names without a box count as absent; the source does not say that they are"
@@ -103,7 +105,9 @@ class _Survey:
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        return self.names if self.exhaustive else ()
+        """The names, if each may stand for absence where no box carries it, and on a line of its own."""
+        lines = all(name.strip() and name.splitlines() == [name] for name in self.names)
+        return self.names if self.exhaustive and lines else ()
 
 
 def _survey(source: Source) -> _Survey:
