@@ -264,12 +264,25 @@ def describe(
     console.result(described.text)
 
 
-@main.command(epilog="\b\nExample:\n  fo1agent tools --json > tools.json")
+@main.command(epilog="\b\nExample:\n  fo1agent tools --format openai > tools.json")
+@click.option(
+    "--format",
+    "dialect",
+    type=click.Choice(["openai", "responses", "anthropic", "json"]),
+    help="Print JSON as this provider takes it; openai is Chat Completions.",
+)
 @as_json
-def tools(json_output: bool) -> None:
+def tools(dialect: str | None, json_output: bool) -> None:
     """List the tools that an agent or a language model can call."""
     from fo1agent.tools.base import registry
 
+    if dialect:
+        from fo1agent.integrations.schemas import render, rough_tokens
+
+        declared = render(dialect)
+        console.result_json(declared)
+        console.note(f"{len(declared)} tools, about {rough_tokens(declared)} tokens")
+        return
     known = registry().values()
     if json_output:
         console.result_json([{**tool.schema(), "result": tool.result.model_json_schema()} for tool in known])

@@ -55,7 +55,7 @@ def data() -> None:
 @as_json
 @click.pass_context
 def check(ctx: click.Context, sources: Sequence[Path], pictures: bool, json_output: bool, **reading: Any) -> None:
-    """Say what SOURCE holds and what is wrong with it; exit 1 when too much is."""
+    """Say what SOURCE holds and what is wrong with it; exit 1 when too much is, or nothing is good."""
     from fo1agent.trainers.data.check import check as look
 
     recipes = [_recipe(path, **reading) for path in sources]
@@ -181,5 +181,7 @@ def _print_source(source: SourceReport) -> None:
         console.result(f"  bad       {console.one_line(reason)}")
     if source.bad > 5:
         console.result(f"  bad       … {source.bad} in all")
-    if not source.tolerated:
+    if not source.good:
+        console.result("  NOTHING TO LEARN FROM: no record is good")
+    elif not source.tolerated:
         console.result("  TOO MANY BAD RECORDS: mend them, or raise --tolerance")

@@ -136,7 +136,7 @@ class Tool:
         except ValidationError as exc:
             if exc.title != self.arguments.__name__:
                 raise  # the result did not fit: our bug
-            return Outcome(tool=self.name, error=_told(exc), retry=True)
+            return Outcome(tool=self.name, error=complaint(exc), retry=True)
         except (InputError, ToolRetry) as exc:
             return Outcome(tool=self.name, error=str(exc), retry=True)
         except (ToolFailed, ReplyError, MissingExtraError) as exc:
@@ -258,7 +258,7 @@ def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
     return description.strip(), told
 
 
-def _told(exc: ValidationError) -> str:
+def complaint(exc: ValidationError) -> str:
     """A validation error in one line, for a planner."""
     parts = []
     for error in exc.errors(include_url=False, include_context=False):

@@ -32,7 +32,7 @@ def relate(scene: Scene, a: str, relation: Relation, b: str | None = None) -> Re
         a: the things to choose from: a noun phrase ("person") or the id of a region (r3).
         relation: how a stands to b. `inside`: most of a lies in b. `near`: closer than half their size. `on`: a stands
             or lies on b. `next_to`: near and side by side.
-        b: what to compare with: a noun phrase, or the id of a region. Leave out to compare with the picture's own
+        b: what to compare with: a noun phrase or the id of a region. Leave out to compare with the picture's own
             middle, so that left_of means the left half.
     """
     related = scene.relate(a, relation, b)

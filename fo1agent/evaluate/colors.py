@@ -159,10 +159,12 @@ def read_pictures(file: Path) -> list[ColorPicture]:
     """
     pictures = []
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # splitlines would split within JSON, too
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"{file}: not a readable text file ({exc}).") from exc
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
             record = json.loads(line)
             boxes = np.array(record.get("boxes", []), dtype=np.float64).reshape(-1, 4)

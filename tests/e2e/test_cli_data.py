@@ -34,6 +34,13 @@ def test_check_exits_with_one_above_the_tolerance(source: str) -> None:
     assert "TOO MANY BAD RECORDS" in result.output
 
 
+def test_check_exits_with_one_where_nothing_is_good(source: str) -> None:
+    Path("bad.jsonl").write_text('{"image": "none.png", "caption": "A cup."}\n')
+    result = run("check", "bad.jsonl")
+    assert result.exit_code == 1
+    assert "NOTHING TO LEARN FROM" in result.output
+
+
 def test_check_gives_the_same_as_json(source: str) -> None:
     result = run("check", source, source, "--json", "--tolerance", "0")
     assert result.exit_code == 1

@@ -95,8 +95,8 @@ def broken(path, value):
         (broken(["annotations", 0, "image_id"], 8), "annotations[0] belongs to image 8"),
         (broken(["annotations", 0, "category_id"], 2), "annotations[0] has category 2"),
         (broken(["images", 1], {"id": 9, "width": 3, "height": 4}), "images[1] lacks"),
-        (broken(["images", 1, "width"], 0), "images[1] is 0 x 10"),
-        (broken(["categories", 0], {"id": 3}), "a category lacks"),
+        (broken(["images", 1, "width"], 0), "images[1]: the picture is 0 x 10"),
+        (broken(["categories", 0], {"id": 3}), "categories[0] lacks"),
     ],
 )
 def test_a_wrong_record_is_named(tmp_path, content, says):

@@ -216,6 +216,16 @@ def test_yolo_says_when_it_will_claim_more_than_the_source(tmp_path: Path) -> No
     assert "names without a box count as absent; the source does not say" in report.note
 
 
+@pytest.mark.parametrize("target", ["examples", "coco", "yolo", "conversations", "shards"])
+def test_only_pictures_are_copied(tmp_path: Path, target: str) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("hush")
+    made = [replace(spoken(example), path=secret) for example in examples(tmp_path, 1)]
+    with pytest.raises(DataError, match=r"secret\.txt is no picture that can be read"):
+        convert(read_examples(written(tmp_path, made)), target, tmp_path / "out", copy=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_pictures_of_one_name_stay_apart(tmp_path: Path) -> None:
     made = examples(tmp_path, 2)
     other = tmp_path / "more" / "0.png"
@@ -261,6 +271,13 @@ def test_a_conversion_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder that is not empty"):
         convert(source, "examples", tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e.jsonl", "e.names.txt", "out", "pictures"]
+
+
+def test_nothing_to_say_makes_no_conversations(tmp_path: Path) -> None:
+    made = [replace(example, labels=("",) * 3) for example in examples(tmp_path)]
+    with pytest.raises(DataError, match="nothing to say in conversations"):
+        convert(read_examples(written(tmp_path, made)), "conversations", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_to_convert_says_why(tmp_path: Path) -> None:

@@ -92,7 +92,6 @@ GOOD = {"id": 1, "file_name": "a.jpg", "width": 10, "height": 10}
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("", "an empty line"),
         ("{", "not JSON: Expecting property name"),
         ("[1]", r"wanted a JSON object, got '\[1\]'"),
         ('{"id": 1}', "lacks 'width'"),

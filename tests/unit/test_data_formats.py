@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import tarfile
 from collections.abc import Callable
@@ -87,6 +88,67 @@ def test_coco_counts_bad_pictures_instead_of_failing(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("images", "annotation", "categories"),
+    [
+        ({"id": 1.0, "width": 100.0}, {"image_id": 1.0, "category_id": 3.0}, [3.0, 4.0]),
+        ({"id": "x"}, {"image_id": "x", "category_id": "7"}, ["7", 3]),
+        ({"file_name": "images\\a.jpg"}, {}, [3]),
+        ({"width": None, "height": None}, {}, [3]),
+    ],
+)
+def test_coco_as_other_tools_write_it(tmp_path: Path, images: dict, annotation: dict, categories: list) -> None:
+    picture(tmp_path / "images" / "a.jpg")
+    tree = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 50} | images],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [10, 5, 20, 30]} | annotation],
+        "categories": [{"id": k, "name": f"name {k}"} for k in categories],
+    }
+    file = tmp_path / "i.json"
+    file.write_bytes(b"\xef\xbb\xbf" + json.dumps(tree, indent=1).replace("\n", "\r\n").encode())
+    source, (example,) = read(file, "coco")
+    assert (source.problems.bad, rows(example)) == (0, [[10, 5, 30, 35]])
+    assert example.labels == (f"name {categories[0]}",)
+    assert open_picture(example).size == (100, 50)
+
+
+@pytest.mark.parametrize(
+    ("categories", "why"),
+    [
+        ([{"id": 1, "name": "cup"}, {"id": 1, "name": "dog"}], r"categories\[1\] 'dog' has the id 1; wanted its own"),
+        ([{"id": 1, "name": None}], r"categories\[0\] lacks id or name \(name is None; wanted text\)"),
+        ([{"id": 1, "name": " "}], r"categories\[0\] lacks id or name \(name is empty\)"),
+        ([{"id": 1, "name": "\ud800"}], "a category's name holds half a character"),
+    ],
+)
+def test_coco_categories_have_an_id_and_a_name_each(tmp_path: Path, categories: list, why: str) -> None:
+    with pytest.raises(DataError, match=why):
+        open_source(
+            SourceRecipe(write(tmp_path / "i.json", {"images": [], "annotations": [], "categories": categories}))
+        )
+
+
+@pytest.mark.parametrize(
+    ("file", "pictures"),
+    [
+        ("annotations/instances_train2017.json", "train2017"),
+        ("annotations/instances_default.json", "images"),
+        ("train/_annotations.coco.json", "train"),
+    ],
+)
+def test_coco_folders_of_other_tools_are_known(tmp_path: Path, file: str, pictures: str) -> None:
+    picture(tmp_path / pictures / "a.jpg")
+    tree = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 50}],
+        "annotations": [],
+        "categories": [],
+    }
+    _, (example,) = read(write(tmp_path / file, tree), "coco")
+    assert open_picture(example).size == (100, 50)
+    with pytest.raises(DataError, match=rf"name one of them: {file} \(coco\)"):
+        guess_format(tmp_path)
+
+
 def test_coco_pictures_are_looked_for(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "train" / "1.jpg")
     file = coco(tmp_path).rename(tmp_path / "instances_train.json")
@@ -142,6 +204,39 @@ def test_yolo_without_yaml_takes_its_names_from_classes_txt(tmp_path: Path) -> N
     assert a.labels == ("person",)
 
 
+def test_yolo_as_other_tools_write_it(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "labels" / "a.txt", "\ufeff1.0 0.5 0.5 0.2 0.4\r\n")
+    names = write(tmp_path / "labels" / "classes.txt", "\ufeffcup\r\ndog\r\n")
+    assert read(tmp_path, "yolo")[1][0].labels == ("dog",)
+    names.unlink()
+    write(tmp_path / "data.yaml", "\ufefftrain: .\\images\nnames: {'0': cup, '1': dog}\n")
+    assert read(tmp_path, "yolo")[1][0].labels == ("dog",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ("train: [images\nnames: {", "Cannot read .*data.yaml: while parsing"),
+        ("train: images\nnames: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("train: images\nnames: [yes, no]", "name 0 is no text but bool; put it into quotes"),
+        ("train: {a: b}\nnames: [cup]", "train holds dict; wanted folders"),
+        # A thousand million names of a few hundred bytes.
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"{b}: &{b} [{', '.join(10 * [f'*{a}'])}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+            + "train: images\nnames: *i\n",
+            "name 0 is no text but list",
+        ),
+    ],
+)
+def test_wrong_yolo_settings_are_one_clear_error(tmp_path: Path, settings: str, why: str) -> None:
+    picture(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "data.yaml", settings)
+    with pytest.raises(DataError, match=why):
+        open_source(SourceRecipe(tmp_path))
+
+
 def test_yolo_says_which_splits_there_are(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no split 'test'; it has train, val\."):
         open_source(SourceRecipe(yolo(tmp_path), split="test"))
@@ -173,6 +268,26 @@ def test_voc_counts_pixels_from_one(tmp_path: Path) -> None:
     assert b.id == "b"
     _, (b,) = read(tmp_path, "voc", split="train", names=("cup", "dog"))
     assert (b.id, b.absent) == ("b", ("dog",))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
+def test_entities_are_not_expanded_whatever_the_encoding(tmp_path: Path, encoding: str) -> None:
+    entities = "".join(f'<!ENTITY e{k} "{10 * f"&e{k - 1};"}">' for k in range(1, 10))
+    head = f'<?xml version="1.0" encoding="{encoding}"?>'
+    attack = f'{head}<!DOCTYPE a [<!ENTITY e0 "ha">{entities}]><annotation><filename>&e9;</filename></annotation>'
+    (voc(tmp_path) / "Annotations" / "b.xml").write_bytes(attack.encode(encoding))
+    (tmp_path / "Annotations" / "c.xml").write_bytes((head + voc_xml()).encode(encoding))
+    source = open_source(SourceRecipe(tmp_path))
+    assert [e.id for e in source] == ["a", "c"]
+    assert "has a DOCTYPE" in source.problems.first[0]
+
+
+def test_voc_pictures_without_objects_and_sizes_with_a_point(tmp_path: Path) -> None:
+    picture(tmp_path / "JPEGImages" / "a.jpg")
+    size = "<size><width>100.0</width><height>50.0</height></size>"
+    write(tmp_path / "Annotations" / "a.xml", f"<annotation><filename>a.jpg</filename>{size}</annotation>")
+    _, (example,) = read(tmp_path, "voc")
+    assert (example.width, example.height, len(example.boxes)) == (100, 50, 0)
 
 
 def test_voc_without_a_size_reads_the_upright_picture(tmp_path: Path) -> None:
@@ -522,6 +637,50 @@ def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
         open_source(SourceRecipe(tmp_path / "x.tar"))
 
 
+def test_shards_as_webdataset_writes_them(tmp_path: Path) -> None:
+    data = picture(tmp_path / "a.jpg").read_bytes()
+    for shard in "xy":
+        members = {
+            f"{shard}/7.JPG": data, f"{shard}/7.TXT": b"A cup.",
+            f"{shard}/8.jpg": data, f"{shard}/8.json": b'{"__key__": "%b8", "caption": "A dog."}' % shard.encode(),
+        }  # fmt: skip
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as tar:
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    _, examples = read(tmp_path, "shards")
+    assert [e.id for e in examples] == [0, "x8", 2, "y8"]
+    assert [e.captions[0] for e in examples] == ["A cup.", "A dog."] * 2
+
+
+def test_links_in_tar_files_are_not_followed(tmp_path: Path) -> None:
+    secret = picture(tmp_path / "secret.jpg")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+            info = tarfile.TarInfo(f"{kind.decode()}.jpg")
+            info.type, info.linkname = kind, str(secret)
+            tar.addfile(info)
+            info = tarfile.TarInfo(f"{kind.decode()}.txt")
+            info.size = 6
+            tar.addfile(info, io.BytesIO(b"A cup."))
+    source, examples = read(tmp_path / "x.tar", "shards")
+    assert (examples, source.problems.bad) == ([], 2)
+
+
+def test_a_tar_that_leads_back_to_itself_ends(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name in ("0.jpg", "1.jpg"):
+            tar.addfile(tarfile.TarInfo(name))
+    raw = bytearray((tmp_path / "x.tar").read_bytes())
+    raw[512 + 124 : 512 + 136] = b"\xff" + (-512 & (1 << 88) - 1).to_bytes(11, "big")  # the size of the second
+    raw[512 + 148 : 512 + 156] = b" " * 8
+    raw[512 + 148 : 512 + 156] = b"%06o\0 " % sum(raw[512:1024])
+    (tmp_path / "x.tar").write_bytes(raw)
+    with pytest.raises(DataError, match=r"Cannot read .*x\.tar"):
+        open_source(SourceRecipe(tmp_path / "x.tar"))
+
+
 @pytest.mark.parametrize("layout", ["parquet", "disk"])
 def test_hub_columns_are_mapped(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets", reason="needs the hub extra")
@@ -621,3 +780,55 @@ def test_an_id_that_names_nothing_is_a_bad_record(tmp_path: Path) -> None:
     source, examples = read(file, "captions")
     assert examples == []
     assert source.problems.first == ["c.jsonl:1: the id is [1]; wanted a number or text"]
+
+
+@pytest.mark.parametrize(("name", "head", "sign", "tail"), [("c.json", "", "\n", ""), ("c.jsonl", "[", ",\n", "]\n")])
+def test_lines_and_arrays_are_told_apart_by_what_stands_there(
+    tmp_path: Path, name: str, head: str, sign: str, tail: str
+) -> None:
+    picture(tmp_path / "images" / "a.jpg")
+    said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}]
+    said.append({"role": "assistant", "content": "A cup."})
+    records = [
+        {"messages": said},
+        {"image": ["a.jpg", "b.jpg"], "messages": said},
+        {"images": ["a.jpg"], "messages": said},
+    ]
+    file = write(tmp_path / name, head + sign.join(map(json.dumps, records)) + tail)
+    source, (example,) = read(file, "conversations")
+    assert example.turns == (Turn("What is it?", "A cup."),)
+    assert open_picture(example).size == (100, 50)  # in images, though the first two records do not tell
+    assert (source.problems.passed, source.problems.bad) == (1, 1)
+
+
+def test_empty_lines_are_no_records(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    file = lines(tmp_path / "c.jsonl", {"image": "a.jpg", "caption": "A cup."}, "", " \r")
+    source, (_,) = read(file, "captions")
+    assert (source.problems.passed, source.problems.bad) == (2, 0)
+
+
+@pytest.mark.parametrize("cell", ['"two', "x" * 140_000])
+def test_a_cell_that_is_none_is_a_bad_row(tmp_path: Path, cell: str) -> None:
+    picture(tmp_path / "a.jpg")
+    source, examples = read(write(tmp_path / "c.csv", f"image,caption\na.jpg,{cell}\na.jpg,ok\n"), "captions")
+    assert [e.captions for e in examples] == [("ok",)]
+    assert source.problems.first[0].startswith("c.csv:2: no row of a table (")
+
+
+def test_half_a_character_makes_a_record_bad(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    source, examples = read(lines(tmp_path / "c.jsonl", {"image": "a.jpg", "caption": "\ud800"}), "captions")
+    assert examples == []
+    assert source.problems.first == ["c.jsonl:1: holds half a character: '\\ud800'"]
+
+
+def test_pictures_may_lie_anywhere_but_are_files(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.jpg")
+    (tmp_path / "in").mkdir()
+    where = ["../a.jpg", str(path), "..\\a.jpg", str(tmp_path), os.devnull]
+    source, examples = read(
+        lines(tmp_path / "in" / "c.jsonl", *({"image": name, "caption": "x"} for name in where)), "captions"
+    )
+    assert [open_picture(e).size for e in examples] == [(100, 50)] * 3
+    assert [reason.endswith("is no picture, but a folder or device") for reason in source.problems.first] == [True] * 2

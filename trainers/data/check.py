@@ -19,6 +19,7 @@ import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.formats import guess_format, open_source
+from fo1agent.trainers.data.formats.shards import encoded
 from fo1agent.trainers.data.formats.source import SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example, open_picture
 
@@ -76,8 +77,8 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """No source has more bad records than its tolerance allows."""
-        return all(source.tolerated for source in self.sources)
+        """Every source has good records, and no more bad ones than its tolerance allows."""
+        return all(source.tolerated and source.good > 0 for source in self.sources)
 
     def to_dict(self) -> dict[str, Any]:
         return {"ok": self.ok, "sources": [asdict(source) for source in self.sources], "notes": list(self.notes)}
@@ -176,8 +177,8 @@ def _picture_is_well(example: Example, keys: _Keys) -> bool:
     if path in keys.paths:
         return True
     try:
-        data = example.data if example.data is not None else example.path.read_bytes() if example.path else b""
-    except OSError:
+        data = encoded(example)
+    except DataError:
         return False
     content = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
     if keys.contents.setdefault(content, path) != path:

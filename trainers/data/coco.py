@@ -1,11 +1,13 @@
 """COCO's JSON, read once into plain records: boxes, names, crowds, captions, and which names a picture does not show.
 
-Reads what COCO, LVIS and everything that copies their layout has in common; segmentations are not looked at, pictures
-are not opened. Boxes become xyxy float pixels of the stored picture.
+Reads what COCO, LVIS and everything that copies their layout has in common; segmentations are not looked at. Of a
+picture, only the head is read, and only where its record lacks a size. Boxes become xyxy float pixels of the stored
+picture.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.formats.fields import absent_of, images_folder, picture_of, picture_path
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
+from fo1agent.trainers.data.files import first_sign
+from fo1agent.trainers.data.formats.fields import absent_of, images_folder, picture_path, size_of, text
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, reason
 from fo1agent.trainers.data.records import Example
 
 
@@ -74,16 +77,18 @@ def read_coco(
         DataError: not such a file.
     """
     tree = read_tree(instances)
-    first = next((name for r in tree.records if isinstance(r, dict) and (name := picture_of(r))), None)
+    first = None
+    if tree.records:
+        with contextlib.suppress(*_WRONG):  # that record is bad
+            first = _file_name(tree.records[0])
     return _source(tree, images_folder(tree.file, Path(images) if images else None, first), captions, tolerance)
 
 
 def looks_like(path: Path) -> bool:
     if not path.is_file() or path.suffix != ".json":
         return False
-    with open(path, "rb") as file:
-        content = file.read()
-    return content[:64].lstrip()[:1] == b"{" and all(f'"{key}"'.encode() in content for key in _LISTS)
+    content = path.read_bytes() if first_sign(path) == b"{" else b""
+    return all(f'"{key}"'.encode() in content for key in _LISTS)
 
 
 def open_source(recipe: SourceRecipe) -> Source:
@@ -126,7 +131,7 @@ class CocoTree:
     """
 
     file: Path
-    names: Mapping[int, str]
+    names: Mapping[int | str, str]
     records: Sequence[Any]
     position: Mapping[Any, int]
     annotations: Mapping[Any, Sequence[tuple[int, Any]]]
@@ -139,7 +144,7 @@ class CocoTree:
         return tuple(self.names.values())
 
     def example(
-        self, k: int, images: Path, source: str, captions: Mapping[int, tuple[str, ...]] | None = None
+        self, k: int, images: Path, source: str, captions: Mapping[int | str, tuple[str, ...]] | None = None
     ) -> tuple[Example, tuple[Any, ...]]:
         """The picture of record `k`, and the ids of the annotations that its boxes are.
 
@@ -147,7 +152,7 @@ class CocoTree:
             DataError: the record or one of its annotations is wrong; names which one and why.
         """
         record = self.records[k]
-        identity, width, height = _picture(k, record)
+        identity, picture, width, height = _picture(k, record, images)
         if self.position[identity] != k:
             raise DataError(f"images[{k}] has the id of images[{self.position[identity]}]")
         boxes, labels, crowd, ids = [], [], [], []
@@ -164,7 +169,7 @@ class CocoTree:
             absent = tuple(self.names[c] for c in record.get("neg_category_ids", ()) if c in self.names)
         example = Example(
             identity,
-            picture_path(images, _file_name(record)),
+            picture,
             width,
             height,
             np.array(boxes, dtype=np.float32).reshape(-1, 4),
@@ -178,6 +183,7 @@ class CocoTree:
 
 
 _LISTS = ("images", "annotations", "categories")
+_WRONG = (AttributeError, LookupError, TypeError, ValueError)  # what a record of another shape raises
 
 
 def read_tree(instances: str | Path) -> CocoTree:
@@ -191,10 +197,7 @@ def read_tree(instances: str | Path) -> CocoTree:
     for key in _LISTS:
         if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
             raise DataError(f"{file}: no list {key!r}; this is not a COCO instances file.")
-    try:
-        names = {int(c["id"]): str(c["name"]) for c in sorted(tree["categories"], key=lambda c: c["id"])}
-    except (KeyError, TypeError, ValueError) as exc:
-        raise DataError(f"{file}: a category lacks id or name ({exc!r}).") from exc
+    names = _names(file, tree["categories"])
     position: dict[Any, int] = {}
     for k, record in enumerate(tree["images"]):
         position.setdefault(_id(record, "id"), k)
@@ -210,7 +213,21 @@ def read_tree(instances: str | Path) -> CocoTree:
     return CocoTree(file, names, tree["images"], position, annotations, strangers, exhaustive, len(tree["annotations"]))
 
 
-def load_captions(file: str | Path) -> dict[int, tuple[str, ...]]:
+def _names(file: Path, categories: Sequence[Any]) -> dict[int | str, str]:
+    # By id, in order of the ids: numbers before texts.
+    names: dict[int | str, str] = {}
+    for k, category in enumerate(categories):
+        try:
+            identity, name = _id(category, "id"), text(category["name"], "name")
+        except (*_WRONG, DataError) as exc:
+            raise DataError(f"{file}: categories[{k}] lacks id or name ({reason(exc)}).") from exc
+        if identity is None or identity in names:
+            raise DataError(f"{file}: categories[{k}] {name!r} has the id {category.get('id')!r}; wanted its own.")
+        names[identity] = name
+    return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def load_captions(file: str | Path) -> dict[int | str, tuple[str, ...]]:
     """Captions by image id, from COCO's captions JSON (`annotations`: `image_id`, `caption`) or a `.jsonl` of
     `{"image_id", "captions": [...]}` lines; cut of surrounding white space, empty ones left out.
 
@@ -220,7 +237,9 @@ def load_captions(file: str | Path) -> dict[int, tuple[str, ...]]:
     file = Path(file)
     pairs: list[tuple[Any, Any]] = []
     if file.suffix == ".jsonl":
-        for number, line in enumerate(_read_text(file).splitlines(), start=1):
+        for number, line in enumerate(_read_text(file).split("\n"), start=1):
+            if not line.strip():
+                continue
             try:
                 record = json.loads(line)
                 pairs += [(record["image_id"], sentence) for sentence in record["captions"]]
@@ -231,28 +250,29 @@ def load_captions(file: str | Path) -> dict[int, tuple[str, ...]]:
             pairs = [(a["image_id"], a["caption"]) for a in _read_json(file)["annotations"]]
         except (KeyError, TypeError) as exc:
             raise DataError(f"{file}: not a COCO captions file ({exc!r}).") from exc
-    captions: dict[int, tuple[str, ...]] = {}
+    captions: dict[int | str, tuple[str, ...]] = {}
     for image_id, sentence in pairs:
-        if not isinstance(image_id, int) or not isinstance(sentence, str):
-            raise DataError(f"{file}: caption {sentence!r:.60} of image {image_id!r} is not text of a numbered image.")
+        identity = _number_or_text(image_id)
+        if identity is None or not isinstance(sentence, str):
+            raise DataError(f"{file}: caption {sentence!r:.60} of image {image_id!r:.60} is not text of an image.")
         if sentence.strip():
-            captions[image_id] = (*captions.get(image_id, ()), sentence.strip())
+            captions[identity] = (*captions.get(identity, ()), sentence.strip())
     return captions
 
 
 def _annotation(
-    k: int, annotation: Any, names: Mapping[int, str], width: int, height: int
+    k: int, annotation: Any, names: Mapping[int | str, str], width: int, height: int
 ) -> tuple[list[float] | None, str]:
     # Box cut at the border (None if nothing is left of it), category name.
     try:
         category, box = annotation["category_id"], annotation["bbox"]
         x, y, w, h = (float(v) for v in box)
         known = category in names
-    except (KeyError, TypeError, ValueError) as exc:
-        raise DataError(f"annotations[{k}] lacks category_id or a bbox of four numbers ({exc!r})") from exc
+    except _WRONG as exc:
+        raise DataError(f"annotations[{k}] lacks category_id or a bbox of four numbers ({reason(exc)})") from exc
     if not known:
         raise DataError(f"annotations[{k}] has category {category!r}, which is not in the file")
-    if not all(math.isfinite(v) for v in (x, y, w, h)) or w < 0 or h < 0:
+    if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
         raise DataError(
             f"annotations[{k}] has bbox {box}; wanted finite [x, y, width, height] with sides of at least 0"
         )
@@ -261,16 +281,18 @@ def _annotation(
     return ([x1, y1, x2, y2] if x2 > x1 and y2 > y1 else None), names[category]
 
 
-def _picture(k: int, record: Any) -> tuple[Any, int, int]:
-    # Id, width, height.
+def _picture(k: int, record: Any, images: Path) -> tuple[int | str, Path, int, int]:
+    # Id, path, width, height.
     try:
-        identity, width, height = record["id"], int(record["width"]), int(record["height"])
-        _file_name(record)
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise DataError(f"images[{k}] lacks id, file_name, width or height ({exc!r})") from exc
-    if width < 1 or height < 1:
-        raise DataError(f"images[{k}] is {width} x {height} pixels")
-    return identity, width, height
+        identity, path = _id(record, "id"), picture_path(images, _file_name(record))
+    except _WRONG as exc:
+        raise DataError(f"images[{k}] lacks file_name ({reason(exc)})") from exc
+    if identity is None:
+        raise DataError(f"images[{k}] has the id {record.get('id')!r:.60}; wanted a number or text")
+    try:
+        return identity, path, *size_of(record, path)
+    except DataError as exc:
+        raise DataError(f"images[{k}]: {exc}") from exc
 
 
 def _file_name(record: Mapping[str, Any]) -> str:
@@ -278,8 +300,14 @@ def _file_name(record: Mapping[str, Any]) -> str:
     return record["file_name"] if "file_name" in record else "/".join(record["coco_url"].split("/")[-1:])
 
 
-def _id(record: Any, key: str) -> Any:
-    identity = record.get(key) if isinstance(record, dict) else None
+def _id(record: Any, key: str) -> int | str | None:
+    return _number_or_text(record.get(key)) if isinstance(record, dict) else None
+
+
+def _number_or_text(identity: Any) -> int | str | None:
+    # Tables that numbers went through make 7.0 of 7.
+    if isinstance(identity, float) and identity.is_integer():
+        return int(identity)
     return identity if isinstance(identity, int | str) else None
 
 
@@ -297,6 +325,6 @@ def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"Cannot read {file}: {exc}.") from exc

@@ -67,6 +67,8 @@ def convert(source: Source, target: str, out: str | Path, copy: bool = False) ->
     survey = _survey(source)
     if not survey.count:
         raise DataError(f"{source.name}: no examples to write. {(source.problems.first or ['It is empty.'])[0]}")
+    if target == "yolo" and not survey.names:
+        raise DataError(f"{source.name}: no box has a label, so a YOLO folder would have nothing to name.")
     report = Converted(target, str(out), left_out=_left_out(target, survey))
     if target == "yolo" and not survey.exhaustive:
         report.note = "in a YOLO folder, names without a box count as absent; the source does not say that they are"
@@ -77,6 +79,8 @@ def convert(source: Source, target: str, out: str | Path, copy: bool = False) ->
             folder.mkdir()
             writer = {"examples": _examples, "coco": _coco, "yolo": _yolo, "conversations": _conversations}[target]
             report.examples = writer(source, survey, folder, copy, Path(out))
+            if not report.examples:
+                raise DataError(f"{source.name}: nothing to say in {target}: no turns, and no names, phrases or texts.")
     report.bad = source.problems.bad
     return report
 
@@ -101,7 +105,9 @@ class _Survey:
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        return self.names if self.exhaustive else ()
+        """The names, if each may stand for absence where no box carries it, and on a line of its own."""
+        lines = all(name.strip() and name.splitlines() == [name] for name in self.names)
+        return self.names if self.exhaustive and lines else ()
 
 
 def _survey(source: Source) -> _Survey:
@@ -166,13 +172,7 @@ class _Pictures:
         self._used[Path(name).stem] = origin
         target = self.folder / self.under / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if data is not None:
-            target.write_bytes(data)
-        else:
-            try:
-                shutil.copyfile(origin or "", target)
-            except FileNotFoundError as exc:
-                raise DataError(f"{example.name}: there is no such picture.") from exc
+        target.write_bytes(encoded(example) if data is None else data)
         return f"{self.under}/{name}"
 
 

@@ -180,6 +180,12 @@ class ArrayFile(_Indexed):
                 buffer, at = buffer[at:] + decode(more), 0
 
 
+def first_sign(path: Path) -> bytes:
+    """The first byte of a file that is neither white space nor a byte order mark: `[` of an array, `{` of objects."""
+    with open(path, "rb") as file:
+        return file.read(1 << 12).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+
+
 def _has_mark(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(3) == codecs.BOM_UTF8

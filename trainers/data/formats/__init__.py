@@ -7,6 +7,7 @@ A format's module has `looks_like(path)`, which looks at a file or folder as bri
 from __future__ import annotations
 
 import importlib
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -86,17 +87,18 @@ def guess_format(path: Path) -> str:
         except (OSError, DataError, UnicodeDecodeError):
             continue
     if path.is_dir() and (inside := _files_inside(path)):
-        raise DataError(f"{path} is a folder of several; name one of them: {', '.join(inside)}.")
+        raise DataError(f"{path} is a folder of files; name one of them: {', '.join(inside)}.")
     tried = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
     raise DataError(f"{path} looks like none of the formats known ({tried}). Name its format if it is one of them.")
 
 
 def _files_inside(folder: Path, most: int = 12) -> list[str]:
-    """The files of a folder that are sources by themselves."""
+    """The files of a folder, and of the folders in it, that are sources by themselves."""
     found = []
-    for file in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl", ".csv", ".tsv"))[:most]:
+    inside = (p for pattern in ("*", "*/*") for p in sorted(folder.glob(pattern)))
+    for file in islice((p for p in inside if p.suffix in (".json", ".jsonl", ".csv", ".tsv") and p.is_file()), most):
         try:
-            found.append(f"{file.name} ({guess_format(file)})")
+            found.append(f"{file.relative_to(folder)} ({guess_format(file)})")
         except DataError:
             continue
     return found

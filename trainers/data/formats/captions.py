@@ -9,6 +9,7 @@ To join captions with the boxes of the same pictures, name the file as `captions
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import LineFile
+from fo1agent.trainers.data.files import LineFile, first_sign
 from fo1agent.trainers.data.formats.fields import (
     identity,
     images_folder,
@@ -30,7 +31,14 @@ from fo1agent.trainers.data.formats.fields import (
     size_of,
     text,
 )
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
+from fo1agent.trainers.data.formats.source import (
+    Source,
+    SourceRecipe,
+    Tolerance,
+    first_picture,
+    first_record,
+    object_source,
+)
 from fo1agent.trainers.data.records import Example
 
 _TABLES = {".csv": ",", ".tsv": "\t"}
@@ -50,9 +58,9 @@ def read_captions(path: str | Path, images: str | Path | None = None, tolerance:
     path, given = Path(path), Path(images) if images else None
     if path.suffix in _TABLES:
         return _table(path, given, tolerance)
-    if path.suffix == ".json" and _top(path) == b"{":
+    if path.suffix == ".json" and first_sign(path) == b"{" and picture_of(first_record(path)) is None:
         return _coco(path, given, tolerance)
-    folder = images_folder(path, given, picture_of(first_record(path)))
+    folder = images_folder(path, given, first_picture(path))
     return object_source(path, partial(_example, images=folder), tolerance=tolerance)
 
 
@@ -65,10 +73,10 @@ def looks_like(path: Path) -> bool:
         return "caption" in columns and any(c in columns for c in ("image", "file_name", "filename"))
     if path.suffix not in (".json", ".jsonl"):
         return False
-    if path.suffix == ".json" and _top(path) == b"{":
-        content = path.read_bytes()
-        return b'"caption"' in content and b'"bbox"' not in content
     record = first_record(path)
+    if path.suffix == ".json" and not picture_of(record) and first_sign(path) == b"{":
+        content = path.read_bytes()
+        return all(f'"{key}"'.encode() in content for key in ("images", "caption")) and b'"bbox"' not in content
     own = "captions" in record or ("caption" in record and not record.keys() & {"bbox", "question"})
     return own and picture_of(record) is not None and not record.keys() & {"boxes", "turns"}
 
@@ -98,7 +106,7 @@ def captioned(
 
 def _coco(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))
         sentences: dict[Any, list[str]] = {}
         for annotation in tree["annotations"]:
             sentences.setdefault(annotation["image_id"], []).append(annotation["caption"])
@@ -126,7 +134,8 @@ def _table(path: Path, images: Path | None, tolerance: Tolerance | None) -> Sour
     first = None
     for number, line in enumerate(lines):
         if number == 1:
-            first = picture_of(dict(zip(columns, _cells(line, sign), strict=False)))
+            with contextlib.suppress(DataError):  # that row is bad
+                first = picture_of(dict(zip(columns, _cells(line, sign), strict=False)))
             break
     folder = images_folder(path, images, first)
 
@@ -139,9 +148,8 @@ def _table(path: Path, images: Path | None, tolerance: Tolerance | None) -> Sour
 
 
 def _cells(line: bytes, sign: str) -> list[str]:
-    return next(csv.reader(io.StringIO(line.decode("utf-8-sig")), delimiter=sign), [])
-
-
-def _top(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    words = line.decode("utf-8-sig")
+    try:
+        return next(csv.reader(io.StringIO(words), delimiter=sign, strict=True), [])
+    except csv.Error as exc:
+        raise DataError(f"no row of a table ({exc}); a row is one line of at most 131072 letters a cell") from exc

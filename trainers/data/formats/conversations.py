@@ -6,7 +6,7 @@
 A file is one object a line, or one array of them. `<regionK>` is box K of `bbox_list`, from 0. `<image>` is where the
 picture goes; our prompts place it themselves, so it is taken out. Records without a picture, which LLaVA's mixture has
 many of, are passed over unless they are asked for; those with several are bad. `{"role": "user", "content": …}` in
-`messages` is read as well.
+`messages` is read as well, also where the content is a list of parts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ from fo1agent.trainers.data.formats.fields import (
     cut_boxes,
     identity,
     images_folder,
-    picture_of,
     picture_path,
     size_of,
 )
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
+from fo1agent.trainers.data.formats.source import (
+    Source,
+    SourceRecipe,
+    Tolerance,
+    first_picture,
+    first_record,
+    object_source,
+)
 from fo1agent.trainers.data.records import Example, Turn
 
 IMAGE = "<image>"
@@ -52,7 +58,7 @@ def read_conversations(
         DataError: no such file.
     """
     path = Path(path)
-    folder = images_folder(path, Path(images) if images else None, picture_of(first_record(path)))
+    folder = images_folder(path, Path(images) if images else None, first_picture(path))
     return object_source(path, partial(_example, images=folder, words_alone=words_alone), tolerance=tolerance)
 
 
@@ -81,6 +87,8 @@ def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
         what = message["value"] if "value" in message else message["content"]
         if who in _SYSTEM:
             continue
+        if isinstance(what, list):  # of parts; the picture's needs no sign
+            what = "\n".join(part["text"] for part in what if part["type"] == "text")
         if not isinstance(what, str):
             raise DataError(f"a message of {who!r} is {what!r:.60}; wanted text")
         if who not in (_REPLIES if len(said) % 2 else _ASKS):

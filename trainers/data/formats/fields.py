@@ -182,6 +182,8 @@ def picture_size(path: Path | BytesIO) -> tuple[int, int]:
     Raises:
         DataError: no such file, or not a picture.
     """
+    if isinstance(path, Path) and path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path} is no picture, but a folder or device")
     try:
         # The decoders that `open_picture` allows, and no others: a head is parsed as well.
         with Image.open(path, formats=ImageLimits().formats) as image:
@@ -195,20 +197,27 @@ def picture_size(path: Path | BytesIO) -> tuple[int, int]:
 
 
 def picture_path(images: Path, file_name: Any) -> Path:
-    """Where a picture lies that a record names.
+    """Where a picture lies that a record names: in `images`, or wherever an absolute name or `..` leads.
+
+    Names written on Windows are understood.
 
     Raises:
         DataError: the name is no text, or empty.
     """
     if type(file_name) is not str or not file_name or "\0" in file_name:
         raise DataError(f"the picture's name is {file_name!r:.60}; wanted a file name")
+    if "\\" in file_name and not (images / file_name).is_file():
+        file_name = file_name.replace("\\", "/")
     return images / file_name
 
 
 def picture_of(record: dict[str, Any]) -> str | None:
-    """The file name of a record's picture, whatever the key is called; None if it names none."""
-    for key in ("file_name", "image", "image_path", "filename"):
-        if isinstance(name := record.get(key), str) and name:
+    """The file name of a record's picture, whatever the key is called; None if it names none, or several."""
+    for key in ("file_name", "image", "image_path", "filename", "images"):
+        name = record.get(key)
+        if isinstance(name, list) and len(name) == 1:
+            name = name[0]
+        if isinstance(name, str) and name:
             return name
     return None
 
@@ -226,7 +235,7 @@ def picture_name(record: dict[str, Any]) -> str:
 
 def size_of(record: dict[str, Any], path: Path) -> tuple[int, int]:
     """Width and height: the record's own, or else the picture's."""
-    if "width" in record and "height" in record:
+    if record.get("width") is not None and record.get("height") is not None:
         return size(record["width"], record["height"])
     return picture_size(path)
 
@@ -235,15 +244,16 @@ def images_folder(file: Path, images: Path | None, first: str | None) -> Path:
     """The folder that a file's pictures are named from.
 
     `images` if given. Otherwise, of `images/train` (for a file that is called `….train.json` or `…_train.jsonl`),
-    `images` and the file's own folder, the one that holds the picture `first`; or, if none does, the file's own.
+    `images`, `train` and the file's own folder, or the same beside that folder, the one that holds the picture `first`;
+    or, if none does, the file's own.
     """
     if images is not None:
         return images
     split = re.split(r"[_.]", file.stem)[-1]
-    candidates = [file.parent / "images" / split, file.parent / "images", file.parent]
     if first is not None:
-        with contextlib.suppress(OSError, ValueError):  # it is no name that a file can have
-            for folder in candidates:
-                if (folder / first).is_file():
-                    return folder
+        with contextlib.suppress(DataError, OSError, ValueError):  # it is no name that a file can have
+            for root in (file.parent, file.parent / ".."):
+                for folder in (root / "images" / split, root / "images", root / split, root):
+                    if picture_path(folder, first).is_file():
+                        return folder
     return file.parent

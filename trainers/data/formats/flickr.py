@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.formats.fields import cut_boxes, size
+from fo1agent.trainers.data.formats.fields import cut_boxes
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
-from fo1agent.trainers.data.formats.voc import child, parse_xml, voc_box
+from fo1agent.trainers.data.formats.voc import parse_xml, stated_size, voc_box
 from fo1agent.trainers.data.records import Example, Reference
 
 _PHRASE = re.compile(r"\[/EN#(\d+)/([^\s\]]+) ([^\]]+)\]")
@@ -76,7 +76,7 @@ def _example(identity: str, source: str, root: Path, images: Path) -> Example:
     stated = tree.find("size")
     if stated is None:
         raise DataError("Annotations lack <size>")
-    width, height = size(int(child(stated, "width")), int(child(stated, "height")))
+    width, height = stated_size(stated)
     rows, chains = [], []
     for element in tree.iter("object"):
         bndbox = element.find("bndbox")

@@ -33,7 +33,14 @@ from fo1agent.trainers.data.formats.fields import (
     text,
     xywh,
 )
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
+from fo1agent.trainers.data.formats.source import (
+    Source,
+    SourceRecipe,
+    Tolerance,
+    first_picture,
+    first_record,
+    object_source,
+)
 from fo1agent.trainers.data.records import Example, Reference, Turn
 
 
@@ -49,7 +56,7 @@ def read_questions(path: str | Path, images: str | Path | None = None, tolerance
         DataError: no such file.
     """
     path = Path(path)
-    folder = images_folder(path, Path(images) if images else None, picture_of(first_record(path)))
+    folder = images_folder(path, Path(images) if images else None, first_picture(path))
     return object_source(path, partial(_example, images=folder), tolerance=tolerance)
 
 

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
+from fo1agent.trainers.data.files import first_sign
 from fo1agent.trainers.data.formats.fields import (
     PICTURE_SUFFIXES,
     cut_boxes,
     identity,
     images_folder,
     picture_name,
-    picture_of,
     picture_path,
     picture_size,
     size,
@@ -37,7 +37,14 @@ from fo1agent.trainers.data.formats.fields import (
     text,
     xywh,
 )
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
+from fo1agent.trainers.data.formats.source import (
+    Source,
+    SourceRecipe,
+    Tolerance,
+    first_picture,
+    first_record,
+    object_source,
+)
 from fo1agent.trainers.data.records import Example
 
 TEXT = "text"
@@ -66,7 +73,7 @@ def read_scene_text(
     if path.is_dir():
         return _icdar(path, folder, tolerance)
     if path.suffix == ".jsonl":
-        first = picture_of(first_record(path))
+        first = first_picture(path)
         where = images_folder(path, folder, first)
         if folder is None and first is not None and not (where / first).is_file():
             where = path.parent / "crops" / path.stem.rsplit("_", 1)[-1]
@@ -85,7 +92,7 @@ def looks_like(path: Path) -> bool:
     if path.suffix == ".json":
         with open(path, "rb") as file:
             head = file.read(1 << 16)
-        return head.lstrip()[:1] == b"{" and (b'"anns"' in head or b'"imgs"' in head)
+        return first_sign(path) == b"{" and (b'"anns"' in head or b'"imgs"' in head)
     return False
 
 
@@ -95,7 +102,7 @@ def open_source(recipe: SourceRecipe) -> Source:
 
 def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance | None) -> Source:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_outlines)
+        tree = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_outlines)
         pictures = {key: p for key, p in tree["imgs"].items() if split is None or p.get("set") == split}
         words: dict[str, list[Any]] = {}
         for word in tree["anns"].values():

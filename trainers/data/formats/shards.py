@@ -5,7 +5,7 @@
     000123.txt     a caption
     names.txt      once, first: the vocabulary of lines that say `"exhaustive": true`
 
-Tar files are not unpacked: where each picture lies is read once (40 bytes a picture are held), so that shards can be
+Tar files are not unpacked: where each picture lies is read once (56 bytes a picture are held), so that shards can be
 shuffled like everything else. Compressed tars cannot be read so; decompress them.
 """
 
@@ -48,7 +48,7 @@ def read_shards(path: str | Path, tolerance: Tolerance | None = None) -> Source:
 
     def parse(position: int, source: str) -> Example:
         picture, record, caption = index.read(position)
-        return _example(picture, record, caption, index.key(position), source, vocabulary)
+        return _example(picture, record, caption, position, source, vocabulary)
 
     return Source(str(path), range(len(index)), parse, index.where, vocabulary, tolerance)
 
@@ -90,15 +90,22 @@ def encoded(example: Example) -> bytes:
     """The bytes of the picture's file, as it is stored.
 
     Raises:
-        DataError: there is no such file.
+        DataError: there is no such file, or it is no picture: a record may name any file of this machine, and a
+            copy may go to other people.
     """
-    if example.data is not None:
-        return example.data
+    data = example.data
     try:
-        assert example.path is not None, "an example has a path or data"
-        return example.path.read_bytes()
+        if data is None:
+            assert example.path is not None, "an example has a path or data"
+            picture_size(example.path)  # before all of it is read, for it may be anything
+            data = example.path.read_bytes()
+        else:
+            picture_size(io.BytesIO(data))
     except OSError as exc:
         raise DataError(f"{example.name}: cannot read the picture: {exc.strerror}.") from exc
+    except DataError as exc:
+        raise DataError(f"{example.name}: {exc}.") from exc
+    return data
 
 
 def suffix_of(data: bytes) -> str:
@@ -139,7 +146,8 @@ class _Index:
                     continue
                 stem, dot, suffix = name.rpartition("/")[2].partition(".")
                 this = name[: len(name) - len(dot) - len(suffix)]
-                place = 1 if f".{suffix.lower()}" in PICTURE_SUFFIXES else {"json": 3, "txt": 5}.get(suffix)
+                suffix = suffix.lower()
+                place = 1 if f".{suffix}" in PICTURE_SUFFIXES else {"json": 3, "txt": 5}.get(suffix)
                 if place is None or not stem:
                     continue
                 if this != key:
@@ -156,12 +164,8 @@ class _Index:
             os.close(descriptor)
 
     def where(self, position: int) -> str:
-        return f"{self.files[self._row(position)[0]].name}, picture {self.key(position)}"
-
-    def key(self, position: int) -> int:
-        """The picture's number in its tar file."""
         number = self._row(position)[0]
-        return position - self._first[number]
+        return f"{self.files[number].name}, picture {position - self._first[number]}"
 
     def names(self) -> tuple[str, ...]:
         if self._names is None:
@@ -196,9 +200,13 @@ class _Index:
 def _members(file: Path) -> Iterator[tuple[str, int, int]]:
     """Name, start and size of every plain file in a tar."""
     try:
+        end = 0
         with tarfile.open(file, "r:") as tar:
             for member in tar:
-                if member.isreg():
+                if member.offset < end:  # a header with a size below 0 leads back to itself, for ever
+                    raise DataError(f"Cannot read {file}: a member overlaps the one before.")
+                end = member.offset_data
+                if member.isreg() and not member.issparse():
                     yield member.name, member.offset_data, member.size
                 tar.members = []  # pyright: ignore[reportAttributeAccessIssue] - it would keep them all
     except (OSError, tarfile.TarError) as exc:
@@ -206,7 +214,7 @@ def _members(file: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _example(
-    picture: bytes, record: bytes | None, caption: bytes | None, key: int, source: str, vocabulary: Sequence[str]
+    picture: bytes, record: bytes | None, caption: bytes | None, position: int, source: str, vocabulary: Sequence[str]
 ) -> Example:
     known = json_object(record) if record is not None else {}
     if known and known.keys() <= KEYS and "width" in known:
@@ -215,7 +223,7 @@ def _example(
     sentence = caption.decode("utf-8").strip() if caption is not None else known.get("caption")
     if not isinstance(sentence, str) or not sentence.strip():
         raise DataError("has neither a record of ours nor a caption")
-    name = identity(known.get("key", known.get("id", key)))
+    name = identity(next((known[k] for k in ("__key__", "key", "id") if k in known), position))
     size_wh = picture_size(io.BytesIO(picture))
     return replace(captioned(name, None, size_wh, (sentence.strip(),), source), data=picture)
 

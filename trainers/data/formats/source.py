@@ -6,16 +6,19 @@ the same for all formats (streaming, access by position, bad records, limits) ha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree.ElementTree import ParseError
 
 from fo1agent.errors import DataError, ImageError, InputError
-from fo1agent.trainers.data.files import ArrayFile, LineFile
+from fo1agent.trainers.data.files import ArrayFile, LineFile, first_sign
+from fo1agent.trainers.data.formats.fields import picture_of
 from fo1agent.trainers.data.records import Example
 
 T = TypeVar("T")
@@ -75,7 +78,7 @@ class Problems:
         """
         self.bad += 1
         if len(self.first) < self.KEPT:
-            self.first.append(f"{where}: {reason}")
+            self.first.append(f"{where}: {reason}".encode(errors="backslashreplace").decode())
         if self.exceeded(total):
             raise DataError(self.message(total))
 
@@ -111,6 +114,9 @@ class Source(Sequence[Any]):
         vocabulary: names that the boxes carry, as far as the source says; () when it says nothing.
         tolerance: see `Tolerance`.
 
+    Raises:
+        DataError: a name holds half a character.
+
     Attributes:
         limit: only the first so many items; None for all. May be set before reading.
     """
@@ -126,6 +132,10 @@ class Source(Sequence[Any]):
     ) -> None:
         self.name = name
         self.vocabulary = tuple(vocabulary)
+        try:
+            "".join(self.vocabulary).encode()
+        except UnicodeEncodeError as exc:
+            raise DataError(f"{name}: a category's name {reason(exc)}.") from exc
         self.problems = Problems(name, tolerance)
         self.limit: int | None = None
         self._items: Sequence[Any] = items
@@ -139,7 +149,7 @@ class Source(Sequence[Any]):
         return len(self._items) if self.limit is None else min(self.limit, len(self._items))
 
     def __iter__(self) -> Iterator[Example]:
-        problems, parse, where = self.problems, self._parse, self._where
+        problems, where = self.problems, self._where
         problems.good = problems.bad = problems.passed = 0
         problems.first.clear()
         self._known_bad.clear()
@@ -148,7 +158,7 @@ class Source(Sequence[Any]):
                 return
             place = where(position)
             try:
-                example = parse(item, place)
+                example = self._example(item, place)
             except _BAD as exc:
                 self._known_bad.add(position)
                 problems.skip(place, reason(exc))
@@ -165,10 +175,16 @@ class Source(Sequence[Any]):
         if position in self._known_bad:
             return None
         try:
-            return self._parse(self._items[position], self._where(position))
+            return self._example(self._items[position], self._where(position))
         except _BAD as exc:
             self.reject(position, reason(exc))
             return None
+
+    def _example(self, item: Any, place: str) -> Example | None:
+        example = self._parse(item, place)
+        if example is not None:
+            _check_words(example)
+        return example
 
     def reject(self, position: int, reason: str) -> None:
         """Count the record at a position as bad, now and whenever it is asked for; its picture may be broken.
@@ -182,19 +198,34 @@ class Source(Sequence[Any]):
                 self.problems.skip(self._where(position), reason, total=len(self))
 
 
+def _check_words(example: Example) -> None:
+    # JSON can hold half a character (a lone surrogate), which can be neither written nor shown to a tokenizer.
+    words = [str(example.id), *example.labels, *example.captions, *example.absent]
+    words += [phrase.text for phrase in example.phrases]
+    words += [text for text in example.texts if text]
+    words += [said for turn in example.turns for said in (turn.question, turn.reply)]
+    "".join(words).encode()
+
+
 def object_source(
     path: Path,
     parse: Callable[[dict[str, Any], str], Example | None],
     vocabulary: Sequence[str] = (),
     tolerance: Tolerance | None = None,
 ) -> Source:
-    """A source whose items are the JSON objects of a file: one a line, or, in a `.json`, one array of them."""
-    name = path.name
-    array = path.suffix == ".json"
+    """A source whose items are the JSON objects of a file: one array of them, or one a line; empty lines are none."""
+    name, items = path.name, _objects(path)
+
+    def parse_item(item: bytes | dict[str, Any], place: str) -> Example | None:
+        if isinstance(item, dict):
+            return parse(item, place)
+        return parse(json_object(item), place) if item.strip() else None
+
+    array = isinstance(items, ArrayFile)
     return Source(
         str(path),
-        ArrayFile(path) if array else LineFile(path),
-        lambda item, place: parse(item if isinstance(item, dict) else json_object(item), place),
+        items,
+        parse_item,
         (lambda position: f"{name}[{position}]") if array else (lambda position: f"{name}:{position + 1}"),
         vocabulary,
         tolerance,
@@ -202,13 +233,24 @@ def object_source(
 
 
 def first_record(path: Path) -> dict[str, Any]:
-    """The first object of a file of JSON lines, or of a `.json` that holds an array; {} where there is none."""
-    try:
-        if path.suffix == ".json":
-            return next(iter(ArrayFile(path)), {})
-        return json_object(next(iter(LineFile(path)), b""))
-    except (DataError, ValueError, RecursionError):
-        return {}
+    """The first object of a file of JSON lines, or of one that holds an array; {} where there is none."""
+    return next(_first_records(path, 1), {})
+
+
+def first_picture(path: Path) -> str | None:
+    """The first picture that such a file names, to find the folder of all; None if the first thousand name none."""
+    return next((name for record in _first_records(path, 1000) if (name := picture_of(record))), None)
+
+
+def _first_records(path: Path, most: int) -> Iterator[dict[str, Any]]:
+    with contextlib.suppress(DataError, OSError, ValueError, RecursionError):
+        for item in islice(_objects(path), most):
+            yield item if isinstance(item, dict) else json_object(item)
+
+
+def _objects(path: Path) -> ArrayFile | LineFile:
+    # By what stands there, for the suffix does not tell.
+    return ArrayFile(path) if path.is_file() and first_sign(path) == b"[" else LineFile(path)
 
 
 def json_object(line: bytes) -> dict[str, Any]:
@@ -217,8 +259,6 @@ def json_object(line: bytes) -> dict[str, Any]:
     Raises:
         DataError: the line holds something else.
     """
-    if not line.strip():
-        raise DataError("an empty line")
     record = json.loads(line)
     if type(record) is not dict:
         raise DataError(f"wanted a JSON object, got {line[:40].decode(errors='replace')!r}")
@@ -233,6 +273,8 @@ def reason(exc: BaseException) -> str:
         return f"not JSON: {exc}"
     if isinstance(exc, UnicodeDecodeError):
         return f"not UTF-8: {exc.reason} at byte {exc.start}"
+    if isinstance(exc, UnicodeEncodeError):
+        return f"holds half a character: {exc.object[exc.start : exc.end]!r}"
     if isinstance(exc, RecursionError):
         return "nested too deeply"
     if isinstance(exc, ParseError):

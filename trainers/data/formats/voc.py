@@ -70,8 +70,11 @@ def read_voc(
 
 def looks_like(path: Path) -> bool:
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
-    first = next(folder.glob("*.xml"), None) if folder.is_dir() else None
-    return first is not None and not (path / "Sentences").is_dir() and b"<bndbox>" in first.read_bytes()[:_MAX_BYTES]
+    first = next(folder.glob("*.xml"), None) if folder.is_dir() and not (path / "Sentences").is_dir() else None
+    if first is None:
+        return False
+    with open(first, "rb") as file:
+        return folder.name == "Annotations" or b"<annotation" in file.read(1 << 12)
 
 
 def open_source(recipe: SourceRecipe) -> Source:
@@ -87,9 +90,23 @@ def parse_xml(file: Path) -> ElementTree.Element:
     data = file.read_bytes() if file.stat().st_size <= _MAX_BYTES else None
     if data is None:
         raise DataError(f"the file is larger than {_MAX_BYTES >> 20} MiB; it is no annotation of one picture")
-    if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
+    return ElementTree.fromstring(data, ElementTree.XMLParser(target=_PlainTree()))
+
+
+class _PlainTree(ElementTree.TreeBuilder):
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        # Called before anything that it defines is read, whatever the file's encoding.
         raise DataError("the file has a DOCTYPE; annotations need none")
-    return ElementTree.fromstring(data)
+
+
+def stated_size(element: ElementTree.Element) -> tuple[int, int]:
+    """Width and height of a `size`.
+
+    Raises:
+        DataError: one is missing, or is no whole number.
+    """
+    width, height = (float(child(element, side)) for side in ("width", "height"))
+    return size(width, height)
 
 
 def child(element: ElementTree.Element, name: str) -> str:
@@ -116,7 +133,7 @@ def _example(file: str, source: str, places: Sequence[Path], names: Sequence[str
     picture = _picture(path, tree.findtext("filename"), places)
     stated = tree.find("size")
     if stated is not None and (stated.findtext("width") or "0").strip() not in ("", "0"):
-        width, height = size(int(child(stated, "width")), int(child(stated, "height")))
+        width, height = stated_size(stated)
     else:
         width, height = picture_size(picture)
     rows, found = [], []

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, cut_boxes, picture_size
+from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, cut_boxes, picture_path, picture_size
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example
 
@@ -63,7 +63,7 @@ def read_yolo(path: str | Path, split: str | None = None, tolerance: Tolerance |
 def looks_like(path: Path) -> bool:
     if path.is_file():
         return path.suffix in (".yaml", ".yml") and _has_names(path)
-    return any(_has_names(file) for file in path.glob("*.y*ml")) or any((path / name).is_file() for name in _NAME_FILES)
+    return any(_has_names(file) for file in path.glob("*.y*ml")) or _names_file(path) is not None
 
 
 def open_source(recipe: SourceRecipe) -> Source:
@@ -95,7 +95,7 @@ def _row(words: Sequence[str], count: int) -> tuple[int, tuple[float, float, flo
     # Class and normalised xyxy box of one line.
     if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
         raise DataError(f"{len(words)} numbers; wanted class, center x, center y, width, height")
-    kind = int(words[0])
+    kind = int(words[0].removesuffix(".0"))
     if not 0 <= kind < count:
         raise DataError(f"class {kind}, but there are {count} names, from 0")
     values = [float(word) for word in words[1:]]
@@ -109,7 +109,7 @@ def _row(words: Sequence[str], count: int) -> tuple[int, tuple[float, float, flo
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").splitlines()
+        return file.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return []
 
@@ -137,16 +137,17 @@ def _split(settings: Path, tree: dict[str, Any], split: str | None) -> list[str]
     places = tree[wanted] if isinstance(tree[wanted], list) else [tree[wanted]]
     found: list[str] = []
     for place in places:
+        if not isinstance(place, str):
+            raise DataError(f"{settings}: {wanted} holds {type(place).__name__}; wanted folders, or files of names.")
         # Exports often say ../train/images and mean train/images.
-        choices = [root / str(place), settings.parent / str(place).removeprefix("../")]
+        choices = [picture_path(root, place), picture_path(settings.parent, place.removeprefix("../"))]
         where = next((p for p in choices if p.exists()), None)
         if where is None:
             raise DataError(f"{settings}: {wanted} is {place!r}, but there is no {choices[0]}.")
         if where.is_dir():
             found += _pictures(where)
         else:
-            lines = [line.strip() for line in where.read_text(encoding="utf-8").splitlines()]
-            found += [str(where.parent / line) for line in lines if line]
+            found += [str(picture_path(where.parent, line.strip())) for line in _lines(where) if line.strip()]
     return found
 
 
@@ -169,23 +170,33 @@ def _settings(file: Path) -> dict[str, Any]:
 def _names(file: Path, names: Any) -> tuple[str, ...]:
     # A list, or a mapping of numbers from 0 to names.
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DataError(f"{file}: names are numbered {sorted(names, key=str)!r:.60}; wanted 0 to {len(names) - 1}.")
-        names = [names[k] for k in range(len(names))]
+        numbered = {str(k): name for k, name in names.items()}
+        if numbered.keys() != {str(k) for k in range(len(names))}:
+            raise DataError(f"{file}: names are numbered {', '.join(numbered):.60}; wanted 0 to {len(names) - 1}.")
+        names = [numbered[str(k)] for k in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataError(f"{file}: no names; wanted a list of class names.")
-    return tuple(str(name) for name in names)
+    for k, name in enumerate(names):
+        # A name that is a list may be a thousand million others, by YAML's aliases; and YAML's yes is no text.
+        if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
+            raise DataError(f"{file}: name {k} is no text but {type(name).__name__}; put it into quotes.")
+    return tuple(str(name).strip() for name in names)
 
 
 def _listed_names(folder: Path) -> tuple[str, ...]:
-    for name in _NAME_FILES:
-        for place in (folder, folder / "labels"):
-            if (place / name).is_file():
-                return tuple(line.strip() for line in _lines(place / name) if line.strip())
+    if (file := _names_file(folder)) is not None:
+        return tuple(line.strip() for line in _lines(file) if line.strip())
     raise DataError(f"{folder}: no data.yaml, {' or '.join(_NAME_FILES)}, so nobody knows what the classes are called.")
 
 
+def _names_file(folder: Path) -> Path | None:
+    files = (place / name for name in _NAME_FILES for place in (folder, folder / "labels"))
+    return next((file for file in files if file.is_file()), None)
+
+
 def _has_names(file: Path) -> bool:
+    if file.name in ("data.yaml", "dataset.yaml"):
+        return True  # and if something is wrong with it, reading says what
     try:
         return "names" in _settings(file)
     except DataError:
