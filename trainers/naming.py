@@ -116,6 +116,10 @@ class NamingStage:
             losses["iou"] = F.binary_cross_entropy_with_logits(fit, overlaps, reduction="sum")
         return losses
 
+    def data_fingerprint(self) -> str:
+        """Of the features and their annotations."""
+        return self.store.fingerprint
+
     def evaluate(self) -> dict[str, float]:
         """Nothing: see `LanguageStage.evaluate`."""
         return {}

@@ -67,7 +67,7 @@ class FeatureStore:
             raise TrainingError(f"No feature store in {folder}: {exc.strerror}. Make one with features.build.") from exc
         if meta["fingerprint"] != fingerprint:
             raise TrainingError(f"{folder} holds features of other weights or annotations; delete it to make it anew.")
-        self.data = data
+        self.data, self.fingerprint = data, fingerprint
         self._rows = np.array(meta["rows"], dtype=np.int64)
         self._patches = np.array(meta["patches"], dtype=np.int64)
         self._grids = meta["grids"]
@@ -96,8 +96,10 @@ class FeatureStore:
 
 
 class PictureStore(Protocol):
-    """What stages read pictures from."""
+    """What stages read pictures from; `fingerprint` tells one from others."""
 
+    @property
+    def fingerprint(self) -> str: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Picture: ...
 
@@ -107,6 +109,11 @@ class JoinedStores:
     """Several stores, one after the other."""
 
     stores: tuple[FeatureStore, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Those of all stores."""
+        return " ".join(store.fingerprint for store in self.stores)
 
     def __len__(self) -> int:
         return sum(map(len, self.stores))
