@@ -224,8 +224,9 @@ def test_a_piece_of_a_photograph_shows_none_of_its_boxes(tmp_path: Path) -> None
     photo.save(tmp_path / "photos" / "a.png")
     instances = tmp_path / "instances.json"
     record = {"id": 1, "file_name": "a.png", "width": 300, "height": 200}
-    annotation = {"image_id": 1, "bbox": [0, 0, 151, 200]}
-    instances.write_text(json.dumps({"images": [record], "annotations": [annotation]}), encoding="utf-8")
+    annotation = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 151, 200]}
+    tree = {"images": [record], "annotations": [annotation], "categories": [{"id": 1, "name": "cup"}]}
+    instances.write_text(json.dumps(tree), encoding="utf-8")
     backgrounds = read_backgrounds(tmp_path / "photos", instances)
     piece = np.asarray(replace(backgrounds, patterns=0).make(64, np.random.default_rng(0)))
     assert piece[..., 0].max() < 60
@@ -237,7 +238,7 @@ def test_photographs_that_are_none_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match="cannot be read"):
         Backgrounds([tmp_path / "a.jpg"], patterns=0).make(64, np.random.default_rng(0))
-    with pytest.raises(DataError, match="no COCO instances"):
+    with pytest.raises(DataError, match="is not JSON"):
         read_backgrounds(tmp_path, tmp_path / "a.jpg")
 
 

@@ -714,6 +714,9 @@ def test_hub_columns_are_mapped(tmp_path: Path, layout: str, monkeypatch: pytest
     assert open_picture(one).size == (100, 50)
     with pytest.raises(InputError, match="there is no column 'boxes'; it has picture, objects, said"):
         open_source(SourceRecipe(path.parent, columns={"image": "boxes"}))
+    for column in ("objects.name", "said.name", "picture.name"):
+        with pytest.raises(InputError, match=rf"column '{column}' leads to nothing"):
+            open_source(SourceRecipe(path.parent, columns={"image": "picture", "labels": column}))
 
 
 # ---- recipes and guesses ---------------------------------------------------------------------------------------------

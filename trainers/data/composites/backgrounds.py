@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fo1agent.errors import DataError
+from fo1agent.errors import DataError, ImageError
+from fo1agent.image import load_image
+from fo1agent.trainers.data.coco import load_coco
 
 _PHOTOS_TRIED, _SIDES_TRIED = 5, 8
 _LEAST_PIECE = 90  # pixels of a photograph; enlarged more than that, edges blur away
@@ -74,39 +75,21 @@ def read_backgrounds(folder: Path | None, instances: Path | None = None) -> Back
     """Backgrounds from a folder of photographs, with the boxes of a COCO instances file if there is one.
 
     Raises:
-        DataError: the folder holds no pictures, or the file is no COCO instances file.
+        DataError: the folder holds no pictures, or the file is no COCO instances file, or has a wrong record.
     """
     if folder is None:
         return Backgrounds()
     photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
     if not photos:
         raise DataError(f"--photos {folder}: no pictures (.jpg, .png, .webp).")
-    return Backgrounds(photos, {} if instances is None else _read_shown(instances))
-
-
-def _read_shown(instances: Path) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
-    try:
-        tree = json.loads(instances.read_text(encoding="utf-8"))
-        boxes: dict[int, list[list[float]]] = {record["id"]: [] for record in tree["images"]}
-        for annotation in tree["annotations"]:
-            x, y, width, height = annotation["bbox"]
-            boxes[annotation["image_id"]].append([x, y, x + width, y + height])
-        return {
-            Path(record["file_name"]).name: (
-                (int(record["width"]), int(record["height"])),
-                np.array(boxes[record["id"]], dtype=np.float32).reshape(-1, 4),
-            )
-            for record in tree["images"]
-        }
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise DataError(f"{instances} is no COCO instances file: {exc!r}.") from exc
+    known = () if instances is None else load_coco(instances, folder)
+    return Backgrounds(photos, {Path(e.path or "").name: ((e.width, e.height), e.boxes) for e in known})
 
 
 def _open(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as opened:
-            return opened.convert("RGB")
-    except OSError as exc:
+        return load_image(path).pixels
+    except ImageError as exc:
         raise DataError(f"{path} cannot be read as a picture: {exc}") from exc
 
 

@@ -60,7 +60,10 @@ def read_hub(
     for name in columns.values():
         if name.split(".")[0] not in data.column_names:
             raise InputError(f"{path}: there is no column {name!r}; it has {', '.join(data.column_names)}.")
-    names = _label_names(data.features, columns["labels"]) if "labels" in columns else ()
+    try:
+        names = _label_names(data.features, columns["labels"]) if "labels" in columns else ()
+    except (LookupError, TypeError) as exc:
+        raise InputError(f"{path}: column {columns['labels']!r} leads to nothing in {data.features}.") from exc
     parse = partial(_example, columns=dict(columns), names=names)
     return Source(str(path), data, parse, lambda k: f"{path.name}, row {k}", names, tolerance)
 
@@ -97,7 +100,9 @@ def _open(path: Path, split: str | None) -> Any:
                 raise DataError(f"{path}: no parquet files whose names start with {split!r}.")
             data = datasets.Dataset.from_parquet(chosen, keep_in_memory=False)
     except (OSError, ValueError) as exc:
-        raise DataError(f"{path} is no data set that can be read: {' '.join(str(exc).split())}.") from exc
+        raise DataError(
+            f"{path} is no data set that can be read: {' '.join(str(exc).split()).removesuffix('.')}."
+        ) from exc
     for name, feature in data.features.items():
         if isinstance(feature, datasets.Image):
             data = data.cast_column(name, datasets.Image(decode=False))
