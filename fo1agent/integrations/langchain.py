@@ -1,0 +1,187 @@
+"""LangChain: the tools as `BaseTool`s, an agent over them, and the rule planner as its chat model.
+
+    agent = create_visual_agent("rules", ["cat.jpg"])
+    agent.invoke({"messages": [("user", "How many remotes are to the right of the cat?")]})["messages"][-1].text
+
+A tool's content is JSON for the model, its artifact a dict for the program: the typed result, and pictures as base64.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.tools import BaseTool, BaseToolkit, ToolException
+from pydantic import BaseModel, Field, PrivateAttr, create_model, model_validator
+from pydantic_core import to_json
+
+from fo1agent.errors import InputError
+from fo1agent.image import ImageLimits
+from fo1agent.integrations.calls import UNTRUSTED_NOTE, call
+from fo1agent.integrations.handles import Scenes
+from fo1agent.integrations.rule_chat import RulePlannerChatModel
+from fo1agent.integrations.schemas import IMAGE, IMAGE_SCHEMA, parameters, without_absent
+from fo1agent.ocr import UntrustedText
+from fo1agent.scene import Model
+from fo1agent.tools.base import Tool, complaint, registry
+
+__all__ = ["FO1Tool", "FO1Toolkit", "RulePlannerChatModel", "create_visual_agent"]
+
+SYSTEM_PROMPT = (
+    "You answer questions about pictures with tools that find, count, read and compare what is in them. Call them; do "
+    "not guess. Regions have ids such as r3: pass them on to further tools, and name those that your answer rests on. "
+    "Where the tools find nothing, say so. " + UNTRUSTED_NOTE
+)
+
+
+class FO1Toolkit(BaseToolkit):
+    """The tools of fo1agent over a set of pictures.
+
+    Args:
+        model: what opens pictures (`fo1agent.load(…)`); None for fo1-nano, loaded when first needed.
+        pictures: opened now, each anything that `model.open` takes, or an open `Scene`; one picture need be in no list.
+        folders: folders from which the language model may open pictures by path; none if empty.
+        urls: whether it may open pictures from public http(s) addresses.
+        limits: what a picture may cost.
+        tools: further tools, made with `@fo1agent.tool`.
+
+    Raises:
+        ImageError: a picture cannot be opened.
+        InputError: two tools have one name.
+    """
+
+    _scenes: Scenes = PrivateAttr()
+    _tools: dict[str, Tool] = PrivateAttr()
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        pictures: Any = (),
+        *,
+        folders: Sequence[str | os.PathLike[str]] = (),
+        urls: bool = False,
+        limits: ImageLimits | None = None,
+        tools: Sequence[Tool] = (),
+    ) -> None:
+        super().__init__()
+        self._scenes = Scenes(model, folders=folders, urls=urls, limits=limits)
+        self._tools = registry(*tools)
+        for picture in pictures if isinstance(pictures, (list, tuple)) else [pictures]:
+            self._scenes.open(picture)
+
+    @property
+    def scenes(self) -> Scenes:
+        """The pictures; `scenes.open` adds one, `scenes.close` takes one away."""
+        return self._scenes
+
+    def get_tools(self) -> list[BaseTool]:
+        """One LangChain tool for each tool."""
+        return [FO1Tool.of(tool, self._scenes) for tool in self._tools.values()]
+
+
+class FO1Tool(BaseTool):
+    """One tool for LangChain. What the caller did wrong becomes a `ToolMessage` with status "error"."""
+
+    _tool: Tool = PrivateAttr()
+    _scenes: Scenes = PrivateAttr()
+
+    @classmethod
+    def of(cls, tool: Tool, scenes: Scenes) -> FO1Tool:
+        """A tool over these pictures."""
+        made = cls(
+            name=tool.name,
+            description=tool.description,
+            args_schema=_arguments(tool),
+            response_format="content_and_artifact",
+            handle_tool_error=str,
+            handle_validation_error=_mend,
+        )
+        made._tool, made._scenes = tool, scenes
+        return made
+
+    @property
+    def tool_call_schema(self) -> Any:
+        """What language models are shown: the same schema as everywhere, without references."""
+        return {"title": self.name, "description": self.description, **parameters(self._tool)}
+
+    def _run(self, *text: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
+        if text:  # `tool.invoke("remote")`: the first argument alone
+            arguments = {next(iter(_arguments(self._tool).model_fields)): text[0]}
+        result = call(self.name, arguments, self._scenes, {self.name: self._tool})
+        if not result.ok:
+            raise ToolException(result.text)
+        return result.text, result.to_dict()
+
+    async def _arun(self, *text: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
+        return await asyncio.to_thread(self._run, *text, **arguments)
+
+
+def create_visual_agent(
+    llm: str | BaseChatModel = "rules",
+    pictures: Any = (),
+    *,
+    toolkit: FO1Toolkit | None = None,
+    tools: Sequence[BaseTool] = (),
+    system_prompt: str = "",
+    **options: Any,
+) -> Any:
+    """An agent that answers questions about pictures: `langchain.agents.create_agent` with our tools and prompt.
+
+    Args:
+        llm: `"rules"`, which needs no language model; a LangChain chat model that calls tools; or a name for
+            `init_chat_model`, such as "openai:gpt-5".
+        pictures: as for `FO1Toolkit`.
+        toolkit: instead of `pictures`, for all other settings.
+        tools: LangChain tools of your own beside ours.
+        system_prompt: said to the model after ours.
+        **options: for `create_agent`: `checkpointer`, `middleware`, `response_format`, …
+
+    Returns:
+        A compiled LangGraph graph: `invoke`, `stream`, `ainvoke`, `batch`.
+
+    Raises:
+        InputError: both pictures and a toolkit.
+    """
+    given = len(pictures) > 0 if isinstance(pictures, (list, tuple)) else True
+    if toolkit is not None and given:
+        raise InputError("Pass pictures or a toolkit, not both; toolkit.scenes.open(picture) opens one in it.")
+    toolkit = toolkit or FO1Toolkit(pictures=pictures)
+    parts = [SYSTEM_PROMPT, _open_pictures(toolkit.scenes), system_prompt]
+    return create_agent(
+        RulePlannerChatModel() if llm == "rules" else llm,
+        [*toolkit.get_tools(), *tools],
+        system_prompt="\n\n".join(part for part in parts if part),
+        **options,
+    )
+
+
+def _open_pictures(scenes: Scenes) -> str:
+    """Which pictures are open; what they came from may hold a file name that somebody else chose."""
+    lines = [f"{handle}, from {UntrustedText(source).fenced()}" for handle, source in scenes.handles.items()]
+    return "Open pictures:\n" + "\n".join(lines) if lines else ""
+
+
+def _arguments(tool: Tool) -> type[BaseModel]:
+    """A tool's arguments and which picture; null stands for "left out", as models in strict mode write it."""
+
+    def left_out(given: Any) -> Any:
+        return without_absent(tool, given) if isinstance(given, dict) else given
+
+    validators: dict[str, Any] = {"left_out": model_validator(mode="before")(left_out)}
+    image: dict[str, Any] = {IMAGE: (str | None, Field(None, description=IMAGE_SCHEMA["description"]))}
+    return create_model(
+        tool.arguments.__name__,
+        __base__=tool.arguments,
+        __doc__=tool.description,
+        __validators__=validators,
+        **image,
+    )
+
+
+def _mend(exc: Any) -> str:
+    """What a model is told of arguments that do not fit."""
+    return to_json({"error": complaint(exc), "retry": True}).decode()
