@@ -256,7 +256,7 @@ def nano_config(
         },
         processing={"min_pixels": 56 * 56, "max_pixels": 112 * 112},
         vocabulary=list(vocabulary),
-        thresholds={"ground": 0.25, "count": 0.22, "exists": 0.1},
+        thresholds={"ground": 0.18, "count": 0.18, "exists": 0.1},
     )
 
 
