@@ -128,7 +128,7 @@ class Scenes:
         return next(iter(known.values()))
 
     def _visit(self, handle: str) -> Scene:
-        address = re.match(r"[a-z][a-z0-9+.-]*:", handle, re.IGNORECASE)
+        address = re.match(r"[a-z][a-z0-9+.-]+:", handle, re.IGNORECASE)
         if _ID.fullmatch(handle) or (not self._urls if address else not self._folders):
             raise InputError(f"No picture {handle[:200]!r} is open, and it may not be opened. {self._told()}")
         scene = self._encoded(handle, replace(self._limits, folders=self._folders))
