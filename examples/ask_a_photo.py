@@ -16,10 +16,10 @@ answer.save("answer.png")
 
 # prints:
 # 2 remotes are to the right of the cat. No, I see no dog.
-# find “remote”  r1 0.90  r4 0.34
-# find “cat”  r0 0.97
-# select best  r0
-# keep right of r0  r1 r4
+# find “remote”  r0 0.77  r2 0.19
+# find “cat”  r1 0.96
+# select best  r1
+# keep right of r1  r0 r2
 # count 2
 # find “dog”  nothing
 # exists no

@@ -13,5 +13,5 @@ for region in scene.ground(PHRASE):
     print(region.name, region.label, [round(value) for value in region.box])
 
 # prints:
-# r1 remote [433, 198, 613, 285]
-# r4 remote [407, 146, 577, 217]
+# r0 remote [433, 196, 609, 281]
+# r2 remote [394, 162, 585, 227]

@@ -33,7 +33,7 @@ from fo1agent.boxes import iou
 from fo1agent.errors import CheckpointError, DataError, InputError
 from fo1agent.model.aux_encoder import build_aux, prepare_aux
 from fo1agent.model.config import ProcessingConfig
-from fo1agent.model.mobilenet import convert_tensorflow
+from fo1agent.model.mobilenet import LEVELS, convert_tensorflow
 from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, assign, proposal_losses
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.features import mirror_boxes
@@ -138,7 +138,8 @@ class MapSource:
         self, recipe: TowerRecipe, levels: Sequence[int], cache: Path | None, device: torch.device | str = "cpu"
     ) -> None:
         self.tower = load_tower(recipe).to(device)
-        known: Sequence[Any] = self.tower.levels  # pyright: ignore[reportAssignmentType] (every tower has them)
+        # Of a detector's tower, the backbone's maps: `_run` does without the rest.
+        known: Sequence[Any] = LEVELS if recipe.config["type"] == "mobilenet_v2_ssd" else self.tower.levels  # pyright: ignore[reportAssignmentType] (every tower has them)
         if not levels or not all(0 <= k < len(known) for k in levels):
             raise InputError(f"head.levels names maps 0 to {len(known) - 1} of the tower, got {list(levels)}.")
         self.levels = [known[k] for k in levels]

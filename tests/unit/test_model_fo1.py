@@ -271,6 +271,8 @@ def test_mentions_carry_the_tokens_of_their_own_picture_s_regions(mentioning):
     model.config.first_mention = None
     plain = model.assemble([one, other])
     added = got.inputs_embeds - plain.inputs_embeds
+    assert one.region_tokens is not None
+    assert other.region_tokens is not None
     tokens = [*one.region_tokens, one.region_tokens[2], one.region_tokens[0]]
     torch.testing.assert_close(added[0][added[0].abs().amax(1) > 1e-6], torch.stack(tokens), atol=1e-5, rtol=1e-4)
     tokens = [other.region_tokens[0], other.region_tokens[0]]

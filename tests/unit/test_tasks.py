@@ -65,10 +65,13 @@ def test_phrases_cover_every_present_name_and_weigh_out_crowds(tasks: TaskMaker)
 
 def test_replies_parse_to_the_truth(tasks: TaskMaker) -> None:
     truth = find_truth(make_image(), BOXES, tasks.index)
-    reply = parse(tasks.everything(truth).reply, count=len(BOXES))
+    everything = tasks.everything(truth)
+    assert everything is not None
+    reply = parse(everything.reply, count=len(BOXES))
     assert {group.label: list(group.regions) for group in reply.groups} == {"person": [0], "dog": [3]}
     for seed in range(20):
         counted = tasks.count(truth, np.random.default_rng(seed))
+        assert counted is not None
         reply = parse(counted.reply, count=len(BOXES))
         assert reply.number == sum(len(group.regions) for group in reply.groups)
 
