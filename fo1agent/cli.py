@@ -291,6 +291,52 @@ def tools(dialect: str | None, json_output: bool) -> None:
         console.result(f"{click.style(f'{tool.name:<9}', bold=True)} {tool.description.splitlines()[0]}")
 
 
+@main.command(epilog="\b\nExample:\n  fo1agent mcp --allow ~/Pictures --allow-url upload.wikimedia.org")
+@click.option(
+    "--allow",
+    type=click.Path(file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Pictures may be opened from here. Repeatable; the current folder if absent.",
+)
+@click.option(
+    "--allow-url",
+    multiple=True,
+    metavar="HOST",
+    help="Pictures may be fetched from this host. Repeatable; none if absent.",
+)
+@click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdin and stdout.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="With --http: 0 for any.")
+@_model_options
+def mcp(allow: Sequence[Path], allow_url: Sequence[str], http: bool, host: str, port: int, **loading: Any) -> None:
+    """Serve the tools to a Model Context Protocol host, such as an assistant or an editor.
+
+    Until told to stop. Over --http, what is in the variable FO1AGENT_TOKEN is the bearer token that callers must send;
+    without one, only loopback addresses are listened at.
+    """
+    import os
+
+    from fo1agent.image import ImageLimits
+    from fo1agent.integrations import mcp as front
+
+    # Hosts start commands without a shell, so nobody else would expand the ~.
+    folders = tuple(folder.expanduser().resolve() for folder in allow) or (Path.cwd(),)
+    for folder in folders:
+        if not folder.is_dir():
+            raise click.UsageError(f"--allow {folder}: no such folder.")
+    if not allow and folders[0] == Path(folders[0].anchor):
+        # Some desktop hosts start servers in the root folder; nobody chose that.
+        console.note("Started in the root folder, so no path may be opened. Name folders with --allow DIR.")
+        folders = ()
+    server = front.make_server(lambda: _load(**loading), ImageLimits(folders=folders, hosts=tuple(allow_url)))
+    if http:
+        token = os.environ.get("FO1AGENT_TOKEN")
+        front.serve_http(server, host, port, token, ready=lambda url: console.note(f"listening at {url}"))
+    else:
+        front.serve_stdio(server)
+
+
 @main.command(epilog="\b\nExample:\n  fo1agent doctor --json")
 @as_json
 @click.pass_context
