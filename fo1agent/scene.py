@@ -41,8 +41,8 @@ SAME_THING_IOU = 0.3
 WITHIN_SHARE = 0.5
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
-# A region less likely than this is nothing, whatever its colour.
-_WORTH_A_LOOK = 0.02
+# So many of the likeliest regions are looked at for their colour.
+_LOOKED_AT = 24
 _REGION_NAME = re.compile(r"(?:(img_[0-9a-f]{8})/)?(r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})")
 # Characters; more is a mistake or an attack, and looking up its words alone would take minutes.
 MAX_PHRASE = 1000
@@ -674,9 +674,9 @@ class Scene:
         return best, notes
 
     def _is_color(self, color: str, scores: np.ndarray) -> np.ndarray:
-        """How far each region is of a colour, 0 to 1, [N]; 0 where the score is next to nothing anyway."""
+        """How far each region is of a colour, 0 to 1, [N]; 0 for regions that are not among the likeliest anyway."""
         fits = np.zeros(len(scores))
-        for k in np.flatnonzero(scores >= _WORTH_A_LOOK):
+        for k in np.argsort(-scores, kind="stable")[:_LOOKED_AT]:
             fits[k] = is_color(self._color_shares(tuple(self.encoding.boxes[k].tolist())), color)
         return fits
 
