@@ -281,6 +281,56 @@ def test_a_host_lists_and_calls_every_tool_over_http_and_many_hosts_at_once(fold
         assert process.stdout.read() == ""
 
 
+SLOW = """
+import pathlib, sys, time
+import fo1agent
+from fo1agent.integrations.mcp import make_server, serve_http
+from tests.fakes import FakePredictor
+
+@fo1agent.tool
+def slow(scene: fo1agent.Scene) -> int:
+    '''Take a while.'''
+    pathlib.Path("started").touch()
+    time.sleep(1)
+    return 1
+
+limits = fo1agent.ImageLimits(folders=(pathlib.Path.cwd(),), hosts=())
+server = make_server(lambda: fo1agent.Model(FakePredictor([])), limits, [slow])
+serve_http(server, port=0, ready=lambda url: print(url, flush=True))
+"""
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_a_call_in_the_making_is_answered_before_the_server_stops(repo: Path, folder: Path, mode: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW],
+        cwd=folder,
+        env={**ENVIRONMENT, "PYTHONPATH": str(repo)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+
+        async def host() -> None:
+            async with Client(url, mode=mode) as client:
+                await client.list_tools()  # or the client would ask for them after the call
+
+                async def stop() -> None:
+                    while not (folder / "started").exists():
+                        await anyio.sleep(0.02)
+                    process.send_signal(signal.SIGTERM)
+
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(stop)
+                    result = await client.call_tool("slow", {"image": "cat.jpg"})
+                    assert result.structured_content["value"] == 1
+
+        in_loop(host)
+        assert process.wait(30) == 0
+
+
 def test_a_web_page_cannot_reach_the_server_nor_fill_its_memory(folder: Path) -> None:
     with over_http(folder) as (_, url):
         ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
