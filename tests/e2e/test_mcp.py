@@ -43,7 +43,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "describe": {"region": "r0"},
     "inspect": {"question": "What colour is it?", "region": {"x1": 60, "y1": 30, "x2": 400, "y2": 390}},
     "relate": {"a": "remote", "relation": "right_of", "b": "cat"},
-    "zoom": {"region": "r0", "phrase": "cat"},
+    "zoom": {"region": {"x1": 40, "y1": 30, "x2": 420, "y2": 400}, "phrase": "cat"},
     "annotate": {"regions": ["r0"]},
 }
 """A call of every tool on the photograph of a cat and two remotes."""
