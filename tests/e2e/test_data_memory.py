@@ -43,7 +43,9 @@ print(json.dumps(figures))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="reads resident memory from /proc, which only Linux has"
+)
 def test_memory_stays_flat_over_a_million_lines(tmp_path: Path) -> None:
     file = tmp_path / "million.jsonl"
     with open(file, "w", encoding="utf-8") as lines:

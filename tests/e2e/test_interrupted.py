@@ -16,7 +16,7 @@ import torch
 from fo1agent.trainers.step import train
 from tests.e2e.interrupted_child import SETTINGS, WideStage
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGTERM to a process")
 CHILD = Path(__file__).with_name("interrupted_child.py")
 
 

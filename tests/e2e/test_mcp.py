@@ -235,7 +235,7 @@ def test_nothing_but_the_protocol_reaches_stdout(tmp_path: Path) -> None:
         assert {"printed", "written", "by a child"} <= set(process.stderr.read().split("\n"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGTERM to a process")
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_on_stdio_that_is_asked_to_stop_stops(folder: Path, asked: signal.Signals) -> None:
     process = subprocess.Popen(

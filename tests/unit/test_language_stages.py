@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
 
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
@@ -24,41 +23,24 @@ from fo1agent.trainers.data.features import (
     mirror_example,
     open_or_build,
 )
-from fo1agent.trainers.data.records import Example, Reference
+from fo1agent.trainers.data.records import Reference
 from fo1agent.trainers.data.tasks import TaskMaker
-from fo1agent.trainers.data.tokenizer import build_tokenizer
 from fo1agent.trainers.language import LanguageStage, StageTable, part_parameters
 from fo1agent.trainers.naming import NamingStage, name_weights
-from fo1agent.trainers.nano import nano_config
 from fo1agent.trainers.step import TrainSettings, train
+from tests.tiny_stages import NAMES, pictures, tiny_model
 
-NAMES = ("circle", "square")
 SETTINGS = TrainSettings(steps=2, lr=1e-3, log_every=1, save_every=2)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> CocoData:
-    folder = tmp_path_factory.mktemp("pictures")
-    images = []
-    for k in range(3):
-        picture = Image.new("RGB", (120, 90), (30 * k, 200, 120))
-        boxes = np.array([[10, 10, 50, 50], [60, 20, 110, 70]], dtype=np.float32) + k
-        pen = ImageDraw.Draw(picture)
-        pen.ellipse(boxes[0].tolist(), fill="red")
-        pen.rectangle(boxes[1].tolist(), fill="blue")
-        picture.save(folder / f"{k}.png")
-        caption = ("A red circle beside a blue square.",)
-        images.append(Example(k, folder / f"{k}.png", 120, 90, boxes, NAMES, np.zeros(2, bool), caption))
-    return CocoData(tuple(images), NAMES)
+    return pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
 def untrained() -> tuple[FO1, Processor]:
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer(["Please detect circle; square in this image. A red circle beside a blue square."], 300)
-    config = nano_config(tokenizer, NAMES, hidden_size=64, layers=1)
-    config.heads = {"match": {"width": 16, "classes": 80, "views": 3}, "iou": {}}
-    return FO1(config).eval(), Processor(tokenizer, config)
+    return tiny_model()
 
 
 @pytest.fixture
