@@ -358,73 +358,7 @@ def doctor(ctx: click.Context, json_output: bool) -> None:
 
 main.add_command(cli_train.finetune)
 main.add_command(cli_train.train)
-
-
 main.add_command(cli_data.data)
-
-
-@cli_data.data.command(
-    epilog="\b\nExample:\n  fo1agent data synth composites --sprites tuxpaint --photos train2017/ --count 3000"
-)
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path), metavar="OUT")
-@click.option(
-    "--sprites",
-    multiple=True,
-    required=True,
-    metavar="FOLDER|PACKAGE",
-    help="Cut-outs: RGBA pictures named by what they show, or tuxpaint, fluent-emoji. Repeatable.",
-)
-@click.option("--photos", type=FOLDER_IN, metavar="DIR", help="Photographs for backgrounds; patterns if absent.")
-@click.option("--instances", type=FILE_IN, metavar="FILE.json", help="COCO boxes of the photographs, to cut around.")
-@click.option("--count", type=click.IntRange(min=0), default=1000, show_default=True, help="Scenes to train on.")
-@click.option("--dev", type=click.IntRange(min=0), default=0, help="Scenes to measure on, with pairs held out.")
-@click.option("--size", type=click.IntRange(64, 2048), default=384, show_default=True, help="Side, in pixels.")
-@click.option("--most", type=click.IntRange(min=1), default=15, show_default=True, help="Things in a scene, at most.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same gives the same.")
-@click.option(
-    "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("~/.cache/fo1agent/sprites"),
-    show_default=True,
-    metavar="DIR",
-    help="Where packages are kept.",
-)
-@as_json
-def synth(
-    out: Path,
-    sprites: Sequence[str],
-    photos: Path | None,
-    instances: Path | None,
-    count: int,
-    dev: int,
-    size: int,
-    most: int,
-    seed: int,
-    cache: Path,
-    json_output: bool,
-) -> None:
-    """Compose scenes of cut-outs, with known boxes, names and colours.
-
-    OUT gets train.jsonl, dev.jsonl, images/, held_out.json and LICENCES.txt.
-    """
-    from fo1agent.trainers.data.composites.backgrounds import read_backgrounds
-    from fo1agent.trainers.data.composites.packages import open_source
-    from fo1agent.trainers.data.composites.scenes import SceneSettings
-    from fo1agent.trainers.data.composites.stock import build_stock
-    from fo1agent.trainers.data.composites.synth import synthesize
-
-    if instances and not photos:
-        raise click.UsageError("--instances are the boxes of --photos; pass both.")
-    settings = SceneSettings(size=size, most=most)
-    backgrounds = read_backgrounds(photos, instances)
-    sources = [open_source(name, cache.expanduser()) for name in sprites]
-    licences = [line for source in sources for line in source.licences]
-    licences += [f"{photos}: photographs behind the things, under their own licences"] if photos else []
-    for line in licences:
-        console.note(line)
-    stock = build_stock([sprite for source in sources for sprite in source.sprites])
-    report = synthesize(out, stock, backgrounds, settings, {"train": count, "dev": dev}, seed, licences)
-    _print_figures(report.to_dict(), json_output)
 
 
 @main.group("eval", epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --json")
@@ -465,7 +399,7 @@ def detection(instances: Path, images: Path, limit: int | None, json_output: boo
     report = measure(_load(**loading), instances, images, limit=limit)
     for picture, reason in report.failures:
         console.note(f"failed: {picture}: {console.one_line(reason)}")
-    _print_figures(report.to_dict(), json_output)
+    console.figures(report.to_dict(), json_output)
 
 
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval regions --instances instances_val.json --images val2017/")
@@ -489,7 +423,7 @@ def regions(
     if json_output:
         console.result_json(report.to_dict())
         return
-    _print_figures(report.summary(), False)
+    console.figures(report.summary(), False)
     for (name, said), boxes in report.confusions().most_common(10):
         console.result(f"{boxes:>5}  {name} called {said}")
 
@@ -534,7 +468,7 @@ def scores(
     if json_output:
         console.result_json(report.to_dict())
         return
-    _print_figures(report.summary(), False)
+    console.figures(report.summary(), False)
 
 
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
@@ -555,7 +489,7 @@ def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_o
         console.note(f"failed: line {outcome.question.line}: {console.one_line(outcome.error)}")
     if details:
         console.write_json_lines(details, (outcome.to_dict() for outcome in report.outcomes))
-    _print_figures(report.to_dict(), json_output)
+    console.figures(report.to_dict(), json_output)
 
 
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval colors composites/dev.jsonl --images composites/ --json")
@@ -585,7 +519,7 @@ def colors(
     report = measure(_load(**loading), file, images or file.parent, pairs, limit=limit)
     for picture, reason in report.failures:
         console.note(f"failed: {picture}: {console.one_line(reason)}")
-    _print_figures(report.to_dict(), json_output)
+    console.figures(report.to_dict(), json_output)
 
 
 def _load(model_name: str | None, device: str, proposer: str | None) -> Model:
@@ -633,16 +567,6 @@ def _draw(scene: Scene, regions: Iterable[Region], path: Path | None) -> None:
 
 def _fields(regions: Regions) -> dict[str, Any]:
     return {"regions": regions.to_dicts(), "none_score": regions.none_score, "note": regions.note}
-
-
-def _print_figures(figures: dict[str, Any], json_output: bool) -> None:
-    if json_output:
-        console.result_json(figures)
-        return
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            value = "  ".join(f"{key} {part}" for key, part in value.items())
-        console.result(f"{name:<14} {'-' if value is None else value}")
 
 
 if __name__ == "__main__":

@@ -185,3 +185,77 @@ def _print_source(source: SourceReport) -> None:
         console.result("  NOTHING TO LEARN FROM: no record is good")
     elif not source.tolerated:
         console.result("  TOO MANY BAD RECORDS: mend them, or raise --tolerance")
+
+
+@data.command(
+    epilog="\b\nExample:\n  fo1agent data synth composites --sprites tuxpaint --photos train2017/ --count 3000"
+)
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path), metavar="OUT")
+@click.option(
+    "--sprites",
+    multiple=True,
+    required=True,
+    metavar="FOLDER|PACKAGE",
+    help="Cut-outs: RGBA pictures named by what they show, or tuxpaint, fluent-emoji. Repeatable.",
+)
+@click.option(
+    "--photos",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Photographs for backgrounds; patterns if absent.",
+)
+@click.option(
+    "--instances",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.json",
+    help="COCO boxes of the photographs, to cut around.",
+)
+@click.option("--count", type=click.IntRange(min=0), default=1000, show_default=True, help="Scenes to train on.")
+@click.option("--dev", type=click.IntRange(min=0), default=0, help="Scenes to measure on, with pairs held out.")
+@click.option("--size", type=click.IntRange(64, 2048), default=384, show_default=True, help="Side, in pixels.")
+@click.option("--most", type=click.IntRange(min=1), default=15, show_default=True, help="Things in a scene, at most.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same gives the same.")
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("~/.cache/fo1agent/sprites"),
+    show_default=True,
+    metavar="DIR",
+    help="Where packages are kept.",
+)
+@as_json
+def synth(
+    out: Path,
+    sprites: Sequence[str],
+    photos: Path | None,
+    instances: Path | None,
+    count: int,
+    dev: int,
+    size: int,
+    most: int,
+    seed: int,
+    cache: Path,
+    json_output: bool,
+) -> None:
+    """Compose scenes of cut-outs, with known boxes, names and colours.
+
+    OUT gets train.jsonl, dev.jsonl, images/, held_out.json and LICENCES.txt.
+    """
+    from fo1agent.trainers.data.composites.backgrounds import read_backgrounds
+    from fo1agent.trainers.data.composites.packages import open_source
+    from fo1agent.trainers.data.composites.scenes import SceneSettings
+    from fo1agent.trainers.data.composites.stock import build_stock
+    from fo1agent.trainers.data.composites.synth import synthesize
+
+    if instances and not photos:
+        raise click.UsageError("--instances are the boxes of --photos; pass both.")
+    settings = SceneSettings(size=size, most=most)
+    backgrounds = read_backgrounds(photos, instances)
+    sources = [open_source(name, cache.expanduser()) for name in sprites]
+    licences = [line for source in sources for line in source.licences]
+    licences += [f"{photos}: photographs behind the things, under their own licences"] if photos else []
+    for line in licences:
+        console.note(line)
+    stock = build_stock([sprite for source in sources for sprite in source.sprites])
+    report = synthesize(out, stock, backgrounds, settings, {"train": count, "dev": dev}, seed, licences)
+    console.figures(report.to_dict(), json_output)

@@ -114,3 +114,14 @@ def one_line(text: str) -> str:
 
 def _color() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None
+
+
+def figures(figures: dict[str, Any], json_output: bool) -> None:
+    """Print measured figures, one a line, or as one JSON object."""
+    if json_output:
+        result_json(figures)
+        return
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            value = "  ".join(f"{key} {part}" for key, part in value.items())
+        result(f"{name:<14} {'-' if value is None else value}")
