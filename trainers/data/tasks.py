@@ -258,10 +258,13 @@ class TaskMaker:
         return lexicon.plural(name) if rng.random() < 0.15 else name
 
     def describe(self, truth: Truth, count: int, rng: np.random.Generator) -> list[Question]:
-        """What single regions are: known objects first, now and then a piece of background."""
+        """What single regions are: known objects first, now and then a piece of background.
+
+        The piece is rare: asked about one in every other picture, nano took small persons for background.
+        """
         known, rest = np.flatnonzero(truth.names >= 0), np.flatnonzero(truth.overlap < CLEAR)
         picked = rng.choice(known, size=min(count, len(known)), replace=False).tolist()
-        if len(rest) and truth.absent.any() and rng.random() < 0.5:
+        if len(rest) and truth.absent.any() and rng.random() < 0.25:
             picked.append(int(rng.choice(rest)))
         questions = []
         for n in picked:
