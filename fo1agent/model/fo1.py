@@ -263,7 +263,7 @@ class FO1(PreTrainedModel):
             inputs_embeds=inputs_embeds,
             position_ids=position_ids,
             attention_mask=mask,
-            past_key_values=cache,
+            cache=cache,
             use_cache=cache is not None,
         )
         return output.last_hidden_state
