@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,11 @@ from fo1agent.trainers.data.features import JoinedStores, PictureStore, open_or_
 from fo1agent.trainers.data.formats.examples import read_examples
 from fo1agent.trainers.data.tasks import TaskMaker, unknown_words
 from fo1agent.trainers.data.tokenizer import build_tokenizer
-from fo1agent.trainers.language import LanguageStage
+from fo1agent.trainers.language import LanguageStage, Mix, StageTable
 from fo1agent.trainers.naming import NamingStage
 from fo1agent.trainers.proposals import DataRecipe as ProposalData
 from fo1agent.trainers.proposals import HeadRecipe, ProposalRecipe, ProposalStage, TowerRecipe
-from fo1agent.trainers.recipe import load_recipe
+from fo1agent.trainers.recipe import build, load_recipe
 from fo1agent.trainers.step import TrainSettings, train
 
 log = logging.getLogger(__name__)
@@ -71,10 +71,17 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class StageRecipe:
-    """One stage's batches and settings."""
+    """One stage's batches and settings.
+
+    Attributes:
+        batch_size: pictures per step.
+        train: steps, rates, checkpoints.
+        mix: fields of `Mix` that differ from those of the stage's table; for stages of the language model.
+    """
 
     batch_size: int
     train: TrainSettings
+    mix: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def run(recipe: NanoRecipe) -> Path:
     """All stages; returns the folder of the finished model."""
+    tables = [_mixed(table, getattr(recipe, table.name)) for table in (base.TABLE, alignment.TABLE, instruction.TABLE)]
     root = recipe.data.root
     data = load_coco(root / recipe.data.train, root / recipe.data.images, root / recipe.data.captions)
     if recipe.data.limit:
@@ -150,7 +158,7 @@ def run(recipe: NanoRecipe) -> Path:
         added = open_or_build(folder, model, processor, painted, False, _progress)
         pictures = JoinedStores((store, added))
         learned += range(len(store), len(pictures))
-    for table in (base.TABLE, alignment.TABLE, instruction.TABLE):
+    for table in tables:
         settings: StageRecipe = getattr(recipe, table.name)
         stage = LanguageStage(
             table, model, processor, pictures, tasks, learned, settings.batch_size, settings.train.seed
@@ -163,6 +171,12 @@ def run(recipe: NanoRecipe) -> Path:
     )
     save(model, processor, recipe.out)
     return recipe.out
+
+
+def _mixed(table: StageTable, settings: StageRecipe) -> StageTable:
+    """A stage with the recipe's own mix of questions."""
+    mix = build(Mix, {**asdict(table.mix), **settings.mix}, where=f"{table.name}.mix")
+    return replace(table, mix=mix)
 
 
 def train_proposals(recipe: NanoRecipe) -> Path:

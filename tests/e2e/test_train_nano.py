@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import fo1agent
+from fo1agent.errors import InputError
 from fo1agent.trainers.nano import NanoRecipe, run
 from fo1agent.trainers.recipe import load_recipe
 
@@ -22,3 +23,11 @@ def test_the_recipe_ends_in_a_model_that_loads_and_answers(shared_dir: Path, tmp
     scene = model.open(next((root / "images/dev").glob("*.jpg")))
     assert len(scene.regions) == 100
     assert isinstance(scene.count("person").value, int)
+
+
+@pytest.mark.parametrize(("override", "said"), [("base.mix.regoins=3", "regions"), ("base.mix.absent=many", "int")])
+def test_a_wrong_mix_is_told_before_anything_is_trained(override: str, said: str, tmp_path: Path) -> None:
+    recipe = load_recipe(NanoRecipe, "nano-quick", [f"work={tmp_path / 'work'}", override])
+    with pytest.raises(InputError, match=rf"base\.mix.*{said}"):
+        run(recipe)
+    assert not (tmp_path / "work").exists()
