@@ -99,26 +99,22 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
     """The answer of a finished run."""
     parts = run.plan.steps[-1]
     assert isinstance(parts, p.Answer)
-    wording = _Wording(run)
     values: list[Any] = []
-    sentences: list[str] = []
     reasons: list[str] = []
     for ref in parts.of:
         result = run.results[ref]
         if isinstance(result, Failure):
             values.append(None)
             reasons.append(result.reason)
-            sentences.append(_cannot(result))
         else:
             assert not isinstance(result, Regions)
             values.append(int(result) if isinstance(result, float) and result.is_integer() else result)
-            sentences.append(wording.sentence(ref))
     evidence = _unique([r for ref in parts.of for r in _evidence(run, ref)])
     seen = _unique([r for step in run.plan.steps if step.op == "find" for r in _found(run, step.id)])
     candidates = [r for r in seen if r.id not in evidence.ids]
     return Answer(
         question=question,
-        text=" ".join(dict.fromkeys(sentences)),
+        text=text_so_far(run),
         value=values[0] if len(values) == 1 else values if any(v is not None for v in values) else None,
         abstained=all(value is None for value in values),
         reason="; ".join(dict.fromkeys(reasons)),
@@ -129,6 +125,20 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
         seconds=run.meter.seconds,
         image=image,
     )
+
+
+def text_so_far(run: Run) -> str:
+    """The answer's sentences up to the first part that has no result yet; "" before there is one."""
+    parts = run.plan.steps[-1]
+    assert isinstance(parts, p.Answer)
+    wording = _Wording(run)
+    sentences: dict[str, None] = {}
+    for ref in parts.of:
+        if ref not in run.results:
+            break
+        result = run.results[ref]
+        sentences[_cannot(result) if isinstance(result, Failure) else wording.sentence(ref)] = None
+    return " ".join(sentences)
 
 
 def _cannot(failure: Failure) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from fo1agent import geometry, lexicon
 from fo1agent.agent import plan as p
 from fo1agent.agent.budget import Budget, Meter
+from fo1agent.agent.events import StepEnd, StepStart
 from fo1agent.agent.trace import StepRecord
 from fo1agent.boxes import areas, centers, parts
 from fo1agent.errors import BudgetExceeded, InputError, ReplyError, ToolError
@@ -83,17 +84,28 @@ class Run:
 
     def __iter__(self) -> Iterator[StepRecord]:
         """Run the steps, one record for each that ran; the `answer` step only names results and has none."""
+        return (event.record for event in self.events() if isinstance(event, StepEnd))
+
+    def events(self, after: int = 0) -> Iterator[StepStart | StepEnd]:
+        """Run the steps, told as they start and end.
+
+        Args:
+            after: steps that the question has had before this plan, from which the numbers go on.
+        """
         for step in self.plan.steps[:-1]:
             if not self.stopped:
                 try:
-                    yield self._run(step)
-                    continue
+                    self.meter.step()
                 except BudgetExceeded as exc:
                     self.stopped = str(exc)
-            self.results[step.id] = Failure(self.stopped, "budget")
+            if self.stopped:
+                self.results[step.id] = Failure(self.stopped, "budget")
+                continue
+            after += 1
+            yield StepStart(after, step.id, step.op, _arguments(step))
+            yield StepEnd(after, self._run(step))
 
     def _run(self, step: Any) -> StepRecord:
-        self.meter.step()
         start = time.perf_counter()
         blocked = next((r for ref, _ in step.inputs() if isinstance(r := self.results[ref], Failure)), None)
         if blocked is not None and not self._survives(step):
@@ -105,12 +117,15 @@ class Run:
                 result = Failure(str(exc), "missing")
             except _EXPECTED as exc:
                 result = Failure(str(exc).rstrip("."), "error")
+            except BudgetExceeded as exc:
+                self.stopped = str(exc)
+                result = Failure(self.stopped, "budget")
         self.results[step.id] = result
         rests_on = self.rests_on.setdefault(step.id, result if isinstance(result, Regions) else Regions.empty())
         return StepRecord(
             step.id,
             step.op,
-            step.model_dump(exclude={"id", "op"}, exclude_none=True, mode="json"),
+            _arguments(step),
             rests_on,
             None if isinstance(result, (Regions, Failure)) else result,
             self._say(step, result),
@@ -385,6 +400,10 @@ class Run:
     def _short(self, ref: Any) -> str:
         found = self.results.get(ref) if isinstance(ref, str) else None
         return " ".join(r.name for r in found[:4]) if isinstance(found, Regions) else ""
+
+
+def _arguments(step: Any) -> dict[str, Any]:
+    return step.model_dump(exclude={"id", "op"}, exclude_none=True, mode="json")
 
 
 class _MissingError(Exception):

@@ -22,7 +22,7 @@ class NotUnderstood:
 
 
 class Planner(Protocol):
-    """Question → plan. A planner does not see the picture."""
+    """Question → plan. A planner does not see the picture. Its `name`, if it has one, is told with its plans."""
 
     def plan(self, question: str) -> Plan | NotUnderstood:
         """The plan that answers the question, or why there is none. Never raises for any text."""

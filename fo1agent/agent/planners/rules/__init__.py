@@ -20,6 +20,8 @@ MAX_TOKENS = 100
 class RulePlanner:
     """Plans questions about counts, existence, comparisons, places, text and names, in many wordings."""
 
+    name = "rules"
+
     def plan(self, question: str) -> Plan | NotUnderstood:
         """The plan that answers the question, or why there is none. Never raises for any text."""
         tokens = tokenize(question)
