@@ -51,6 +51,7 @@ class Mix:
     Attributes:
         regions: most regions in a prompt.
         by_hand: probability that annotated and jittered boxes stand among the proposals.
+        given: probability that there are no proposals, but only annotated boxes.
         evidence_dropout: probability that a picture's regions lose the detector's evidence, as drawn boxes lack it.
         absent, unknown: phrases for names that the picture does not show, and for words that are no name.
         describe: regions to be named in words, one question each.
@@ -63,6 +64,7 @@ class Mix:
 
     regions: int = 100
     by_hand: float = 0.5
+    given: float = 0.0
     evidence_dropout: float = 0.25
     absent: int = 12
     unknown: int = 2
@@ -266,7 +268,7 @@ class LanguageStage:
         most = min(mix.regions, self.processor.settings.max_regions)
         chosen = np.zeros(0, dtype=np.int64)
         if not _general(image):
-            chosen = choose_regions(view, most, mix.by_hand, rng, needed_boxes(image))
+            chosen = choose_regions(view, most, mix.by_hand, rng, needed_boxes(image), mix.given)
         truth = find_truth(image, view.boxes[chosen], tasks.index, tasks.exhaustive)
         blind = bool(self.model.region_encoder.config.evidence_size) and rng.random() < mix.evidence_dropout
         dialogue = tasks.dialogue(image, truth)

@@ -130,6 +130,18 @@ def test_chosen_regions_are_the_best_proposals_in_order_with_drawn_ones_between(
         assert len(set(chosen.tolist())) == len(chosen)
 
 
+def test_given_boxes_stand_alone_in_their_order_and_the_needed_are_among_them() -> None:
+    kind = np.array([PROPOSAL] * 30 + [ANNOTATED] * 8, dtype=np.uint8)
+    picture = Picture(make_image(), np.zeros((38, 4)), kind, np.zeros((38, 2)), np.zeros((4, 3)), (2, 2))
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        assert choose_regions(picture, most=20, by_hand=0.5, rng=rng, given=1.0).tolist() == list(range(30, 38))
+        few = choose_regions(picture, most=5, by_hand=0.5, rng=rng, needed=(6, 7), given=1.0)
+        assert len(few) == 5
+        assert few.tolist() == sorted(few.tolist())
+        assert {36, 37} <= set(few.tolist()) <= set(range(30, 38))
+
+
 def test_jittered_boxes_stay_boxes_inside_the_picture() -> None:
     boxes = np.array([[0, 0, 100, 100], [40, 40, 41, 41]], dtype=np.float32)
     for seed in range(50):

@@ -98,13 +98,24 @@ class Truth:
 
 
 def choose_regions(
-    picture: Any, most: int, by_hand: float, rng: np.random.Generator, needed: Collection[int] = ()
+    picture: Any,
+    most: int,
+    by_hand: float,
+    rng: np.random.Generator,
+    needed: Collection[int] = (),
+    given: float = 0.0,
 ) -> np.ndarray:
     """Positions of the boxes that become regions 0, 1, …: the best few proposals, in their order.
 
     With probability `by_hand` some annotated or jittered boxes stand among them, anywhere, as boxes that a person drew.
-    `needed` are annotated boxes (counted without crowds) that stand among them in any case.
+    With probability `given` there are only annotated ones, as when a picture is opened with boxes. `needed` are
+    annotated boxes (counted without crowds) that stand among them in any case.
     """
+    annotated = np.flatnonzero(picture.kind == ANNOTATED)
+    if given and len(annotated) and rng.random() < given:
+        others = np.setdiff1d(np.arange(len(annotated)), sorted(needed))
+        chosen = [*sorted(needed)[:most], *rng.permutation(others)][:most]
+        return annotated[np.sort(np.array(chosen, dtype=np.int64))]
     proposals = np.flatnonzero(picture.kind == PROPOSAL)
     # Prompts are full more often than not, as they are in use; a model that never saw late regions fails on them.
     count = most if rng.random() < 0.5 else int(rng.integers(min(12, most), most + 1))
@@ -114,7 +125,7 @@ def choose_regions(
     if len(drawn) and rng.random() < by_hand:
         extra = rng.choice(drawn, size=min(len(drawn), int(rng.integers(1, 9))), replace=False)
     if needed:
-        asked = np.flatnonzero(picture.kind == ANNOTATED)[sorted(needed)[:most]]
+        asked = annotated[sorted(needed)[:most]]
         # Last, so that the cut below takes others.
         extra = np.concatenate([np.setdiff1d(extra, asked), asked])[-most:]
     if len(extra):
