@@ -12,10 +12,12 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 from fo1agent.errors import InputError
-from fo1agent.image import ImageLimits, ImageSource, load_image
+from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.scene import Model, Scene, load
 
 _ID = re.compile(r"img_[0-9a-f]{8}")
@@ -30,9 +32,11 @@ class Scenes:
         urls: whether a caller may open pictures from public http(s) addresses.
         limits: what a picture may cost; its `folders` are not looked at.
         keep: how many pictures that callers opened stay open; those that the host opened stay until `close`.
+        keep_bytes: how much memory those may take, pixels and encodings together; None for no bound but `keep`.
+        together: tools may run at the same time, because the model itself sees to it that they do not collide.
 
     Attributes:
-        lock: held while a tool runs: the model computes one thing at a time.
+        lock: held while a tool runs: the model computes one thing at a time. It holds nobody up with `together`.
     """
 
     def __init__(
@@ -43,17 +47,21 @@ class Scenes:
         urls: bool = False,
         limits: ImageLimits | None = None,
         keep: int = 8,
+        keep_bytes: int | None = None,
+        together: bool = False,
     ) -> None:
         if isinstance(folders, (str, os.PathLike)):
             raise InputError(f"folders must be a list of folders, got {folders!r}. Pass [{folders!r}].")
         if keep < 1:
             raise InputError(f"keep must be 1 or more, got {keep!r}.")
-        self.lock = threading.RLock()
+        self.lock: AbstractContextManager[Any] = nullcontext() if together else threading.RLock()
+        self._guard = threading.RLock()  # of the pictures below, never held while one is read or encoded
         self._model = model
         self._urls = urls
         self._limits = limits or ImageLimits()
         self._folders = tuple(folders)
         self._keep = keep
+        self._keep_bytes = keep_bytes
         self._pinned: dict[str, Scene] = {}
         self._visited: OrderedDict[str, Scene] = OrderedDict()
         self._names: dict[str, str] = {}
@@ -61,7 +69,7 @@ class Scenes:
     @property
     def model(self) -> Model:
         """What opens the pictures."""
-        with self.lock:
+        with self._guard:
             if self._model is None:
                 self._model = load()
             return self._model
@@ -69,8 +77,14 @@ class Scenes:
     @property
     def handles(self) -> dict[str, str]:
         """Id → what the picture came from, of every open picture, the host's first."""
-        with self.lock:
+        with self._guard:
             return {scene.id: scene.loaded.source for scene in (*self._pinned.values(), *self._visited.values())}
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the pictures of callers take, pixels and encodings together."""
+        with self._guard:
+            return sum(map(_nbytes, self._visited.values()))
 
     def open(self, source: ImageSource | Scene) -> Scene:
         """Open a picture for callers to look at; only for the host's own sources, never for what a caller names.
@@ -84,17 +98,32 @@ class Scenes:
         """
         with self.lock:
             scene = source if isinstance(source, Scene) else self._encoded(source, replace(self._limits, folders=None))
-            self._pinned[scene.id] = scene
-            self._visited.pop(scene.id, None)
-            if isinstance(source, (str, os.PathLike)) and not str(source).startswith("data:"):
-                name = os.fspath(source)
-                self._names[name] = scene.id
-                self._names.setdefault(re.split(r"[/\\]", name)[-1], scene.id)
+            with self._guard:
+                self._pinned[scene.id] = scene
+                self._visited.pop(scene.id, None)
+                if isinstance(source, (str, os.PathLike)) and not str(source).startswith("data:"):
+                    name = os.fspath(source)
+                    self._names[name] = scene.id
+                    self._names.setdefault(re.split(r"[/\\]", name)[-1], scene.id)
             return scene
+
+    def receive(self, picture: bytes | str | LoadedImage) -> Scene:
+        """Open a picture that a caller sent along; it stays open as long as those that callers name.
+
+        Args:
+            picture: the bytes of the file, a `data:` URL, or what `load_image` made of either.
+
+        Raises:
+            ImageError: it is no picture or breaks a limit.
+        """
+        if isinstance(picture, str) and not picture.startswith("data:"):
+            raise InputError(f"A picture that is sent along is bytes or a data: URL, got {picture[:80]!r}.")
+        with self.lock:
+            return self._kept(self._encoded(picture, replace(self._limits, folders=())))
 
     def close(self, handle: str) -> None:
         """Forget a picture; one that is not open is no error."""
-        with self.lock:
+        with self._guard:
             known = self._names.get(handle, handle)
             self._pinned.pop(known, None)
             self._visited.pop(known, None)
@@ -113,35 +142,52 @@ class Scenes:
         with self.lock:
             if not handle:
                 return self._only()
+            return self.known(handle) or self._visit(handle)
+
+    def known(self, handle: str) -> Scene | None:
+        """The open picture of an id, of a region's id, or of a name that the host opened it by; None if there is none.
+
+        Nothing is opened.
+        """
+        with self._guard:
             known = self._names.get(handle, handle).partition("/")[0]
-            if known in self._pinned:
-                return self._pinned[known]
             if known in self._visited:
                 self._visited.move_to_end(known)
-                return self._visited[known]
-            return self._visit(handle)
+            return self._pinned.get(known) or self._visited.get(known)
 
     def _only(self) -> Scene:
-        known = {**self._visited, **self._pinned}
-        if len(known) != 1:
-            raise InputError(f"Say which picture is meant, as image. {self._told()}")
-        return next(iter(known.values()))
+        with self._guard:
+            known = {**self._visited, **self._pinned}
+            if len(known) != 1:
+                raise InputError(f"Say which picture is meant, as image. {self._told()}")
+            return next(iter(known.values()))
 
     def _visit(self, handle: str) -> Scene:
         address = re.match(r"[a-z][a-z0-9+.-]+:", handle, re.IGNORECASE)
         if _ID.fullmatch(handle) or (not self._urls if address else not self._folders):
             raise InputError(f"No picture {handle[:200]!r} is open, and it may not be opened. {self._told()}")
-        scene = self._encoded(handle, replace(self._limits, folders=self._folders))
-        if scene.id not in self._pinned:
+        return self._kept(self._encoded(handle, replace(self._limits, folders=self._folders)))
+
+    def _kept(self, scene: Scene) -> Scene:
+        """The scene, which is kept as a caller's, or the one of the same picture that is kept already."""
+        with self._guard:
+            if known := self.known(scene.id):
+                return known
             self._visited[scene.id] = scene
-            while len(self._visited) > self._keep:
+            while len(self._visited) > self._keep or (
+                self._keep_bytes is not None and len(self._visited) > 1 and self.nbytes > self._keep_bytes
+            ):
                 self._visited.popitem(last=False)
-        return scene
+            return scene
 
     def _encoded(self, source: ImageSource, limits: ImageLimits) -> Scene:
         image = load_image(source, limits)
-        known = self._pinned.get(image.id) or self._visited.get(image.id)
-        return known or self.model.open(image, limits=limits)
+        return self.known(image.id) or self.model.open(image, limits=limits)
 
     def _told(self) -> str:
         return f"Open are: {', '.join(self.handles)}." if self.handles else "None is open."
+
+
+def _nbytes(scene: Scene) -> int:
+    """Of its pixels, and of its encoding as far as that tells."""
+    return 3 * scene.width * scene.height + getattr(scene.encoding, "nbytes", 0)
