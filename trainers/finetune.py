@@ -382,7 +382,7 @@ class Learner:
         steps = self._planned(stage)
         settings = TrainSettings(
             steps=steps, lr=RATES[stage.name], warmup=min(20, steps // 4), weight_decay=0.02, clip_norm=2.0,
-            precision="bfloat16", save_every=max(50, steps // 4), log_every=max(1, steps // 10),
+            precision="auto", save_every=max(50, steps // 4), log_every=max(1, steps // 10),
         )  # fmt: skip
         self._say(f"{stage.name}: {steps} steps")
         result = train(stage, settings, self._work / stage.name, recipe={})

@@ -22,7 +22,8 @@ class TrainSettings:
         schedule: how the rate falls to `final_lr` x peak after the warm-up.
         weight_decay: AdamW's, for matrices and kernels; vectors (biases, norms) never decay.
         clip_norm: largest gradient norm over all trained parameters.
-        precision: "bfloat16" runs the forward pass under autocast; weights and optimiser stay float32.
+        precision: "bfloat16" runs the forward pass under autocast; weights and optimiser stay float32. "auto" is the
+            faster one of the machine.
         accumulate: micro-batches that each process makes of its share of a batch; less memory, the same gradient.
         recompute: keep only the inputs of transformer blocks and run them again in the backward pass (activation
             checkpointing); less memory, about a third more work, the same gradient.
@@ -45,7 +46,7 @@ class TrainSettings:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     seed: int = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
     accumulate: int = 1
     recompute: bool = False
     split: bool = False
@@ -68,8 +69,8 @@ class TrainSettings:
                 raise InputError(f"TrainSettings.{name} must not be negative, got {getattr(self, name)}.")
         if self.schedule not in ("cosine", "linear", "constant"):
             raise InputError(f"TrainSettings.schedule is cosine, linear or constant, got {self.schedule!r}.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"TrainSettings.precision is float32 or bfloat16, got {self.precision!r}.")
+        if self.precision not in ("float32", "bfloat16", "auto"):
+            raise InputError(f"TrainSettings.precision is float32, bfloat16 or auto, got {self.precision!r}.")
         if not 0 <= self.ema < 1:
             raise InputError(f"TrainSettings.ema must be in [0, 1), got {self.ema}.")
 

@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from fo1agent.trainers.checkpoint import RunFolder, trained_state
 from fo1agent.trainers.curves import draw_curves
 from fo1agent.trainers.engine import Engine
 from fo1agent.trainers.parameters import Average, evaluating, make_optimizer, train_only
+from fo1agent.trainers.precision import resolve
 from fo1agent.trainers.processes import Processes, find_processes
 from fo1agent.trainers.progress import Progress
 from fo1agent.trainers.settings import TrainSettings
@@ -90,6 +91,10 @@ def train(
     folder = RunFolder(run_dir, processes)
     data = stage.data_fingerprint() if isinstance(stage, KnowsItsData) else None
     folder.record_run(stage.name, asdict(settings), recipe, {**counts, "frozen": frozen}, data)
+    if settings.precision == "auto":
+        chosen = processes.from_first(resolve(settings.precision, processes.device))
+        settings = replace(settings, precision=chosen)
+        log.info("%s: in %s, the faster one here", stage.name, chosen)
 
     with Engine.placed(stage, processes, settings.split, settings.recompute) as engine:
         parts = stage.trainable()

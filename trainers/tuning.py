@@ -32,6 +32,7 @@ from fo1agent.trainers.heads import add_heads, add_names
 from fo1agent.trainers.language import PARTS, LanguageStage, Mix, StageTable, part_parameters
 from fo1agent.trainers.lora import LoraRecipe
 from fo1agent.trainers.pictures import Boxes, FrozenViews, Live, OwnBoxes, ProposerBoxes, given_boxes
+from fo1agent.trainers.precision import resolve
 from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.recipe import build, load_recipe
 from fo1agent.trainers.step import TrainSettings, train
@@ -144,7 +145,8 @@ def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO
     folder, name = find_folder(recipe.model)
     model, processor = weights.load(folder)
     stored = next(model.base.parameters()).dtype
-    half = find_processes().device.type != "cpu" and recipe.train.precision == stored_name(stored)
+    device = find_processes().device
+    half = device.type != "cpu" and resolve(recipe.train.precision, device) == stored_name(stored)
     if not half:
         model.float()
     torch.manual_seed(recipe.train.seed)

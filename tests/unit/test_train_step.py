@@ -117,7 +117,7 @@ def test_frozen_modules_evaluate_and_trained_ones_train():
     assert all(modes[n] for n in ("neck", "neck.1", "heads", "heads.0"))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
 def test_resuming_equals_not_having_stopped(tmp_path, precision):
     settings = TrainSettings(steps=24, lr=0.01, warmup=3, ema=0.9, save_every=5, log_every=3, precision=precision)
     train(LineStage(), settings, tmp_path / "whole")
