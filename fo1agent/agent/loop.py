@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from fo1agent.agent import observation
 from fo1agent.agent.answer import Answer, conclude, text_so_far
 from fo1agent.agent.budget import Budget
 from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEnd
 from fo1agent.agent.executor import Run, SceneLike
 from fo1agent.agent.planners.base import NotUnderstood, Planner
 from fo1agent.agent.trace import StepRecord
+from fo1agent.agent.traces import Place, as_place
 from fo1agent.errors import FO1AgentError, InputError
 
 OnStep = Callable[[int, dict[str, Any]], None]
@@ -30,14 +33,22 @@ class Agent:
         model: what opens pictures (`fo1agent.load()`); not needed when every question comes with an open scene.
         planner: `"rules"`, the grammar that needs no language model, or any `Planner`.
         budget: limits of each question.
+        traces: where every run is saved: a folder, which gets one file a run, or a `traces.Place`; None for nowhere.
 
     `Agent(fo1agent.load()).ask("street.jpg", "How many people are to the left of the bus?").value` is 2.
     """
 
-    def __init__(self, model: Any = None, planner: str | Planner = "rules", budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        model: Any = None,
+        planner: str | Planner = "rules",
+        budget: Budget | None = None,
+        traces: str | os.PathLike[str] | Place | None = None,
+    ) -> None:
         self.model = model
         self.budget = budget or Budget()
         self.planner = _planner(planner) if isinstance(planner, str) else planner
+        self._traces = as_place(traces)
         self._lock = threading.RLock()
 
     def ask(self, source: Any, question: str, on_step: OnStep | None = None) -> Answer:
@@ -55,6 +66,7 @@ class Agent:
         Raises:
             ImageError: the picture cannot be opened.
             InputError: there is no model to open it with, or the question is no text or far too long.
+            AgentError: the trace cannot be written.
         """
         for event in self.stream(source, question):
             if isinstance(event, StepEnd) and on_step is not None:
@@ -74,15 +86,16 @@ class Agent:
             question: as for `ask`.
 
         Raises:
-            ImageError, InputError: as for `ask`.
+            ImageError, InputError, AgentError: as for `ask`.
         """
         if not isinstance(question, str) or len(question) > MAX_QUESTION:
             got = f"{len(question)} of them" if isinstance(question, str) else f"a {type(question).__name__}"
             raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
         start = time.perf_counter()
-        with self._lock:
-            scene = self._open(source)
-        return self._events(scene, question, start)
+        watch = observation.begin(question, self.planner, self.budget, self._traces)
+        with self._lock, watch.opening():
+            scene = self._open(source, watch)
+        return watch.events(scene, self._events(scene, question, start))
 
     async def aask(self, source: Any, question: str, on_step: OnStep | None = None) -> Answer:
         """`ask`, in a thread of its own."""
@@ -131,7 +144,7 @@ class Agent:
             )
             yield AnswerEvent(answer)
             return
-        yield PlanEvent(getattr(self.planner, "name", type(self.planner).__name__), plan)
+        yield PlanEvent(observation.name_of(self.planner), plan)
         run = Run(plan, scene, self.budget)
         trace: list[StepRecord] = []
         text = ""
@@ -153,12 +166,12 @@ class Agent:
                 return
             yield event
 
-    def _open(self, source: Any) -> SceneLike:
+    def _open(self, source: Any, watch: observation.Watch | observation.Unwatched) -> SceneLike:
         if hasattr(source, "ground_many"):
-            return source
+            return watch.scene(source)
         if self.model is None:
             raise InputError("This agent has no model to open pictures with. Make it as Agent(fo1agent.load()).")
-        return self.model.open(source)
+        return watch.model(self.model).open(source)
 
 
 def _planner(name: str) -> Planner:

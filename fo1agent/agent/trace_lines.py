@@ -1,0 +1,289 @@
+"""What the lines of a trace hold: every field with its type, checked alike when a line is written and when it is read.
+
+docs/traces.md tells them to readers, `schema` gives them as JSON schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from fo1agent.agent.answer import Answer
+from fo1agent.agent.trace import StepRecord
+from fo1agent.ocr import UntrustedText
+from fo1agent.types import Region, Regions
+
+FORMAT = 1
+"""Raised when a field is added, dropped or means something else."""
+
+
+class Part(BaseModel):
+    """Base of all lines and their parts: nothing missing, nothing unknown, no NaN, no number given as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RegionPart(Part):
+    """A region: `img_3fa9c1d2/r7`, its box in pixels of the upright picture, and how likely it is its label."""
+
+    id: str = Field(min_length=1, max_length=200)
+    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2; y points down")
+    label: str | None
+    score: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _right_way_round(self) -> RegionPart:
+        x1, y1, x2, y2 = self.box
+        if x2 < x1 or y2 < y1:
+            raise ValueError(f"box of {self.id} is inside out")
+        return self
+
+    @classmethod
+    def of(cls, region: Region) -> RegionPart:
+        """A region with its box to a hundredth of a pixel."""
+        x1, y1, x2, y2 = (round(value, 2) for value in region.box)
+        return cls(id=region.id, box=(x1, y1, x2, y2), label=region.label, score=round(region.score, 4))
+
+    def region(self) -> Region:
+        """As the rest of the package has it."""
+        return Region(self.id, self.box, self.score, self.label, "trace")
+
+
+class CostsPart(Part):
+    """As `costs.Costs.to_dict` gives it."""
+
+    calls: dict[str, Annotated[int, Field(ge=0)]]
+    seconds: float = Field(ge=0)
+    pixels: int = Field(ge=0)
+    input_tokens: int | None = Field(ge=0)
+    output_tokens: int | None = Field(ge=0)
+
+
+class ImagePart(Part):
+    """The picture that was asked about; the picture itself is not kept."""
+
+    id: str | None = Field(description="img_ and 8 hex digits; null for a scene that has no id")
+    sha256: str | None = Field(
+        pattern=r"^[0-9a-f]{64}$", description='of "WIDTHxHEIGHT:" and the RGB bytes of the upright picture'
+    )
+    source: str = Field(description="an absolute path, an address without its query, or what else it was")
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+class BoxesPart(Part):
+    """Where the picture's regions came from. The boxes themselves stand here unless the model proposes its own."""
+
+    source: str
+    count: int = Field(ge=0)
+    boxes: tuple[tuple[float, float, float, float], ...] | None
+    scores: tuple[float, ...] | None
+
+    @model_validator(mode="after")
+    def _complete(self) -> BoxesPart:
+        if (self.boxes is None) != (self.scores is None) or len(self.boxes or ()) != len(self.scores or ()):
+            raise ValueError("boxes and scores belong together, one each per region")
+        return self
+
+
+class ModelPart(Part):
+    """The model that looked."""
+
+    name: str
+    fingerprint: str = Field(description="hash of the weights")
+    thresholds: dict[str, float]
+
+
+class PlannerPart(Part):
+    """Who decided on the steps; `llm` names the language model that it asks, if any."""
+
+    name: str
+    llm: str | None
+
+
+class BudgetPart(Part):
+    """As `Budget` has it."""
+
+    steps: int = Field(gt=0)
+    seconds: float = Field(gt=0)
+    model_calls: int = Field(gt=0)
+    pixels: int = Field(gt=0)
+
+
+class OpenedPart(Part):
+    """What opening the picture took."""
+
+    seconds: float = Field(ge=0)
+    costs: CostsPart
+
+
+def _utc(text: str) -> str:
+    if datetime.fromisoformat(text).utcoffset() is None:
+        raise ValueError("a time needs its zone: 2026-01-31T12:00:00.000Z")
+    return text
+
+
+class RunLine(Part):
+    """The first line: all that is known before the first step."""
+
+    type: Literal["run"] = "run"
+    format: Literal[1] = FORMAT
+    started: Annotated[str, AfterValidator(_utc)] = Field(description="UTC, ISO 8601")
+    question: str
+    image: ImagePart
+    regions: BoxesPart | None = Field(description="null for a scene that does not tell")
+    model: ModelPart | None = Field(description="null for a scene without a model of ours")
+    planner: PlannerPart
+    budget: BudgetPart
+    opened: OpenedPart | None = Field(description="null when the picture was open already")
+    versions: dict[str, str] = Field(description="of python, fo1agent, torch, transformers")
+    platform: str
+
+
+class StepPart(Part):
+    """A finished step: what `StepRecord.to_dict` tells, its value, and its regions with boxes."""
+
+    id: str = Field(max_length=200)
+    tool: str = Field(max_length=200)
+    args: dict[str, Any]
+    text: str
+    value: int | float | bool | str | None
+    regions: tuple[str, ...]
+    found: tuple[RegionPart, ...]
+    seconds: float = Field(ge=0)
+    error: str = ""
+
+    @model_validator(mode="after")
+    def _agree(self) -> StepPart:
+        if self.regions != tuple(region.id for region in self.found):
+            raise ValueError("regions and found name different regions")
+        return self
+
+    @classmethod
+    def of(cls, record: StepRecord) -> StepPart:
+        """A step that just ended."""
+        return cls(
+            id=record.id,
+            tool=record.tool,
+            args=record.args,
+            text=record.text,
+            value=record.value,
+            regions=record.regions.ids,
+            found=tuple(map(RegionPart.of, record.regions)),
+            seconds=round(record.seconds, 4),
+            error=record.error,
+        )
+
+    def record(self) -> StepRecord:
+        """As the rest of the package has it; texts stay marked as untrusted."""
+        value = UntrustedText(self.value) if isinstance(self.value, str) else self.value
+        found = regions_of(self.found)
+        return StepRecord(self.id, self.tool, self.args, found, value, self.text, self.seconds, self.error)
+
+
+class AnswerPart(Part):
+    """As `Answer.to_dict` gives it, less its question and steps, which stand in their own lines."""
+
+    text: str
+    value: int | float | bool | str | list[Any] | None
+    abstained: bool
+    reason: str
+    evidence: tuple[str, ...]
+    regions: tuple[RegionPart, ...]
+
+    @model_validator(mode="after")
+    def _evidence_is_known(self) -> AnswerPart:
+        unknown = set(self.evidence) - {region.id for region in self.regions}
+        if unknown:
+            raise ValueError(f"evidence names {', '.join(sorted(unknown))}, which is not among the regions")
+        return self
+
+    @classmethod
+    def of(cls, answer: Answer) -> AnswerPart:
+        """A finished answer."""
+        regions = {region.id: region for region in (*answer.evidence, *answer.candidates)}
+        return cls(
+            text=answer.text,
+            value=answer.value,
+            abstained=answer.abstained,
+            reason=answer.reason,
+            evidence=answer.evidence.ids,
+            regions=tuple(map(RegionPart.of, regions.values())),
+        )
+
+
+class EventLine(Part):
+    """Base of the lines after the first: `at` is seconds since the run began."""
+
+    at: float = Field(ge=0)
+
+
+class PlanLine(EventLine):
+    """A plan, the first one or one that took its place; `costs` is what making it took."""
+
+    type: Literal["plan"] = "plan"
+    planner: str
+    revision: int = Field(ge=0)
+    steps: list[dict[str, Any]]
+    costs: CostsPart
+
+
+class StepStartLine(EventLine):
+    """A step begins."""
+
+    type: Literal["step_start"] = "step_start"
+    number: int = Field(ge=1)
+    id: str
+    tool: str
+    args: dict[str, Any]
+
+
+class StepEndLine(EventLine):
+    """A step is over; `costs` is what was used since the line before that had costs."""
+
+    type: Literal["step_end"] = "step_end"
+    number: int = Field(ge=1)
+    step: StepPart
+    costs: CostsPart
+
+
+class AnswerLine(EventLine):
+    """The last line of a run that came to its end; `costs` is all that it used, opening the picture included."""
+
+    type: Literal["answer"] = "answer"
+    answer: AnswerPart
+    seconds: float = Field(ge=0)
+    costs: CostsPart
+
+
+class ErrorPart(Part):
+    """An exception: its class and message."""
+
+    type: str
+    message: str
+
+
+class ErrorLine(EventLine):
+    """The last line of a run that an exception ended."""
+
+    type: Literal["error"] = "error"
+    error: ErrorPart
+    costs: CostsPart
+
+
+AfterRun = PlanLine | StepStartLine | StepEndLine | AnswerLine | ErrorLine
+Line = RunLine | AfterRun
+LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of a line."""
+    return LINE.json_schema(mode="serialization")
+
+
+def regions_of(parts: Sequence[RegionPart]) -> Regions:
+    """Regions as the rest of the package has them."""
+    return Regions.from_list([part.region() for part in parts])
