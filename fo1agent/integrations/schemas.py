@@ -18,6 +18,9 @@ from typing import Any, Literal, get_args
 
 from fo1agent.errors import InputError
 from fo1agent.tools.base import Tool, registry
+from fo1agent.tools.schemas import either, plain, without_absent
+
+__all__ = ["FORMATS", "IMAGE", "IMAGE_SCHEMA", "Format", "parameters", "render", "rough_tokens", "without_absent"]
 
 Format = Literal["openai", "responses", "anthropic", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -57,7 +60,7 @@ def parameters(tool: Tool, *, strict: bool = False) -> dict[str, Any]:
         tool: the tool.
         strict: list every argument as required and let null stand for those that may be left out.
     """
-    schema = _plain(_inlined(tool.arguments.model_json_schema(), tool.name))
+    schema = plain(tool.arguments, f"The tool {tool.name}")
     if IMAGE in schema.get("properties", {}):
         raise InputError(f"The tool {tool.name} has an argument {IMAGE!r}, which names the picture. Rename it.")
     schema = {
@@ -67,16 +70,6 @@ def parameters(tool: Tool, *, strict: bool = False) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return _strict(schema) if strict else schema
-
-
-def without_absent(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments without the nulls that mean "left out", as strict declarations need them."""
-    fields = tool.arguments.model_fields
-    return {
-        name: value
-        for name, value in arguments.items()
-        if value is not None or name not in fields or fields[name].is_required()
-    }
 
 
 def rough_tokens(declared: Any) -> int:
@@ -122,62 +115,6 @@ _RENDER: dict[str, Callable[[Tool], dict[str, Any]]] = {
     "anthropic": _anthropic,
     "json": _json,
 }
-
-
-# ---- schemas without references ----
-
-
-def _inlined(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    """The schema with each `$ref` replaced by what it names."""
-    definitions = schema.get("$defs", {})
-
-    def replaced(node: Any, within: tuple[str, ...]) -> Any:
-        if isinstance(node, list):
-            return [replaced(one, within) for one in node]
-        if not isinstance(node, dict):
-            return node
-        rest = {key: replaced(value, within) for key, value in node.items() if key not in ("$ref", "$defs")}
-        if "$ref" not in node:
-            return rest
-        target = node["$ref"].rsplit("/", 1)[-1]
-        if target in within:
-            raise InputError(f"The tool {name}: its argument type {target} contains itself; no provider takes that.")
-        return {**replaced(definitions[target], (*within, target)), **rest}
-
-    return replaced(schema, ())
-
-
-def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without titles and null defaults, and with `anyOf` of an alternative and null as short as can be.
-
-    Only schemas are walked, not the names of properties: an argument may be called `title`.
-    """
-    schema = {key: value for key, value in schema.items() if key != "title" and (key, value) != ("default", None)}
-    for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
-            schema[key] = _plain(schema[key])
-    if "properties" in schema:
-        schema["properties"] = {name: _plain(one) for name, one in schema["properties"].items()}
-    if "anyOf" in schema:
-        alternatives = [
-            part
-            for one in schema.pop("anyOf")
-            for part in (one["anyOf"] if one.keys() == {"anyOf"} else [one])  # a choice in a choice
-        ]
-        schema = _either([_plain(one) for one in alternatives], schema)
-    return schema
-
-
-def _either(alternatives: list[dict[str, Any]], rest: dict[str, Any]) -> dict[str, Any]:
-    """Any of the alternatives; of one and null, the one with null as a further type."""
-    others = [one for one in alternatives if one != {"type": "null"}]
-    one_and_null = len(others) == len(alternatives) - 1 == 1
-    if one_and_null and isinstance(others[0].get("type"), str) and "const" not in others[0]:
-        one = {**others[0], "type": [others[0]["type"], "null"]}
-        if "enum" in one:
-            one["enum"] = [*one["enum"], None]
-        return {**one, **rest}
-    return {"anyOf": alternatives, **rest}
 
 
 # ---- strict schemas ----
@@ -240,7 +177,7 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
         unique = [one for i, one in enumerate(alternatives) if one not in alternatives[:i]]
         schema = {"anyOf": unique, **schema}
     elif isinstance(schema.get("type"), str):
-        schema = _either(
+        schema = either(
             [{key: schema.pop(key) for key in list(schema) if key != "description"}, {"type": "null"}], schema
         )
     return {**schema, "description": said} if said else schema

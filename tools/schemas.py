@@ -1,0 +1,86 @@
+"""A pydantic model's JSON Schema as language models can read it: everything inline, no titles, nulls told shortly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from fo1agent.errors import InputError
+from fo1agent.tools.base import Tool
+
+
+def plain(model: type[BaseModel], name: str) -> dict[str, Any]:
+    """The schema of a model, without `$defs`.
+
+    Args:
+        model: such as a tool's arguments.
+        name: what the error calls it.
+
+    Raises:
+        InputError: the model contains itself.
+    """
+    return _without_titles(_inlined(model.model_json_schema(), name))
+
+
+def without_absent(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without the nulls that mean "left out", as strict declarations need them."""
+    fields = tool.arguments.model_fields
+    return {
+        name: value
+        for name, value in arguments.items()
+        if value is not None or name not in fields or fields[name].is_required()
+    }
+
+
+def _inlined(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """The schema with each `$ref` replaced by what it names."""
+    definitions = schema.get("$defs", {})
+
+    def replaced(node: Any, within: tuple[str, ...]) -> Any:
+        if isinstance(node, list):
+            return [replaced(one, within) for one in node]
+        if not isinstance(node, dict):
+            return node
+        rest = {key: replaced(value, within) for key, value in node.items() if key not in ("$ref", "$defs")}
+        if "$ref" not in node:
+            return rest
+        target = node["$ref"].rsplit("/", 1)[-1]
+        if target in within:
+            raise InputError(f"{name}: its argument type {target} contains itself; no provider takes that.")
+        return {**replaced(definitions[target], (*within, target)), **rest}
+
+    return replaced(schema, ())
+
+
+def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without titles and null defaults, and with `anyOf` of an alternative and null as short as can be.
+
+    Only schemas are walked, not the names of properties: an argument may be called `title`.
+    """
+    schema = {key: value for key, value in schema.items() if key != "title" and (key, value) != ("default", None)}
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            schema[key] = _without_titles(schema[key])
+    if "properties" in schema:
+        schema["properties"] = {name: _without_titles(one) for name, one in schema["properties"].items()}
+    if "anyOf" in schema:
+        alternatives = [
+            part
+            for one in schema.pop("anyOf")
+            for part in (one["anyOf"] if one.keys() == {"anyOf"} else [one])  # a choice in a choice
+        ]
+        schema = either([_without_titles(one) for one in alternatives], schema)
+    return schema
+
+
+def either(alternatives: list[dict[str, Any]], rest: dict[str, Any]) -> dict[str, Any]:
+    """Any of the alternatives; of one and null, the one with null as a further type."""
+    others = [one for one in alternatives if one != {"type": "null"}]
+    one_and_null = len(others) == len(alternatives) - 1 == 1
+    if one_and_null and isinstance(others[0].get("type"), str) and "const" not in others[0]:
+        one = {**others[0], "type": [others[0]["type"], "null"]}
+        if "enum" in one:
+            one["enum"] = [*one["enum"], None]
+        return {**one, **rest}
+    return {"anyOf": alternatives, **rest}
