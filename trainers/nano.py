@@ -262,7 +262,7 @@ def nano_config(
         aux={"type": "mobilenet_v2_ssd"},
         region=REGION,
         region_projector={"layers": 2, "hidden_size": 640},
-        first_mention=tokenizer.convert_tokens_to_ids("<region0>"),
+        first_mention=tokenizer.get_vocab()["<region0>"],
         heads={
             "match": {"width": 128, "classes": NUM_CLASSES, "views": len(VIEWS)},
             "iou": {},
