@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent import __version__, cli_data, cli_train, console
+from fo1agent import __version__, cli_data, cli_serve, cli_train, console
 from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
@@ -356,6 +356,7 @@ def doctor(ctx: click.Context, json_output: bool) -> None:
         ctx.exit(1)
 
 
+main.add_command(cli_serve.serve)
 main.add_command(cli_train.finetune)
 main.add_command(cli_train.train)
 main.add_command(cli_data.data)

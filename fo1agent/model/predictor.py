@@ -99,6 +99,10 @@ class Predictor:
         key = encoding_key(loaded.id, boxes, scores, self.fingerprint)
         return self.cache.get_or_make(key, lambda: self._encode(loaded, proposals))
 
+    def encode_many(self, asked: Sequence[tuple[LoadedImage, Regions | None]]) -> list[SceneEncoding]:
+        """`encode` of several pictures, each with its proposals or None, in their order."""
+        return [self.encode(image, proposals) for image, proposals in asked]
+
     def with_boxes(self, encoding: SceneEncoding, boxes: Any) -> SceneEncoding:
         """The same picture with other boxes [M, 4], drawn by hand: no tower runs again. Their objectness is 1."""
         checked = check_boxes(boxes)
@@ -139,8 +143,9 @@ class Predictor:
         Raises:
             InputError: a phrase is longer than any phrase is.
         """
-        if not len(encoding) or not phrases:
-            return np.zeros((len(phrases), len(encoding)))
+        known = self.recalled(encoding, phrases)
+        if known is not None:
+            return known
         rows = {phrase: row for phrase in phrases if (row := encoding.matched.get(phrase)) is not None}
         new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in rows]
         if new:
@@ -150,6 +155,14 @@ class Predictor:
             encoding.matched.update(found)
             rows |= found
         return np.stack([rows[phrase] for phrase in phrases])
+
+    def recalled(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray | None:
+        """What `match` gives, if that needs no pass of the model; else None."""
+        if not len(encoding) or not phrases:
+            return np.zeros((len(phrases), len(encoding)))
+        rows = [encoding.matched.get(phrase) for phrase in phrases]
+        known = [row for row in rows if row is not None]
+        return np.stack(known) if len(known) == len(rows) else None
 
     @torch.inference_mode()
     def match_without(

@@ -1,0 +1,101 @@
+"""`fo1agent serve`: the model over HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from fo1agent import console
+
+
+@click.command(
+    epilog="\b\nExample:\n  fo1agent serve --port 8080\n  curl -F file=@cat.jpg http://127.0.0.1:8080/v1/images"
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
+@click.option(
+    "--allow",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Callers may open pictures from here by path. Repeatable; none if absent.",
+)
+@click.option(
+    "--allow-url",
+    multiple=True,
+    metavar="HOST",
+    help="Callers may have pictures fetched from this host. Repeatable; none if absent.",
+)
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Pages of this origin, https://…, may call (CORS). Repeatable; none if absent.",
+)
+@click.option("--running", type=click.IntRange(1), default=16, show_default=True, help="Requests that run at once.")
+@click.option(
+    "--waiting", type=click.IntRange(0), default=64, show_default=True, help="Requests that wait; more get 429."
+)
+@click.option(
+    "--deadline", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds per request."
+)
+@click.option(
+    "--max-body", type=click.IntRange(1), default=20, show_default=True, metavar="MB", help="Size of a request."
+)
+@click.option(
+    "--keep", type=click.IntRange(1), default=512, show_default=True, metavar="MB", help="Memory for open pictures."
+)
+@click.option("--batching/--no-batching", default=True, show_default=True, help="Put passes of the model together.")
+@click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
+@click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
+@click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt.")
+@click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if absent.")
+def serve(
+    host: str,
+    port: int,
+    allow: Sequence[Path],
+    allow_url: Sequence[str],
+    allow_origin: Sequence[str],
+    running: int,
+    waiting: int,
+    deadline: float,
+    max_body: int,
+    keep: int,
+    batching: bool,
+    docs: bool,
+    device: str,
+    proposer: str | None,
+    model_name: str | None,
+) -> None:
+    """Serve tools, questions and an OpenAI-compatible chat over HTTP, with a page to try it.
+
+    Until told to stop; then what runs is finished. What is in the variable FO1AGENT_TOKEN is the bearer token that
+    callers must send; without one, only loopback addresses are listened at.
+    """
+    try:
+        from fo1agent.serve.run import serve as run
+        from fo1agent.serve.settings import Settings
+    except ImportError as exc:
+        from fo1agent.errors import MissingExtraError
+
+        raise MissingExtraError('Serving needs: pip install "fo1agent[serve]"') from exc
+    from fo1agent.scene import load
+
+    settings = Settings(
+        token=os.environ.get("FO1AGENT_TOKEN"),
+        origins=tuple(allow_origin),
+        folders=tuple(folder.resolve() for folder in allow),
+        hosts=tuple(allow_url),
+        batching=batching,
+        running=running,
+        waiting=waiting,
+        deadline_s=deadline,
+        body_bytes=max_body * 1_000_000,
+        keep_bytes=keep * 2**20,
+        docs=docs,
+    )
+    model = load(model_name, device=device, proposer=proposer)
+    run(model, settings, host, port, ready=lambda url: console.note(f"listening at {url}"))

@@ -1,0 +1,228 @@
+"""One thread owns the model; passes that requests ask for at the same time are made together.
+
+`Batched` is a predictor like any other. What threads ask of it waits in one line; the model's thread takes all that
+waits, and makes of it
+
+- one encoding for all who opened the same picture, and one pass of the towers for different pictures;
+- one pass for all phrases asked about one picture;
+- one decoding for all questions asked about one picture.
+
+Results are those of asking one after the other. What was computed before is answered at once, outside of the line.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from fo1agent.image import LoadedImage
+from fo1agent.scene import Predictor
+from fo1agent.serve.gate import current
+from fo1agent.types import Regions
+
+
+class ManyPredictor(Predictor, Protocol):
+    """A predictor that can do several things in one pass; `fo1agent.model.predictor.Predictor` is one.
+
+    `recalled` gives what `match` would without a pass, or None if it needs one. The others give what their namesakes
+    for one would, in their order.
+    """
+
+    def recalled(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray | None: ...
+    def encode_many(self, asked: Sequence[tuple[LoadedImage, Regions | None]]) -> list[Any]: ...
+    def generate_many(self, encoding: Any, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]: ...
+
+
+@dataclass
+class _Job:
+    """Something to be computed. Jobs of one kind and group are computed in one pass, those of one key once."""
+
+    kind: str
+    group: Hashable
+    key: Hashable
+    asked: Any
+    future: Future[Any] = field(default_factory=Future)
+
+
+OnPass = Callable[[str, int, int], None]
+"""Called as (kind of pass, jobs in it, different things computed)."""
+
+
+class Batched:
+    """A predictor whose passes are put together. Safe to share between threads; `close` ends its thread.
+
+    Args:
+        inner: the model's. Only this thread runs it from now on.
+        most: jobs in one pass.
+        wait_s: seconds to wait for other jobs when `busy`.
+        busy: whether more requests run that may ask for something.
+        on_pass: told of every pass.
+    """
+
+    def __init__(
+        self,
+        inner: ManyPredictor,
+        *,
+        most: int = 32,
+        wait_s: float = 0.002,
+        busy: Callable[[], bool] = lambda: True,
+        on_pass: OnPass = lambda kind, jobs, different: None,
+    ) -> None:
+        self._inner = inner
+        self._most, self._wait_s, self._busy, self._on_pass = most, wait_s, busy, on_pass
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="fo1agent-model", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, after what waits."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    # ---- what a scene asks of it ---------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self._inner.fingerprint
+
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        return self._inner.vocabulary
+
+    @property
+    def max_regions(self) -> int:
+        return self._inner.max_regions
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        return self._inner.thresholds
+
+    def encode(self, image: LoadedImage, proposals: Regions | None = None) -> Any:
+        given = None if proposals is None else (proposals.boxes.tobytes(), proposals.scores.tobytes())
+        return self._ask(_Job("encode", None, (image.id, given), (image, proposals)))
+
+    def with_boxes(self, encoding: Any, boxes: np.ndarray) -> Any:
+        boxes = np.asarray(boxes, dtype=np.float64)
+        return self._ask(_Job("boxes", id(encoding), boxes.tobytes(), (encoding, boxes)))
+
+    def match(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray:
+        known = self._inner.recalled(encoding, phrases)
+        if known is not None:
+            return known
+        return self._ask(_Job("match", id(encoding), tuple(phrases), (encoding, tuple(phrases))))
+
+    def labels(self, encoding: Any) -> tuple[list[str | None], np.ndarray]:
+        if self._inner.vocabulary is not None:
+            self.match(encoding, self._inner.vocabulary)  # all that the next line needs a pass for
+        return self._inner.labels(encoding)
+
+    def similar(self, encoding: Any, index: int) -> np.ndarray:
+        if self._inner.vocabulary is not None:
+            self.match(encoding, self._inner.vocabulary)
+            return self._inner.similar(encoding, index)
+        return self._ask(_Job("similar", id(encoding), index, (encoding, index)))
+
+    def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str:
+        if isinstance(about, Sequence):
+            return self._ask(_Job("words", object(), None, (about, text, max_new_tokens)))
+        asked = (about, text, max_new_tokens)
+        return self._ask(_Job("generate", (id(about), max_new_tokens), text, asked))
+
+    def _ask(self, job: _Job) -> Any:
+        ticket = current()
+        if ticket is None:
+            self._jobs.put(job)
+            return job.future.result()
+        ticket.check()
+        self._jobs.put(job)
+        return ticket.wait(job.future)
+
+    # ---- the model's thread --------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            jobs, ends = self._taken()
+            groups: dict[tuple[str, Hashable], list[_Job]] = {}
+            for job in jobs:
+                if job.future.set_running_or_notify_cancel():
+                    groups.setdefault((job.kind, job.group), []).append(job)
+            for (kind, _), group in groups.items():
+                self._pass(kind, group)
+            if ends:
+                return
+
+    def _taken(self) -> tuple[list[_Job], bool]:
+        """What waits, and whether it is the last."""
+        jobs: list[_Job] = []
+        until = None
+        while len(jobs) < self._most:
+            try:
+                if not jobs:
+                    job = self._jobs.get()
+                    until = time.monotonic() + (self._wait_s if self._busy() else 0.0)
+                else:
+                    assert until is not None
+                    job = self._jobs.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if job is None:
+                return jobs, True
+            jobs.append(job)
+        return jobs, False
+
+    def _pass(self, kind: str, jobs: Sequence[_Job]) -> None:
+        different = {job.key: job.asked for job in jobs}
+        self._on_pass(kind, len(jobs), len(different))
+        try:
+            results = dict(zip(different, _PASSES[kind](self._inner, list(different.values())), strict=True))
+        except Exception as exc:
+            if len(different) > 1:
+                # One that cannot be computed must not spoil the others.
+                for key in different:
+                    self._pass(kind, [job for job in jobs if job.key == key])
+                return
+            for job in jobs:
+                job.future.set_exception(exc)
+            return
+        for job in jobs:
+            job.future.set_result(results[job.key])
+
+
+def _encode(model: ManyPredictor, asked: list[Any]) -> list[Any]:
+    return model.encode_many(asked)
+
+
+def _match(model: ManyPredictor, asked: list[Any]) -> list[np.ndarray]:
+    encoding = asked[0][0]
+    phrases = list(dict.fromkeys(phrase for _, some in asked for phrase in some))
+    row = dict(zip(phrases, model.match(encoding, phrases), strict=True))
+    return [np.stack([row[phrase] for phrase in some]) for _, some in asked]
+
+
+def _generate(model: ManyPredictor, asked: list[Any]) -> list[str]:
+    encoding, _, max_new_tokens = asked[0]
+    if len(asked) == 1:
+        return [model.generate(encoding, asked[0][1], max_new_tokens)]
+    return model.generate_many(encoding, [text for _, text, _ in asked], max_new_tokens)
+
+
+_PASSES: dict[str, Callable[[ManyPredictor, list[Any]], Sequence[Any]]] = {
+    "encode": _encode,
+    "match": _match,
+    "generate": _generate,
+    "boxes": lambda model, asked: [model.with_boxes(*one) for one in asked],
+    "similar": lambda model, asked: [model.similar(*one) for one in asked],
+    "words": lambda model, asked: [model.generate(*one) for one in asked],
+}
+"""Kind of job → what makes one pass of different things asked; all of them are about one picture, but for `encode`."""

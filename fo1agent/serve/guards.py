@@ -1,0 +1,181 @@
+"""What stands before every request, as ASGI: its size and pace, who may call, and the count of what runs.
+
+Bodies are counted while they come, so that one without a length cannot grow past the limit either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fo1agent.serve.metrics import Metrics
+from fo1agent.serve.problems import Problem, response
+from fo1agent.serve.settings import Settings
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# The page may do what it needs and nothing that a text out of a picture could talk it into.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' blob:; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Traffic:
+    """What runs on a server.
+
+    Attributes:
+        draining: no new work is taken on.
+        working: requests that are being answered, health checks aside.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.draining = False
+        self.working = 0
+
+
+class Count:
+    """Counts requests, in the figures and at work, and turns new ones away while the server drains."""
+
+    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+        self.app, self.traffic = app, traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        counted = scope["path"] != "/healthz"
+        self.traffic.working += counted
+        try:
+            if self.traffic.draining and scope["path"].startswith("/v1/"):
+                problem = Problem(503, "The server is shutting down.", "unavailable", "draining", {"Retry-After": "5"})
+                await response(problem)(scope, receive, sending)
+            else:
+                await self.app(scope, receive, sending)
+        finally:
+            self.traffic.working -= counted
+            route = getattr(scope.get("route"), "path", "") or "other"
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self.traffic.metrics.request(route, method, status, time.perf_counter() - start)
+
+
+class Guard:
+    """Lets a request in only if it may come: token, addressed host, origin, size and pace of its body."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+        self._token = None if settings.token is None else f"Bearer {settings.token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        problem = self._refusal(scope, headers)
+        if problem is not None:
+            await response(problem)(scope, receive, send)
+            return
+        body = _Body(receive, self.settings.body_bytes, self.settings.body_s)
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            if body.problem is not None and not started:
+                return  # whatever the application makes of a body that was cut off
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], *_safe(scope["path"])]
+            await send(message)
+
+        try:
+            await self.app(scope, body.receive, sending)
+        except Exception:
+            if body.problem is None:
+                raise
+        if body.problem is not None and not started:
+            await response(body.problem)(scope, receive, send)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+        settings = self.settings
+        host = urlsplit(f"//{headers.get('host', '')}").hostname if _plausible(headers.get("host", "")) else None
+        if settings.names is not None and (host or "") not in settings.names:
+            return Problem(403, "The request is addressed to a host that is not served here.", "forbidden", "host")
+        origin = headers.get("origin")
+        if origin and origin not in settings.origins and origin.partition("://")[2] != headers.get("host"):
+            return Problem(403, "Pages of this origin may not call.", "forbidden", "origin")
+        path, method = scope["path"], scope["method"]
+        private = path.startswith("/v1/") or path in ("/metrics", "/docs", "/openapi.json")
+        if self._token is not None and private and method != "OPTIONS":
+            given = headers.get("authorization", "").encode("latin-1")
+            if not hmac.compare_digest(given, self._token):
+                message = "A bearer token is needed: Authorization: Bearer …"
+                return Problem(401, message, "authentication_error", "token", {"WWW-Authenticate": "Bearer"})
+        announced = headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > settings.body_bytes:
+            problem = _too_large(settings.body_bytes)
+            problem.headers["Connection"] = "close"
+            return problem
+        return None
+
+
+class _Body:
+    """A request's body, counted and timed until it is all there.
+
+    Attributes:
+        problem: the limit that it broke, which the application heard of as a client that has gone; None if none.
+    """
+
+    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
+        self._receive, self._most = receive, most
+        self._end = time.monotonic() + seconds
+        self._bytes, self._whole = 0, False
+        self.problem: Problem | None = None
+
+    async def receive(self) -> Message:
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(max(0.0, self._end - time.monotonic())):
+                message = await self._receive()
+        except TimeoutError:
+            return self._cut(Problem(408, "The body did not come in time.", "timeout", "body"))
+        self._bytes += len(message.get("body", b""))
+        self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return self._cut(_too_large(self._most)) if self._bytes > self._most else message
+
+    def _cut(self, problem: Problem) -> Message:
+        # What is left of the body is not read, so the connection cannot be used again.
+        problem.headers["Connection"] = "close"
+        self.problem, self._whole = problem, True
+        return {"type": "http.disconnect"}
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, f"The request is larger than {most} bytes.", code="too_large")
+
+
+def _plausible(host: str) -> bool:
+    return not any(sign in host for sign in "/@?#\\ ")
+
+
+def _safe(path: str) -> list[tuple[bytes, bytes]]:
+    headers: list[tuple[bytes, Any]] = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+    if path == "/" or path.startswith("/static/"):
+        headers.append((b"content-security-policy", _PAGE_POLICY.encode()))
+    if path.startswith("/v1/"):
+        headers.append((b"cache-control", b"no-store"))
+    return headers

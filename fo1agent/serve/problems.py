@@ -1,0 +1,121 @@
+"""Failures as HTTP answers: a status and `{"error": {"message", "type", "code"}}`, as OpenAI's clients read them."""
+
+from __future__ import annotations
+
+import http
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from fo1agent.errors import FO1AgentError, InputError
+from fo1agent.serve.gate import Gone, Late, Refused
+
+_log = logging.getLogger(__name__)
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str = Field(description="In words: what was got, what was wanted, what to do.")
+    type: str = Field(description="The kind of failure, such as invalid_request_error, retry, not_found, overloaded.")
+    code: str | None = Field(None, description="A short name of this very failure, where it has one.")
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is a failure."""
+
+    error: ErrorDetail
+
+
+class Problem(Exception):
+    """A failure to be told with this status."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        type: str = "invalid_request_error",
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.type, self.code = status, message, type, code
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"error": {"message": self.message, "type": self.type, "code": self.code}}
+
+
+class Json(Response):
+    """JSON in ASCII, which takes every text, also what UTF-8 does not."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return dumps(content).encode("ascii")
+
+
+def dumps(content: Any) -> str:
+    """JSON on one line, ASCII."""
+    return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def response(problem: Problem) -> Response:
+    """The answer that tells a problem."""
+    return Json(problem.body, problem.status, problem.headers)
+
+
+def problem_of(error: Exception) -> Problem:
+    """How a failure is told; our own bugs as 500, without their words."""
+    match error:
+        case Problem():
+            return error
+        case Refused(retry_after_s=seconds):
+            message = f"Too many requests wait already. Try again in {seconds} s."
+            return Problem(429, message, "overloaded", "queue_full", {"Retry-After": str(seconds)})
+        case Late():
+            return Problem(504, "The deadline of the request has passed.", "timeout", "deadline")
+        case Gone():
+            return Problem(499, "The client has gone.", "client_closed_request")
+        case InputError():
+            return Problem(422, str(error))
+        case FO1AgentError():
+            return Problem(500, str(error), "server_error")
+        case RequestValidationError():
+            return Problem(422, _complaint(error), code="validation")
+        case HTTPException():
+            phrase = error.detail or http.HTTPStatus(error.status_code).phrase
+            kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request_error")
+            return Problem(error.status_code, str(phrase), kind, headers=error.headers)
+    return Problem(500, "The server failed. Its log says why.", "server_error")
+
+
+def install(app: FastAPI) -> None:
+    """Let an app tell its failures so."""
+
+    async def told(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem.status == 500:
+            _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return response(problem)
+
+    for kind in (Problem, Refused, Late, Gone, FO1AgentError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, told)
+
+
+def _complaint(error: RequestValidationError) -> str:
+    """A validation error in one line."""
+    parts = []
+    for one in error.errors():
+        where = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0] if one["loc"] else "request")
+        parts.append(f"{where}: {one['msg']}")
+    return "; ".join(parts)[:2000]

@@ -1,0 +1,347 @@
+"""Pictures, tools and questions over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from fo1agent.agent import Agent, Budget
+from fo1agent.agent.loop import MAX_QUESTION
+from fo1agent.integrations.calls import call
+from fo1agent.integrations.handles import Scenes
+from fo1agent.integrations.schemas import IMAGE, parameters
+from fo1agent.scene import Scene
+from fo1agent.serve.gate import Stream, current
+from fo1agent.serve.problems import ErrorBody, Json, Problem, dumps, problem_of
+from fo1agent.serve.service import Service, image_body
+from fo1agent.tools.base import Tool, registry
+
+PING_S = 10.0
+"""Seconds of silence after which a stream sends a comment, so that nobody on the way takes it for dead."""
+
+PICTURE = "The picture: the id of an open one (img_…), or the picture itself as a data: URL."
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "The request is not what its content type says."},
+    401: {"model": ErrorBody, "description": "No bearer token, or a wrong one."},
+    403: {"model": ErrorBody, "description": "Addressed to another host, or from a page that may not call."},
+    404: {"model": ErrorBody, "description": "There is no such picture, tool or model."},
+    408: {"model": ErrorBody, "description": "The body did not come in time."},
+    413: {"model": ErrorBody, "description": "The request is too large."},
+    422: {"model": ErrorBody, "description": "What was sent does not fit; the message says what and why."},
+    429: {"model": ErrorBody, "description": "Too many requests wait; Retry-After says for how long to stay away."},
+    500: {"model": ErrorBody, "description": "The server failed."},
+    503: {"model": ErrorBody, "description": "The server is shutting down."},
+    504: {"model": ErrorBody, "description": "The deadline has passed."},
+}
+"""How every route may fail."""
+
+Handle = Annotated[str, Path(pattern=r"^img_[0-9a-f]{8}$", description="A picture's id.")]
+
+
+class Corners(BaseModel):
+    """A box in pixels of the upright picture; y points down."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+class RegionOut(BaseModel):
+    """A region of a picture."""
+
+    id: str = Field(description="Short id, the same wherever this picture is opened.")
+    label: str | None
+    score: float = Field(description="Probability of the label, 0 to 1.")
+    box: Corners
+    sure: bool = Field(description="Whether the model is sure of the label, and this is its best region for the thing.")
+
+
+class ImageOut(BaseModel):
+    """An open picture."""
+
+    image: str = Field(description="Its id: the same wherever the same picture is opened.")
+    width: int
+    height: int
+    model: str
+    regions: list[RegionOut] = Field(description="Every region that was proposed, r0 first.")
+    note: str = Field(description="Something to know about the regions; usually empty.")
+
+
+class ToolsOut(BaseModel):
+    """The tools."""
+
+    tools: list[dict[str, Any]] = Field(description="name, description, parameters and result as JSON Schema.")
+
+
+class CallOut(BaseModel):
+    """What came of a tool: a result, or why there is none."""
+
+    model_config = ConfigDict(extra="allow")
+    tool: str
+    image: str
+    ok: bool
+
+
+class AskIn(BaseModel):
+    """A question."""
+
+    image: str = Field(description=PICTURE, min_length=1)
+    question: str = Field(description="One question in English, or several.", max_length=MAX_QUESTION)
+    stream: bool = Field(False, description="Tell each step as a server-sent event when it happens.")
+
+
+class AskOut(BaseModel):
+    """An answer, and what it rests on."""
+
+    image: str
+    model: str
+    answer: dict[str, Any] = Field(description="text, value, abstained, reason, evidence, regions, steps.")
+
+
+class HealthOut(BaseModel):
+    """Whether the server takes on work."""
+
+    status: Literal["ok", "draining"]
+    model: str
+
+
+def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
+    """The routes under /v1 that are fo1agent's own."""
+    routes = APIRouter(prefix="/v1", responses=FAILURES)
+    known = registry() if tools is None else tools
+    deadline = service.settings.deadline_s
+
+    @routes.post(
+        "/images",
+        status_code=201,
+        response_model=ImageOut,
+        tags=["images"],
+        openapi_extra={"requestBody": _PICTURE_BODY},
+    )
+    async def open_image(request: Request) -> Response:
+        """Open a picture: the file as multipart form data, its address, or itself as a data: URL."""
+        sent = await _sent(request)
+
+        def work() -> dict[str, Any]:
+            scene = service.received(sent) if isinstance(sent, bytes) else service.opened(sent)
+            return image_body(service, scene)
+
+        return Json(await service.run(request, work), 201)
+
+    @routes.get("/images/{image}", response_model=ImageOut, tags=["images"])
+    async def get_image(request: Request, image: Handle) -> Response:
+        """An open picture's size and regions."""
+        return Json(await service.run(request, lambda: image_body(service, service.opened(image))))
+
+    @routes.get(
+        "/images/{image}/pixels",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}, "description": "The upright picture."}},
+        tags=["images"],
+    )
+    async def get_pixels(request: Request, image: Handle) -> Response:
+        """The picture itself, upright, as PNG."""
+        return Response(await service.run(request, lambda: _png(service.opened(image))), media_type="image/png")
+
+    @routes.delete("/images/{image}", status_code=204, response_class=Response, tags=["images"])
+    async def close_image(image: Handle) -> Response:
+        """Forget a picture."""
+        if service.scenes.known(image) is None:
+            raise Problem(404, f"No picture {image} is open.", "not_found", "image")
+        service.scenes.close(image)
+        return Response(status_code=204)
+
+    @routes.get("/tools", response_model=ToolsOut, tags=["tools"])
+    async def list_tools() -> Response:
+        """The tools, as JSON Schema."""
+        return Json(
+            {
+                "tools": [
+                    {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": parameters(tool),
+                        "result": tool.result.model_json_schema(mode="serialization"),
+                    }
+                    for tool in known.values()
+                ]
+            }
+        )
+
+    @routes.post("/tools/{name}", response_model=CallOut, tags=["tools"])
+    async def call_tool(request: Request, name: str, arguments: dict[str, Any]) -> Response:
+        """Call a tool with its arguments and `image`, the picture."""
+        if name not in known:
+            raise Problem(404, f"There is no tool {name[:64]!r}. There are: {', '.join(known)}.", "not_found", "tool")
+        handle = arguments.get(IMAGE)
+        if not isinstance(handle, str) or not handle:
+            raise Problem(422, f"image must be given. {PICTURE}", "retry", "image")
+
+        def work() -> dict[str, Any]:
+            scene = service.opened(handle)
+            result = call(name, {**arguments, IMAGE: scene.id}, _only(scene), known)
+            if not result.ok and result.outcome.retry:
+                raise Problem(422, result.outcome.error, "retry", "arguments")
+            return result.to_dict()
+
+        return Json(await service.run(request, work))
+
+    @routes.post(
+        "/ask",
+        response_model=AskOut,
+        responses={
+            200: {
+                "description": "The answer; with `stream` the events plan, step_start, step_end, partial, answer.",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            }
+        },
+        tags=["ask"],
+    )
+    async def ask(request: Request, asked: AskIn) -> Response:
+        """Answer a question about a picture, with the regions that prove it."""
+        agent = Agent(service.model, budget=Budget(seconds=deadline))
+        if asked.stream:
+
+            def events() -> Iterator[tuple[str, Any]]:
+                for event in agent.stream(service.opened(asked.image), asked.question):
+                    yield event.type, event.to_dict()
+
+            return sse(await service.stream(request, events))
+
+        def work() -> dict[str, Any]:
+            scene = service.opened(asked.image)
+            return {"image": scene.id, "model": service.model.name, "answer": answered(agent, scene, asked.question)}
+
+        return Json(await service.run(request, work))
+
+    return routes
+
+
+def answered(agent: Agent, scene: Scene, question: str) -> dict[str, Any]:
+    """The answer as JSON values; between its steps it is looked whether anybody still waits."""
+    ticket = current()
+    answer = agent.ask(scene, question, on_step=None if ticket is None else lambda number, step: ticket.check())
+    return answer.to_dict()
+
+
+def sse(events: Stream[tuple[str, Any]]) -> StreamingResponse:
+    """A response of server-sent events, each (name, data for JSON); a failure is one called `error`."""
+
+    async def lines() -> AsyncIterator[str]:
+        coming = asyncio.ensure_future(anext(events, None))
+        try:
+            while True:
+                done, _ = await asyncio.wait({coming}, timeout=PING_S)
+                if not done:
+                    yield ": ping\n\n"
+                    continue
+                item = coming.result()
+                if item is None:
+                    return
+                yield sse_event(*item)
+                coming = asyncio.ensure_future(anext(events, None))
+        except Exception as exc:
+            yield sse_event("error", problem_of(exc).body)
+        finally:  # also when the client has gone
+            coming.cancel()
+            events.stop()
+
+    return StreamingResponse(lines(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+def sse_event(name: str, data: Any) -> str:
+    """One server-sent event; an empty name leaves it out."""
+    return f"event: {name}\ndata: {dumps(data)}\n\n" if name else f"data: {dumps(data)}\n\n"
+
+
+class _Sent(BaseModel):
+    """A picture in JSON."""
+
+    url: str | None = None
+    data: str | None = None
+
+
+_PICTURE_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "string", "format": "binary", "description": "The picture's file."}},
+                "required": ["file"],
+            }
+        },
+        "application/json": {
+            "schema": {
+                "oneOf": [
+                    {
+                        "type": "object",
+                        "properties": {"data": {"type": "string", "description": "data:image/…;base64,…"}},
+                        "required": ["data"],
+                        "additionalProperties": False,
+                    },
+                    {
+                        "type": "object",
+                        "properties": {"url": {"type": "string", "description": "From a host that is allowed."}},
+                        "required": ["url"],
+                        "additionalProperties": False,
+                    },
+                ]
+            }
+        },
+    },
+}
+
+
+async def _sent(request: Request) -> bytes | str:
+    """The picture in a request: the file's bytes, a data: URL, or an address."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=8) as form:
+            file = form.get("file")
+            if file is None or isinstance(file, str):
+                raise Problem(422, "The form must hold the picture as a file in the field `file`.", code="file")
+            return await file.read()
+    if kind != "application/json":
+        raise Problem(422, "Send multipart/form-data with `file`, or JSON with `data` or `url`.", code="content_type")
+    try:
+        sent = _Sent.model_validate_json(await request.body())
+    except ValidationError as exc:
+        raise Problem(422, f"The body must be JSON with `data` or `url`: {exc.errors()[0]['msg']}.") from exc
+    if (sent.data is None) == (sent.url is None):
+        raise Problem(422, "The body must hold `data` or `url`, one of the two.", code="image")
+    if sent.data is not None:
+        if not sent.data.startswith("data:"):
+            raise Problem(422, "data must be a data: URL, such as data:image/png;base64,….", code="image")
+        return sent.data
+    if not sent.url or not sent.url.lower().startswith(("http://", "https://")):
+        raise Problem(422, "url must be an http(s) address.", code="address")
+    return sent.url
+
+
+def _only(scene: Scene) -> Scenes:
+    """This one picture, for a tool call."""
+    scenes = Scenes(scene.model, together=True)
+    scenes.open(scene)
+    return scenes
+
+
+def _png(scene: Scene) -> bytes:
+    file = io.BytesIO()
+    scene.image.save(file, "PNG", compress_level=1)  # twenty times as fast as the default, a tenth larger
+    return file.getvalue()
+
+
+def now() -> int:
+    """Seconds since 1970, as OpenAI's objects are dated."""
+    return int(time.time())

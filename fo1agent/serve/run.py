@@ -1,0 +1,127 @@
+"""The server's process: it listens, keeps slow clients from holding it up, and drains before it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fo1agent.errors import InputError
+from fo1agent.scene import Model
+from fo1agent.serve.app import App, create_app
+from fo1agent.serve.settings import Settings
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HEADERS_S = 10.0
+"""Seconds in which a request's head must have come, once its connection is there."""
+
+
+def serve(
+    model: Model,
+    settings: Settings | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; then take on nothing new, finish what runs and waits, and return.
+
+    A second signal ends it at once.
+
+    Args:
+        model: what looks at pictures.
+        settings: None for the defaults. On a loopback address and without a token, only requests addressed to that are
+            let in.
+        host: the address to listen at.
+        port: 0 for any that is free.
+        ready: called with the server's address, once it is listened at.
+
+    Raises:
+        InputError: an address other than loopback without a token.
+        OSError: the address cannot be listened at.
+    """
+    settings = settings or Settings()
+    if settings.token is None:
+        if host not in LOOPBACK:
+            raise InputError(
+                f"Listening at {host} lets others in: set a token (FO1AGENT_TOKEN), or listen at 127.0.0.1."
+            )
+        settings = replace(settings, names=settings.names or LOOPBACK)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=512) as listening:
+        app = create_app(model, settings)
+        config = uvicorn.Config(
+            app, http=_Timed, ws="none", loop="asyncio", log_config=None, access_log=False, timeout_graceful_shutdown=5
+        )
+        name = f"[{host}]" if family == socket.AF_INET6 else host
+        url = f"http://{name}:{listening.getsockname()[1]}"
+        _Server(config, app, lambda: ready(url)).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Drains on a signal: it goes on listening and tells that it drains, until nothing is at work any more."""
+
+    def __init__(self, config: uvicorn.Config, app: App, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app, self._ready = app, ready
+        self._drained_by = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._app.traffic.draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._app.traffic.draining = True
+        # Everything at work has a deadline, so this is longer than any of it takes.
+        self._drained_by = time.monotonic() + self._app.service.settings.deadline_s + 5
+
+    async def on_tick(self, counter: int) -> bool:
+        traffic = self._app.traffic
+        if traffic.draining and (not traffic.working or time.monotonic() > self._drained_by):
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+class _Timed(H11Protocol):
+    """HTTP/1.1 whose clients must send a request's head in time."""
+
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        self._head = self.loop.call_later(HEADERS_S, self._late)
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before:
+            self._unset()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # Of the next request some bytes may already be there, and the rest must follow.
+        if not self.transport.is_closing() and self.cycle.response_complete:
+            self._unset()
+            self._head = self.loop.call_later(HEADERS_S + self.timeout_keep_alive, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unset()
+        super().connection_lost(exc)
+
+    def _unset(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _late(self) -> None:
+        self._head = None
+        if not self.transport.is_closing():
+            self.transport.close()

@@ -1,0 +1,195 @@
+"""What the routes share: the model, the open pictures, the gate, the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from fastapi import Request
+
+from fo1agent.image import ImageLimits
+from fo1agent.integrations.handles import Scenes
+from fo1agent.ocr import TextLine
+from fo1agent.scene import Model, Predictor, Scene
+from fo1agent.serve.batching import Batched, ManyPredictor
+from fo1agent.serve.gate import Gate, Stream, Ticket, current
+from fo1agent.serve.metrics import Metrics
+from fo1agent.serve.problems import Problem
+from fo1agent.serve.settings import Settings
+
+T = TypeVar("T")
+
+_HANDLE = re.compile(r"img_[0-9a-f]{8}")
+
+
+class Service:
+    """One server's parts. `close` ends its threads.
+
+    Attributes:
+        model: what opens pictures; its passes are put together unless the settings say otherwise.
+        scenes: the pictures that are open.
+    """
+
+    def __init__(self, model: Model, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.gate = Gate(settings.running, settings.waiting)
+        self._batched: Batched | None = None
+        if settings.batching:
+            self._batched = Batched(
+                cast(ManyPredictor, model.predictor),
+                most=settings.batch,
+                wait_s=settings.batch_wait_s,
+                busy=lambda: self.gate.running > 1,
+                on_pass=self.metrics.passed,
+            )
+        predictor = self._batched or cast(Predictor, _Alone(model.predictor))
+        self.model = replace(model, predictor=predictor, ocr=_until_stopped(model.ocr))
+        self.scenes = Scenes(
+            self.model,
+            folders=settings.folders,
+            urls=bool(settings.hosts),
+            limits=ImageLimits(max_bytes=settings.body_bytes, hosts=settings.hosts),
+            keep=settings.keep,
+            keep_bytes=settings.keep_bytes,
+            together=True,
+        )
+        for name, help, read in (
+            ("running", "Requests that run.", lambda: self.gate.running),
+            ("waiting", "Requests that wait for their turn.", lambda: self.gate.waiting),
+            ("pictures_open", "Pictures that are open.", lambda: len(self.scenes.handles)),
+            ("pictures_open_bytes", "Memory of the open pictures.", lambda: self.scenes.nbytes),
+        ):
+            self.metrics.watch(name, help, read)
+
+    def close(self) -> None:
+        """End the threads, when their work is done."""
+        self.gate.close()
+        if self._batched is not None:
+            self._batched.close()
+
+    # ---- work, from a route --------------------------------------------------------------------------------------
+
+    async def run(self, request: Request, work: Callable[[], T]) -> T:
+        """Do work in its turn, as long as the client is there and the deadline has not passed."""
+        async with _watched(request) as gone:
+            return await self.gate.run(Ticket(self.settings.deadline_s), work, gone)
+
+    async def stream(self, request: Request, work: Callable[[], Iterator[T]]) -> Stream[T]:
+        """As `run`, item by item; returns once the first is there. Whoever iterates stops it when the client goes."""
+        nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def left(_: Any) -> None:
+            if not nobody.done():
+                nobody.set_result(None)
+
+        async with _watched(request) as gone:
+            gone.add_done_callback(left)
+            stream = await self.gate.stream(Ticket(self.settings.deadline_s), work, nobody)
+            gone.remove_done_callback(left)
+        return stream
+
+    # ---- pictures, in a thread -----------------------------------------------------------------------------------
+
+    def opened(self, handle: str) -> Scene:
+        """The picture that a caller means by an id, or sends along as a data: URL.
+
+        Raises:
+            Problem: no picture of this id is open, or it may not be opened.
+            ImageError: it is no picture, or breaks a limit.
+        """
+        if handle.startswith("data:"):
+            return self.received(handle)
+        scene = self.scenes.known(handle)
+        self.metrics.picture(kept=scene is not None)
+        if scene is not None:
+            return scene
+        if _HANDLE.fullmatch(handle):
+            raise Problem(404, f"No picture {handle} is open. Send it to /v1/images first.", "not_found", "image")
+        if re.match(r"https?:", handle, re.IGNORECASE):
+            allowed = ", ".join(self.settings.hosts)
+            told = f"only from {allowed}" if allowed else "at all"
+            if not allowed:
+                raise Problem(422, f"Pictures are not fetched from addresses {told}. Send the picture.", code="address")
+        elif not self.settings.folders:
+            raise Problem(
+                422, "image must be the id of an open picture (img_…) or a data: URL of one; no paths.", code="image"
+            )
+        return self.scenes.get(handle)
+
+    def received(self, picture: bytes | str) -> Scene:
+        """Open a picture that was sent: a file's bytes or a data: URL."""
+        self.metrics.picture(kept=False)
+        return self.scenes.receive(picture)
+
+
+class _Alone:
+    """A predictor whose every pass is one request's own; it looks whether the request still wants it."""
+
+    def __init__(self, inner: Predictor) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("encode", "with_boxes", "match", "labels", "similar", "generate"):
+            _check()
+        return getattr(self._inner, name)
+
+
+def _until_stopped(read: Callable[..., list[TextLine]]) -> Callable[..., list[TextLine]]:
+    """A reader that does not begin for a request that nobody waits for."""
+
+    def reading(image: Any, **options: Any) -> list[TextLine]:
+        _check()
+        return read(image, **options)
+
+    return reading
+
+
+def _check() -> None:
+    ticket = current()
+    if ticket is not None:
+        ticket.check()
+
+
+@asynccontextmanager
+async def _watched(request: Request) -> AsyncIterator[asyncio.Future[None]]:
+    """Done when the client has gone. The request's body must have been read."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    watch = asyncio.ensure_future(gone())
+    try:
+        yield watch
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+
+
+def image_body(service: Service, scene: Scene) -> dict[str, Any]:
+    """An open picture as JSON values: its id, size and regions."""
+    named = set(scene.named().ids)
+    return {
+        "image": scene.id,
+        "width": scene.width,
+        "height": scene.height,
+        "model": service.model.name,
+        "regions": [
+            {
+                "id": region.name,
+                "label": region.label,
+                "score": round(region.score, 4),
+                "box": dict(zip(("x1", "y1", "x2", "y2"), (round(v, 2) for v in region.box), strict=True)),
+                "sure": region.id in named,
+            }
+            for region in scene.regions
+        ],
+        "note": scene.note,
+    }

@@ -1,0 +1,62 @@
+"""What a server allows, and how much it takes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from fo1agent.errors import InputError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a server.
+
+    Attributes:
+        token: what callers must send as `Authorization: Bearer …`; None lets everybody in.
+        names: the host names that requests may be addressed to; None for any. Without a token this keeps web pages from
+            reaching a server on loopback by a name of their own.
+        origins: web origins, such as `https://example.com`, whose pages may call; none if empty.
+        folders: the folders from which callers may open pictures by path; none if empty.
+        hosts: the hosts from which callers may open pictures by address; none if empty.
+        batching: answer what waits together; False lets each request compute for itself.
+        batch: most passes of the model that are put together.
+        batch_wait_s: seconds that a pass waits for others while more requests run.
+        running: requests that run at once.
+        waiting: requests that wait for their turn; more are sent away with 429.
+        deadline_s: seconds that a request may take, waiting included.
+        body_bytes: size of a request.
+        body_s: seconds in which a request's body must have come.
+        keep: pictures that stay open.
+        keep_bytes: memory for the pictures that stay open, pixels and encodings together.
+        docs: also serve /docs and /openapi.json.
+    """
+
+    token: str | None = None
+    names: tuple[str, ...] | None = None
+    origins: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
+    hosts: tuple[str, ...] = ()
+    batching: bool = True
+    batch: int = 32
+    batch_wait_s: float = 0.002
+    running: int = 16
+    waiting: int = 64
+    deadline_s: float = 60.0
+    body_bytes: int = 20_000_000
+    body_s: float = 20.0
+    keep: int = 256
+    keep_bytes: int = 512 * 2**20
+    docs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not self.token.strip():
+            raise InputError("The token is empty. Set a long random one, or none at all.")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                least = 0 if field.name in ("waiting", "batch_wait_s") else 1e-9
+                if not value >= least:
+                    raise InputError(
+                        f"Settings.{field.name} must be {'0 or more' if not least else 'above 0'}, got {value!r}."
+                    )
