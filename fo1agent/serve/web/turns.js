@@ -1,0 +1,125 @@
+// One question as the page shows it: what was asked, the answer, and the steps that led there.
+
+import { announce, el } from "./dom.js";
+import { regionFrom, shortName } from "./regions.js";
+import { chip, linked } from "./words.js";
+
+/**
+ * @param {string} question
+ * @param {object} stage where its regions are
+ * @param {{onOpen: (name: string) => void, onAsk: (question: string) => void}} actions a region or another question
+ *     was chosen
+ */
+export function makeTurn(question, stage, { onOpen, onAsk }) {
+  const answer = el("p", { class: "answer waiting" }, "Looking…");
+  const extra = el("div", { class: "actions" });
+  const steps = el("ol", { class: "steps" });
+  const summary = el("summary", {}, "Steps");
+  const details = el("details", { class: "how", open: true, hidden: true }, summary, steps);
+  const article = el("article", { class: "turn" }, el("h2", {}, question), answer, extra, details);
+  const rows = new Map(); // step number → its row
+  const regions = () => [...shown.evidence, ...shown.candidates];
+  let shown = { evidence: [], candidates: [] };
+
+  /** An event of the stream. */
+  function tell(type, event) {
+    if (type === "step_start") startStep(event);
+    else if (type === "step_end") endStep(event);
+    else if (type === "partial") answer.replaceChildren(event.text);
+    else if (type === "answer") finish(event.answer);
+  }
+
+  function startStep({ number, tool, args }) {
+    details.hidden = false;
+    const asked = [args.phrase, args.question].find((value) => typeof value === "string") ?? "";
+    const row = el("li", { class: "step running", tabindex: "0" }, ...cells(number, tool, asked && `“${asked}”`));
+    rows.get(number)?.remove();
+    rows.set(number, row);
+    steps.append(row);
+  }
+
+  function endStep({ number, step }) {
+    details.hidden = false;
+    const names = step.regions.map(shortName);
+    const failed = Boolean(step.error);
+    // Two blanks in a step's text part what was asked from what was found.
+    const [asked, ...rest] = step.text.split("  ");
+    const said = rest.length ? [el("span", { class: "asked" }, ...marked(asked)), " ", ...marked(rest.join("  "))] : marked(asked);
+    const row = el(
+      "li",
+      { class: failed ? "step failed" : "step", tabindex: "0", "data-regions": names.join(" ") },
+      ...cells(number, step.tool, ...said),
+    );
+    const before = rows.get(number);
+    rows.set(number, row);
+    if (before) before.replaceWith(row);
+    else steps.append(row);
+    announce(`Step ${number}: ${step.tool} ${step.text}`);
+  }
+
+  const cells = (number, tool, ...said) => [
+    el("span", { class: "number" }, String(number)),
+    el("span", { class: "tool" }, tool),
+    el("span", { class: "said" }, ...said),
+  ];
+
+  /** A step's text, its region names as chips. */
+  const marked = (text) =>
+    text.split(/(?<!\w)(r\d+)(?!\w)/).map((piece, index) => (index % 2 ? chip(piece, piece, onOpen) : piece));
+
+  function finish(told) {
+    const all = new Map(told.regions.map((json) => [json.id, regionFrom(json)]));
+    const evidence = new Set(told.evidence);
+    shown = {
+      evidence: told.evidence.map((id) => all.get(id)).filter(Boolean),
+      candidates: [...all].filter(([id]) => !evidence.has(id)).map(([, region]) => region),
+    };
+    stage.show(shown.evidence, shown.candidates);
+    article.classList.toggle("abstained", told.abstained);
+    answer.classList.remove("waiting");
+    answer.replaceChildren(...linked(told.text, meant(), onOpen));
+    extra.replaceChildren(...(shown.evidence.length ? [el("span", { class: "dim" }, "Rests on"), ...evidenceChips()] : []));
+    const suggestion = told.abstained && /“([^”…]+\?)”/.exec(told.text)?.[1];
+    if (suggestion) extra.append(el("button", { type: "button", onclick: () => onAsk(suggestion) }, `Ask: ${suggestion}`));
+    const seconds = told.steps.reduce((sum, step) => sum + step.seconds, 0);
+    const many = told.steps.length === 1 ? "1 step" : `${told.steps.length} steps`;
+    summary.replaceChildren(`${many} · ${seconds < 0.1 ? "under 0.1" : seconds.toFixed(1)} s`);
+    announce(`Answer: ${told.text}`);
+  }
+
+  /** What the names in the answer may mean: the evidence, and for what is not among it the candidates. */
+  function meant() {
+    const named = new Set(shown.evidence.map(({ label }) => label));
+    return [...shown.evidence, ...shown.candidates.filter(({ label }) => !named.has(label))];
+  }
+
+  const evidenceChips = () =>
+    shown.evidence.slice(0, 12).map(({ name, label }) => chip(name, label ? `${name} ${label}` : name, onOpen));
+
+  /** Say in place of the answer what is being waited for. */
+  function wait(text) {
+    answer.classList.add("waiting");
+    answer.replaceChildren(text);
+  }
+
+  /** It came to nothing: say why, and offer to try again. */
+  function fail(message, actions) {
+    article.classList.add("failed");
+    answer.classList.remove("waiting");
+    answer.replaceChildren(message);
+    extra.replaceChildren(...actions);
+    for (const row of steps.querySelectorAll(".running")) row.remove();
+    details.hidden = !steps.childElementCount;
+    announce(message);
+  }
+
+  return {
+    article,
+    tell,
+    wait,
+    fail,
+    regions,
+    show: () => stage.show(shown.evidence, shown.candidates),
+    fold: () => (details.open = false),
+  };
+}
