@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from fo1agent import __version__
 from fo1agent.scene import Model
-from fo1agent.serve import problems, routes
+from fo1agent.serve import chat, problems, routes
 from fo1agent.serve.guards import Count, Guard, Traffic
 from fo1agent.serve.metrics import CONTENT_TYPE
 from fo1agent.serve.problems import Json
@@ -23,6 +23,8 @@ from fo1agent.serve.settings import Settings
 
 WEB = Path(str(files("fo1agent.serve") / "web"))
 """The folder of the page."""
+DEMO = Path(str(files("fo1agent") / "data" / "demo"))
+"""The folder of the photographs that the page offers to begin with."""
 
 
 class App(FastAPI):
@@ -64,6 +66,7 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
     app.service = service
     problems.install(app)
     app.include_router(routes.router(service))
+    app.include_router(chat.router(service))
     _add_upkeep(app)
     _add_page(app)
     if settings.origins:
@@ -108,4 +111,5 @@ def _add_page(app: App) -> None:
     async def page() -> Response:
         return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
 
+    app.mount("/static/demo", StaticFiles(directory=DEMO), name="demo")
     app.mount("/static", StaticFiles(directory=WEB), name="static")

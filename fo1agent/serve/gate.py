@@ -104,6 +104,17 @@ def current() -> Ticket | None:
     return _current.get()
 
 
+def check() -> None:
+    """Go on only if somebody still waits for what this thread does; outside of a request always.
+
+    Raises:
+        Stopped: as `Ticket.check`.
+    """
+    ticket = current()
+    if ticket is not None:
+        ticket.check()
+
+
 class Gate:
     """Lets so many requests run and so many wait. For one event loop.
 

@@ -19,7 +19,7 @@ from fo1agent.integrations.calls import call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.scene import Scene
-from fo1agent.serve.gate import Stream, current
+from fo1agent.serve.gate import Stream, check
 from fo1agent.serve.problems import ErrorBody, Json, Problem, dumps, problem_of
 from fo1agent.serve.service import Service, image_body
 from fo1agent.tools.base import Tool, registry
@@ -229,13 +229,11 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
 
 def answered(agent: Agent, scene: Scene, question: str) -> dict[str, Any]:
     """The answer as JSON values; between its steps it is looked whether anybody still waits."""
-    ticket = current()
-    answer = agent.ask(scene, question, on_step=None if ticket is None else lambda number, step: ticket.check())
-    return answer.to_dict()
+    return agent.ask(scene, question, on_step=lambda number, step: check()).to_dict()
 
 
-def sse(events: Stream[tuple[str, Any]]) -> StreamingResponse:
-    """A response of server-sent events, each (name, data for JSON); a failure is one called `error`."""
+def sse(events: Stream[tuple[str, Any]], failure: str = "error") -> StreamingResponse:
+    """A response of server-sent events, each (name, data for JSON); a failure is one of the name `failure`."""
 
     async def lines() -> AsyncIterator[str]:
         coming = asyncio.ensure_future(anext(events, None))
@@ -251,7 +249,7 @@ def sse(events: Stream[tuple[str, Any]]) -> StreamingResponse:
                 yield sse_event(*item)
                 coming = asyncio.ensure_future(anext(events, None))
         except Exception as exc:
-            yield sse_event("error", problem_of(exc).body)
+            yield sse_event(failure, problem_of(exc).body)
         finally:  # also when the client has gone
             coming.cancel()
             events.stop()
@@ -260,8 +258,10 @@ def sse(events: Stream[tuple[str, Any]]) -> StreamingResponse:
 
 
 def sse_event(name: str, data: Any) -> str:
-    """One server-sent event; an empty name leaves it out."""
-    return f"event: {name}\ndata: {dumps(data)}\n\n" if name else f"data: {dumps(data)}\n\n"
+    """One server-sent event. Without a name it is one of OpenAI's, which end with `[DONE]`, here None."""
+    if name:
+        return f"event: {name}\ndata: {dumps(data)}\n\n"
+    return f"data: {'[DONE]' if data is None else dumps(data)}\n\n"
 
 
 class _Sent(BaseModel):

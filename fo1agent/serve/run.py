@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import Callable
@@ -55,6 +56,9 @@ def serve(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=512) as listening:
         app = create_app(model, settings)
+        # What is loaded stays: not to look through it again and again keeps pauses short, and the end quick.
+        gc.collect()
+        gc.freeze()
         config = uvicorn.Config(
             app, http=_Timed, ws="none", loop="asyncio", log_config=None, access_log=False, timeout_graceful_shutdown=5
         )

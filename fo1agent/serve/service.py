@@ -17,7 +17,7 @@ from fo1agent.integrations.handles import Scenes
 from fo1agent.ocr import TextLine
 from fo1agent.scene import Model, Predictor, Scene
 from fo1agent.serve.batching import Batched, ManyPredictor
-from fo1agent.serve.gate import Gate, Stream, Ticket, current
+from fo1agent.serve.gate import Gate, Stream, Ticket, check
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem
 from fo1agent.serve.settings import Settings
@@ -136,7 +136,7 @@ class _Alone:
 
     def __getattr__(self, name: str) -> Any:
         if name in ("encode", "with_boxes", "match", "labels", "similar", "generate"):
-            _check()
+            check()
         return getattr(self._inner, name)
 
 
@@ -144,16 +144,10 @@ def _until_stopped(read: Callable[..., list[TextLine]]) -> Callable[..., list[Te
     """A reader that does not begin for a request that nobody waits for."""
 
     def reading(image: Any, **options: Any) -> list[TextLine]:
-        _check()
+        check()
         return read(image, **options)
 
     return reading
-
-
-def _check() -> None:
-    ticket = current()
-    if ticket is not None:
-        ticket.check()
 
 
 @asynccontextmanager

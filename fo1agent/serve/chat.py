@@ -1,0 +1,357 @@
+"""OpenAI's Chat Completions, as far as a picture and a question go: the official SDKs talk to it.
+
+The last user message is the question. Its picture comes with it, or with an earlier message, as an `image_url` part: a
+data: URL, the id of an open picture, or an address if those are allowed. The message that answers it has the text as
+content, and in a field of its own, `fo1agent`, all that an `Answer` holds.
+
+Where a caller offers fo1agent's own tools, the rule planner calls them and leaves the picture to the caller, as any
+language model would; what comes back in tools' messages is what it goes by.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from fo1agent.agent import Agent, Budget
+from fo1agent.agent.loop import MAX_QUESTION
+from fo1agent.errors import InputError
+from fo1agent.serve.gate import check
+from fo1agent.serve.problems import Json, Problem
+from fo1agent.serve.routes import FAILURES, answered, now, sse
+from fo1agent.serve.service import Service
+from fo1agent.tools.base import registry
+
+_MOST_MESSAGES = 512
+
+Open = ConfigDict(extra="allow")
+
+
+class ImageUrl(BaseModel):
+    """Where a picture is."""
+
+    model_config = Open
+    url: str = Field(description="A data: URL, the id of an open picture (img_…), or an address if those are allowed.")
+
+
+class TextPart(BaseModel):
+    """A piece of text."""
+
+    model_config = Open
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(BaseModel):
+    """A picture."""
+
+    model_config = Open
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class CalledFunction(BaseModel):
+    """What was called, and with what."""
+
+    model_config = Open
+    name: str
+    arguments: str = Field(description="A JSON object.")
+
+
+class ToolCallIn(BaseModel):
+    """A tool call of an earlier answer."""
+
+    model_config = Open
+    id: str
+    function: CalledFunction
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+class Message(BaseModel):
+    """What was said so far."""
+
+    model_config = Open
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    tool_calls: list[ToolCallIn] | None = None
+    tool_call_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All text in it."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content or () if isinstance(part, TextPart))
+
+    @property
+    def pictures(self) -> list[str]:
+        """The URLs of all pictures in it."""
+        if isinstance(self.content, str):
+            return []
+        return [part.image_url.url for part in self.content or () if isinstance(part, ImagePart)]
+
+
+class OfferedFunction(BaseModel):
+    """A function that the caller runs."""
+
+    model_config = Open
+    name: str
+
+
+class OfferedTool(BaseModel):
+    """A tool that may be called."""
+
+    model_config = Open
+    type: Literal["function"]
+    function: OfferedFunction
+
+
+class StreamOptions(BaseModel):
+    """What a stream tells besides."""
+
+    model_config = Open
+    include_usage: bool | None = None
+
+
+class ChatIn(BaseModel):
+    """A chat to go on with. Fields of OpenAI's that are not named here, such as temperature, change nothing."""
+
+    model_config = Open
+    model: str = Field(description="As /v1/models names it.")
+    messages: list[Message] = Field(min_length=1, max_length=_MOST_MESSAGES)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Literal[1] | None = Field(None, description="There is one answer.")
+    tools: list[OfferedTool] | None = None
+    tool_choice: Any = None
+    response_format: Any = Field(None, description="Answers are text.")
+
+
+class ChatOut(BaseModel):
+    """An answer."""
+
+    model_config = Open
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+
+
+class ModelOut(BaseModel):
+    """A model."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelsOut(BaseModel):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[ModelOut]
+
+
+def router(service: Service) -> APIRouter:
+    """The routes under /v1 that are OpenAI's."""
+    routes = APIRouter(prefix="/v1", responses=FAILURES, tags=["openai"])
+    created = now()
+    one = {"id": service.model.name, "object": "model", "created": created, "owned_by": "fo1agent"}
+
+    @routes.get("/models", response_model=ModelsOut)
+    async def list_models() -> Response:
+        """The model that is served."""
+        return Json({"object": "list", "data": [one]})
+
+    @routes.get("/models/{model:path}", response_model=ModelOut)
+    async def get_model(model: str) -> Response:
+        """A model."""
+        _check_model(service, model)
+        return Json(one)
+
+    @routes.post(
+        "/chat/completions",
+        response_model=ChatOut,
+        responses={
+            200: {
+                "description": "The answer; with `stream` chunks of it, ended by [DONE].",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            }
+        },
+    )
+    async def complete(request: Request, chat: ChatIn) -> Response:
+        """Answer the last message."""
+        _check_model(service, chat.model)
+        kind = chat.response_format.get("type") if isinstance(chat.response_format, dict) else "text"
+        if kind != "text" and chat.response_format is not None:
+            raise Problem(422, "response_format: answers are text; all else is in the field fo1agent.", code="format")
+        if chat.stream:
+            return sse(await service.stream(request, lambda: _chunks(service, chat)), failure="")
+
+        def work() -> dict[str, Any]:
+            message = _message(service, chat)
+            reason = "tool_calls" if "tool_calls" in message else "stop"
+            choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+            return {**_head(service, "chat.completion"), "choices": [choice], "usage": _usage()}
+
+        return Json(await service.run(request, work))
+
+    return routes
+
+
+def _check_model(service: Service, name: str) -> None:
+    if name != service.model.name:
+        message = f"There is no model {name[:64]!r}; this server has {service.model.name!r}."
+        raise Problem(404, message, code="model_not_found")
+
+
+def _head(service: Service, kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{secrets.token_hex(12)}", "object": kind, "created": now(), "model": service.model.name}
+
+
+def _usage() -> dict[str, int]:
+    """Questions are planned by rules, which read and write no tokens."""
+    return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+# ---- answering, in a thread ----
+
+
+def _message(service: Service, chat: ChatIn) -> dict[str, Any]:
+    """The assistant's message."""
+    if _is_planned(chat):
+        return _planned(service, chat)
+    picture, question = _asked(chat)
+    answer = answered(_agent(service), service.opened(picture), question)
+    return {"role": "assistant", "content": answer["text"], "refusal": None, "fo1agent": answer}
+
+
+def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
+    """The assistant's message in pieces, as they become known, each without a name; then what ends them."""
+    head = _head(service, "chat.completion.chunk")
+    wants_usage = bool(chat.stream_options and chat.stream_options.include_usage)
+
+    def chunk(delta: dict[str, Any], reason: str | None = None) -> tuple[str, Any]:
+        choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]
+        return "", {**head, "choices": choices, **({"usage": None} if wants_usage else {})}
+
+    reason = "stop"
+    if _is_planned(chat):
+        message = _planned(service, chat)
+        if calls := message.get("tool_calls"):
+            message["tool_calls"] = [{"index": k, **call} for k, call in enumerate(calls)]
+            reason = "tool_calls"
+        yield chunk(message)
+    else:
+        picture, question = _asked(chat)
+        scene = service.opened(picture)
+        yield chunk({"role": "assistant", "content": ""})
+        said = ""
+        for event in _agent(service).stream(scene, question):
+            if event.type == "partial" and event.text.startswith(said):
+                said, new = event.text, event.text[len(said) :]
+                if new:
+                    yield chunk({"content": new})
+            elif event.type == "answer":
+                answer = event.answer.to_dict()
+                # What was said cannot be taken back; an answer that is worded anew is said anew.
+                rest = answer["text"][len(said) :] if answer["text"].startswith(said) else f"\n{answer['text']}"
+                yield chunk({**({"content": rest} if rest else {}), "fo1agent": answer})
+    yield chunk({}, reason)
+    if wants_usage:
+        yield "", {**head, "choices": [], "usage": _usage()}
+    yield "", None
+
+
+def _agent(service: Service) -> Agent:
+    return Agent(service.model, budget=Budget(seconds=service.settings.deadline_s))
+
+
+def _asked(chat: ChatIn) -> tuple[str, str]:
+    """(the picture, the question)."""
+    said = [message for message in chat.messages if message.role == "user"]
+    if not said or not said[-1].text.strip():
+        raise InputError("The last user message must hold a question as text.")
+    question = said[-1].text
+    if len(question) > MAX_QUESTION:
+        raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {len(question)}.")
+    for message in reversed(said):
+        if message.pictures:
+            if len(message.pictures) > 1:
+                raise InputError(f"A question is about one picture; the message has {len(message.pictures)}.")
+            return message.pictures[0], question
+    raise InputError("No picture was sent. Send one as an image_url part of the user's message.")
+
+
+# ---- tools that the caller runs ----
+
+
+def _is_planned(chat: ChatIn) -> bool:
+    """Whether tools of fo1agent are offered that may be called."""
+    return chat.tool_choice != "none" and any(tool.function.name in registry() for tool in chat.tools or ())
+
+
+def _planned(service: Service, chat: ChatIn) -> dict[str, Any]:
+    """What the rule planner says or calls next."""
+    from fo1agent.integrations.rule_chat import RulePlannerChatModel
+
+    check()
+    planner = RulePlannerChatModel(seconds=service.settings.deadline_s)
+    tools = [
+        {"type": "function", "function": {"name": tool.function.name, "description": "", "parameters": {}}}
+        for tool in chat.tools or ()
+    ]
+    said = planner.bind_tools(tools).invoke(_as_langchain(chat.messages))
+    message: dict[str, Any] = {"role": "assistant", "content": said.text or None, "refusal": None}
+    if said.tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": call["id"],
+                "type": "function",
+                "function": {"name": call["name"], "arguments": json.dumps(call["args"])},
+            }
+            for call in said.tool_calls
+        ]
+    if "fo1agent" in said.additional_kwargs:
+        message["fo1agent"] = said.additional_kwargs["fo1agent"]
+    return message
+
+
+def _as_langchain(messages: Sequence[Message]) -> list[Any]:
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
+
+    made: list[Any] = []
+    for message in messages:
+        if message.role == "user":
+            made.append(HumanMessage(message.text))
+        elif message.role == "tool":
+            made.append(ToolMessage(message.text, tool_call_id=message.tool_call_id or ""))
+        elif message.role == "assistant":
+            calls = [
+                ToolCall(name=one.function.name, args=_arguments(one), id=one.id, type="tool_call")
+                for one in message.tool_calls or ()
+            ]
+            made.append(AIMessage(message.text, tool_calls=calls))
+        else:
+            made.append(SystemMessage(message.text))
+    return made
+
+
+def _arguments(one: ToolCallIn) -> dict[str, Any]:
+    try:
+        arguments = json.loads(one.function.arguments or "{}")
+    except (ValueError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise InputError(f"The arguments of the tool call {one.id[:64]!r} are not a JSON object.")
+    return arguments
