@@ -24,7 +24,9 @@ from PIL import Image
 from fo1agent.drawing import region_color
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright", reason="playwright is not installed")
+
+from playwright.sync_api import sync_playwright
 
 from tests.e2e.page_server import HARMFUL
 
@@ -71,7 +73,7 @@ def signs() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield started
         started.close()
@@ -257,6 +259,28 @@ def test_everything_can_be_done_with_the_keyboard(signs: str, visit: Any) -> Non
     assert page.evaluate("document.activeElement.dataset.regions") == "r1"
 
 
+def test_photographs_and_questions_are_offered_to_begin_with(signs: str, visit: Any) -> None:
+    page = visit(signs)
+    page.click("[data-demo='bus.jpg']")
+    page.wait_for_selector(READY)
+    assert page.locator("#found .chip").all_inner_texts() == ["r0 bus", "r1 bus"]
+    questions = page.locator("#examples button").all_inner_texts()
+    page.click("#examples button")
+    page.wait_for_selector(f".turn h2:text-is('{questions[0]}')")
+    assert page.locator("#examples button").all_inner_texts() == questions[1:]
+
+
+def test_every_proposal_can_be_shown(nano: str, visit: Any, demo: Path) -> None:
+    page = visit(nano)
+    give(page, demo / "bus.jpg")
+    few = page.locator(".region").count()
+    page.click("#all")
+    assert page.inner_text("#all") == "Show each thing once"
+    assert page.locator(".region").count() > 10 * few
+    page.click("#all")
+    assert page.locator(".region").count() == few
+
+
 def test_pictures_are_also_dropped_and_pasted(signs: str, visit: Any) -> None:
     page = visit(signs)
     send = """([kind, bytes]) => {
@@ -364,6 +388,19 @@ def test_a_busy_server_is_asked_again(signs: str, visit: Any) -> None:
     page.wait_for_selector(".answer:has-text('2 buses')")
 
 
+def test_a_question_can_be_stopped(signs: str, visit: Any) -> None:
+    page = visit(signs)
+    give(page, picture())
+    page.route("**/v1/ask", lambda route: None)
+    page.fill("#question", "How many buses are there?")
+    page.press("#question", "Enter")
+    page.click("#submit:text-is('Stop')")
+    page.wait_for_selector(".turn.failed .answer:text-is('Stopped.')")
+    page.unroute("**/v1/ask")
+    ask(page, "How many buses are there?")
+    assert page.locator(".turn").count() == 2
+
+
 def test_a_forgotten_picture_is_sent_again(signs: str, visit: Any) -> None:
     page = visit(signs)
     with page.expect_response("**/v1/images") as sent:
@@ -409,40 +446,43 @@ def test_regions_have_their_colours_of_everywhere(signs: str, visit: Any) -> Non
     assert got == [region_color(one) for one in ids]
 
 
-CONTRAST = """(background) => {
-    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-    const over = (colors) => {
-        canvas.clearRect(0, 0, 1, 1);
-        for (const color of colors) { canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); }
-        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+WEAK_TEXT = """(background) => {
+    const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const painted = (colors) => {
+        for (const color of colors) { pen.fillStyle = color; pen.fillRect(0, 0, 1, 1); }
+        return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
     };
-    const light = (rgb) => rgb.map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const linear = (value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    const light = (rgb) => rgb.reduce((sum, value, i) => sum + linear(value / 255) * [0.2126, 0.7152, 0.0722][i], 0);
+    const contrast = (back, text) => {
+        const [dark, bright] = [light(painted(back)), light(painted([...back, text]))].sort((a, b) => a - b);
+        return (bright + 0.05) / (dark + 0.05);
+    };
     const weak = [];
+    const judge = (text, ratio) => ratio < 4.5 && weak.push(`${text}: ${ratio.toFixed(2)}`);
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let node; (node = walker.nextNode()); ) {
         const element = node.parentElement;
-        if (!node.data.trim() || !element.checkVisibility() || element.closest("svg, .hidden, .skip, :disabled")) continue;
+        const apart = element.closest("svg, .hidden, .skip, :disabled");
+        if (apart || !node.data.trim() || !element.checkVisibility()) continue;
         const layers = [];
         for (let at = element; at; at = at.parentElement) layers.unshift(getComputedStyle(at).backgroundColor);
-        const back = over([background, ...layers]);
-        const [a, b] = [light(back), light(over([`rgb(${back})`, getComputedStyle(element).color]))].sort((x, y) => y - x);
-        if ((a + 0.05) / (b + 0.05) < 4.5) weak.push([node.data.trim(), ((a + 0.05) / (b + 0.05)).toFixed(2)]);
+        judge(node.data.trim(), contrast([background, ...layers], getComputedStyle(element).color));
     }
     for (const tag of document.querySelectorAll(".tag:not(.faint)")) {
-        const [a, b] = ["rect", "text"].map((part) => light(over([getComputedStyle(tag.querySelector(part)).fill])))
-            .sort((x, y) => y - x);
-        if ((a + 0.05) / (b + 0.05) < 4.5) weak.push([tag.textContent, ((a + 0.05) / (b + 0.05)).toFixed(2)]);
+        const [back, text] = ["rect", "text"].map((part) => getComputedStyle(tag.querySelector(part)).fill);
+        judge(tag.textContent, contrast([back], text));
     }
     return weak;
 }"""
+"""Texts on the page whose contrast with what lies behind them is below 4.5, as WCAG's level AA wants it."""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_can_be_read(signs: str, visit: Any, scheme: str) -> None:
     page = visit(signs, color_scheme=scheme, reduced_motion="reduce")
     background = "white" if scheme == "light" else "black"
-    assert page.evaluate(CONTRAST, background) == []
+    assert page.evaluate(WEAK_TEXT, background) == []
     give(page, picture())
     ask(page, "How many ostriches are there?")
     ask(page, "How many buses are there?")
@@ -450,7 +490,7 @@ def test_all_text_can_be_read(signs: str, visit: Any, scheme: str) -> None:
     page.keyboard.press("Enter")
     page.click("#panel button:text-is('More like this')")
     page.wait_for_selector("#panel .result:not(:has(.waiting))")
-    assert page.evaluate(CONTRAST, background) == []
+    assert page.evaluate(WEAK_TEXT, background) == []
     assert page.evaluate("document.getAnimations().length") == 0
 
 

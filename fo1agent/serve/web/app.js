@@ -9,7 +9,7 @@ import { distinct, regionFrom } from "./regions.js";
 import { makeStage } from "./stage.js";
 import { startTheme } from "./theme.js";
 import { makeTurn } from "./turns.js";
-import { plural } from "./words.js";
+import { chip, plural } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const MOST_TRIES = 8; // at a busy server
@@ -34,9 +34,13 @@ function setState(state) {
   byId("start").hidden = state !== "empty";
   byId("work").hidden = state === "empty";
   byId("another").hidden = state === "empty";
-  byId("submit").textContent = state === "asking" ? "Stop" : "Ask";
-  byId("question").disabled = state === "uploading" || state === "encoding";
-  byId("submit").disabled = byId("question").disabled;
+  byId("question").disabled = byId("submit").disabled = isOpening();
+  nameButton();
+}
+
+/** While a question is worked on, the button stops it, unless another one has been typed. */
+function nameButton() {
+  byId("submit").textContent = asking && !byId("question").value.trim() ? "Stop" : "Ask";
 }
 
 // ---- a photo ----
@@ -51,6 +55,7 @@ async function open(file) {
   setState("uploading");
   byId("all").hidden = true;
   byId("examples").replaceChildren();
+  byId("found").replaceChildren();
   stage.setRegions([]);
   preview(file);
   try {
@@ -77,11 +82,9 @@ function sent(file, signal) {
     signal,
     onProgress(share) {
       byId("frame").style.setProperty("--share", share);
-      if (share < 1) status(`Uploading, ${Math.round(share * 100)} %`);
-      else {
-        setState("encoding");
-        status("Finding what is in it…");
-      }
+      if (share < 1) return;
+      setState("encoding");
+      status("Finding what is in it…");
     },
   });
 }
@@ -111,6 +114,9 @@ function showPhoto() {
   byId("status").replaceChildren(found, el("span", { class: "pixels" }, ` · ${width} × ${height}`));
   byId("all").hidden = regions.length <= things.length;
   showEverything(false);
+  byId("found").replaceChildren(
+    ...things.slice(0, 12).map(({ name, label }) => chip(name, label ? `${name} ${label}` : name, openNamed)),
+  );
   suggest(photo.file.name, things);
 }
 
@@ -150,6 +156,7 @@ async function submit(question) {
   panel.close();
   pin([]);
   byId("question").value = "";
+  if (!matchMedia("(pointer: fine)").matches) byId("question").blur(); // puts the keyboard of a phone away
   for (const example of [...byId("examples").children]) if (example.textContent === question) example.remove();
   for (const old of turns) old.fold();
   const turn = makeTurn(question, stage, { onOpen: openNamed, onAsk: submit });
@@ -251,12 +258,9 @@ function askForToken(signal) {
 function complain(error, again) {
   if (!(error instanceof ApiError)) throw error;
   const lead = error.status === 413 ? "This photo is too large. " : "";
-  const tooLarge = error.status === 413 || error.status === 422 || error.status === 400;
-  byId("notice").replaceChildren(
-    el("p", {}, lead + error.message),
-    // The same photo again would only fail again.
-    tooLarge ? null : el("button", { type: "button", onclick: again }, "Try again"),
-  );
+  const hopeless = [400, 413, 422].includes(error.status); // the same photo would only be refused again
+  byId("notice").replaceChildren(el("p", {}, lead + error.message));
+  if (!hopeless) byId("notice").append(el("button", { type: "button", onclick: again }, "Try again"));
   byId("notice").hidden = false;
 }
 
@@ -278,10 +282,11 @@ byId("all").addEventListener("click", () => showEverything(byId("all").getAttrib
 byId("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const question = byId("question").value.trim();
-  if (asking) asking.abort();
-  else if (question) submit(question);
+  if (question) submit(question);
+  else if (asking) asking.abort();
   else byId("question").focus();
 });
+byId("question").addEventListener("input", nameButton);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") panel.close();
 });

@@ -42,7 +42,7 @@ export function makePanel(card, stage, attempt, picture) {
   }
 
   function content(region, others) {
-    const result = el("div", { class: "result", "aria-live": "polite" });
+    const result = el("div", { class: "result" });
     const run = (label, tool, args, shown) => () => act(label, tool, args, shown, result);
     const at = { region: region.name };
     const question = el("input", { name: "question", "aria-label": `Ask about ${region.name}`, autocomplete: "off" });
@@ -100,11 +100,13 @@ export function makePanel(card, stage, attempt, picture) {
     try {
       const told = await attempt(() => callTool(tool, { image: picture(), ...args }, signal), wait, signal);
       result.replaceChildren(asked, ...shown(told));
+      announce(result.innerText);
     } catch (error) {
       if (error.name === "AbortError") return;
       const again = () => act(label, tool, args, shown, result);
       const retry = el("button", { type: "button", onclick: again }, "Try again");
       result.replaceChildren(asked, el("p", { class: "problem" }, error.message), retry);
+      announce(error.message);
     }
   }
 
@@ -125,7 +127,6 @@ export function makePanel(card, stage, attempt, picture) {
     pin([current.name, ...found.map(({ name }) => name)]);
     if (!found.length) return [el("p", {}, note || "Nothing else like it.")];
     const many = found.length === 1 ? "1 more like it:" : `${found.length} more like it:`;
-    announce(`${many} ${found.map(({ name }) => name).join(", ")}`);
     return [el("p", {}, many), el("p", { class: "actions" }, ...found.map(({ name }) => chip(name, name, (one) => open(one))))];
   }
 

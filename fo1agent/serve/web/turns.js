@@ -23,7 +23,8 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
 
   /** An event of the stream. */
   function tell(type, event) {
-    if (type === "step_start") startStep(event);
+    if (type === "plan" && event.revision > 0) steps.append(el("li", { class: "step dim" }, "A new plan"));
+    else if (type === "step_start") startStep(event);
     else if (type === "step_end") endStep(event);
     else if (type === "partial") answer.replaceChildren(event.text);
     else if (type === "answer") finish(event.answer);
