@@ -95,7 +95,7 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that opens a picture."""
     boxes = click.option("--boxes", type=FILE_IN, metavar="FILE.json", help="Use these boxes: [[x1, y1, x2, y2], …].")
-    return _model_options(boxes(command))
+    return cli_serve.server_options(_model_options(boxes(command)))
 
 
 @click.group(
@@ -104,11 +104,16 @@ def _scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog='\b\nExample:\n  fo1agent ask street.jpg "How many people are to the left of the bus?" --draw out.png',
 )
 @click.version_option(__version__, prog_name="fo1agent")
-def main() -> None:
+@cli_serve.server_options
+@click.pass_context
+def main(ctx: click.Context, server: str | None, token: str | None) -> None:
     """Ask pictures questions, and see which regions the answer rests on.
 
     IMAGE is a file, an http(s) address, or - for stdin.
     """
+    if server:
+        asked = {"server": server, "token": token}
+        ctx.default_map = dict.fromkeys(("ask", "ground", "count", "read", "describe"), asked)
 
 
 @main.command(
@@ -133,11 +138,9 @@ def ask(
     """Answer QUESTION about IMAGE, with the regions that prove it."""
     import time
 
-    from fo1agent.agent import Agent
-
     model, scene = _open(image, **opening)
     start = time.perf_counter()
-    answer = Agent(model).ask(scene, question, on_step=None if json_output else console.step)
+    answer = _who_answers(model).ask(scene, question, on_step=None if json_output else console.step)
     seconds = time.perf_counter() - start
 
     for path in (draw, html):
@@ -529,15 +532,25 @@ def _load(model_name: str | None, device: str, proposer: str | None) -> Model:
     return load(model_name, device=device, proposer=proposer)
 
 
-def _open(image: str, boxes: Path | None, **loading: Any) -> tuple[Model, Scene]:
-    """Load the model, then open the picture with the boxes of a file, if given, in place of its own."""
+def _open(image: str, boxes: Path | None, server: str | None, token: str | None, **loading: Any) -> tuple[Model, Scene]:
+    """Load the model, then open the picture with the boxes of a file, if given, in place of its own.
+
+    With a server both are there, and are used in the same way.
+    """
     from fo1agent.image import ImageLimits
 
     # One byte over the limit is enough for the intake to refuse it, however much more there is.
     source = sys.stdin.buffer.read(ImageLimits().max_bytes + 1) if image == "-" else image
     given = _read_boxes(boxes) if boxes else None
-    model = _load(**loading)
+    model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading)
     return model, model.open(source, boxes=given)
+
+
+def _who_answers(model: Any) -> Any:
+    """An agent of the model; a server is one itself."""
+    from fo1agent.agent import Agent
+
+    return model if hasattr(model, "ask") else Agent(model)
 
 
 def _read_boxes(path: Path) -> Any:

@@ -1,14 +1,37 @@
-"""`fo1agent serve`: the model over HTTP."""
+"""`fo1agent serve`: the model over HTTP; and `--server`, by which other commands use one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fo1agent import console
+
+if TYPE_CHECKING:
+    from fo1agent.client import Client
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options by which a command uses a server instead of a model of its own."""
+    for option in (
+        click.option("--token", envvar="FO1AGENT_TOKEN", metavar="TOKEN", help="With --server: its bearer token."),
+        click.option("--server", metavar="URL", help="Let the `fo1agent serve` at this address look."),
+    ):
+        command = option(command)
+    return command
+
+
+def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client:
+    """The server, which has its own model, device and proposer."""
+    from fo1agent.client import connect
+
+    if loading["model_name"] or loading["proposer"] or loading["device"] != "cpu":
+        raise click.UsageError("--model, --proposer and --device are the server's business; leave them out.")
+    return connect(url, token)
 
 
 @click.command(

@@ -7,6 +7,7 @@ intake of pictures and its limits.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
@@ -19,8 +20,9 @@ from typing import Any
 from fo1agent.errors import InputError
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.scene import Model, Scene, load
+from fo1agent.types import check_boxes
 
-_ID = re.compile(r"img_[0-9a-f]{8}")
+_ID = re.compile(r"img_[0-9a-f]{8}(-[0-9a-f]{8})?")
 
 
 class Scenes:
@@ -78,7 +80,7 @@ class Scenes:
     def handles(self) -> dict[str, str]:
         """Id → what the picture came from, of every open picture, the host's first."""
         with self._guard:
-            return {scene.id: scene.loaded.source for scene in (*self._pinned.values(), *self._visited.values())}
+            return {handle: scene.loaded.source for handle, scene in (*self._pinned.items(), *self._visited.items())}
 
     @property
     def nbytes(self) -> int:
@@ -107,19 +109,31 @@ class Scenes:
                     self._names.setdefault(re.split(r"[/\\]", name)[-1], scene.id)
             return scene
 
-    def receive(self, picture: bytes | str | LoadedImage) -> Scene:
+    def receive(self, picture: bytes | str | LoadedImage, boxes: Any = None) -> tuple[str, Scene]:
         """Open a picture that a caller sent along; it stays open as long as those that callers name.
 
         Args:
             picture: the bytes of the file, a `data:` URL, or what `load_image` made of either.
+            boxes: [N, 4] xyxy pixels to use instead of proposals, as for `Model.open`.
+
+        Returns:
+            Its handle and itself. With boxes the handle is the picture's id, a dash, and 8 hex digits of the boxes.
 
         Raises:
             ImageError: it is no picture or breaks a limit.
+            BoxError: a box is malformed or lies outside the picture.
         """
         if isinstance(picture, str) and not picture.startswith("data:"):
             raise InputError(f"A picture that is sent along is bytes or a data: URL, got {picture[:80]!r}.")
+        limits = replace(self._limits, folders=())
         with self.lock:
-            return self._kept(self._encoded(picture, replace(self._limits, folders=())))
+            if boxes is None:
+                scene = self._kept(self._encoded(picture, limits))
+                return scene.id, scene
+            image, checked = load_image(picture, limits), check_boxes(boxes)
+            handle = f"{image.id}-{hashlib.sha256(checked.tobytes()).hexdigest()[:8]}"
+            scene = self.known(handle) or self.model.open(image, boxes=checked, limits=limits)
+            return handle, self._kept(scene, handle)
 
     def close(self, handle: str) -> None:
         """Forget a picture; one that is not open is no error."""
@@ -168,12 +182,13 @@ class Scenes:
             raise InputError(f"No picture {handle[:200]!r} is open, and it may not be opened. {self._told()}")
         return self._kept(self._encoded(handle, replace(self._limits, folders=self._folders)))
 
-    def _kept(self, scene: Scene) -> Scene:
+    def _kept(self, scene: Scene, handle: str | None = None) -> Scene:
         """The scene, which is kept as a caller's, or the one of the same picture that is kept already."""
+        handle = handle or scene.id
         with self._guard:
-            if known := self.known(scene.id):
+            if known := self.known(handle):
                 return known
-            self._visited[scene.id] = scene
+            self._visited[handle] = scene
             while len(self._visited) > self._keep or (
                 self._keep_bytes is not None and len(self._visited) > 1 and self.nbytes > self._keep_bytes
             ):

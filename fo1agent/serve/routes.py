@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Json as FromJson
 from starlette.responses import Response
 
 from fo1agent.agent import Agent, Budget
@@ -22,7 +23,7 @@ from fo1agent.scene import Scene
 from fo1agent.serve.gate import Stream, check
 from fo1agent.serve.problems import ErrorBody, Json, Problem, dumps, problem_of
 from fo1agent.serve.service import Service, image_body
-from fo1agent.tools.base import Tool, registry
+from fo1agent.tools.base import Tool, complaint, registry
 
 PING_S = 10.0
 """Seconds of silence after which a stream sends a comment, so that nobody on the way takes it for dead."""
@@ -35,6 +36,7 @@ FAILURES: dict[int | str, dict[str, Any]] = {
     403: {"model": ErrorBody, "description": "Addressed to another host, or from a page that may not call."},
     404: {"model": ErrorBody, "description": "There is no such picture, tool or model."},
     408: {"model": ErrorBody, "description": "The body did not come in time."},
+    415: {"model": ErrorBody, "description": "The content type is not one that is read."},
     413: {"model": ErrorBody, "description": "The request is too large."},
     422: {"model": ErrorBody, "description": "What was sent does not fit; the message says what and why."},
     429: {"model": ErrorBody, "description": "Too many requests wait; Retry-After says for how long to stay away."},
@@ -44,7 +46,7 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 }
 """How every route may fail."""
 
-Handle = Annotated[str, Path(pattern=r"^img_[0-9a-f]{8}$", description="A picture's id.")]
+Handle = Annotated[str, Path(pattern=r"^img_[0-9a-f]{8}(-[0-9a-f]{8})?$", description="A picture's id.")]
 
 
 class Corners(BaseModel):
@@ -129,19 +131,28 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         openapi_extra={"requestBody": _PICTURE_BODY},
     )
     async def open_image(request: Request) -> Response:
-        """Open a picture: the file as multipart form data, its address, or itself as a data: URL."""
-        sent = await _sent(request)
+        """Open a picture: the file as multipart form data, its address, or itself as a data: URL.
+
+        With `boxes`, [[x1, y1, x2, y2], …] in pixels of the upright picture, those are its regions.
+        """
+        sent, boxes = await _sent(request)
 
         def work() -> dict[str, Any]:
-            scene = service.received(sent) if isinstance(sent, bytes) else service.opened(sent)
-            return image_body(service, scene)
+            if isinstance(sent, str) and not sent.startswith("data:"):
+                scene = service.opened(sent)
+                if boxes is None:
+                    return image_body(service, scene.id, scene)
+                handle, scene = service.received(scene.loaded, boxes)
+            else:
+                handle, scene = service.received(sent, boxes)
+            return image_body(service, handle, scene)
 
         return Json(await service.run(request, work), 201)
 
     @routes.get("/images/{image}", response_model=ImageOut, tags=["images"])
     async def get_image(request: Request, image: Handle) -> Response:
         """An open picture's size and regions."""
-        return Json(await service.run(request, lambda: image_body(service, service.opened(image))))
+        return Json(await service.run(request, lambda: image_body(service, image, service.opened(image))))
 
     @routes.get(
         "/images/{image}/pixels",
@@ -264,38 +275,50 @@ def sse_event(name: str, data: Any) -> str:
     return f"data: {'[DONE]' if data is None else dumps(data)}\n\n"
 
 
+_Boxes = list[tuple[float, float, float, float]]
+
+
 class _Sent(BaseModel):
     """A picture in JSON."""
 
     url: str | None = None
     data: str | None = None
+    boxes: _Boxes | None = None
 
 
+class _SentBoxes(BaseModel):
+    """The boxes in a form."""
+
+    boxes: FromJson[_Boxes] | None = None
+
+
+def _one_of(name: str, description: str) -> dict[str, Any]:
+    told = {"type": "string", "description": description}
+    return {"type": "object", "properties": {name: told, "boxes": _BOXES}, "required": [name]}
+
+
+_BOXES = {
+    "type": "array",
+    "items": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+    "description": "Use these boxes as regions: x1, y1, x2, y2 in pixels of the upright picture.",
+}
+_FORM = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "string", "format": "binary", "description": "The picture's file."},
+        "boxes": {"type": "string", "description": "JSON: [[x1, y1, x2, y2], …], to use as regions."},
+    },
+    "required": ["file"],
+}
 _PICTURE_BODY = {
     "required": True,
     "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {"file": {"type": "string", "format": "binary", "description": "The picture's file."}},
-                "required": ["file"],
-            }
-        },
+        "multipart/form-data": {"schema": _FORM},
         "application/json": {
             "schema": {
                 "oneOf": [
-                    {
-                        "type": "object",
-                        "properties": {"data": {"type": "string", "description": "data:image/…;base64,…"}},
-                        "required": ["data"],
-                        "additionalProperties": False,
-                    },
-                    {
-                        "type": "object",
-                        "properties": {"url": {"type": "string", "description": "From a host that is allowed."}},
-                        "required": ["url"],
-                        "additionalProperties": False,
-                    },
+                    _one_of("data", "The picture as data:image/…;base64,…"),
+                    _one_of("url", "Its address, at a host that is allowed."),
                 ]
             }
         },
@@ -303,21 +326,26 @@ _PICTURE_BODY = {
 }
 
 
-async def _sent(request: Request) -> bytes | str:
-    """The picture in a request: the file's bytes, a data: URL, or an address."""
+async def _sent(request: Request) -> tuple[bytes | str, _Boxes | None]:
+    """(The file's bytes, a data: URL, or an address; boxes)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        async with request.form(max_files=1, max_fields=8) as form:
-            file = form.get("file")
-            if file is None or isinstance(file, str):
-                raise Problem(422, "The form must hold the picture as a file in the field `file`.", code="file")
-            return await file.read()
-    if kind != "application/json":
-        raise Problem(422, "Send multipart/form-data with `file`, or JSON with `data` or `url`.", code="content_type")
     try:
-        sent = _Sent.model_validate_json(await request.body())
+        if kind == "multipart/form-data":
+            async with request.form(max_files=1, max_fields=8) as form:
+                file = form.get("file")
+                if file is None or isinstance(file, str):
+                    raise Problem(422, "The form must hold the picture as a file in the field `file`.", code="file")
+                boxes = _SentBoxes.model_validate({"boxes": form["boxes"]} if "boxes" in form else {}).boxes
+                return await file.read(), boxes
+        if kind == "application/json":
+            sent = _Sent.model_validate_json(await request.body())
+            return _given(sent), sent.boxes
     except ValidationError as exc:
-        raise Problem(422, f"The body must be JSON with `data` or `url`: {exc.errors()[0]['msg']}.") from exc
+        raise Problem(422, f"The body does not fit: {complaint(exc)}.", code="validation") from exc
+    raise Problem(415, "Send multipart/form-data with `file`, or JSON with `data` or `url`.", code="content_type")
+
+
+def _given(sent: _Sent) -> str:
     if (sent.data is None) == (sent.url is None):
         raise Problem(422, "The body must hold `data` or `url`, one of the two.", code="image")
     if sent.data is not None:

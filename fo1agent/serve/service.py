@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from fastapi import Request
 
-from fo1agent.image import ImageLimits
+from fo1agent.image import ImageLimits, LoadedImage
 from fo1agent.integrations.handles import Scenes
 from fo1agent.ocr import TextLine
 from fo1agent.scene import Model, Predictor, Scene
@@ -24,7 +24,7 @@ from fo1agent.serve.settings import Settings
 
 T = TypeVar("T")
 
-_HANDLE = re.compile(r"img_[0-9a-f]{8}")
+_HANDLE = re.compile(r"img_[0-9a-f]{8}(-[0-9a-f]{8})?")
 
 
 class Service:
@@ -104,7 +104,7 @@ class Service:
             ImageError: it is no picture, or breaks a limit.
         """
         if handle.startswith("data:"):
-            return self.received(handle)
+            return self.received(handle)[1]
         scene = self.scenes.known(handle)
         self.metrics.picture(kept=scene is not None)
         if scene is not None:
@@ -122,10 +122,10 @@ class Service:
             )
         return self.scenes.get(handle)
 
-    def received(self, picture: bytes | str) -> Scene:
-        """Open a picture that was sent: a file's bytes or a data: URL."""
+    def received(self, picture: bytes | str | LoadedImage, boxes: Any = None) -> tuple[str, Scene]:
+        """Open a picture that was sent, a file's bytes or a data: URL, perhaps with boxes; its handle and itself."""
         self.metrics.picture(kept=False)
-        return self.scenes.receive(picture)
+        return self.scenes.receive(picture, boxes)
 
 
 class _Alone:
@@ -167,11 +167,11 @@ async def _watched(request: Request) -> AsyncIterator[asyncio.Future[None]]:
             await watch
 
 
-def image_body(service: Service, scene: Scene) -> dict[str, Any]:
-    """An open picture as JSON values: its id, size and regions."""
+def image_body(service: Service, handle: str, scene: Scene) -> dict[str, Any]:
+    """An open picture as JSON values: its handle, size and regions."""
     named = set(scene.named().ids)
     return {
-        "image": scene.id,
+        "image": handle,
         "width": scene.width,
         "height": scene.height,
         "model": service.model.name,
