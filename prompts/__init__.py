@@ -1,7 +1,8 @@
-"""The words that FO1 was trained to be asked with, and the reading of what it answers.
+"""The words that FO1 was trained to be asked with, and the reading of what it answers; and what chat models are told.
 
-One text file per task in `templates/`; `{}` stands for the argument (a noun, several joined with `; `, a question, or
-region tokens such as `<region3>`). `reply.py` parses answers. Import this folder as `fo1agent.prompts`.
+One text file per task in `templates/`, those for chat models `agent_*`; `{}` stands for the argument (a noun, several
+joined with `; `, a question, or region tokens such as `<region3>`). `reply.py` parses answers. Import this folder as
+`fo1agent.prompts`.
 """
 
 if __name__ != "fo1agent.prompts":

@@ -5,15 +5,17 @@ It reads the plan's structure, not the question, so a plan from any planner is w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fo1agent import lexicon
 from fo1agent.agent import plan as p
+from fo1agent.agent.budget import Meter
+from fo1agent.agent.claims import regrounded
 from fo1agent.agent.executor import Failure, Run, listed, with_article
 from fo1agent.agent.trace import StepRecord
-from fo1agent.errors import InputError
+from fo1agent.errors import BudgetExceeded, InputError
 from fo1agent.types import Region, Regions
 
 Value = int | float | bool | str | list[Any] | None
@@ -33,6 +35,9 @@ class Answer:
         candidates: regions that were looked at and are not evidence.
         plan: the plan that was run; None when the question was not understood.
         trace: what each step did.
+        planner: who planned, or called the tools: `rules`, `fo1`, a chat model's name.
+        notes: what a person should be told of how it came about, such as that the chat model could not be reached.
+        unsupported: claims that the picture does not bear out, and why; they are not in the evidence.
         seconds: wall-clock time from question to answer.
         image: the picture (PIL), for `save`.
     """
@@ -46,6 +51,9 @@ class Answer:
     candidates: Regions = field(default_factory=Regions.empty)
     plan: p.Plan | None = None
     trace: tuple[StepRecord, ...] = ()
+    planner: str = ""
+    notes: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
     seconds: float = 0.0
     image: Any = field(default=None, repr=False)
 
@@ -58,7 +66,7 @@ class Answer:
         return self.trace
 
     def to_dict(self) -> dict[str, Any]:
-        """`text, value, abstained, reason, evidence, regions, steps`, ready for JSON; evidence as region ids."""
+        """`text, value, abstained, reason, evidence, regions, steps, …`, ready for JSON; evidence as region ids."""
         regions = {r.id: r for r in (*self.evidence, *self.candidates)}
         return {
             "question": self.question,
@@ -69,6 +77,9 @@ class Answer:
             "evidence": list(self.evidence.ids),
             "regions": [r.to_dict() for r in regions.values()],
             "steps": [record.to_dict() for record in self.trace],
+            "planner": self.planner,
+            "notes": list(self.notes),
+            "unsupported": list(self.unsupported),
         }
 
     def save(self, path: str | Path) -> Path:
@@ -125,6 +136,28 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
         seconds=run.meter.seconds,
         image=image,
     )
+
+
+def verified(answer: Answer, scene: Any, meter: Meter) -> Answer:
+    """The answer after a second look at its evidence: regions that are not what they were found as are taken out and
+    named, and where there was evidence and none is left, it is an abstention."""
+    try:
+        kept, wrong = regrounded(answer.evidence, scene, meter)
+    except BudgetExceeded as exc:
+        return replace(answer, notes=(*answer.notes, f"The evidence was not looked at again: {exc}."))
+    if not wrong:
+        return answer
+    dropped = [region for region in answer.evidence if region not in kept]
+    answer = replace(
+        answer,
+        evidence=Regions.from_list(kept),
+        candidates=Regions.from_list([*answer.candidates, *dropped]),
+        unsupported=tuple(wrong),
+    )
+    if kept:
+        return replace(answer, text=f"{answer.text} (Not borne out: {'; '.join(wrong)}.)")
+    reason = "; ".join(wrong)
+    return replace(answer, text=f"I can't tell: {reason}.", value=None, abstained=True, reason=reason)
 
 
 def text_so_far(run: Run) -> str:

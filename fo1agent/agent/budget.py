@@ -1,7 +1,8 @@
 """How much one question may cost, and the meter that watches it.
 
-A limit is checked before each step; a running tool is not interrupted. Reaching one ends the run with a partial answer
-that says which limit it was.
+A limit is checked before each step and before each reply of a chat model; a running tool is not interrupted, a reply
+that is waited for is given up when time is up. Reaching a limit ends the run with a partial answer that says which
+limit it was.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ class Budget:
     """Limits of one question.
 
     Attributes:
-        steps: plan steps that may run.
+        steps: plan steps that may run, or tools that a chat model may call.
         seconds: wall-clock time after which no further step starts.
         model_calls: passes of the model or of OCR (one grounding of many phrases is one pass).
-        pixels: picture pixels handed to reading, describing and inspecting, summed over the calls.
+        pixels: picture pixels handed to reading, describing and inspecting, and to a chat model, summed.
+        chat_calls: replies that may be asked of a chat model, those asked anew included.
+        chat_tokens: tokens read and written by a chat model, as far as it reports them; no further reply is asked for
+            once there are so many.
     """
 
     steps: int = 64
     seconds: float = 60.0
     model_calls: int = 64
     pixels: int = 256_000_000
+    chat_calls: int = 24
+    chat_tokens: int = 500_000
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -36,18 +42,20 @@ class Budget:
 
 
 class Meter:
-    """Counts what a run has used so far. It starts when it is made."""
+    """Counts what a question has used so far. It starts when it is made."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.steps = 0
         self.model_calls = 0
         self.pixels = 0
+        self.chat_calls = 0
+        self.chat_tokens = 0
         self._start = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run began."""
+        """Seconds since the question began."""
         return time.perf_counter() - self._start
 
     def step(self) -> None:
@@ -58,8 +66,7 @@ class Meter:
         """
         if self.steps >= self.budget.steps:
             raise BudgetExceeded(f"the budget of {self.budget.steps} steps is used up")
-        if self.seconds > self.budget.seconds:
-            raise BudgetExceeded(f"the budget of {self.budget.seconds:g} seconds is used up")
+        self.check_time()
         self.steps += 1
 
     def model_call(self, pixels: int = 0) -> None:
@@ -70,7 +77,38 @@ class Meter:
         """
         if self.model_calls + 1 > self.budget.model_calls:
             raise BudgetExceeded(f"the budget of {self.budget.model_calls} model calls is used up")
+        self.look_at(pixels)
+        self.model_calls += 1
+
+    def look_at(self, pixels: int) -> None:
+        """Pay for `pixels` of the picture.
+
+        Raises:
+            BudgetExceeded: it would pass the limit.
+        """
         if self.pixels + pixels > self.budget.pixels:
             raise BudgetExceeded(f"the budget of {self.budget.pixels} pixels is used up")
-        self.model_calls += 1
         self.pixels += pixels
+
+    def chat_call(self) -> float:
+        """Pay for one reply of a chat model; gives the seconds that it may take.
+
+        Raises:
+            BudgetExceeded: it is one too many, its predecessors used all tokens, or time is up.
+        """
+        if self.chat_calls >= self.budget.chat_calls:
+            raise BudgetExceeded(f"the budget of {self.budget.chat_calls} replies of the chat model is used up")
+        if self.chat_tokens >= self.budget.chat_tokens:
+            raise BudgetExceeded(f"the budget of {self.budget.chat_tokens} tokens of the chat model is used up")
+        self.check_time()
+        self.chat_calls += 1
+        return self.budget.seconds - self.seconds
+
+    def check_time(self) -> None:
+        """Do nothing while there is time.
+
+        Raises:
+            BudgetExceeded: time is up.
+        """
+        if self.seconds >= self.budget.seconds:
+            raise BudgetExceeded(f"the budget of {self.budget.seconds:g} seconds is used up")

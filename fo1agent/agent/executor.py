@@ -73,10 +73,10 @@ class Run:
         stopped: the budget's limit that ended the run early; "" if none did.
     """
 
-    def __init__(self, plan: p.Plan, scene: SceneLike, budget: Budget | None = None) -> None:
+    def __init__(self, plan: p.Plan, scene: SceneLike, meter: Meter | None = None) -> None:
         self.plan = plan
         self.scene = scene
-        self.meter = Meter(budget or Budget())
+        self.meter = meter or Meter(Budget())
         self.results: dict[str, Result] = {}
         self.rests_on: dict[str, Regions] = {}
         self.stopped = ""

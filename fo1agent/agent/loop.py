@@ -5,22 +5,32 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from fo1agent.agent import observation
-from fo1agent.agent.answer import Answer, conclude, text_so_far
-from fo1agent.agent.budget import Budget
+from fo1agent.agent.answer import Answer, conclude, text_so_far, verified
+from fo1agent.agent.budget import Budget, Meter
+from fo1agent.agent.chat import ChatModel, ChatUnavailable
 from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEnd
 from fo1agent.agent.executor import Run, SceneLike
-from fo1agent.agent.planners.base import NotUnderstood, Planner
+from fo1agent.agent.plan import Plan
+from fo1agent.agent.planners.base import NotUnderstood, Planned, Planner, Session, SessionPlanner
+from fo1agent.agent.planners.chat import ChatPlanner
 from fo1agent.agent.trace import StepRecord
 from fo1agent.agent.traces import Place, as_place
-from fo1agent.errors import FO1AgentError, InputError
+from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError
+
+if TYPE_CHECKING:
+    from fo1agent.agent.stepping import Stepper
+    from fo1agent.tools.base import Tool
 
 OnStep = Callable[[int, dict[str, Any]], None]
+
+REPLANS = 1
+"""So often a planner is asked again when a step failed or found nothing."""
 
 MAX_QUESTION = 4000
 """Characters of a question; a longer one is a mistake or an attack, and parsing it would take minutes."""
@@ -31,9 +41,21 @@ class Agent:
 
     Args:
         model: what opens pictures (`fo1agent.load()`); not needed when every question comes with an open scene.
-        planner: `"rules"`, the grammar that needs no language model, or any `Planner`.
+        planner: who decides what is done:
+            `"rules"`, the grammar that needs no language model; `"fo1"`, the model's own language model, held to the
+            grammar of plans; a LangChain chat model, or a name for `init_chat_model` such as "openai:gpt-5"; or any
+            `Planner`.
         budget: limits of each question.
         traces: where every run is saved: a folder, which gets one file a run, or a `traces.Place`; None for nowhere.
+        mode: with a chat model, `"plan"`: it writes a plan before anything is looked at, and may write another on what
+            was found; or `"steps"`: it calls one tool after another until it knows the answer.
+        verify: whether what an answer rests on is looked at again before it is given; what is not borne out is named in
+            `Answer.unsupported`, and where nothing is left the answer is an abstention.
+        tools: tools of yours, made with `@fo1agent.tool`, for a chat model that goes by steps.
+
+    Raises:
+        InputError: no such planner or mode, or they do not fit each other.
+        MissingExtraError: the chat model needs a package that is not installed.
 
     `Agent(fo1agent.load()).ask("street.jpg", "How many people are to the left of the bus?").value` is 2.
     """
@@ -41,15 +63,29 @@ class Agent:
     def __init__(
         self,
         model: Any = None,
-        planner: str | Planner = "rules",
+        planner: Any = "rules",
         budget: Budget | None = None,
         traces: str | os.PathLike[str] | Place | None = None,
+        *,
+        mode: Literal["plan", "steps"] = "plan",
+        verify: bool = False,
+        tools: Sequence[Tool] = (),
     ) -> None:
         self.model = model
         self.budget = budget or Budget()
-        self.planner = _planner(planner) if isinstance(planner, str) else planner
+        self.verify = verify
         self._traces = as_place(traces)
         self._lock = threading.RLock()
+        self.planner, chat = _resolved(planner, model)
+        self._stepper: Stepper | None = None
+        if mode not in ("plan", "steps"):
+            raise InputError(f'mode must be "plan" or "steps", got {mode!r}.')
+        if mode == "steps":
+            if chat is None:
+                raise InputError(f'mode "steps" needs a chat model as planner, got {planner!r:.80}.')
+            self._stepper = _stepper(chat, tools, self._lock, verify)
+        elif tools:
+            raise InputError('Tools of your own are called in mode "steps" alone; plans have a language of their own.')
 
     def ask(self, source: Any, question: str, on_step: OnStep | None = None) -> Answer:
         """Answer a question about a picture.
@@ -91,11 +127,11 @@ class Agent:
         if not isinstance(question, str) or len(question) > MAX_QUESTION:
             got = f"{len(question)} of them" if isinstance(question, str) else f"a {type(question).__name__}"
             raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
-        start = time.perf_counter()
+        meter = Meter(self.budget)
         watch = observation.begin(question, self.planner, self.budget, self._traces)
         with self._lock, watch.opening():
             scene = self._open(source, watch)
-        return watch.events(scene, self._events(scene, question, start))
+        return watch.events(scene, self._events(scene, question, meter))
 
     async def aask(self, source: Any, question: str, on_step: OnStep | None = None) -> Answer:
         """`ask`, in a thread of its own."""
@@ -130,32 +166,80 @@ class Agent:
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(answered, questions))
 
-    def _events(self, scene: SceneLike, question: str, start: float) -> Iterator[Event]:
-        plan = self.planner.plan(question)
-        if isinstance(plan, NotUnderstood):
-            nearest = f" Closest I can answer: “{plan.suggestion}”" if plan.suggestion else ""
-            answer = Answer(
-                question,
-                f"{plan.reason}.{nearest}",
-                abstained=True,
-                reason=f"{plan.reason}.{nearest}",
-                seconds=time.perf_counter() - start,
-                image=getattr(scene, "image", None),
-            )
-            yield AnswerEvent(answer)
+    def _events(self, scene: SceneLike, question: str, meter: Meter) -> Iterator[Event]:
+        if self._stepper is None:
+            yield from self._planned(scene, question, meter, self.planner)
             return
-        yield PlanEvent(observation.name_of(self.planner), plan)
-        run = Run(plan, scene, self.budget)
+        try:
+            yield from self._stepper.events(scene, question, meter)
+        except ChatUnavailable as exc:
+            yield from self._planned(scene, question, meter, _rules(), f"The rules answered this: {exc}.")
+
+    def _planned(
+        self, scene: SceneLike, question: str, meter: Meter, planner: Planner, note: str = ""
+    ) -> Iterator[Event]:
+        """Plan, run, plan again where something was not found, and conclude."""
+        notes = [note] if note else []
+        session: Session = (
+            planner.session(question, meter, _vocabulary(scene))
+            if isinstance(planner, SessionPlanner)
+            else _OnePlan(planner, question)
+        )
+        try:
+            planned = session.plan()
+        except BudgetExceeded as exc:
+            yield AnswerEvent(
+                _abstained(scene, question, meter, f"I stopped before this was answered: {exc}.", str(exc))
+            )
+            return
+        notes += [planned.note] if planned.note else []
+        if isinstance(planned.plan, NotUnderstood):
+            nearest = f" Closest I can answer: “{planned.plan.suggestion}”" if planned.plan.suggestion else ""
+            text = f"{planned.plan.reason}.{nearest}"
+            answer = _abstained(scene, question, meter, text, text)
+            yield AnswerEvent(replace(answer, planner=planned.planner, notes=tuple(notes)))
+            return
+
         trace: list[StepRecord] = []
+        answer = yield from self._run(scene, question, meter, planned, 0, trace)
+        for revision in range(1, 1 + REPLANS):
+            if not _fell_short(answer):
+                break
+            try:
+                again = session.replan(answer.trace)
+            except BudgetExceeded:
+                break
+            if again is None or isinstance(again.plan, NotUnderstood):
+                break
+            better = yield from self._run(scene, question, meter, again, revision, trace)
+            if answer.abstained or not better.abstained:
+                answer = better
+        answer = replace(answer, trace=tuple(trace), notes=tuple(notes), seconds=meter.seconds)
+        if self.verify and not answer.abstained:
+            with self._lock:
+                answer = verified(answer, scene, meter)
+        yield AnswerEvent(answer)
+
+    def _run(
+        self, scene: SceneLike, question: str, meter: Meter, planned: Planned, revision: int, trace: list[StepRecord]
+    ) -> Generator[Event, None, Answer]:
+        """Run a plan and tell it; its steps are added to the trace, and the answer is the generator's own result."""
+        plan = planned.plan
+        assert isinstance(plan, Plan)
+        yield PlanEvent(planned.planner, plan, revision)
+        run = Run(plan, scene, meter)
+        records: list[StepRecord] = []
         text = ""
-        for event in self._one_at_a_time(run.events()):
+        for event in self._one_at_a_time(run.events(after=len(trace))):
             yield event
             if isinstance(event, StepEnd):
-                trace.append(event.record)
+                records.append(event.record)
                 said, text = text, text_so_far(run)
-                if text != said and len(trace) < len(plan.steps) - 1:
+                if text != said and len(records) < len(plan.steps) - 1:
                     yield Partial(text)
-        yield AnswerEvent(conclude(run, question, tuple(trace), getattr(scene, "image", None)))
+        trace += records
+        answer = conclude(run, question, tuple(records), getattr(scene, "image", None))
+        return replace(answer, planner=planned.planner)
 
     def _one_at_a_time(self, events: Iterator[Any]) -> Iterator[Any]:
         """The events of a run, no two runs of this agent computing at once."""
@@ -174,9 +258,61 @@ class Agent:
         return watch.model(self.model).open(source)
 
 
-def _planner(name: str) -> Planner:
-    if name != "rules":
-        raise InputError(f'No planner {name!r}. There is "rules"; or pass an object with a plan(question) method.')
+class _OnePlan:
+    """A planner that is asked once."""
+
+    def __init__(self, planner: Planner, question: str) -> None:
+        self.planner = planner
+        self.question = question
+
+    def plan(self) -> Planned:
+        return Planned(self.planner.plan(self.question), observation.name_of(self.planner))
+
+    def replan(self, records: Sequence[StepRecord]) -> None:
+        return None
+
+
+def _fell_short(answer: Answer) -> bool:
+    """Whether a step failed or found nothing, so that another plan might do better."""
+    return any(
+        (record.error and not record.error.startswith("the budget")) or (record.tool == "find" and not record.regions)
+        for record in answer.trace
+    )
+
+
+def _abstained(scene: SceneLike, question: str, meter: Meter, text: str, reason: str) -> Answer:
+    image = getattr(scene, "image", None)
+    return Answer(question, text, abstained=True, reason=reason, seconds=meter.seconds, image=image)
+
+
+def _vocabulary(scene: Any) -> tuple[str, ...] | None:
+    """The names that the scene's model knows, where it knows only some."""
+    return getattr(getattr(getattr(scene, "model", None), "predictor", scene), "vocabulary", None)
+
+
+def _resolved(planner: Any, model: Any) -> tuple[Planner, ChatModel | None]:
+    """(the planner that is meant, the chat model behind it if there is one)."""
+    if planner == "rules":
+        return _rules(), None
+    if hasattr(planner, "plan"):
+        return planner, planner.chat if isinstance(planner, ChatPlanner) else None
+    if isinstance(planner, str) or hasattr(planner, "invoke"):
+        chat = ChatModel(planner)
+        return ChatPlanner(chat), chat
+    raise InputError(
+        f'{planner!r:.80} is no planner. There is "rules", "fo1", a LangChain chat model or its name, and any object '
+        "with a plan(question) method."
+    )
+
+
+def _rules() -> Planner:
     from fo1agent.agent.planners.rules import RulePlanner
 
     return RulePlanner()
+
+
+def _stepper(chat: ChatModel, tools: Sequence[Tool], lock: Any, verify: bool) -> Stepper:
+    from fo1agent.agent.stepping import Stepper
+    from fo1agent.tools.base import registry
+
+    return Stepper(chat, registry(*tools), lock, verify)

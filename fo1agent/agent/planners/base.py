@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from fo1agent.agent.budget import Meter
 from fo1agent.agent.plan import Plan
+from fo1agent.agent.trace import StepRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,4 +29,48 @@ class Planner(Protocol):
 
     def plan(self, question: str) -> Plan | NotUnderstood:
         """The plan that answers the question, or why there is none. Never raises for any text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, or why there is none, with who made it and what a person should be told of how it came about."""
+
+    plan: Plan | NotUnderstood
+    planner: str
+    note: str = ""
+
+
+class Session(Protocol):
+    """One question with a planner that can be asked again."""
+
+    def plan(self) -> Planned:
+        """The first plan.
+
+        Raises:
+            BudgetExceeded: the question's budget does not suffice to make one.
+        """
+        ...
+
+    def replan(self, records: Sequence[StepRecord]) -> Planned | None:
+        """A better plan after what came of the last one, or None to leave it at that.
+
+        Raises:
+            BudgetExceeded: the question's budget does not suffice to make one.
+        """
+        ...
+
+
+@runtime_checkable
+class SessionPlanner(Protocol):
+    """A planner whose work costs and which may be asked again."""
+
+    def session(self, question: str, meter: Meter, vocabulary: Sequence[str] | None) -> Session:
+        """Begin with a question.
+
+        Args:
+            question: as the user asked it.
+            meter: pays for what the planner does.
+            vocabulary: all names that the detector knows; None if any will do.
+        """
         ...

@@ -1,0 +1,425 @@
+"""A LangChain chat model that is asked to call functions, by the best means that its endpoint has.
+
+    tools    its own tool calls
+    schema   JSON that the endpoint holds to a schema
+    text     JSON somewhere in its text
+
+Which means an endpoint takes is found out once and remembered for the process. Nothing here knows pictures or plans;
+what is told to the model is the callers', and so is what they do with calls that make no sense.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from fo1agent.agent import observation
+from fo1agent.agent.budget import Meter
+from fo1agent.errors import AgentError, BudgetExceeded, InputError, MissingExtraError
+from fo1agent.tools.telling import Drawn
+
+Means = Literal["tools", "schema", "text"]
+MEANS: tuple[Means, ...] = get_args(Means)
+
+PICTURES_KEPT = 3
+"""So many of the newest pictures stay in a conversation; each costs a chat model as much as pages of text."""
+
+# Answers of an endpoint that is there and would do the same for any request: another means is no help.
+_UNAVAILABLE = frozenset({401, 402, 403, 408, 429, 502, 503, 504})
+_log = logging.getLogger(__name__)
+_taken: dict[tuple[str, str, str], Means] = {}
+_taken_lock = threading.Lock()
+
+
+class ChatUnavailable(AgentError):
+    """The chat model gives no reply by any means; the message is a clause that says why."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """What a chat model may call; `parameters` is the JSON Schema of an object, without references."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that a chat model wants made. `error` says why its arguments cannot be read; then they are empty."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a chat model wrote: calls, or else text."""
+
+    calls: tuple[Call, ...]
+    text: str
+
+
+class ChatModel:
+    """A LangChain chat model, with what must be known of it.
+
+    Args:
+        llm: a `BaseChatModel`, or a name for `init_chat_model` such as "openai:gpt-5".
+
+    Attributes:
+        name: the model's own, or its class's.
+        provider: `openai`, `anthropic`, …
+        takes_images: whether its profile says so (`llm.profile["image_inputs"]`); one without a profile gets none.
+
+    Raises:
+        InputError: no such model.
+        MissingExtraError: its provider's package is not installed.
+    """
+
+    def __init__(self, llm: Any) -> None:
+        self.llm = _named(llm) if isinstance(llm, str) else llm
+        settings = {key: getattr(self.llm, key, None) for key in ("model_name", "model", "model_id")}
+        model = next((value for value in settings.values() if isinstance(value, str) and value), "")
+        places = (getattr(self.llm, key, None) for key in ("openai_api_base", "base_url", "anthropic_api_url"))
+        self.name = model or type(self.llm).__name__
+        self.provider = str(getattr(self.llm, "_llm_type", "")).partition("-")[0]
+        profile = getattr(self.llm, "profile", None) or {}
+        self.takes_images = bool(profile.get("image_inputs"))
+        kind = f"{type(self.llm).__module__}.{type(self.llm).__qualname__}"
+        # Models without a name are not told apart by their class, so what is learnt of one stays with it.
+        self._key = (kind, model or f"at {id(self):x}", str(next((place for place in places if place), "")))
+
+    @property
+    def means(self) -> Means:
+        """How it is asked first: the best means, or the one that is known to work."""
+        with _taken_lock:
+            return _taken.get(self._key, MEANS[0])
+
+    def remember(self, means: Means) -> None:
+        """Note what worked, for all agents of this process that use the same endpoint."""
+        with _taken_lock:
+            if self._key not in _taken:
+                _log.info("%s is asked by %s", self.name, means)
+            _taken[self._key] = means
+
+
+class Conversation:
+    """One exchange with a chat model about a question.
+
+    Args:
+        chat: the model.
+        system: what it is told to do; nothing that comes out of a picture belongs there.
+        functions: what it may call.
+        meter: pays for its replies.
+    """
+
+    def __init__(self, chat: ChatModel, system: str, functions: Sequence[Function], meter: Meter) -> None:
+        self.chat = chat
+        self.system = system
+        self.functions = tuple(functions)
+        self.meter = meter
+        self._means: Means = chat.means
+        self._turns: list[_Said | _Replied | _Result] = []
+
+    def say(self, text: str, pictures: Sequence[Drawn] = ()) -> None:
+        """Say something as the user."""
+        self._turns.append(_Said(text, tuple(pictures)))
+
+    def result(self, call: Call, text: str, pictures: Sequence[Drawn] = (), failed: bool = False) -> None:
+        """Tell what came of a call. Every call of a reply needs one before the next `ask`."""
+        self._turns.append(_Result(call, text, tuple(pictures), failed))
+
+    def ask(self, words_will_do: bool = False) -> Reply:
+        """Ask for a reply.
+
+        Args:
+            words_will_do: whether text without a call is an answer as well.
+
+        Returns:
+            The reply; without calls only where words will do, or where the last means gave nothing but words.
+
+        Raises:
+            ChatUnavailable: no means gives a reply.
+            BudgetExceeded: there is no time, or there were too many replies.
+        """
+        reasons: list[str] = []
+        for means in MEANS[MEANS.index(self._means) :]:
+            try:
+                message = self._invoke(means)
+            except BudgetExceeded:
+                raise
+            except Exception as exc:  # what providers' classes raise has no common base
+                reason = f"{type(exc).__name__}: {' '.join(str(exc).split())[:200]}".rstrip(": ")
+                _log.info("%s, asked by %s, failed: %s", self.chat.name, means, reason)
+                reasons.append(reason)
+                if _is_unavailable(exc):
+                    break
+                continue
+            reply, meant = _read(message, means, self.functions)
+            if not reply.calls and not words_will_do and means != MEANS[-1]:
+                reasons.append(f"asked by {means} it calls nothing")
+                continue
+            if reply.calls:
+                self.chat.remember(meant)
+            self._means = meant
+            self._turns.append(_Replied(reply, message if meant == "tools" else None))
+            return reply
+        raise ChatUnavailable(f"{self.chat.name} gave no usable reply ({reasons[-1]})")
+
+    def _invoke(self, means: Means) -> Any:
+        messages = self._messages(means)
+        runnable = self._bound(means)
+        seconds = self.meter.chat_call()
+        with observation.llm_call(self.chat.name, self.chat.provider) as observed:
+            try:
+                message = _within(seconds, runnable.invoke, messages)
+            except _TooSlowError:
+                raise BudgetExceeded(f"the budget of {self.meter.budget.seconds:g} seconds is used up") from None
+            if isinstance(message, dict):
+                message = message["raw"]
+            usage = getattr(message, "usage_metadata", None) or {}
+            observed.tokens(usage.get("input_tokens"), usage.get("output_tokens"))
+        self.meter.chat_tokens += int(usage.get("total_tokens") or 0)
+        return message
+
+    def _bound(self, means: Means) -> Any:
+        if means == "tools":
+            return self.chat.llm.bind_tools([{"type": "function", "function": vars(one)} for one in self.functions])
+        if means == "schema":
+            schema = {"title": "reply", "description": "The next call.", **_reply_schema(self.functions)}
+            return self.chat.llm.with_structured_output(schema, method="json_schema", include_raw=True)
+        return self.chat.llm
+
+    # ---- messages ----
+
+    def _messages(self, means: Means) -> list[Any]:
+        """The conversation as this means writes it. Pictures stand in the user's messages alone."""
+        from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+        shown = _newest(self._turns)
+        system = self.system if means == "tools" else f"{self.system}\n\n{_by_hand(self.functions)}"
+        messages: list[Any] = [SystemMessage(system)]
+        said: list[dict[str, Any]] = []  # by the user, and not in a message yet
+
+        def flush() -> None:
+            if said:
+                words_only = all(block["type"] == "text" for block in said)
+                content: Any = "\n\n".join(block["text"] for block in said) if words_only else list(said)
+                messages.append(HumanMessage(content))
+                said.clear()
+
+        for k, turn in enumerate(self._turns):
+            if isinstance(turn, _Replied):
+                flush()
+                own = turn.message if means == "tools" else None
+                messages.append(own or AIMessage(_written(turn.reply, self.functions)))
+                continue
+            if isinstance(turn, _Said):
+                said.append({"type": "text", "text": turn.text})
+            elif means == "tools":
+                status = "error" if turn.failed else "success"
+                messages.append(ToolMessage(turn.text, tool_call_id=turn.call.id, name=turn.call.name, status=status))
+            else:
+                said.append({"type": "text", "text": f"What {turn.call.name} gave:\n{turn.text}"})
+            for j, picture in enumerate(turn.pictures):
+                if isinstance(turn, _Result):
+                    said.append({"type": "text", "text": f"The picture that {turn.call.name} gave:"})
+                if (k, j) in shown:
+                    said.append({"type": "image", "base64": picture.base64, "mime_type": picture.media_type})
+                else:
+                    said.append({"type": "text", "text": "(a picture that is no longer shown)"})
+        flush()
+        return messages
+
+
+# ---- the turns of a conversation ----
+
+
+@dataclass(frozen=True)
+class _Said:
+    text: str
+    pictures: tuple[Drawn, ...]
+
+
+@dataclass(frozen=True)
+class _Replied:
+    reply: Reply
+    message: Any = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Result:
+    call: Call
+    text: str
+    pictures: tuple[Drawn, ...]
+    failed: bool
+
+
+def _newest(turns: Sequence[Any]) -> set[tuple[int, int]]:
+    """(turn, picture) of the pictures that are still shown."""
+    every = [(k, j) for k, turn in enumerate(turns) for j in range(len(getattr(turn, "pictures", ())))]
+    return set(every[-PICTURES_KEPT:])
+
+
+def _by_hand(functions: Sequence[Function]) -> str:
+    """How to call functions by writing JSON."""
+    declared = json.dumps([vars(one) for one in functions], ensure_ascii=False)
+    if len(functions) == 1:
+        how = f"the arguments of {functions[0].name}, as one JSON object,"
+    else:
+        how = 'one JSON object {"call": {"tool": name, "arguments": {…}}}'
+    return f"Functions:\n{declared}\n\nReply with {how} and with nothing else."
+
+
+def _reply_schema(functions: Sequence[Function]) -> dict[str, Any]:
+    """What `_by_hand` asks for, as JSON Schema: of one function its arguments, of several the name as well."""
+    if len(functions) == 1:
+        return functions[0].parameters
+    calls = [
+        {
+            "type": "object",
+            "properties": {"tool": {"type": "string", "enum": [one.name]}, "arguments": one.parameters},
+            "required": ["tool", "arguments"],
+            "additionalProperties": False,
+        }
+        for one in functions
+    ]
+    return {
+        "type": "object",
+        "properties": {"call": {"anyOf": calls}},
+        "required": ["call"],
+        "additionalProperties": False,
+    }
+
+
+def _written(reply: Reply, functions: Sequence[Function]) -> str:
+    """A reply as `_by_hand` asks for it."""
+    if not reply.calls:
+        return reply.text
+    call = reply.calls[0]
+    if len(functions) == 1:
+        return json.dumps(call.arguments, ensure_ascii=False)
+    return json.dumps({"call": {"tool": call.name, "arguments": call.arguments}}, ensure_ascii=False)
+
+
+# ---- reading replies ----
+
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL)
+_MOST_BRACES = 64  # places where JSON is looked for in a text
+
+
+def _read(message: Any, means: Means, functions: Sequence[Function]) -> tuple[Reply, Means]:
+    """(what a message says, the means by which it says it). A model with tools may still write its calls as text."""
+    text = str(message.text)
+    calls = [
+        Call(str(one.get("id") or f"call_{k}"), str(one["name"]), dict(one.get("args") or {}))
+        for k, one in enumerate(getattr(message, "tool_calls", ()))
+    ]
+    for k, one in enumerate(getattr(message, "invalid_tool_calls", ())):
+        error = f"the arguments are not JSON: {one.get('args')!r:.200}"
+        calls.append(Call(str(one.get("id") or f"broken_{k}"), str(one.get("name")), {}, error))
+    if calls:
+        named = {one.name for one in functions}
+        if means == "schema" and len(calls) == 1 and calls[0].name not in named:
+            calls = _calls_of(calls[0].arguments, functions)
+        return Reply(tuple(calls), text), means
+    written = next((found for one in _objects(text) if (found := _calls_of(one, functions))), [])
+    return Reply(tuple(written), text), "text" if written and means == "tools" else means
+
+
+def _calls_of(data: dict[str, Any], functions: Sequence[Function]) -> list[Call]:
+    """The call that a JSON object spells, in our form or in one of those that models are trained on; else none."""
+    if len(functions) == 1 and any(key in functions[0].parameters.get("properties", {}) for key in data):
+        return [Call("call_0", functions[0].name, data)]
+    data = data["call"] if isinstance(data.get("call"), dict) else data
+    name = data.get("tool") or data.get("name")
+    arguments = data.get("arguments", data.get("parameters", {}))
+    if isinstance(name, str) and isinstance(arguments, dict) and name in {one.name for one in functions}:
+        return [Call("call_0", name, arguments)]
+    return []
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects in a text, outermost first."""
+    text = _THOUGHT.sub("", text)
+    decoder = json.JSONDecoder()
+    found: list[dict[str, Any]] = []
+    start = text.find("{")
+    for _ in range(_MOST_BRACES):
+        if start < 0:
+            break
+        try:
+            value, end = decoder.raw_decode(text, start)
+            found.append(value)
+        except (ValueError, RecursionError):
+            end = start + 1
+        start = text.find("{", end)
+    return found
+
+
+# ---- providers ----
+
+
+def _named(name: str) -> Any:
+    from langchain.chat_models import init_chat_model
+
+    try:
+        return init_chat_model(name)
+    except ImportError as exc:
+        raise MissingExtraError(f"The planner {name!r} needs a package: {exc}") from exc
+    except Exception as exc:  # providers' classes raise their own errors for a missing key and the like
+        raise InputError(
+            f'No planner {name!r}: {exc} There is "rules", "fo1", and what init_chat_model knows, such as '
+            '"openai:gpt-5"; for another address or key pass a LangChain chat model.'
+        ) from exc
+
+
+def _is_unavailable(exc: Exception) -> bool:
+    """Whether the endpoint cannot be reached or takes no request now, so that asking in another way is no help."""
+    response = getattr(exc, "response", None)
+    for status in (
+        getattr(exc, "status_code", None),
+        getattr(exc, "code", None),
+        getattr(response, "status_code", None),
+    ):
+        if isinstance(status, int):
+            return status in _UNAVAILABLE
+    named = re.search(r"Connect|Timeout|Transport|Unreachable", type(exc).__name__)
+    return named is not None or isinstance(exc, (ConnectionError, TimeoutError, OSError))
+
+
+class _TooSlowError(Exception):
+    """A reply took longer than it may. Never leaves this module."""
+
+
+def _within(seconds: float, function: Callable[[Any], Any], argument: Any) -> Any:
+    """A function's result, if it comes in time.
+
+    The thread is left behind when it does not: a provider's client cannot be interrupted from outside.
+    """
+    outcome: list[tuple[bool, Any]] = []
+
+    def work() -> None:
+        try:
+            outcome.append((True, function(argument)))
+        except BaseException as exc:
+            outcome.append((False, exc))
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(work,), name="fo1agent-chat", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise _TooSlowError
+    ok, value = outcome[0]
+    if not ok:
+        raise value
+    return value

@@ -1,0 +1,210 @@
+"""What an answer claims, held to the picture: regions that were in no result, and, on demand, a second look.
+
+The second look grounds again what each region is said to be, counts again by the rules' own plan where they have one,
+and reads again what is said to be written. It uses the same model as the tools, so it finds what an answer made up or
+mixed up, not what the model sees wrongly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from fo1agent.agent.budget import Meter
+from fo1agent.agent.executor import Failure, Run
+from fo1agent.agent.plan import Count, Plan
+from fo1agent.agent.planners.rules import RulePlanner
+from fo1agent.boxes import iou
+from fo1agent.errors import BudgetExceeded, InputError, ToolError
+from fo1agent.types import Region, Regions
+
+SAME_IOU = 0.5
+"""From this overlap on, a region is the one that was found again."""
+
+_CITED = re.compile(r"\b(?:r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})\b")
+
+
+class Claim(BaseModel):
+    """Something that an answer says about regions."""
+
+    what: str = Field(description='A short noun phrase: "remote to the right of the cat".', max_length=500)
+    regions: list[str] = Field(default=[], description="Ids of the regions that it is about, such as r3; may be none.")
+    count: int | None = Field(None, description="How many there are, if the answer says so.")
+    says: str | None = Field(None, description="The text on it, if the answer says so.")
+
+
+@dataclass
+class Verdict:
+    """What is left of an answer.
+
+    Attributes:
+        evidence: regions that stood in results and were borne out.
+        unsupported: what is not borne out, and why, one clause each.
+        nothing_left: whether no claim is.
+    """
+
+    evidence: list[Region] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)
+    nothing_left: bool = False
+
+
+def cited(text: str) -> list[str]:
+    """The region ids in a text, in order, each once."""
+    return list(dict.fromkeys(_CITED.findall(text)))
+
+
+def checked(
+    claims: Sequence[Claim], named: Sequence[str], known: Mapping[str, Region], scene: Any, meter: Meter, look: bool
+) -> Verdict:
+    """Hold an answer to what is known.
+
+    Args:
+        claims: what it says.
+        named: ids that its text names beside the claims'.
+        known: short id → region, of all that stood in results.
+        scene: the picture.
+        meter: pays for the second look.
+        look: whether to look a second time; without it, only made-up regions are found.
+    """
+    verdict = Verdict()
+    evidence: dict[str, Region] = {}
+    good = 0
+    for claim in claims:
+        names = list(dict.fromkeys(one.rsplit("/", 1)[-1] for one in claim.regions))
+        wrong = [f"{name}: it was in no result" for name in names if name not in known]
+        regions = [known[name] for name in names if name in known]
+        stands = bool(regions) or not names  # "no dogs" is about no region
+        if look:
+            try:
+                regions, more, contradicted = _second_look(claim, regions, scene, meter)
+            except BudgetExceeded as exc:
+                regions, more, contradicted = [], [f"“{claim.what}” was not checked: {exc}"], True
+            wrong += more
+            stands = not contradicted and (bool(regions) or not names)
+        evidence.update({region.id: region for region in regions})
+        verdict.unsupported += wrong
+        good += stands
+    claimed = {name.rsplit("/", 1)[-1] for claim in claims for name in claim.regions}
+    for name in named:
+        if name in known and name not in claimed and not look:
+            evidence[known[name].id] = known[name]
+        elif name not in known and name not in claimed:
+            verdict.unsupported.append(f"{name}: it was in no result")
+    verdict.evidence = list(evidence.values())
+    verdict.unsupported = list(dict.fromkeys(verdict.unsupported))
+    verdict.nothing_left = not good and bool(claims or look)
+    return verdict
+
+
+def regrounded(evidence: Regions, scene: Any, meter: Meter) -> tuple[list[Region], list[str]]:
+    """Look again at what a plan's answer rests on.
+
+    Returns:
+        (the regions that are what they were found as, from the probability on from which things count as existing;
+        why the others are not). Regions without a label cannot be looked up and are kept.
+
+    Raises:
+        BudgetExceeded: there is no pass left for it.
+    """
+    kept: list[Region] = []
+    wrong: list[str] = []
+    labels = list(dict.fromkeys(region.label for region in evidence if region.label))
+    found = _grounded(labels, scene, meter)
+    for region in evidence:
+        reason = _unlike(region, region.label, found[region.label], scene) if region.label else ""
+        if reason:
+            wrong.append(reason)
+        else:
+            kept.append(region)
+    return kept, wrong
+
+
+def _second_look(claim: Claim, regions: list[Region], scene: Any, meter: Meter) -> tuple[list[Region], list[str], bool]:
+    """(regions of a claim that are borne out, what is not, whether the claim itself is contradicted)."""
+    wrong: list[str] = []
+    contradicted = False
+    if claim.what and (regions or claim.count is not None):
+        counted = _counted(claim.what, scene, meter)
+        if counted is None:
+            regions, wrong = _by_phrase(claim.what, regions, scene, meter)
+        elif isinstance(counted, str):
+            regions, wrong, contradicted = [], [f"“{claim.what}”: {counted}"], True
+        else:
+            wrong = [f"{r.name}: it is not among “{claim.what}”" for r in regions if not _among(r, counted)]
+            regions = [r for r in regions if _among(r, counted)]
+            if claim.count is not None and claim.count != len(counted):
+                wrong.append(f"{claim.count} × “{claim.what}”: counted again, there are {len(counted)}")
+                contradicted = True
+    if claim.says and not _is_written(claim.says, regions, scene, meter):
+        wrong.append(f"“{claim.says}” is not what is read there")
+        regions, contradicted = [], True
+    return regions, wrong, contradicted
+
+
+def _counted(what: str, scene: Any, meter: Meter) -> Regions | str | None:
+    """The regions that the rules count for a phrase, why they cannot be counted, or None if they have no plan."""
+    plan = RulePlanner().plan(f"How many {what} are there?")
+    if not isinstance(plan, Plan) or plan.steps[-1].op != "answer" or len(plan.steps[-1].of) != 1:
+        return None
+    ref = plan.steps[-1].of[0]
+    if not isinstance(plan.step(ref), Count):
+        return None
+    run = Run(plan, scene, meter)
+    for _ in run:
+        pass
+    result = run.results[ref]
+    if run.stopped:
+        raise BudgetExceeded(run.stopped)
+    return result.reason if isinstance(result, Failure) else run.rests_on[ref]
+
+
+def _by_phrase(what: str, regions: list[Region], scene: Any, meter: Meter) -> tuple[list[Region], list[str]]:
+    """(regions that look like a phrase, why the others do not)."""
+    found = _grounded([what], scene, meter)[what]
+    reasons = {region.id: _unlike(region, what, found, scene) for region in regions}
+    return [r for r in regions if not reasons[r.id]], [reason for reason in reasons.values() if reason]
+
+
+def _grounded(phrases: list[str], scene: Any, meter: Meter) -> Mapping[str, Regions]:
+    if not phrases:
+        return {}
+    meter.model_call()
+    return scene.ground_many(phrases, threshold=0.0)
+
+
+def _unlike(region: Region, phrase: str | None, found: Regions, scene: Any) -> str:
+    """Why a region is not what a phrase says; "" if it is."""
+    if not len(found) and found.note:
+        return f"{region.name}: {found.note.rstrip('.')}"
+    overlaps = iou(found.boxes, np.array([region.box]))[:, 0] if len(found) else np.zeros(0)
+    best = float(found.scores[overlaps >= SAME_IOU].max(initial=0.0))
+    if best >= scene.thresholds["exists"]:
+        return ""
+    return f"{region.name} looks like “{phrase}” with a probability of only {best:.2f}"
+
+
+def _among(region: Region, found: Regions) -> bool:
+    return len(found) > 0 and float(iou(found.boxes, np.array([region.box])).max()) >= SAME_IOU
+
+
+def _is_written(says: str, regions: list[Region], scene: Any, meter: Meter) -> bool:
+    """Whether a text is read in any of the regions, or in the picture where there are none; signs and case aside."""
+    wanted = _letters(says)
+    for region in regions or [None]:
+        meter.model_call(round(region.area) if region else scene.width * scene.height)
+        try:
+            text = scene.read() if region is None else scene.read(region)
+        except (ToolError, InputError):
+            continue
+        if wanted in _letters(str(text.text)):
+            return True
+    return False
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text).casefold()

@@ -1,0 +1,329 @@
+"""Step by step: a chat model calls tools until it knows the answer, and gives it with the regions that it rests on.
+
+What it says is held to what the tools gave: a region that was in no result is no evidence. Text out of pictures reaches
+it fenced, and pictures, where it takes any, in the user's messages.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from fo1agent import prompts
+from fo1agent.agent.answer import Answer
+from fo1agent.agent.budget import Meter
+from fo1agent.agent.chat import Call, ChatModel, ChatUnavailable, Conversation, Function
+from fo1agent.agent.claims import Claim, checked, cited
+from fo1agent.agent.events import AnswerEvent, Event, Partial, StepEnd, StepStart
+from fo1agent.agent.trace import StepRecord
+from fo1agent.errors import BudgetExceeded, InputError
+from fo1agent.ocr import UntrustedText
+from fo1agent.tools.base import Outcome, RegionRef, Tool, complaint
+from fo1agent.tools.schemas import plain, without_absent
+from fo1agent.tools.telling import Drawn, told
+from fo1agent.types import Region, Regions
+
+REPAIRS = 2
+"""So often in a row a reply that can be neither run nor taken for an answer goes back to the model."""
+
+_SHOWN_SIDE = 1024  # pixels of the longer side of the picture as a chat model is shown it
+
+
+class _Final(BaseModel):
+    """What `answer` takes."""
+
+    text: str = Field(description="The answer in one or two sentences.", min_length=1, max_length=4000)
+    value: int | float | bool | str | None = Field(
+        None, description="The answer alone: a number, true or false, or a word."
+    )
+    claims: list[Claim] = Field(default=[], description="What the answer says, each claim with its regions.")
+    cannot_tell: bool = Field(False, description="True if the question cannot be answered; the text then says why.")
+
+
+class Stepper:
+    """Answers questions about pictures by a chat model that calls tools.
+
+    Args:
+        chat: the model.
+        tools: name → tool.
+        lock: held while a tool computes.
+        verify: whether claims are checked on the picture before they are told.
+    """
+
+    def __init__(
+        self, chat: ChatModel, tools: Mapping[str, Tool], lock: AbstractContextManager[Any], verify: bool = False
+    ) -> None:
+        # A drawing is of use only to a model that can see it.
+        self.tools = {name: tool for name, tool in tools.items() if chat.takes_images or name != "annotate"}
+        if "answer" in self.tools:
+            raise InputError('A tool may not be called "answer": with that a chat model answers. Rename it.')
+        self.chat = chat
+        self.lock = lock
+        self.verify = verify
+
+    def events(self, scene: Any, question: str, meter: Meter) -> Iterator[Event]:
+        """Answer a question on an open scene.
+
+        Raises:
+            ChatUnavailable: the model gives no usable reply; nothing else has been told then but steps.
+        """
+        return _Stepping(self, scene, question, meter).events()
+
+
+class _Stepping:
+    """One question."""
+
+    def __init__(self, stepper: Stepper, scene: Any, question: str, meter: Meter) -> None:
+        self.of = stepper
+        self.scene = scene
+        self.question = question
+        self.meter = meter
+        self.trace: list[StepRecord] = []
+        self.known: dict[str, Region] = {}  # by short id: what was in results
+        self.spent = ""  # the limit on tools that was reached
+        self.talk = Conversation(stepper.chat, prompts.render("agent_steps"), self._functions(), meter)
+
+    def events(self) -> Iterator[Event]:
+        try:
+            final = yield from self._converse()
+        except BudgetExceeded as exc:
+            final = None
+            self.spent = str(exc)
+        yield from self._concluded(final)
+
+    def _functions(self) -> list[Function]:
+        functions = [
+            Function(tool.name, tool.description, plain(tool.arguments, f"The tool {tool.name}"))
+            for tool in self.of.tools.values()
+        ]
+        return [*functions, Function("answer", "Answer the question.", plain(_Final, "The answer"))]
+
+    def _converse(self) -> Iterator[Event]:
+        """Ask and run until there is an answer, which is the generator's own result."""
+        self.talk.say(self.question, self._picture())
+        mended = 0
+        while True:
+            reply = self.talk.ask(words_will_do=bool(self.trace))
+            if not reply.calls:
+                if self.trace and reply.text.strip():
+                    return self._in_words(reply.text.strip())
+                mended = self._mended(mended, "no call")
+                self.talk.say("Call a function, or answer.")
+                continue
+            final: _Final | None = None
+            wrong = 0
+            for call in reply.calls:
+                if call.name == "answer":
+                    final = final or self._final(call)
+                    wrong += final is None
+                elif final is not None:
+                    self.talk.result(call, "Not run: there is an answer already.", failed=True)
+                elif self.spent:
+                    raise BudgetExceeded(self.spent)
+                else:
+                    ran = yield from self._step(call)
+                    wrong += not ran
+            if final is not None:
+                return final
+            mended = self._mended(mended, "no call that can be run") if wrong == len(reply.calls) else 0
+
+    def _mended(self, before: int, what: str) -> int:
+        """How often in a row a reply was of no use.
+
+        Raises:
+            ChatUnavailable: once too often.
+        """
+        if before >= REPAIRS:
+            raise ChatUnavailable(f"{self.of.chat.name} wrote {what} in {1 + REPAIRS} replies")
+        return before + 1
+
+    def _picture(self) -> list[Drawn]:
+        image = getattr(self.scene, "image", None)
+        if image is None or not self.of.chat.takes_images:
+            return []
+        shown = image.copy()
+        shown.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        self.meter.look_at(shown.width * shown.height)
+        file = io.BytesIO()
+        shown.convert("RGB").save(file, "JPEG", quality=90)
+        return [Drawn("image/jpeg", base64.b64encode(file.getvalue()).decode("ascii"))]
+
+    # ---- tools ----
+
+    def _step(self, call: Call) -> Iterator[Event]:
+        """Run a tool and tell the model; whether it could be run at all is the generator's own result."""
+        tool = self.of.tools.get(call.name)
+        if tool is None or call.error:
+            names = ", ".join((*self.of.tools, "answer"))
+            self.talk.result(call, call.error or f"There is no function {call.name[:64]!r}: {names}.", failed=True)
+            return False
+        try:
+            self.meter.step()
+            self.meter.model_call(self._pixels(call))
+        except BudgetExceeded as exc:
+            self.meter.check_time()  # then no answer would come in time either
+            self.spent = str(exc)
+            self.talk.result(call, f"{self.spent}: no more calls. Answer with what you know.", failed=True)
+            return True
+        number = len(self.trace) + 1
+        arguments = without_absent(tool, call.arguments)
+        yield StepStart(number, call.id, tool.name, arguments)
+        start = time.perf_counter()
+        with self.of.lock:
+            outcome = tool.call(self.scene, arguments)
+            regions = self._regions(outcome, arguments)
+        text, pictures = told(outcome)
+        record = StepRecord(
+            call.id,
+            tool.name,
+            arguments,
+            regions,
+            _value(outcome),
+            _short(outcome, arguments, regions),
+            time.perf_counter() - start,
+            outcome.error,
+        )
+        self.trace.append(record)
+        self.known.update({region.name: region for region in regions})
+        self.talk.result(call, text, pictures if self.of.chat.takes_images else (), failed=not outcome.ok)
+        yield StepEnd(number, record)
+        return True
+
+    def _pixels(self, call: Call) -> int:
+        """What a tool is handed of the picture: the whole, or about its region."""
+        if call.name not in ("read", "describe", "inspect", "zoom"):
+            return 0
+        region = call.arguments.get("region")
+        try:
+            return round(self.scene.region(region).area) if isinstance(region, str) else self._whole()
+        except InputError:
+            return 0  # the tool will say that there is no such region
+
+    def _whole(self) -> int:
+        return self.scene.width * self.scene.height
+
+    def _regions(self, outcome: Outcome, arguments: Mapping[str, Any]) -> Regions:
+        """The regions in a result, and for one that is words alone the region that they are about."""
+        if not outcome.ok:
+            return Regions.empty()
+        found: dict[str, Region] = {}
+        for name, label, score in _named(outcome.result):
+            region = self.scene.region(name)
+            found[name] = Region(region.id, region.box, score, label, region.source)
+        about = arguments.get("region")
+        if not found and isinstance(about, str):
+            region = self.scene.region(about)
+            found[region.name] = region
+        return Regions.from_list(list(found.values()))
+
+    # ---- the answer ----
+
+    def _final(self, call: Call) -> _Final | None:
+        """The answer that a call gives, or None and a complaint to the model."""
+        try:
+            final = _Final.model_validate(without_nulls(call.arguments))
+        except ValidationError as exc:
+            self.talk.result(call, call.error or complaint(exc), failed=True)
+            return None
+        if self.trace or final.cannot_tell:
+            return final
+        self.talk.result(call, "You have looked at nothing yet. Call the functions first.", failed=True)
+        return None
+
+    def _in_words(self, text: str) -> _Final:
+        """An answer in plain text: each region that it names is claimed to be what the tools called it."""
+        claims: dict[str, list[str]] = {}
+        for name in cited(text):
+            label = self.known[name].label if name in self.known else None
+            claims.setdefault(label or "", []).append(name)
+        said = [Claim(what=what, regions=names, count=None, says=None) for what, names in claims.items()]
+        return _Final(text=text[:4000], value=None, claims=said, cannot_tell=False)
+
+    def _concluded(self, final: _Final | None) -> Iterator[Event]:
+        if final is None:
+            yield self._answer(f"I stopped before this was answered: {self.spent}.", reason=self.spent)
+            return
+        if final.cannot_tell:
+            yield self._answer(final.text, reason=final.text)
+            return
+        if self.of.verify:
+            yield Partial(final.text)
+        with self.of.lock:
+            verdict = checked(final.claims, cited(final.text), self.known, self.scene, self.meter, self.of.verify)
+        evidence = Regions.from_list(verdict.evidence)
+        if verdict.nothing_left:
+            reason = "nothing that was claimed is borne out by the picture"
+            yield self._answer(f"I can't tell: {reason}.", reason=reason, unsupported=verdict.unsupported)
+            return
+        flagged = f" (Not borne out: {'; '.join(verdict.unsupported)}.)" if verdict.unsupported else ""
+        value = final.text if final.value is None else final.value
+        yield self._answer(final.text + flagged, value, evidence=evidence, unsupported=verdict.unsupported)
+
+    def _answer(self, text: str, value: Any = None, evidence: Regions | None = None, **fields: Any) -> AnswerEvent:
+        evidence = evidence or Regions.empty()
+        return AnswerEvent(
+            Answer(
+                self.question,
+                text,
+                value,
+                abstained=value is None,
+                evidence=evidence,
+                candidates=Regions.from_list([r for r in self.known.values() if r.id not in evidence.ids]),
+                trace=tuple(self.trace),
+                planner=self.of.chat.name,
+                seconds=self.meter.seconds,
+                image=getattr(self.scene, "image", None),
+                **fields,
+            )
+        )
+
+
+def without_nulls(value: Any) -> Any:
+    """JSON without the nulls that models write for what they leave out."""
+    if isinstance(value, dict):
+        return {key: without_nulls(one) for key, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def _named(value: Any) -> Iterator[tuple[str, str | None, float]]:
+    """(short id, label, score) of each region in a result, and of each line of text, which has no label."""
+    if isinstance(value, RegionRef):
+        yield value.id, value.label, value.score
+    elif isinstance(value, BaseModel):
+        region, score = getattr(value, "region", None), getattr(value, "score", None)
+        if isinstance(region, str) and isinstance(score, float):
+            yield region, None, score
+        for name in type(value).model_fields:
+            yield from _named(getattr(value, name))
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _named(one)
+
+
+def _value(outcome: Outcome) -> int | float | bool | str | None:
+    for name in ("value", "text"):
+        value = getattr(outcome.result, name, None)
+        if isinstance(value, (int, float, bool, str)):
+            return value
+    return None
+
+
+def _short(outcome: Outcome, arguments: Mapping[str, Any], regions: Sequence[Region]) -> str:
+    """What was asked and what came of it, in one short line."""
+    if not outcome.ok:
+        return outcome.error
+    asked = " ".join(f"“{v}”" if k in ("phrase", "question") else str(v) for k, v in arguments.items() if v is not None)
+    value = _value(outcome)
+    found = "  ".join(f"{r.name} {r.score:.2f}" for r in regions[:8]) or "nothing"
+    found += f"  … {len(regions)} in all" if len(regions) > 8 else ""
+    if isinstance(value, UntrustedText):
+        came = f"“{' '.join(value.split())}”" if value else "no text"
+    else:
+        came = found if value is None else str(value)
+    return f"{asked}  {came}" if asked else came
