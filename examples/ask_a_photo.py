@@ -1,4 +1,7 @@
-"""Ask a photograph a question of several parts, and look at what the answer rests on."""
+"""Ask a photograph a question of several parts, and look at what the answer rests on.
+
+Run it with: python examples/ask_a_photo.py
+"""
 
 from pathlib import Path
 

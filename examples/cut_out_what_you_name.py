@@ -1,4 +1,7 @@
-"""Save a crop of everything that a phrase names."""
+"""Save a crop of everything that a phrase names.
+
+Run it with: python examples/cut_out_what_you_name.py
+"""
 
 from pathlib import Path
 

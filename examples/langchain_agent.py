@@ -1,4 +1,7 @@
-"""A LangChain agent that answers a question about a photograph, here without a language model."""
+"""A LangChain agent that answers a question about a photograph, here without a language model.
+
+Run it with: python examples/langchain_agent.py
+"""
 
 from pathlib import Path
 

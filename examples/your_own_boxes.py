@@ -1,4 +1,7 @@
-"""Ask about boxes that you have already: from your own detector, from a label file, or drawn by hand."""
+"""Ask about boxes that you have already: from your own detector, from a label file, or drawn by hand.
+
+Run it with: python examples/your_own_boxes.py
+"""
 
 from pathlib import Path
 
