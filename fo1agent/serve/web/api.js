@@ -1,12 +1,9 @@
 // Talks to the server. Every failure is an ApiError with the server's own message; what to do about it others decide.
 
-const TOKEN = "fo1agent.token";
+import { remembered } from "./storage.js";
 
 /** The bearer token of this tab; never stored longer than the tab lives. */
-export const token = {
-  get: () => sessionStorage.getItem(TOKEN) ?? "",
-  set: (value) => sessionStorage.setItem(TOKEN, value),
-};
+export const token = remembered("sessionStorage", "fo1agent.token");
 
 export class ApiError extends Error {
   /**

@@ -57,12 +57,13 @@ async function open(file) {
   byId("examples").replaceChildren();
   byId("found").replaceChildren();
   stage.setRegions([]);
-  preview(file);
+  const url = URL.createObjectURL(file);
+  preview(url);
   try {
     const told = await attempt(() => sent(file, signal), status, signal);
-    const url = URL.createObjectURL(await pixels(told.image, signal));
+    const upright = URL.createObjectURL(await pixels(told.image, signal));
     if (photo) URL.revokeObjectURL(photo.url);
-    photo = { ...told, file, id: told.image, url, regions: told.regions.map(regionFrom) };
+    photo = { ...told, file, id: told.image, url: upright, regions: told.regions.map(regionFrom) };
     turns = [];
     byId("turns").replaceChildren();
     showPhoto();
@@ -72,7 +73,10 @@ async function open(file) {
     if (error.name === "AbortError") return;
     if (photo) showPhoto();
     else setState("empty");
+    turns[0]?.show();
     complain(error, () => open(file));
+  } finally {
+    URL.revokeObjectURL(url);
   }
 }
 
@@ -90,16 +94,14 @@ function sent(file, signal) {
 }
 
 /** Show the file itself until the server gives the upright picture back. */
-function preview(file) {
+function preview(url) {
   status("Uploading…");
   byId("frame").style.setProperty("--share", 0);
-  const url = URL.createObjectURL(file);
   const probe = new Image();
+  // Not every browser can show what a camera wrote, such as HEIC; then nothing is shown until the server is ready.
   probe.onload = () => {
     if (isOpening()) stage.setPicture(url, probe.naturalWidth, probe.naturalHeight);
   };
-  // Not every browser can show what a camera wrote, such as HEIC; the server may.
-  probe.onerror = () => URL.revokeObjectURL(url);
   probe.src = url;
 }
 
@@ -233,7 +235,7 @@ async function countDown(seconds, wait, signal) {
 /** Show the field for the token, and go on when one was given. */
 function askForToken(signal) {
   const form = byId("token");
-  const wrong = token.get() !== "";
+  const wrong = Boolean(token.get());
   byId("token-title").textContent = wrong
     ? "The server does not take this token. Try another."
     : "This server wants a token. It is kept until this tab is closed.";

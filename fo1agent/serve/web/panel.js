@@ -36,9 +36,16 @@ export function makePanel(card, stage, attempt, picture) {
     work?.abort();
     current = null;
     pin([]);
+    if (card.contains(document.activeElement)) goBack();
     card.hidden = true;
     card.replaceChildren();
-    if (opener?.isConnected) opener.focus({ preventScroll: true });
+  }
+
+  /** Put the focus where it was; a box on the picture may have been drawn anew meanwhile. */
+  function goBack() {
+    const name = opener?.closest(".region")?.dataset.regions;
+    const again = opener?.isConnected || !name ? opener : document.querySelector(`.region[data-regions="${name}"]`);
+    again?.focus({ preventScroll: true });
   }
 
   function content(region, others) {

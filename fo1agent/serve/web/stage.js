@@ -1,12 +1,11 @@
 // The picture and the boxes on it. Boxes are drawn in pixels of the picture; lines and tags keep their size on screen.
 
-import { inkOn, regionColor } from "./colors.js";
+import { regionColor } from "./colors.js";
 import { svg } from "./dom.js";
 import { onLight } from "./light.js";
-import { area, distinct, regionFromName, regionsAt, spoken, tagText } from "./regions.js";
+import { area, distinct, regionFromName, regionsAt, spoken } from "./regions.js";
+import { makeTags } from "./tags.js";
 
-const TAG_TEXT = 12; // CSS pixels
-const MANY = 14; // with more regions lit than this, tags say only which
 const DRAG = 6; // CSS pixels; a press that moves further draws a box
 
 /**
@@ -18,9 +17,10 @@ export function makeStage(frame, onOpen) {
   const image = frame.querySelector("img");
   const canvas = frame.querySelector("svg");
   const boxes = svg("g", { class: "boxes" });
-  const tags = svg("g", { class: "tags", "aria-hidden": "true" });
+  const tagLayer = svg("g", { "aria-hidden": "true" });
+  const tags = makeTags(tagLayer);
   const rubber = svg("rect", { class: "rubber", visibility: "hidden" });
-  canvas.append(boxes, tags, rubber);
+  canvas.append(boxes, tagLayer, rubber);
 
   let size = { width: 1, height: 1 };
   let all = []; // every region of the picture, in the server's order
@@ -28,7 +28,7 @@ export function makeStage(frame, onOpen) {
   let kinds = new Map(); // name → "strong", "faint" or "idle": what is drawn, and how
   let everything = false;
   let lit = [];
-  let places = new Map(); // name → where its tag is while nothing is lit
+  let order = []; // names of what is drawn, in the order that arrow keys follow
 
   const unit = () => size.width / (canvas.clientWidth || size.width); // picture pixels per CSS pixel
 
@@ -104,87 +104,14 @@ export function makeStage(frame, onOpen) {
     );
   }
 
-  // ---- tags ----
-
   function drawTags() {
-    const one = unit();
-    const height = (TAG_TEXT + 8) * one;
-    const strong = lit.length ? lit : names("strong");
-    const brief = strong.length > MANY;
-    const taken = [];
-    const wanted = [
-      ...strong.map((name) => ({ name, faint: false, text: brief ? name : null })),
-      ...(lit.length ? [] : names("faint").map((name) => ({ name, faint: true, text: null }))),
-    ];
-    const strongBoxes = strong.map(find).filter(Boolean);
-    const resting = new Map();
-    if (!lit.length) places = new Map();
-    tags.replaceChildren();
-    for (const { name, faint, text } of wanted) {
-      const region = find(name);
-      if (!region) continue;
-      const said = text ?? (faint ? (region.label ?? name) : tagText(region));
-      const label = svg("text", { "font-size": TAG_TEXT * one, "dominant-baseline": "central" }, said);
-      const back = svg("rect", { rx: 4 * one, height });
-      const tag = svg("g", { class: faint ? "tag faint" : "tag", "data-regions": name }, back, label);
-      tags.append(tag);
-      const width = label.getComputedTextLength() + 10 * one;
-      const place = placeFor(region, width, height, one, taken, strongBoxes, faint);
-      if (!place) {
-        tag.remove();
-        continue;
-      }
-      taken.push(place);
-      if (!lit.length) resting.set(name, [place[0], place[1]]);
-      const color = regionColor(name);
-      back.setAttribute("x", place[0]);
-      back.setAttribute("y", place[1]);
-      back.setAttribute("width", width);
-      label.setAttribute("x", place[0] + 5 * one);
-      label.setAttribute("y", place[1] + height / 2);
-      if (!faint) {
-        back.setAttribute("fill", color);
-        label.setAttribute("fill", inkOn(color));
-      }
-    }
-    if (!lit.length) places = resting;
+    const named = (kind) => order.filter((name) => kinds.get(name) === kind).map(find);
+    if (lit.length) tags.draw(lit.map(find).filter(Boolean), [], size, unit(), true);
+    else tags.draw(named("strong"), named("faint"), size, unit(), false);
   }
-
-  /** Where a tag goes, xyxy: beside its box if it can, covering no other tag; null for a faint one without room. */
-  function placeFor(region, width, height, one, taken, others, faint) {
-    const [x1, y1, x2, y2] = region.box;
-    const off = 3 * one;
-    const rows = [y1 - height - off, y2 + off, y1 + off, y2 - height - off];
-    const middle = (x1 + x2 - width) / 2;
-    const outside = [x1 - one, x2 - width + one, middle];
-    const inside = [x1 + off, x2 - width - off, middle];
-    const fit = (value, most) => Math.min(Math.max(value, 0), Math.max(0, most));
-    const at = (x, y) => {
-      const left = fit(x, size.width - width);
-      return [left, y, left + width, y + height];
-    };
-    let best = null;
-    // A tag that grows under the pointer stays where it is.
-    const before = places.get(region.name);
-    if (before && !taken.some((other) => overlap(at(...before), other) > 0)) return at(...before);
-    for (const [index, y] of rows.entries()) {
-      for (const x of index < 2 ? outside : inside) {
-        const place = at(x, y);
-        if (y < 0 || y + height > size.height || taken.some((other) => overlap(place, other) > 0)) continue;
-        const hidden = others.reduce((sum, other) => sum + (other === region ? 0 : overlap(place, other.box)), 0);
-        const cost = hidden / (width * height) + index * 0.1;
-        if (!best || cost < best.cost) best = { cost, place };
-      }
-    }
-    if (best || faint) return best?.place ?? null;
-    return at(x1, fit(y1 - height - off, size.height - height));
-  }
-
-  const names = (kind) => order.filter((name) => kinds.get(name) === kind);
 
   // ---- keyboard: one tab stop; arrows go from region to region ----
 
-  let order = [];
   const nodeOf = (name) => [...boxes.children].find((node) => node.dataset.regions === name);
 
   function setStop(name) {
@@ -274,10 +201,5 @@ export function makeStage(frame, onOpen) {
   return { setPicture, setRegions, show, showEverything, find, image, width: () => size.width };
 }
 
+/** The box between two points. */
 const span = ([ax, ay], [bx, by]) => [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)];
-
-function overlap(a, b) {
-  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
-  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  return width > 0 && height > 0 ? width * height : 0;
-}

@@ -18,7 +18,6 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
   const details = el("details", { class: "how", open: true, hidden: true }, summary, steps);
   const article = el("article", { class: "turn" }, el("h2", {}, question), answer, extra, details);
   const rows = new Map(); // step number → its row
-  const regions = () => [...shown.evidence, ...shown.candidates];
   let shown = { evidence: [], candidates: [] };
 
   /** An event of the stream. */
@@ -119,7 +118,6 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
     tell,
     wait,
     fail,
-    regions,
     show: () => stage.show(shown.evidence, shown.candidates),
     fold: () => (details.open = false),
   };
