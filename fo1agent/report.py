@@ -1,4 +1,5 @@
-"""An answer as one HTML file: question, answer, picture with its regions, steps, evidence. No other file is needed.
+"""An answer as one HTML file: question, answer, picture with its regions, steps, evidence; or two runs side by side. No
+other file is needed.
 
 Pointing at a step or a region lights up its boxes, and the other way round. All text is escaped, and the page's own
 policy lets no script run but ours: text read from a picture, or a question, is shown and never executed.
@@ -10,19 +11,17 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from jinja2 import Environment
+from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup
 from PIL import Image
 
 from fo1agent.drawing import Style, place_tags, region_color, text_color
 from fo1agent.types import Region, Regions
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ONLY_REGIONS = re.compile(r"(?:r\d+(?: \d\.\d+)?\s*)+(?:… \d+ in all)?")
 PICTURE_SIDE = 1600  # longer side of the picture in the file, pixels; a larger one is made smaller
@@ -56,36 +55,23 @@ def html(answer: AnswerLike, image: Image.Image, title: str | None = None) -> st
         title: of the page; None for the question.
     """
     strong = _distinct(answer.evidence)
-    evidence = {region.id for region in strong}
-    faint = [region for region in _distinct(answer.candidates) if region.id not in evidence]
-    known = evidence | {region.id for region in faint}
+    faint = _distinct(answer.candidates)
     # What a step came upon on its way is not drawn, but lights up with its step.
-    passing = [r for r in _distinct(r for record in answer.trace for r in record.regions) if r.id not in known]
-
-    style = Style.of(image.size, len(strong))
-    tags = {tag.region_id: tag for tag in place_tags(strong, faint, 1.0, style, image.size)}
-    shown = {
-        region.id: _shown(region, kind, tags.get(region.id))
-        for kind, regions in (("hidden", passing), ("candidate", faint), ("evidence", strong))
-        for region in regions
-    }
+    passing = _distinct(r for record in answer.trace for r in record.regions)
+    shown = _shown_regions(image.size, strong, faint, passing)
     script = (files("fo1agent") / "data" / "report" / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _template().render(
+    return _render(
+        "report.html",
         title=title or answer.question,
         question=answer.question,
         text=answer.text,
         abstained=answer.abstained,
-        picture=_data_url(image),
-        width=image.width,
-        height=image.height,
-        style=style,
-        # Small boxes last: what is drawn later lies on top and can be pointed at.
-        regions=sorted(shown.values(), key=lambda region: -region["width"] * region["height"]),
+        view=_view(image.size, image, shown),
         steps=[_step(record, shown) for record in answer.trace],
         lists=[
             ("Evidence", [shown[region.id] for region in strong]),
-            ("Also looked at", [shown[region.id] for region in faint]),
+            ("Also looked at", [shown[region.id] for region in faint if shown[region.id]["kind"] == "candidate"]),
         ],
         footer=f"{image.width} × {image.height} pixels · {answer.seconds:.2f} s · fo1agent",
         script=Markup(script),
@@ -93,9 +79,137 @@ def html(answer: AnswerLike, image: Image.Image, title: str | None = None) -> st
     )
 
 
-def _template() -> Any:
-    source = (files("fo1agent") / "data" / "report" / "report.html").read_text(encoding="utf-8")
-    return Environment(autoescape=True, keep_trailing_newline=True).from_string(source)
+@dataclass(frozen=True)
+class Side:
+    """One of two runs, for `side_by_side`.
+
+    Attributes:
+        name: what the run is called.
+        answer: what it found out.
+        size: (width, height) of its picture, pixels.
+        image: the picture, upright; None if it is not at hand.
+        marked: names of the regions that the other run sees differently.
+        costs: what it took: label → value, in words.
+    """
+
+    name: str
+    answer: AnswerLike
+    size: tuple[int, int]
+    image: Image.Image | None
+    marked: frozenset[str]
+    costs: dict[str, str]
+
+
+def side_by_side(
+    a: Side,
+    b: Side,
+    *,
+    title: str,
+    verdict: str,
+    same: bool,
+    steps: Sequence[tuple[Any, Any, Sequence[Any]]],
+    plan: Sequence[Any],
+    answer: Sequence[Any],
+    settings: Sequence[Any],
+    notes: Sequence[str],
+) -> str:
+    """Render two runs beside each other, with what differs marked. The page holds no script.
+
+    Args:
+        a: the first run.
+        b: the second.
+        title: of the page: what was asked.
+        verdict: in a sentence, whether they are the same.
+        same: whether they are.
+        steps: (step of `a` or None, step of `b` or None, their differences), in order. A difference has `what`, `a`
+            and `b`, all three texts.
+        plan: how the plans differ.
+        answer: how the answers differ.
+        settings: what they ran with that differs.
+        notes: sentences about what could not be compared.
+    """
+    first, second = _side_regions(a), _side_regions(b)
+    return _render(
+        "compare.html",
+        title=title,
+        verdict=verdict,
+        same=same,
+        a=_side(a, first),
+        b=_side(b, second),
+        any_marked=bool(a.marked or b.marked),
+        steps=[
+            {
+                "a": one and _step(one, first),
+                "b": other and _step(other, second),
+                "differences": differences,
+            }
+            for one, other, differences in steps
+        ],
+        plan=plan,
+        answer=answer,
+        settings=settings,
+        notes=notes,
+        costs=[
+            (label, a.costs.get(label, ""), b.costs.get(label, "")) for label in dict.fromkeys((*a.costs, *b.costs))
+        ],
+        footer="fo1agent",
+    )
+
+
+def _side(side: Side, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": side.name,
+        "text": side.answer.text,
+        "abstained": side.answer.abstained,
+        "view": _view(side.size, side.image, shown),
+    }
+
+
+def _side_regions(side: Side) -> dict[str, dict[str, Any]]:
+    """The regions of a run: evidence and what differs drawn strong, all else faint."""
+    met = _distinct([*side.answer.candidates, *(r for record in side.answer.trace for r in record.regions)])
+    marked = [region for region in met if region.name in side.marked]
+    shown = _shown_regions(side.size, _distinct([*side.answer.evidence, *marked]), met)
+    for region in shown.values():
+        if region["name"] in side.marked:
+            region["kind"] += " differs"
+    return shown
+
+
+def _render(template: str, **fields: Any) -> str:
+    folder = files("fo1agent") / "data" / "report"
+    loader = FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8"))
+    environment = Environment(autoescape=True, keep_trailing_newline=True, loader=loader)
+    return environment.get_template(template).render(**fields)
+
+
+def _view(size: tuple[int, int], image: Image.Image | None, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A picture with its regions, as the templates want it."""
+    return {
+        "picture": None if image is None else _data_url(image),
+        "width": size[0],
+        "height": size[1],
+        "style": Style.of(size, sum("evidence" in region["kind"] for region in shown.values())),
+        # Small boxes last: what is drawn later lies on top and can be pointed at.
+        "regions": sorted(shown.values(), key=lambda region: -region["width"] * region["height"]),
+    }
+
+
+def _shown_regions(
+    size: tuple[int, int], strong: list[Region], faint: list[Region], passing: Sequence[Region] = ()
+) -> dict[str, dict[str, Any]]:
+    """Id → region as the templates want it; one that stands in several lists is what the first of them makes it."""
+    evidence = {region.id for region in strong}
+    faint = [region for region in faint if region.id not in evidence]
+    known = evidence | {region.id for region in faint}
+    passing = [region for region in passing if region.id not in known]
+    style = Style.of(size, len(strong))
+    tags = {tag.region_id: tag for tag in place_tags(strong, faint, 1.0, style, size)}
+    return {
+        region.id: _shown(region, kind, tags.get(region.id))
+        for kind, regions in (("hidden", passing), ("candidate", faint), ("evidence", strong))
+        for region in regions
+    }
 
 
 def _distinct(regions: Iterable[Region]) -> list[Region]:

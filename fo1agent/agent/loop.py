@@ -128,7 +128,7 @@ class Agent:
             got = f"{len(question)} of them" if isinstance(question, str) else f"a {type(question).__name__}"
             raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
         meter = Meter(self.budget)
-        watch = observation.begin(question, self.planner, self.budget, self._traces)
+        watch = observation.begin(question, self.planner, self.budget, self._traces, self.verify)
         with self._lock, watch.opening():
             scene = self._open(source, watch)
         return watch.events(scene, self._events(scene, question, meter))

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,20 +29,23 @@ from fo1agent.agent.costs import Costs, watched_model, watched_scene
 from fo1agent.agent.events import AnswerEvent, Event, PlanEvent, StepEnd, StepStart
 
 
-def begin(question: str, planner: Any, budget: Budget, place: traces.Place | None) -> Watch | Unwatched:
+def begin(
+    question: str, planner: Any, budget: Budget, place: traces.Place | None, verify: bool = False
+) -> Watch | Unwatched:
     """Watch a run that is about to open its picture.
 
     Args:
         question: as it was asked.
-        planner: who decides on the steps; told by its `name`, and by `llm` if it asks a language model.
+        planner: who decides on the steps; told by its `name`, and by that of its `chat` if it asks a language model.
         budget: of the run.
         place: where its trace goes; None for nowhere.
+        verify: whether it looks at its evidence again.
     """
-    name, llm = name_of(planner), getattr(planner, "llm", None)
-    spans = telemetry.start(question, name, llm)
+    told = _planner(planner)
+    spans = telemetry.start(question, told.name, told.llm)
     if spans is None and place is None:
         return Unwatched()
-    return Watch(question, lines.PlannerPart(name=name, llm=llm), budget, place, spans)
+    return Watch(question, told, budget, verify, place, spans)
 
 
 def name_of(planner: Any) -> str:
@@ -118,6 +122,7 @@ class Watch:
         question: str,
         planner: lines.PlannerPart,
         budget: Budget,
+        verify: bool,
         place: traces.Place | None,
         spans: telemetry.Spans | None,
     ) -> None:
@@ -126,6 +131,7 @@ class Watch:
         self._question = question
         self._planner = planner
         self._budget = budget
+        self._verify = verify
         self._place = place
         self._spans = spans
         self._started = datetime.now(UTC)
@@ -233,17 +239,16 @@ class Watch:
         return lines.CostsPart(**self._total.to_dict())
 
     def _run_line(self, scene: Any) -> lines.RunLine:
-        budget = self._budget
         return lines.RunLine(
+            format=lines.FORMAT,
             started=self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             question=self._question,
             image=_image(scene),
             regions=_boxes(scene),
             model=_model(scene),
             planner=self._planner,
-            budget=lines.BudgetPart(
-                steps=budget.steps, seconds=budget.seconds, model_calls=budget.model_calls, pixels=budget.pixels
-            ),
+            verify=self._verify,
+            budget=asdict(self._budget),
             opened=self._opened,
             versions=_versions(),
             platform=platform.platform(),
@@ -255,6 +260,12 @@ def digest(image: Any) -> str:
     known = hashlib.sha256(f"{image.width}x{image.height}:".encode())
     known.update(image.tobytes())
     return known.hexdigest()
+
+
+def _planner(planner: Any) -> lines.PlannerPart:
+    if isinstance(planner, lines.PlannerPart):
+        return planner
+    return lines.PlannerPart(name=name_of(planner), llm=getattr(getattr(planner, "chat", None), "name", None))
 
 
 def _image(scene: Any) -> lines.ImagePart:

@@ -174,23 +174,11 @@ class _Stepping:
         number = len(self.trace) + 1
         arguments = without_absent(tool, call.arguments)
         yield StepStart(number, call.id, tool.name, arguments)
-        start = time.perf_counter()
         with self.of.lock:
-            outcome = tool.call(self.scene, arguments)
-            regions = self._regions(outcome, arguments)
+            outcome, record = run_tool(tool, self.scene, call.id, arguments)
         text, pictures = told(outcome)
-        record = StepRecord(
-            call.id,
-            tool.name,
-            arguments,
-            regions,
-            _value(outcome),
-            _short(outcome, arguments, regions),
-            time.perf_counter() - start,
-            outcome.error,
-        )
         self.trace.append(record)
-        self.known.update({region.name: region for region in regions})
+        self.known.update({region.name: region for region in record.regions})
         self.talk.result(call, text, pictures if self.of.chat.takes_images else (), failed=not outcome.ok)
         yield StepEnd(number, record)
         return True
@@ -207,20 +195,6 @@ class _Stepping:
 
     def _whole(self) -> int:
         return self.scene.width * self.scene.height
-
-    def _regions(self, outcome: Outcome, arguments: Mapping[str, Any]) -> Regions:
-        """The regions in a result, and for one that is words alone the region that they are about."""
-        if not outcome.ok:
-            return Regions.empty()
-        found: dict[str, Region] = {}
-        for name, label, score in _named(outcome.result):
-            region = self.scene.region(name)
-            found[name] = Region(region.id, region.box, score, label, region.source)
-        about = arguments.get("region")
-        if not found and isinstance(about, str):
-            region = self.scene.region(about)
-            found[region.name] = region
-        return Regions.from_list(list(found.values()))
 
     # ---- the answer ----
 
@@ -256,14 +230,14 @@ class _Stepping:
             yield Partial(final.text)
         with self.of.lock:
             verdict = checked(final.claims, cited(final.text), self.known, self.scene, self.meter, self.of.verify)
-        evidence = Regions.from_list(verdict.evidence)
+        evidence, unsupported = Regions.from_list(verdict.evidence), tuple(verdict.unsupported)
         if verdict.nothing_left:
             reason = "nothing that was claimed is borne out by the picture"
-            yield self._answer(f"I can't tell: {reason}.", reason=reason, unsupported=verdict.unsupported)
+            yield self._answer(f"I can't tell: {reason}.", reason=reason, unsupported=unsupported)
             return
-        flagged = f" (Not borne out: {'; '.join(verdict.unsupported)}.)" if verdict.unsupported else ""
+        flagged = f" (Not borne out: {'; '.join(unsupported)}.)" if unsupported else ""
         value = final.text if final.value is None else final.value
-        yield self._answer(final.text + flagged, value, evidence=evidence, unsupported=verdict.unsupported)
+        yield self._answer(final.text + flagged, value, evidence=evidence, unsupported=unsupported)
 
     def _answer(self, text: str, value: Any = None, evidence: Regions | None = None, **fields: Any) -> AnswerEvent:
         evidence = evidence or Regions.empty()
@@ -284,11 +258,36 @@ class _Stepping:
         )
 
 
+def run_tool(tool: Tool, scene: Any, call_id: str, arguments: Mapping[str, Any]) -> tuple[Outcome, StepRecord]:
+    """Call a tool on a scene: what came of it, whole and as the record of a step."""
+    start = time.perf_counter()
+    outcome = tool.call(scene, arguments)
+    regions = _regions(outcome, scene, arguments)
+    value, text = _value(outcome), _short(outcome, arguments, regions)
+    seconds = time.perf_counter() - start
+    return outcome, StepRecord(call_id, tool.name, dict(arguments), regions, value, text, seconds, outcome.error)
+
+
 def without_nulls(value: Any) -> Any:
     """JSON without the nulls that models write for what they leave out."""
     if isinstance(value, dict):
         return {key: without_nulls(one) for key, one in value.items() if one is not None}
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def _regions(outcome: Outcome, scene: Any, arguments: Mapping[str, Any]) -> Regions:
+    """The regions in a result, and for one that is words alone the region that they are about."""
+    if not outcome.ok:
+        return Regions.empty()
+    found: dict[str, Region] = {}
+    for name, label, score in _named(outcome.result):
+        region = scene.region(name)
+        found[name] = Region(region.id, region.box, score, label, region.source)
+    about = arguments.get("region")
+    if not found and isinstance(about, str):
+        region = scene.region(about)
+        found[region.name] = region
+    return Regions.from_list(list(found.values()))
 
 
 def _named(value: Any) -> Iterator[tuple[str, str | None, float]]:

@@ -104,15 +104,6 @@ class PlannerPart(Part):
     llm: str | None
 
 
-class BudgetPart(Part):
-    """As `Budget` has it."""
-
-    steps: int = Field(gt=0)
-    seconds: float = Field(gt=0)
-    model_calls: int = Field(gt=0)
-    pixels: int = Field(gt=0)
-
-
 class OpenedPart(Part):
     """What opening the picture took."""
 
@@ -130,14 +121,15 @@ class RunLine(Part):
     """The first line: all that is known before the first step."""
 
     type: Literal["run"] = "run"
-    format: Literal[1] = FORMAT
+    format: Literal[1]
     started: Annotated[str, AfterValidator(_utc)] = Field(description="UTC, ISO 8601")
     question: str
     image: ImagePart
     regions: BoxesPart | None = Field(description="null for a scene that does not tell")
     model: ModelPart | None = Field(description="null for a scene without a model of ours")
     planner: PlannerPart
-    budget: BudgetPart
+    verify: bool = Field(description="whether the evidence was looked at again before the answer")
+    budget: dict[str, int | float] = Field(description="every limit of `Budget` by its name")
     opened: OpenedPart | None = Field(description="null when the picture was open already")
     versions: dict[str, str] = Field(description="of python, fo1agent, torch, transformers")
     platform: str
@@ -154,7 +146,7 @@ class StepPart(Part):
     regions: tuple[str, ...]
     found: tuple[RegionPart, ...]
     seconds: float = Field(ge=0)
-    error: str = ""
+    error: str = Field(description="why it gave no result; empty when it did")
 
     @model_validator(mode="after")
     def _agree(self) -> StepPart:
@@ -193,6 +185,9 @@ class AnswerPart(Part):
     reason: str
     evidence: tuple[str, ...]
     regions: tuple[RegionPart, ...]
+    planner: str
+    notes: tuple[str, ...]
+    unsupported: tuple[str, ...]
 
     @model_validator(mode="after")
     def _evidence_is_known(self) -> AnswerPart:
@@ -212,6 +207,9 @@ class AnswerPart(Part):
             reason=answer.reason,
             evidence=answer.evidence.ids,
             regions=tuple(map(RegionPart.of, regions.values())),
+            planner=answer.planner,
+            notes=tuple(answer.notes),
+            unsupported=tuple(answer.unsupported),
         )
 
 

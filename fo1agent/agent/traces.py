@@ -244,6 +244,21 @@ def _partial(path: Path) -> Path:
 
 
 @dataclass(frozen=True)
+class RecordedPlan:
+    """A plan of a run.
+
+    Attributes:
+        planner: who made it.
+        plan: the steps.
+        after: how many steps had ended before it, each of which a language model had called for itself.
+    """
+
+    planner: str
+    plan: Plan
+    after: int
+
+
+@dataclass(frozen=True)
 class Trace:
     """A run that was read.
 
@@ -251,21 +266,21 @@ class Trace:
         name: what people call it: the file's name.
         run: the first line.
         lines: all that followed, in order.
-        plans: every plan with the number of steps that had ended before it.
+        plans: every plan, in order.
         complete: the last line is the answer, or the error that ended the run; else the run was cut off.
     """
 
     name: str
     run: RunLine
     lines: tuple[AfterRun, ...]
-    plans: tuple[tuple[int, Plan], ...]
+    plans: tuple[RecordedPlan, ...]
     complete: bool
 
     @property
     def plan(self) -> Plan | None:
         """The last plan; None when there was none: the question was not understood, or a language model chose each
         step on what the one before had found."""
-        return self.plans[-1][1] if self.plans else None
+        return self.plans[-1].plan if self.plans else None
 
     @property
     def steps(self) -> tuple[StepRecord, ...]:
@@ -307,6 +322,9 @@ class Trace:
             candidates=Regions.from_list([region for region in known if region.id not in told.evidence]),
             plan=self.plan,
             trace=self.steps,
+            planner=told.planner,
+            notes=told.notes,
+            unsupported=told.unsupported,
             seconds=last.seconds,
         )
 
@@ -343,7 +361,7 @@ def assemble(name: str, lines: Sequence[Line], where: str) -> Trace:
     """
     if not lines or not isinstance(lines[0], RunLine):
         raise DataError(f'{where}, line 1: a trace begins with a line of type "run"; this does not.')
-    plans: list[tuple[int, Plan]] = []
+    plans: list[RecordedPlan] = []
     begun: StepStartLine | None = None
     ended = 0
     rest: list[AfterRun] = []
@@ -354,22 +372,18 @@ def assemble(name: str, lines: Sequence[Line], where: str) -> Trace:
         if isinstance(line, RunLine):
             raise DataError(f"{at}: a second run; a trace holds one.")
         if isinstance(line, PlanLine):
-            plans.append((ended, _plan(lines[0].question, line, at)))
+            plans.append(RecordedPlan(line.planner, _plan(lines[0].question, line, at), ended))
         elif isinstance(line, StepStartLine):
-            if begun is not None or line.number != ended + 1:
-                raise DataError(f"{at}: step {line.number} begins where step {ended + 1} was to {_due(begun)}.")
+            if begun is not None:
+                raise DataError(f"{at}: step {line.number} begins before step {begun.number} has ended.")
             begun = line
         elif isinstance(line, StepEndLine):
             if begun is None or (line.number, line.step.id) != (begun.number, begun.id):
                 raise DataError(f"{at}: step {line.number} ({line.step.id}) ends, which did not begin.")
-            ended, begun = line.number, None
+            ended, begun = ended + 1, None
         rest.append(line)
     complete = bool(rest) and isinstance(rest[-1], (AnswerLine, ErrorLine))
     return Trace(name, lines[0], tuple(rest), tuple(plans), complete)
-
-
-def _due(begun: StepStartLine | None) -> str:
-    return "begin" if begun is None else "end"
 
 
 def _is_json(text: bytes) -> bool:

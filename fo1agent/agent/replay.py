@@ -1,0 +1,155 @@
+"""Runs a trace once more, without the language model that decided on its steps: the recorded plan, on the same picture.
+
+It runs plans and tools only, both of which are closed languages; a trace holds no code. Of the files that a trace names
+only the picture is opened, and only used if its hash is the recorded one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from fo1agent.agent import observation
+from fo1agent.agent.answer import Answer, conclude, verified
+from fo1agent.agent.budget import Budget, Meter
+from fo1agent.agent.events import AnswerEvent, Event, PlanEvent, StepEnd, StepStart
+from fo1agent.agent.executor import Run
+from fo1agent.agent.loop import OnStep
+from fo1agent.agent.stepping import run_tool
+from fo1agent.agent.trace import StepRecord
+from fo1agent.agent.traces import Memory, Trace
+from fo1agent.errors import DataError, InputError
+from fo1agent.image import ImageSource, LoadedImage, load_image
+from fo1agent.scene import Model, Scene
+from fo1agent.tools.base import Tool, registry
+from fo1agent.types import Regions
+
+
+def picture(trace: Trace, image: ImageSource = None, *, other_image: bool = False) -> LoadedImage:
+    """The picture of a trace.
+
+    Args:
+        trace: whose picture it is.
+        image: where it is, as for `load_image`; None for the file that the trace names. Addresses in a trace are not
+            fetched: somebody else may have written it.
+        other_image: whether it may be another picture than the recorded one.
+
+    Raises:
+        ImageError: it cannot be opened.
+        InputError: the trace names no file and no image is given, or it is another picture.
+    """
+    recorded = trace.run.image
+    if image is None:
+        if "://" in recorded.source or recorded.source in _NO_FILE:
+            raise InputError(
+                f"{trace.name} names no file for its picture (it came from: {recorded.source}). "
+                "Pass the picture as image, at a shell with --image."
+            )
+        image = recorded.source
+    loaded = load_image(image)
+    if not other_image and not _is_recorded(trace, loaded):
+        raise InputError(
+            f"{loaded.source} is not the picture of {trace.name}: it is {loaded.id}, the recorded one {recorded.id}. "
+            "Pass the same picture, or other_image to try another, at a shell --other-image."
+        )
+    return loaded
+
+
+def open_picture(
+    trace: Trace, model: Model, image: ImageSource = None, *, other_image: bool = False, own_boxes: bool = False
+) -> Scene:
+    """Open the picture of a trace, with the boxes that it had.
+
+    Args:
+        trace: whose picture it is.
+        model: opens it.
+        image: as for `picture`.
+        other_image: as for `picture`.
+        own_boxes: look at the boxes that `model` proposes, even if the recorded ones were given or a detector's.
+
+    Raises:
+        ImageError, InputError: as `picture`.
+    """
+    loaded = picture(trace, image, other_image=other_image)
+    boxes = trace.run.regions
+    if boxes is None or boxes.boxes is None or own_boxes or not _is_recorded(trace, loaded):
+        return model.open(loaded)
+    names = tuple(f"{loaded.id}/r{k}" for k in range(len(boxes.boxes)))
+    corners, scores = np.array(boxes.boxes, dtype=np.float64), np.array(boxes.scores)
+    return model.open(loaded, boxes=Regions(corners, scores, (None,) * len(names), names, boxes.source))
+
+
+def _is_recorded(trace: Trace, loaded: LoadedImage) -> bool:
+    return trace.run.image.sha256 == observation.digest(loaded.pixels)
+
+
+_NO_FILE = ("bytes", "data URL", "file", "PIL image", "array", "scene")
+
+
+def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None, on_step: OnStep | None = None) -> Trace:
+    """Run the steps of a trace on a scene.
+
+    Args:
+        trace: what was recorded. Its plans are run whole even if the recording was cut off.
+        scene: its picture, see `open_picture`.
+        tools: name → tool, for the calls of a language model that went step by step; None for all that come with
+            fo1agent.
+        on_step: called as for `Agent.ask`.
+
+    Returns:
+        A trace of this run, to be compared with the recorded one. It has no answer where a language model wrote that.
+    """
+    budget = _budget(trace)
+    memory = Memory()
+    watch = observation.begin(trace.run.question, trace.run.planner, budget, memory, trace.run.verify)
+    scene = watch.scene(scene)
+    for event in watch.events(scene, _events(trace, scene, Meter(budget), registry() if tools is None else tools)):
+        if isinstance(event, StepEnd) and on_step is not None:
+            on_step(event.number, event.record.to_dict())
+    return memory.trace("now")
+
+
+def _events(trace: Trace, scene: Any, meter: Meter, tools: Mapping[str, Tool]) -> Iterator[Event]:
+    """What `Agent` tells of a run, without its planner."""
+    called = trace.plans[0].after if trace.plans else len(trace.steps)
+    for number, step in enumerate(trace.steps[:called], 1):
+        yield StepStart(number, step.id, step.tool, step.args)
+        yield StepEnd(number, _called(step, scene, tools))
+    answer: Answer | None = None
+    records: list[StepRecord] = []
+    for revision, recorded in enumerate(trace.plans):
+        yield PlanEvent(recorded.planner, recorded.plan, revision)
+        run = Run(recorded.plan, scene, meter)
+        own: list[StepRecord] = []
+        for event in run.events(after=len(records)):
+            yield event
+            if isinstance(event, StepEnd):
+                own.append(event.record)
+        records += own
+        better = conclude(run, trace.run.question, tuple(own), None)
+        if answer is None or answer.abstained or not better.abstained:
+            answer = better
+    if answer is not None:
+        answer = verified(answer, scene, meter) if trace.run.verify and not answer.abstained else answer
+        yield AnswerEvent(replace(answer, trace=tuple(records), seconds=meter.seconds))
+
+
+def _called(step: StepRecord, scene: Any, tools: Mapping[str, Tool]) -> StepRecord:
+    """A tool call of a language model, made once more."""
+    if step.tool not in tools:
+        error = f"there is no tool {step.tool!r} here"
+        return StepRecord(step.id, step.tool, step.args, Regions.empty(), None, error, 0.0, error)
+    _, record = run_tool(tools[step.tool], scene, step.id, step.args)
+    return record
+
+
+def _budget(trace: Trace) -> Budget:
+    """The recorded limits, but for time: a slow machine is no difference."""
+    known = {limit.name: trace.run.budget[limit.name] for limit in fields(Budget) if limit.name in trace.run.budget}
+    try:
+        return Budget(**{**known, "seconds": 3600.0})  # pyright: ignore[reportArgumentType]
+    except InputError as exc:
+        raise DataError(f"{trace.name}, line 1: {exc}") from exc
