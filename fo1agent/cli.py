@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent import __version__, cli_data, cli_serve, cli_train, console
+from fo1agent import __version__, cli_data, cli_serve, cli_trace, cli_train, console
 from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
 @_scene_options
 @draw_to
 @click.option("--html", type=FILE_OUT, metavar="OUT.html", help="Write a report: answer, steps, picture.")
-@click.option("--trace", type=FILE_OUT, metavar="OUT.jsonl", help="Write the steps, one JSON object a line.")
+@click.option("--trace", type=FILE_OUT, metavar="OUT.jsonl", help="Save the run, for `replay`, `diff` and `report`.")
 @as_json
 def ask(
     image: str,
@@ -135,12 +135,15 @@ def ask(
     json_output: bool,
     **opening: Any,
 ) -> None:
-    """Answer QUESTION about IMAGE, with the regions that prove it."""
+    """Answer QUESTION about IMAGE, with the regions that prove it.
+
+    Where the variable FO1AGENT_TRACES names a folder, every run is saved there.
+    """
     import time
 
     model, scene = _open(image, **opening)
     start = time.perf_counter()
-    answer = _who_answers(model).ask(scene, question, on_step=None if json_output else console.step)
+    answer = _who_answers(model, trace).ask(scene, question, on_step=None if json_output else console.step)
     seconds = time.perf_counter() - start
 
     for path in (draw, html):
@@ -148,8 +151,6 @@ def ask(
             with console.whole_file(path) as temporary:
                 answer.save(temporary)
     fields = answer.to_dict()
-    if trace:
-        console.write_json_lines(trace, fields["steps"])
     if json_output:
         console.result_json(fields)
         return
@@ -363,6 +364,9 @@ main.add_command(cli_serve.serve)
 main.add_command(cli_train.finetune)
 main.add_command(cli_train.train)
 main.add_command(cli_data.data)
+main.add_command(cli_trace.replay)
+main.add_command(cli_trace.diff)
+main.add_command(cli_trace.report)
 
 
 @main.group("eval", epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --json")
@@ -546,11 +550,15 @@ def _open(image: str, boxes: Path | None, server: str | None, token: str | None,
     return model, model.open(source, boxes=given)
 
 
-def _who_answers(model: Any) -> Any:
-    """An agent of the model; a server is one itself."""
+def _who_answers(model: Any, trace: Path | None) -> Any:
+    """An agent of the model, which saves its runs; a server is one itself, and saves its own."""
     from fo1agent.agent import Agent
 
-    return model if hasattr(model, "ask") else Agent(model)
+    if not hasattr(model, "ask"):
+        return Agent(model, traces=cli_trace.place(trace))
+    if trace:
+        raise click.UsageError("--trace saves what runs here; leave it out with --server.")
+    return model
 
 
 def _read_boxes(path: Path) -> Any:
