@@ -1,0 +1,217 @@
+"""`fo1agent replay`, `diff` and `report`: recorded runs, run again, compared and shown. Parse, call, print.
+
+`replay` and `diff` exit as diff(1) does: 0 the same, 1 different, 2 trouble.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fo1agent import console
+from fo1agent.errors import FO1AgentError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from fo1agent.agent.differences import Comparison, Difference
+    from fo1agent.agent.traces import Place, Trace
+    from fo1agent.scene import Model
+
+FOLDER = "FO1AGENT_TRACES"
+"""The variable that names a folder where every run of `fo1agent ask` is saved."""
+
+TRACE_IN = click.Path(dir_okay=False, path_type=Path)  # that it is there is said in one way with what is wrong in it
+HTML_OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+def _trouble_is_2(command: Callable[..., None]) -> Callable[..., None]:
+    """An expected failure is one line on stderr and exit 2, since 1 means "different"."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (FO1AgentError, OSError) as exc:
+            click.echo(f"error: {console.one_line(str(exc))}", err=True)
+            click.get_current_context().exit(2)
+
+    return run
+
+
+_tolerance = click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="By how much scores may differ, and measured lengths by their share.",
+)
+_as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
+_html_to = click.option("--html", type=HTML_OUT, metavar="OUT.html", help="Write both side by side.")
+
+
+@click.command(epilog="\b\nExample:\n  fo1agent replay run.jsonl --html replay.html")
+@click.argument("file", type=TRACE_IN, metavar="TRACE")
+@click.option("--image", metavar="IMAGE", help="The picture; the file that the trace names if absent.")
+@click.option("--other-image", is_flag=True, help="With --image: it may be another picture than the recorded one.")
+@click.option("--proposer", metavar="NAME", help="Whose boxes to use; as in the recorded run if absent.")
+@click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
+@click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if it was that.")
+@_tolerance
+@_html_to
+@_as_json
+@_trouble_is_2
+def replay(
+    file: Path,
+    image: str | None,
+    other_image: bool,
+    proposer: str | None,
+    device: str,
+    model_name: str | None,
+    tolerance: float,
+    html: Path | None,
+    json_output: bool,
+) -> None:
+    """Run a recorded run once more, without its language model, and tell what differs.
+
+    Exit 0 if nothing does, 1 if something does, 2 if it cannot be run.
+    """
+    from fo1agent.agent import replay as replays
+    from fo1agent.agent import traces
+    from fo1agent.agent.differences import compare
+
+    if other_image and not image:
+        raise click.UsageError("--other-image needs --image.")
+    trace = traces.read(file)
+    model = _load(trace, model_name, device, proposer)
+    scene = replays.open_picture(trace, model, image, other_image=other_image, own_boxes=proposer is not None)
+    again = replays.replay(trace, scene, on_step=None if json_output else console.step)
+    comparison = compare(trace, again, tolerance, replayed=True)
+    same_picture = trace.run.image.sha256 == again.run.image.sha256
+    _tell(comparison, (scene.image if same_picture else None, scene.image), html, json_output)
+
+
+@click.command(epilog="\b\nExample:\n  fo1agent diff before.jsonl after.jsonl --html diff.html")
+@click.argument("first", type=TRACE_IN, metavar="A")
+@click.argument("second", type=TRACE_IN, metavar="B")
+@click.option("--image", metavar="IMAGE", help="For --html: the picture; the file that a trace names if absent.")
+@_tolerance
+@_html_to
+@_as_json
+@_trouble_is_2
+def diff(first: Path, second: Path, image: str | None, tolerance: float, html: Path | None, json_output: bool) -> None:
+    """Compare two recorded runs: plans, steps, answers, and what they ran with.
+
+    Exit 0 if they did the same and came to the same, 1 if not, 2 if a trace cannot be read.
+    """
+    from fo1agent.agent import traces
+    from fo1agent.agent.differences import compare
+
+    a, b = traces.read(first), traces.read(second)
+    pictures = (_picture(a, image), _picture(b, image)) if html else (None, None)
+    _tell(compare(a, b, tolerance), pictures, html, json_output)
+
+
+@click.command(epilog="\b\nExample:\n  fo1agent report run.jsonl run.html")
+@click.argument("file", type=TRACE_IN, metavar="TRACE")
+@click.argument("out", type=HTML_OUT, metavar="OUT.html")
+@click.option("--image", metavar="IMAGE", help="The picture; the file that the trace names if absent.")
+def report(file: Path, out: Path, image: str | None) -> None:
+    """Show a recorded run as a page: answer, steps, picture with its regions."""
+    from fo1agent import report as reports
+    from fo1agent.agent import traces
+    from fo1agent.agent.replay import picture
+
+    trace = traces.read(file)
+    page = reports.html(trace.answer, picture(trace, image).pixels)
+    with console.whole_file(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    console.note(f"report {out}")
+
+
+def place(file: Path | None) -> Place | None:
+    """Where `fo1agent ask` saves its run: the file, else the folder of FO1AGENT_TRACES, else nowhere."""
+    from fo1agent.agent.traces import File, as_place
+
+    return File(file) if file else as_place(os.environ.get(FOLDER) or None)
+
+
+def _load(trace: Trace, model_name: str | None, device: str, proposer: str | None) -> Model:
+    from fo1agent.errors import InputError
+    from fo1agent.scene import load
+
+    recorded = trace.run.model
+    # A trace may come from anybody, so it is not left to it which weights are fetched and loaded.
+    if model_name is None and recorded is not None and recorded.name != "fo1-nano":
+        raise InputError(f"{trace.name} was recorded with {recorded.name}. Say where its weights are with --model.")
+    return load(model_name, device=device, proposer=proposer)
+
+
+def _picture(trace: Trace, image: str | None) -> Image | None:
+    """The picture of a trace, or None and a note where it is not at hand."""
+    from fo1agent.agent.replay import picture
+    from fo1agent.errors import InputError
+
+    try:
+        return picture(trace, image).pixels
+    except InputError as exc:
+        console.note(f"without the picture of {trace.name}: {console.one_line(str(exc))}")
+        return None
+
+
+def _tell(
+    comparison: Comparison, pictures: tuple[Image | None, Image | None], html: Path | None, json_output: bool
+) -> None:
+    """Print a comparison, write it where that was asked for, and exit."""
+    from fo1agent.agent import differences
+
+    if html:
+        page = differences.html(comparison, *pictures)
+        with console.whole_file(html) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    if json_output:
+        console.result_json(comparison.to_dict())
+    else:
+        _print(comparison)
+        console.note(f"report {html}" if html else "")
+    click.get_current_context().exit(0 if comparison.same else 1)
+
+
+def _print(comparison: Comparison) -> None:
+    """A line per step, what differs below it, and the verdict last."""
+    from fo1agent.agent.differences import verdict
+
+    a, b = comparison.a, comparison.b
+    console.result(f"{a.run.question}\n  A  {a.name}\n  B  {b.name}")
+    _block("ran with", comparison.settings)
+    for number, pair in enumerate(comparison.steps, 1):
+        times = " → ".join("–" if step is None else f"{step.seconds:.2f} s" for step in (pair.a, pair.b))
+        mark = click.style("differs", fg="red") if pair.differences else "same   "
+        console.result(f"{number:>3}  {pair.shown.tool:<9} {_cut(pair.shown.text):<46} {mark}  {times}")
+        _rows(pair.differences)
+    _block("plan", comparison.plan)
+    _block("answer", comparison.answer)
+    for note in comparison.notes:
+        console.result(note)
+    console.result(verdict(comparison))
+
+
+def _block(heading: str, differences: tuple[Difference, ...]) -> None:
+    if differences:
+        console.result(heading)
+        _rows(differences)
+
+
+def _rows(differences: tuple[Difference, ...]) -> None:
+    for one in differences:
+        console.result(f"       {one.what:<14} {console.one_line(one.a)}  →  {console.one_line(one.b)}")
+
+
+def _cut(text: str, letters: int = 46) -> str:
+    line = console.one_line(text)
+    return line if len(line) <= letters else line[: letters - 1] + "…"
