@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Literal
@@ -194,6 +195,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         """Call a tool with its arguments and `image`, the picture."""
         if name not in known:
             raise Problem(404, f"There is no tool {name[:64]!r}. There are: {', '.join(known)}.", "not_found", "tool")
+        _check_text(arguments)
         handle = arguments.get(IMAGE)
         if not isinstance(handle, str) or not handle:
             raise Problem(422, f"image must be given. {PICTURE}", "retry", "image")
@@ -355,6 +357,14 @@ def _given(sent: _Sent) -> str:
     if not sent.url or not sent.url.lower().startswith(("http://", "https://")):
         raise Problem(422, "url must be an http(s) address.", code="address")
     return sent.url
+
+
+def _check_text(arguments: dict[str, Any]) -> None:
+    """Refuse half characters, which JSON can spell and no text holds."""
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError as exc:
+        raise Problem(422, "A text in the arguments holds half a character (\\ud800 to \\udfff).", "retry") from exc
 
 
 def _only(scene: Scene) -> Scenes:

@@ -1,0 +1,440 @@
+"""What each route takes and gives, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from fo1agent.scene import Model
+from fo1agent.serve.app import App, create_app
+from fo1agent.serve.settings import Settings
+from tests.fakes import FakePredictor
+
+OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
+
+
+def png(color: str = "gray", size: tuple[int, int] = (64, 48)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, "PNG")
+    return file.getvalue()
+
+
+def data_url(color: str = "gray") -> str:
+    return f"data:image/png;base64,{base64.b64encode(png(color)).decode()}"
+
+
+def app_of(predictor: Any = None, **settings: Any) -> App:
+    model = Model(predictor or FakePredictor(OBJECTS), ocr=lambda image, min_score=0.5: [])
+    return create_app(model, Settings(batching=False, **settings))
+
+
+@asynccontextmanager
+async def talking(app: App) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver", timeout=60) as client:
+        yield client
+    app.service.close()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with talking(app_of()) as client:
+        yield client
+
+
+async def sent(http: httpx.AsyncClient, color: str = "gray") -> str:
+    response = await http.post("/v1/images", files={"file": png(color)})
+    assert response.status_code == 201
+    return response.json()["image"]
+
+
+def error_of(response: httpx.Response) -> dict[str, Any]:
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "code"}
+    assert error["message"]
+    return error
+
+
+# ---- pictures ----
+
+
+async def test_a_picture_is_opened_described_and_forgotten(http: httpx.AsyncClient) -> None:
+    opened = await http.post("/v1/images", files={"file": png()})
+    body = opened.json()
+    assert (body["width"], body["height"], body["model"], body["note"]) == (64, 48, "fake", "")
+    assert body["regions"][0] == {
+        "id": "r0",
+        "label": "bus",
+        "score": 0.9,
+        "box": {"x1": 30.0, "y1": 10.0, "x2": 60.0, "y2": 40.0},
+        "sure": True,
+    }
+    image = body["image"]
+    assert (await http.get(f"/v1/images/{image}")).json() == body
+    pixels = await http.get(f"/v1/images/{image}/pixels")
+    assert pixels.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(pixels.content)).size == (64, 48)
+    assert (await http.delete(f"/v1/images/{image}")).status_code == 204
+    for response in (await http.get(f"/v1/images/{image}"), await http.delete(f"/v1/images/{image}")):
+        assert response.status_code == 404
+        assert error_of(response)["code"] == "image"
+
+
+async def test_one_picture_has_one_id_however_it_comes(http: httpx.AsyncClient) -> None:
+    by_url = await http.post("/v1/images", json={"data": data_url()})
+    assert by_url.json()["image"] == await sent(http)
+
+
+async def test_a_picture_with_boxes_has_those_as_regions(http: httpx.AsyncClient) -> None:
+    boxes = [[1.0, 2.0, 30.0, 40.0]]
+    by_form = await http.post("/v1/images", files={"file": png()}, data={"boxes": json.dumps(boxes)})
+    by_json = await http.post("/v1/images", json={"data": data_url(), "boxes": boxes})
+    assert by_form.json() == by_json.json()
+    image = by_form.json()["image"]
+    assert image.startswith(await sent(http) + "-")
+    assert [one["box"] for one in by_form.json()["regions"]] == [{"x1": 1.0, "y1": 2.0, "x2": 30.0, "y2": 40.0}]
+    found = await http.post("/v1/tools/look", json={"image": image})
+    assert [one["box"] for one in found.json()["result"]["regions"]] in ([], [[1.0, 2.0, 30.0, 40.0]])
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "says"),
+    [
+        ({"files": {"file": b"no picture"}}, 422, "no picture"),
+        ({"files": {"other": b"x"}}, 422, "field `file`"),
+        ({"files": {"file": png()}, "data": {"boxes": "[[1]]"}}, 422, "boxes"),
+        ({"files": {"file": png()}, "data": {"boxes": "[[9, 9, 1, 1]]"}}, 422, "x2 < x1"),
+        ({"json": {}}, 422, "one of the two"),
+        ({"json": {"data": "x", "url": "y"}}, 422, "one of the two"),
+        ({"json": {"data": "x"}}, 422, "data: URL"),
+        ({"json": {"data": "data:image/png;base64,!!"}}, 422, "base64"),
+        ({"json": {"url": "/etc/passwd"}}, 422, "http"),
+        ({"json": {"url": "http://127.0.0.1/x.png"}}, 422, "not fetched"),
+        ({"json": []}, 422, "body"),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 422, "body"),
+        ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "multipart"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "boundary"),
+    ],
+)
+async def test_what_is_no_picture_is_told(
+    http: httpx.AsyncClient, request_: dict[str, Any], status: int, says: str
+) -> None:
+    response = await http.post("/v1/images", **request_)
+    assert response.status_code == status
+    assert says in error_of(response)["message"]
+
+
+async def test_only_allowed_hosts_are_fetched_from() -> None:
+    async with talking(app_of(hosts=("example.com",))) as http:
+        response = await http.post("/v1/images", json={"url": "http://evil.example/x.png"})
+        assert response.status_code == 422
+        assert "not one that pictures may be fetched from" in error_of(response)["message"]
+
+
+async def test_paths_are_opened_only_from_allowed_folders(tmp_path: Any) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(png())
+    (tmp_path / "b.png").write_bytes(png())
+    asked = {"question": "How many buses are there?"}
+    async with talking(app_of()) as http:
+        response = await http.post("/v1/ask", json={**asked, "image": str(tmp_path / "in" / "a.png")})
+        assert response.status_code == 422
+    async with talking(app_of(folders=(tmp_path / "in",))) as http:
+        inside = await http.post("/v1/ask", json={**asked, "image": str(tmp_path / "in" / "a.png")})
+        assert inside.json()["answer"]["value"] == 1
+        for path in (tmp_path / "b.png", tmp_path / "in" / ".." / "b.png"):
+            assert (await http.post("/v1/ask", json={**asked, "image": str(path)})).status_code == 422
+
+
+async def test_pictures_stay_within_their_bytes() -> None:
+    app = app_of(keep_bytes=3 * 64 * 48 * 2)
+    async with talking(app) as http:
+        images = [await sent(http, color) for color in ("red", "green", "blue")]
+        assert list(app.service.scenes.handles) == images[1:]
+        assert (await http.get(f"/v1/images/{images[0]}")).status_code == 404
+
+
+# ---- tools ----
+
+
+async def test_tools_are_listed_and_called(http: httpx.AsyncClient) -> None:
+    listed = (await http.get("/v1/tools")).json()["tools"]
+    assert {"ground", "count", "read"} <= {tool["name"] for tool in listed}
+    assert all({"name", "description", "parameters", "result"} == set(tool) for tool in listed)
+    image = await sent(http)
+    counted = (await http.post("/v1/tools/count", json={"image": image, "phrase": "bus"})).json()
+    assert (counted["tool"], counted["image"], counted["ok"], counted["result"]["value"]) == ("count", image, True, 1)
+    drawn = (await http.post("/v1/tools/annotate", json={"image": data_url()})).json()
+    assert drawn["images"][0]["media_type"] == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "status", "kind"),
+    [
+        ("nosuch", {}, 404, "not_found"),
+        ("count", {"phrase": "bus", "image": None}, 422, "retry"),
+        ("count", {"phrase": "bus", "image": "img_00000000"}, 404, "not_found"),
+        ("count", {"phrase": 5}, 422, "retry"),
+        ("count", {"phrase": "bus", "colour": "red"}, 422, "retry"),
+        ("count", {"phrase": "\ud800"}, 422, "retry"),
+        ("read", {"region": "r99"}, 422, "retry"),
+    ],
+)
+async def test_a_call_that_does_not_fit_is_refused(
+    http: httpx.AsyncClient, tool: str, arguments: dict[str, Any], status: int, kind: str
+) -> None:
+    body = {"image": await sent(http), **arguments}
+    content = json.dumps(body).encode()
+    response = await http.post(f"/v1/tools/{tool}", content=content, headers={"content-type": "application/json"})
+    assert response.status_code == status
+    assert error_of(response)["type"] == kind
+
+
+async def test_a_tool_that_fails_says_so(http: httpx.AsyncClient) -> None:
+    asked = {"image": await sent(http), "region": "r0", "question": "Who is driving?"}
+    response = await http.post("/v1/tools/inspect", json=asked)
+    assert (response.status_code, response.json()["ok"]) == (200, False)
+    assert "larger model" in response.json()["error"]
+
+
+# ---- asking ----
+
+
+async def test_a_question_is_answered(http: httpx.AsyncClient) -> None:
+    image = await sent(http)
+    asked = {"image": image, "question": "How many people are to the left of the bus?"}
+    told = (await http.post("/v1/ask", json=asked)).json()
+    assert (told["image"], told["model"], told["answer"]["value"]) == (image, "fake", 1)
+
+
+async def test_a_question_is_streamed_and_ends_with_its_answer(http: httpx.AsyncClient) -> None:
+    asked = {"image": await sent(http), "question": "How many people are to the left of the bus?"}
+    response = await http.post("/v1/ask", json={**asked, "stream": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    blocks = [block.split("\n") for block in response.text.strip().split("\n\n")]
+    events = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
+    assert all(name == data["type"] for name, data in events)
+    assert [name for name, _ in events][:2] == ["plan", "step_start"]
+    assert events[-1][0] == "answer"
+    plain = (await http.post("/v1/ask", json=asked)).json()["answer"]
+    assert events[-1][1]["answer"]["text"] == plain["text"]
+
+
+async def test_a_stream_that_cannot_begin_is_a_plain_failure(http: httpx.AsyncClient) -> None:
+    asked = {"image": "img_00000000", "question": "How many?", "stream": True}
+    response = await http.post("/v1/ask", json=asked)
+    assert response.status_code == 404
+    error_of(response)
+
+
+class Breaking(FakePredictor):
+    def match(self, encoding: Any, phrases: Any) -> Any:
+        raise RuntimeError("secret")
+
+
+async def test_our_own_failures_are_told_without_their_words(caplog: pytest.LogCaptureFixture) -> None:
+    async with talking(app_of(Breaking(OBJECTS))) as http:
+        asked = {"image": await sent(http), "question": "How many buses are there?"}
+        response = await http.post("/v1/ask", json=asked)
+        assert response.status_code == 500
+        assert "secret" not in response.text
+        assert "secret" in caplog.text
+        streamed = await http.post("/v1/ask", json={**asked, "stream": True})
+        assert "event: error" in streamed.text
+        assert "secret" not in streamed.text
+
+
+# ---- limits ----
+
+
+class Held(FakePredictor):
+    """Holds whoever asks it for words."""
+
+    def __init__(self) -> None:
+        super().__init__(OBJECTS)
+        self.go, self.held = threading.Event(), 0
+
+    def match(self, encoding: Any, phrases: Any) -> Any:
+        self.held += 1
+        self.go.wait(60)
+        return super().match(encoding, phrases)
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    made = Held()
+    yield made
+    made.go.set()
+
+
+async def test_too_many_requests_are_sent_away(held: Held) -> None:
+    async with talking(app_of(held, running=1, waiting=1)) as http:
+        image = await sent(http)
+        asked = {"image": image, "phrase": "bus"}
+        first, second = (asyncio.ensure_future(http.post("/v1/tools/count", json=asked)) for _ in range(2))
+        while "fo1agent_waiting 1.0" not in (await http.get("/metrics")).text:
+            await asyncio.sleep(0.01)
+        response = await http.post("/v1/tools/count", json=asked)
+        assert response.status_code == 429
+        assert int(response.headers["retry-after"]) >= 1
+        assert error_of(response)["code"] == "queue_full"
+        held.go.set()
+        assert [(await one).status_code for one in (first, second)] == [200, 200]
+
+
+async def test_a_request_has_a_deadline(held: Held) -> None:
+    async with talking(app_of(held, deadline_s=0.5)) as http:
+        image = await sent(http)
+        response = await http.post("/v1/tools/count", json={"image": image, "phrase": "bus"})
+        assert response.status_code == 504
+        error_of(response)
+        asked = {"image": image, "question": "How many buses are there?", "stream": True}
+        streamed = await http.post("/v1/ask", json=asked)
+        assert "event: error" in streamed.text
+        assert "deadline" in streamed.text
+
+
+async def test_a_large_body_is_refused_announced_or_not() -> None:
+    async with talking(app_of(body_bytes=1000)) as http:
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(20):
+                yield b"x" * 100
+
+        json_type = {"content-type": "application/json"}
+        for content in (b"x" * 2000, pieces()):
+            for path in ("/v1/images", "/v1/ask", "/v1/chat/completions"):
+                response = await http.post(path, content=content, headers=json_type)
+                assert response.status_code == 413, path
+                assert response.headers["connection"] == "close"
+                error_of(response)
+                content = pieces()
+
+
+async def test_a_slow_body_is_given_up() -> None:
+    async with talking(app_of(body_s=0.2)) as http:
+
+        async def drip() -> AsyncIterator[bytes]:
+            while True:
+                yield b" "
+                await asyncio.sleep(0.05)
+
+        response = await http.post("/v1/ask", content=drip(), headers={"content-type": "application/json"})
+        assert response.status_code == 408
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"image": ' * 10_000, b"\xff\xfe", b"null", b""])
+async def test_json_that_is_none_is_refused(http: httpx.AsyncClient, content: bytes) -> None:
+    for path in ("/v1/images", "/v1/ask", "/v1/tools/count", "/v1/chat/completions"):
+        response = await http.post(path, content=content, headers={"content-type": "application/json"})
+        assert response.status_code in (400, 422)
+        error_of(response)
+
+
+# ---- who may call ----
+
+
+async def test_a_token_is_needed_where_one_is_set() -> None:
+    async with talking(app_of(token="s3cret")) as http:
+        for path in ("/v1/tools", "/metrics", "/v1/models", "/v1/images/img_00000000", "/v1/nosuch"):
+            for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret"}):
+                response = await http.get(path, headers=headers)
+                assert response.status_code == 401
+                assert response.headers["www-authenticate"] == "Bearer"
+                error_of(response)
+        assert (await http.get("/v1/tools", headers={"authorization": "Bearer s3cret"})).status_code == 200
+        for path in ("/healthz", "/", "/static/app.js"):
+            assert (await http.get(path)).status_code == 200
+
+
+async def test_pages_of_other_origins_may_not_call(http: httpx.AsyncClient) -> None:
+    response = await http.get("/v1/tools", headers={"origin": "https://evil.example"})
+    assert response.status_code == 403
+    assert "access-control-allow-origin" not in response.headers
+    assert (await http.get("/v1/tools", headers={"origin": "http://testserver"})).status_code == 200
+
+
+async def test_pages_of_named_origins_may_call() -> None:
+    async with talking(app_of(origins=("https://app.example",), token="t")) as http:
+        asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
+        preflight = await http.options("/v1/ask", headers=asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+        headers = {"origin": "https://app.example", "authorization": "Bearer t"}
+        response = await http.get("/v1/tools", headers=headers)
+        assert response.headers["access-control-allow-origin"] == "https://app.example"
+
+
+async def test_requests_for_another_host_are_refused() -> None:
+    async with talking(app_of(names=("127.0.0.1", "localhost", "::1"))) as http:
+        for host, status in [
+            ("evil.example", 403),
+            ("localhost:8080", 200),
+            ("[::1]:80", 200),
+            ("127.0.0.1.evil.example", 403),
+            ("evil.example/@127.0.0.1", 403),
+        ]:
+            assert (await http.get("/v1/tools", headers={"host": host})).status_code == status, host
+
+
+# ---- upkeep ----
+
+
+async def test_a_draining_server_takes_on_nothing_new() -> None:
+    app = app_of()
+    async with talking(app) as http:
+        assert (await http.get("/healthz")).json() == {"status": "ok", "model": "fake"}
+        app.traffic.draining = True
+        health = await http.get("/healthz")
+        assert (health.status_code, health.json()["status"]) == (503, "draining")
+        response = await http.get("/v1/tools")
+        assert response.status_code == 503
+        assert error_of(response)["code"] == "draining"
+
+
+async def test_figures_are_kept_by_route_and_status(http: httpx.AsyncClient) -> None:
+    image = await sent(http)
+    await http.get(f"/v1/images/{image}")
+    await http.get("/v1/images/img_00000000")
+    await http.get("/nosuch")
+    figures = (await http.get("/metrics")).text
+    route = "/v1/images/{image}"
+    assert f'fo1agent_requests_total{{method="GET",route="{route}",status="200"}} 1.0' in figures
+    assert f'fo1agent_requests_total{{method="GET",route="{route}",status="404"}} 1.0' in figures
+    assert 'fo1agent_requests_total{method="GET",route="other",status="404"} 1.0' in figures
+    assert 'fo1agent_request_seconds_bucket{le="0.005",route="/v1/images"}' in figures
+    assert 'fo1agent_pictures_total{found="kept"} 1.0' in figures
+    assert "fo1agent_pictures_open 1.0" in figures
+
+
+async def test_two_servers_have_figures_of_their_own(http: httpx.AsyncClient) -> None:
+    await sent(http)
+    async with talking(app_of()) as other:
+        assert 'route="/v1/images"' not in (await other.get("/metrics")).text
+
+
+async def test_every_answer_is_told_to_be_taken_as_what_it_is(http: httpx.AsyncClient) -> None:
+    for path in ("/", "/v1/tools", "/static/app.js", "/nosuch"):
+        assert (await http.get(path)).headers["x-content-type-options"] == "nosniff"
+    assert "script-src 'self'" in (await http.get("/")).headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static//etc/passwd"])
+async def test_only_the_pages_own_files_are_served(http: httpx.AsyncClient, path: str) -> None:
+    assert (await http.get(path)).status_code == 404
+
+
+async def test_docs_are_served_only_when_asked_for(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/openapi.json")).status_code == 404
+    async with talking(app_of(docs=True)) as open_:
+        assert (await open_.get("/openapi.json")).status_code == 200

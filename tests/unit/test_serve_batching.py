@@ -1,0 +1,150 @@
+"""Whether passes that are asked for together are made together, and give what they give alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fo1agent.image import LoadedImage, load_image
+from fo1agent.serve.batching import Batched
+from fo1agent.types import Regions
+from tests.fakes import FakePredictor
+
+OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
+
+
+class Slow(FakePredictor):
+    """Its first pass waits for `go`, so that others queue up behind it; it notes who ran what."""
+
+    def __init__(self) -> None:
+        super().__init__(OBJECTS, vocabulary=None)
+        self.go = threading.Event()
+        self.ran: list[tuple[str, int]] = []
+        self.threads: set[str] = set()
+
+    def _pass(self, kind: str, n: int) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.ran.append((kind, n))
+        self.go.wait(60)
+
+    def recalled(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray | None:
+        return None
+
+    def encode_many(self, asked: Sequence[tuple[LoadedImage, Regions | None]]) -> list[Any]:
+        self._pass("encode", len(asked))
+        return [self.encode(*one) for one in asked]
+
+    def match(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray:
+        self._pass("match", len(phrases))
+        if "error" in phrases:
+            raise ValueError("no such phrase")
+        return super().match(encoding, phrases)
+
+    def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str:
+        self._pass("generate", 1)
+        return f"said {text}"
+
+    def generate_many(self, encoding: Any, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
+        self._pass("generate", len(texts))
+        return [f"said {text}" for text in texts]
+
+
+def picture(color: str) -> LoadedImage:
+    from PIL import Image
+
+    return load_image(Image.new("RGB", (64, 48), color))
+
+
+def together(model: Slow, batched: Batched, *asked: Callable[[], Any]) -> list[Any]:
+    """What the calls give that queue up behind a first pass."""
+    with ThreadPoolExecutor(len(asked) + 1) as threads:
+        first = threads.submit(batched.similar, model.encode(picture("black")), 0)  # answered by the model's thread
+        futures = [threads.submit(one) for one in asked]
+        while batched._jobs.qsize() < len(asked):
+            pass
+        model.go.set()
+        first.result(60)
+        return [future.exception(60) or future.result() for future in futures]
+
+
+class Blocking(Slow):
+    def similar(self, encoding: Any, index: int) -> np.ndarray:
+        self.go.wait(60)
+        return np.ones(len(encoding.boxes))
+
+
+@pytest.fixture
+def model() -> Slow:
+    return Blocking()
+
+
+@pytest.fixture
+def batched(model: Slow):
+    made = Batched(model, wait_s=0)
+    yield made
+    model.go.set()
+    made.close()
+
+
+def test_one_picture_opened_by_many_is_encoded_once(model: Slow, batched: Batched) -> None:
+    red, blue = picture("red"), picture("blue")
+    given = Regions(np.array([[1.0, 2.0, 30.0, 40.0]]), np.array([1.0]), (None,), ("x",))
+    asked = [lambda: batched.encode(red)] * 3 + [lambda: batched.encode(blue), lambda: batched.encode(red, given)]
+    *reds, bluish, boxed = together(model, batched, *asked)
+    assert reds[0] is reds[1] is reds[2]
+    assert model.ran == [("encode", 3)]
+    np.testing.assert_array_equal(boxed.boxes, given.boxes)
+    assert len(bluish.boxes) == 2
+
+
+def test_phrases_about_one_picture_share_a_pass(model: Slow, batched: Batched) -> None:
+    one, other = model.encode(picture("red")), model.encode(picture("blue"))
+    asked = [
+        lambda: batched.match(one, ["bus", "person"]),
+        lambda: batched.match(one, ["person"]),
+        lambda: batched.match(other, ["bus"]),
+    ]
+    found = together(model, batched, *asked)
+    assert sorted(model.ran) == [("match", 1), ("match", 2)]
+    plain = FakePredictor(OBJECTS)
+    np.testing.assert_array_equal(found[0], plain.match(one, ["bus", "person"]))
+    np.testing.assert_array_equal(found[1], plain.match(one, ["person"]))
+
+
+def test_questions_about_one_picture_are_decoded_together(model: Slow, batched: Batched) -> None:
+    one, other = model.encode(picture("red")), model.encode(picture("blue"))
+    asked = [lambda about=about, text=text: batched.generate(about, text) for about in (one, other) for text in "abca"]
+    assert together(model, batched, *asked) == [f"said {text}" for text in "abcaabca"]
+    assert model.ran == [("generate", 3), ("generate", 3)]
+
+
+def test_one_that_fails_does_not_spoil_the_others(model: Slow, batched: Batched) -> None:
+    one = model.encode(picture("red"))
+    wrong, right = together(model, batched, lambda: batched.match(one, ["error"]), lambda: batched.match(one, ["bus"]))
+    assert isinstance(wrong, ValueError)
+    assert right.shape == (1, 2)
+
+
+def test_the_model_runs_in_one_thread(model: Slow, batched: Batched) -> None:
+    one = model.encode(picture("red"))
+    together(model, batched, *[lambda k=k: batched.match(one, [f"{k}"]) for k in range(8)])
+    assert model.threads == {"fo1agent-model"}
+
+
+def test_a_full_line_is_taken_in_pieces(model: Slow) -> None:
+    batched = Batched(model, most=4, wait_s=0)
+    one = model.encode(picture("red"))
+    together(model, batched, *[lambda k=k: batched.match(one, [f"{k}"]) for k in range(9)])
+    assert [n for _, n in model.ran] == [4, 4, 1]
+    batched.close()
+
+
+def test_what_is_known_needs_no_pass(model: Slow, batched: Batched) -> None:
+    model.recalled = lambda encoding, phrases: np.full((len(phrases), 2), 0.5)
+    np.testing.assert_array_equal(batched.match(model.encode(picture("red")), ["bus"]), [[0.5, 0.5]])
+    assert model.ran == []
