@@ -356,6 +356,9 @@ def test_limits_and_tokens_are_told(visit: Any) -> None:
     with server("signs", token="a secret", body_bytes=50_000) as address:
         page = visit(address)
         page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": picture()})
+        page.fill("#token-field", "ein „Wort“")  # what no header can hold
+        page.press("#token-field", "Enter")
+        assert page.locator("#token-field:invalid").count() == 1
         page.fill("#token-field", "a guess")
         page.press("#token-field", "Enter")
         page.wait_for_selector("#token:has-text('does not take')")

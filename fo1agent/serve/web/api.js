@@ -14,6 +14,7 @@ export class ApiError extends Error {
   constructor(message, status = 0, retryAfter = 0) {
     super(message);
     this.status = status;
+    this.hopeless = [400, 413, 422].includes(status); // what was sent would only be refused again
     this.retryAfter = retryAfter;
   }
 }

@@ -9,7 +9,7 @@ import { distinct, regionFrom } from "./regions.js";
 import { makeStage } from "./stage.js";
 import { startTheme } from "./theme.js";
 import { makeTurn } from "./turns.js";
-import { chip, plural } from "./words.js";
+import { chip, fullName, plural } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const MOST_TRIES = 8; // at a busy server
@@ -68,7 +68,7 @@ async function open(file) {
     byId("turns").replaceChildren();
     showPhoto();
     announce(byId("status").textContent);
-    if (matchMedia("(pointer: fine)").matches) byId("question").focus();
+    if (isFine()) byId("question").focus();
   } catch (error) {
     if (error.name === "AbortError") return;
     if (photo) showPhoto();
@@ -82,6 +82,7 @@ async function open(file) {
 
 function sent(file, signal) {
   setState("uploading");
+  status("Uploading…");
   return upload(file, {
     signal,
     onProgress(share) {
@@ -95,7 +96,6 @@ function sent(file, signal) {
 
 /** Show the file itself until the server gives the upright picture back. */
 function preview(url) {
-  status("Uploading…");
   byId("frame").style.setProperty("--share", 0);
   const probe = new Image();
   // Not every browser can show what a camera wrote, such as HEIC; then nothing is shown until the server is ready.
@@ -117,7 +117,7 @@ function showPhoto() {
   byId("all").hidden = regions.length <= things.length;
   showEverything(false);
   byId("found").replaceChildren(
-    ...things.slice(0, 12).map(({ name, label }) => chip(name, label ? `${name} ${label}` : name, openNamed)),
+    ...things.slice(0, 12).map((region) => chip(region.name, fullName(region), openNamed)),
   );
   suggest(photo.file.name, things);
 }
@@ -158,21 +158,23 @@ async function submit(question) {
   panel.close();
   pin([]);
   byId("question").value = "";
-  if (!matchMedia("(pointer: fine)").matches) byId("question").blur(); // puts the keyboard of a phone away
+  if (!isFine()) byId("question").blur(); // puts the keyboard of a phone away
   for (const example of [...byId("examples").children]) if (example.textContent === question) example.remove();
   for (const old of turns) old.fold();
   const turn = makeTurn(question, stage, { onOpen: openNamed, onAsk: submit });
   turns = [turn, ...turns].slice(0, MOST_TURNS);
   byId("turns").replaceChildren(...turns.map(({ article }) => article));
   setState("asking");
+  // The button that was pressed may be gone now.
+  if (isFine() && document.activeElement === document.body) byId("question").focus();
   announce(`Asked: ${question}`);
   try {
     await attempt(() => ask(photo.id, question, turn.tell, signal), turn.wait, signal);
   } catch (error) {
+    const stopped = error.name === "AbortError";
     const again = el("button", { type: "button", onclick: () => retry(turn, question) }, "Try again");
-    if (error.name === "AbortError") turn.fail("Stopped.", [again]);
-    else if (error instanceof ApiError) turn.fail(error.message, [again]);
-    else throw error;
+    turn.fail(stopped ? "Stopped." : error.message, error.hopeless ? [] : [again]);
+    if (!stopped && !(error instanceof ApiError)) throw error;
   } finally {
     if (asking?.signal === signal) {
       asking = null;
@@ -204,9 +206,10 @@ async function attempt(action, wait, signal) {
     try {
       return await action();
     } catch (error) {
-      if (error.status === 401) await askForToken(signal);
-      else if (error.status === 429 && tries < MOST_TRIES) await countDown(error.retryAfter || 2 ** tries, wait, signal);
-      else if (error.status === 404 && photo && !isOpening() && !forgotten) {
+      const { status } = error;
+      if (status === 401) await askForToken(signal);
+      else if (status === 429 && tries < MOST_TRIES) await countDown(error.retryAfter || 2 ** tries, wait, signal);
+      else if (status === 404 && photo && !isOpening() && !forgotten) {
         forgotten = true;
         wait("The server has forgotten the photo. Sending it again…");
         photo.id = (await upload(photo.file, { signal, onProgress() {} })).image;
@@ -215,6 +218,9 @@ async function attempt(action, wait, signal) {
     }
   }
 }
+
+/** Whether there is a mouse, and so most likely a keyboard that covers nothing. */
+const isFine = () => matchMedia("(pointer: fine)").matches;
 
 const isOpening = () => ["uploading", "encoding"].includes(document.body.dataset.state);
 
@@ -260,9 +266,8 @@ function askForToken(signal) {
 function complain(error, again) {
   if (!(error instanceof ApiError)) throw error;
   const lead = error.status === 413 ? "This photo is too large. " : "";
-  const hopeless = [400, 413, 422].includes(error.status); // the same photo would only be refused again
   byId("notice").replaceChildren(el("p", {}, lead + error.message));
-  if (!hopeless) byId("notice").append(el("button", { type: "button", onclick: again }, "Try again"));
+  if (!error.hopeless) byId("notice").append(el("button", { type: "button", onclick: again }, "Try again"));
   byId("notice").hidden = false;
 }
 

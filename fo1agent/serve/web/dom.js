@@ -2,11 +2,15 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An HTML element: attributes (`onclick` and the like are listeners, null is left out), then children, text or nodes. */
+/**
+ * An HTML element: its attributes (`onclick` and the like are listeners, null is left out), then its children, which
+ * are texts or nodes.
+ */
 export const el = (tag, attributes = {}, ...children) => made(document.createElement(tag), attributes, children);
 
 /** An SVG element, made as `el` makes one. */
-export const svg = (tag, attributes = {}, ...children) => made(document.createElementNS(SVG, tag), attributes, children);
+export const svg = (tag, attributes = {}, ...children) =>
+  made(document.createElementNS(SVG, tag), attributes, children);
 
 function made(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {

@@ -4,13 +4,15 @@ import { callTool } from "./api.js";
 import { announce, el } from "./dom.js";
 import { pin } from "./light.js";
 import { regionFrom } from "./regions.js";
-import { chip } from "./words.js";
+import { chip, fullName } from "./words.js";
+
+const UNNAMED = "A part of the picture";
 
 /**
  * @param {HTMLElement} card is filled with it
  * @param {object} stage where the regions are
- * @param {(action: (signal: AbortSignal) => Promise, wait: (text: string) => void, signal: AbortSignal) => Promise} attempt
- *     runs an action again when the server was busy, forgot the picture or wants a token
+ * @param {(action: () => Promise, wait: (text: string) => void, signal: AbortSignal) => Promise} attempt runs an action
+ *     again when the server was busy, forgot the picture or wants a token
  * @param {() => string} picture the handle of the picture
  */
 export function makePanel(card, stage, attempt, picture) {
@@ -50,7 +52,8 @@ export function makePanel(card, stage, attempt, picture) {
 
   function content(region, others) {
     const result = el("div", { class: "result" });
-    const run = (label, tool, args, shown) => () => act(label, tool, args, shown, result);
+    const button = (label, tool, args, shown) =>
+      el("button", { type: "button", onclick: () => act(label, tool, args, shown, result) }, label);
     const at = { region: region.name };
     const question = el("input", { name: "question", "aria-label": `Ask about ${region.name}`, autocomplete: "off" });
     question.placeholder = "Ask about this region…";
@@ -71,7 +74,7 @@ export function makePanel(card, stage, attempt, picture) {
         el(
           "div",
           {},
-          el("h2", { id: "panel-title" }, chip(region.name, tagName(region), null), " ", region.label ?? "A part of the picture"),
+          el("h2", { id: "panel-title" }, chip(region.name, tagName(region), null), " ", region.label ?? UNNAMED),
           el("p", { class: "dim" }, `${sure} · ${x2 - x1} × ${y2 - y1} pixels`),
         ),
         el("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: close }, "×"),
@@ -79,9 +82,9 @@ export function makePanel(card, stage, attempt, picture) {
       el(
         "div",
         { class: "actions" },
-        el("button", { type: "button", onclick: run("What is this?", "describe", at, described) }, "What is this?"),
-        el("button", { type: "button", onclick: run("Read it", "read", at, read) }, "Read it"),
-        el("button", { type: "button", onclick: run("More like this", "ground", { like: region.name }, alike) }, "More like this"),
+        button("What is this?", "describe", at, described),
+        button("Read it", "read", at, read),
+        button("More like this", "ground", { like: region.name }, alike),
       ),
       form,
       result,
@@ -90,7 +93,7 @@ export function makePanel(card, stage, attempt, picture) {
             "p",
             { class: "dim also" },
             "Also here: ",
-            ...others.slice(0, 5).map(({ name, label }) => chip(name, label ? `${name} ${label}` : name, (one) => open(one))),
+            ...others.slice(0, 5).map((other) => chip(other.name, fullName(other), (one) => open(one))),
           )
         : null,
     ].filter(Boolean);
@@ -110,9 +113,9 @@ export function makePanel(card, stage, attempt, picture) {
       announce(result.innerText);
     } catch (error) {
       if (error.name === "AbortError") return;
+      result.replaceChildren(asked, el("p", { class: error.hopeless ? "" : "problem" }, error.message));
       const again = () => act(label, tool, args, shown, result);
-      const retry = el("button", { type: "button", onclick: again }, "Try again");
-      result.replaceChildren(asked, el("p", { class: "problem" }, error.message), retry);
+      if (!error.hopeless) result.append(el("button", { type: "button", onclick: again }, "Try again"));
       announce(error.message);
     }
   }
@@ -127,14 +130,17 @@ export function makePanel(card, stage, attempt, picture) {
 
   const said = ({ text }) => [el("p", { class: "said" }, text || "It has no answer to that.")];
 
-  const read = ({ text }) => [text ? el("p", { class: "said read" }, `“${text}”`) : el("p", {}, "No text that it can read.")];
+  const read = ({ text }) => [
+    text ? el("p", { class: "said" }, `“${text}”`) : el("p", {}, "No text that it can read."),
+  ];
 
   function alike({ regions, note }) {
     const found = regions.map(regionFrom);
     pin([current.name, ...found.map(({ name }) => name)]);
     if (!found.length) return [el("p", {}, note || "Nothing else like it.")];
     const many = found.length === 1 ? "1 more like it:" : `${found.length} more like it:`;
-    return [el("p", {}, many), el("p", { class: "actions" }, ...found.map(({ name }) => chip(name, name, (one) => open(one))))];
+    const chips = found.map(({ name }) => chip(name, name, (one) => open(one)));
+    return [el("p", {}, many), el("p", { class: "actions" }, ...chips)];
   }
 
   return { open, close, isOpen: () => current !== null };
@@ -151,7 +157,8 @@ function cut({ box: [x1, y1, x2, y2] }, image, width) {
   canvas.height = Math.max(1, Math.round((y2 - y1) * scale));
   const pen = canvas.getContext("2d");
   // The picture that is shown may be smaller than the one that was looked at.
-  const across = image.naturalWidth / width;
-  pen.drawImage(image, x1 * across, y1 * across, (x2 - x1) * across, (y2 - y1) * across, 0, 0, canvas.width, canvas.height);
+  const unit = image.naturalWidth / width;
+  const from = [x1 * unit, y1 * unit, (x2 - x1) * unit, (y2 - y1) * unit];
+  pen.drawImage(image, ...from, 0, 0, canvas.width, canvas.height);
   return canvas;
 }

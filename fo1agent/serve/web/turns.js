@@ -2,7 +2,7 @@
 
 import { announce, el } from "./dom.js";
 import { regionFrom, shortName } from "./regions.js";
-import { chip, linked } from "./words.js";
+import { chip, fullName, linked } from "./words.js";
 
 /**
  * @param {string} question
@@ -44,7 +44,9 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
     const failed = Boolean(step.error);
     // Two blanks in a step's text part what was asked from what was found.
     const [asked, ...rest] = step.text.split("  ");
-    const said = rest.length ? [el("span", { class: "asked" }, ...marked(asked)), " ", ...marked(rest.join("  "))] : marked(asked);
+    const said = rest.length
+      ? [el("span", { class: "asked" }, ...marked(asked)), " ", ...marked(rest.join("  "))]
+      : marked(asked);
     const row = el(
       "li",
       { class: failed ? "step failed" : "step", tabindex: "0", "data-regions": names.join(" ") },
@@ -78,9 +80,10 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
     article.classList.toggle("abstained", told.abstained);
     answer.classList.remove("waiting");
     answer.replaceChildren(...linked(told.text, meant(), onOpen));
-    extra.replaceChildren(...(shown.evidence.length ? [el("span", { class: "dim" }, "Rests on"), ...evidenceChips()] : []));
-    const suggestion = told.abstained && /“([^”…]+\?)”/.exec(told.text)?.[1];
-    if (suggestion) extra.append(el("button", { type: "button", onclick: () => onAsk(suggestion) }, `Ask: ${suggestion}`));
+    extra.replaceChildren();
+    if (shown.evidence.length) extra.append(el("span", { class: "dim" }, "Rests on"), ...evidenceChips());
+    const suggested = told.abstained && /“([^”…]+\?)”/.exec(told.text)?.[1];
+    if (suggested) extra.append(el("button", { type: "button", onclick: () => onAsk(suggested) }, `Ask: ${suggested}`));
     const seconds = told.steps.reduce((sum, step) => sum + step.seconds, 0);
     const many = told.steps.length === 1 ? "1 step" : `${told.steps.length} steps`;
     summary.replaceChildren(`${many} · ${seconds < 0.1 ? "under 0.1" : seconds.toFixed(1)} s`);
@@ -94,7 +97,7 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
   }
 
   const evidenceChips = () =>
-    shown.evidence.slice(0, 12).map(({ name, label }) => chip(name, label ? `${name} ${label}` : name, onOpen));
+    shown.evidence.slice(0, 12).map((region) => chip(region.name, fullName(region), onOpen));
 
   /** Say in place of the answer what is being waited for. */
   function wait(text) {

@@ -52,6 +52,9 @@ export function linked(text, regions, onOpen) {
   });
 }
 
+/** `r3 bus`; only the first without a label. */
+export const fullName = ({ name, label }) => (label ? `${name} ${label}` : name);
+
 /** A small button in a region's colour; without `onOpen` only a mark. */
 export function chip(name, text, onOpen) {
   const attributes = { class: "chip", "data-regions": name };
