@@ -125,6 +125,21 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
 @draw_to
 @click.option("--html", type=FILE_OUT, metavar="OUT.html", help="Write a report: answer, steps, picture.")
 @click.option("--trace", type=FILE_OUT, metavar="OUT.jsonl", help="Save the run, for `replay`, `diff` and `report`.")
+@click.option(
+    "--planner",
+    default="rules",
+    show_default=True,
+    metavar="NAME",
+    help="Who decides what is done: rules, fo1, or a chat model as provider:name, e.g. openai:gpt-5.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["plan", "steps"]),
+    default="plan",
+    show_default=True,
+    help="With a chat model: plan first, or call tools step by step.",
+)
+@click.option("--verify", is_flag=True, help="Look again at what the answer rests on; flag what is not borne out.")
 @as_json
 def ask(
     image: str,
@@ -132,6 +147,9 @@ def ask(
     draw: Path | None,
     html: Path | None,
     trace: Path | None,
+    planner: str,
+    mode: str,
+    verify: bool,
     json_output: bool,
     **opening: Any,
 ) -> None:
@@ -143,7 +161,8 @@ def ask(
 
     model, scene = _open(image, **opening)
     start = time.perf_counter()
-    answer = _who_answers(model, trace).ask(scene, question, on_step=None if json_output else console.step)
+    agent = _who_answers(model, trace, planner=planner, mode=mode, verify=verify)
+    answer = agent.ask(scene, question, on_step=None if json_output else console.step)
     seconds = time.perf_counter() - start
 
     for path in (draw, html):
@@ -155,6 +174,8 @@ def ask(
         console.result_json(fields)
         return
     console.result(answer.text)
+    for note in answer.notes:
+        console.note(f"  {console.one_line(note)}")
     parts = ["evidence " + " ".join(console.tag(r) for r in answer.evidence)] if len(answer.evidence) else []
     parts += [
         f"{seconds:.1f} s",
@@ -550,12 +571,14 @@ def _open(image: str, boxes: Path | None, server: str | None, token: str | None,
     return model, model.open(source, boxes=given)
 
 
-def _who_answers(model: Any, trace: Path | None) -> Any:
+def _who_answers(model: Any, trace: Path | None, **deciding: Any) -> Any:
     """An agent of the model, which saves its runs; a server is one itself, and saves its own."""
     from fo1agent.agent import Agent
 
     if not hasattr(model, "ask"):
-        return Agent(model, traces=cli_trace.place(trace))
+        return Agent(model, traces=cli_trace.place(trace), **deciding)
+    if deciding != {"planner": "rules", "mode": "plan", "verify": False}:
+        raise click.UsageError("--planner, --mode and --verify are for what runs here; leave them out with --server.")
     if trace:
         raise click.UsageError("--trace saves what runs here; leave it out with --server.")
     return model
