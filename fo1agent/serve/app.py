@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,7 +29,7 @@ class App(FastAPI):
     """The application.
 
     Attributes:
-        service: what its routes share.
+        service: what its routes share; `service.close()` ends its threads.
         traffic: counts its requests, and turns new work away while `draining` is set.
     """
 
@@ -49,11 +47,6 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
     settings = settings or Settings()
     service = Service(model, settings)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        service.close()
-
     app = App(
         title="fo1agent",
         version=__version__,
@@ -61,7 +54,6 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
         docs_url="/docs" if settings.docs else None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
-        lifespan=lifespan,
     )
     app.service = service
     problems.install(app)

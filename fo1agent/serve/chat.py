@@ -16,12 +16,14 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from fo1agent.agent import Agent, Budget
 from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.errors import InputError
+from fo1agent.integrations.rule_chat import RulePlannerChatModel
 from fo1agent.serve.gate import check
 from fo1agent.serve.problems import Json, Problem
 from fo1agent.serve.routes import FAILURES, answered, now, sse
@@ -303,8 +305,6 @@ def _is_planned(chat: ChatIn) -> bool:
 
 def _planned(service: Service, chat: ChatIn) -> dict[str, Any]:
     """What the rule planner says or calls next."""
-    from fo1agent.integrations.rule_chat import RulePlannerChatModel
-
     check()
     planner = RulePlannerChatModel(seconds=service.settings.deadline_s)
     tools = [
@@ -328,8 +328,6 @@ def _planned(service: Service, chat: ChatIn) -> dict[str, Any]:
 
 
 def _as_langchain(messages: Sequence[Message]) -> list[Any]:
-    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
-
     made: list[Any] = []
     for message in messages:
         if message.role == "user":

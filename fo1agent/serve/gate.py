@@ -223,7 +223,11 @@ class Gate:
 
         context = contextvars.copy_context()
         context.run(_current.set, ticket)
-        future = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
+        except RuntimeError:  # closed
+            self._leave()
+            raise
         future.add_done_callback(left)
         return future
 

@@ -65,6 +65,7 @@ def serve(
         name = f"[{host}]" if family == socket.AF_INET6 else host
         url = f"http://{name}:{listening.getsockname()[1]}"
         _Server(config, app, lambda: ready(url)).run(sockets=[listening])
+        app.service.close()
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,202 @@
+"""A server used from Python: what it gives is what a scene here gives."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fo1agent.agent import Agent
+from fo1agent.agent.events import AnswerEvent, StepEnd
+from fo1agent.client import Client, ServerError, connect
+from fo1agent.errors import BoxError, ImageError, InputError, ToolFailed
+from fo1agent.ocr import TextLine, UntrustedText
+from fo1agent.scene import Model, Scene
+from fo1agent.serve.app import App, create_app
+from fo1agent.serve.settings import Settings
+from tests.fakes import FakePredictor
+from tests.serving import in_thread
+
+OBJECTS = [
+    ((30.0, 10.0, 60.0, 40.0), "bus", 0.9),
+    ((5.0, 5.0, 20.0, 40.0), "person", 0.8),
+    ((2.0, 30.0, 9.0, 46.0), "dog", 0.7),
+]
+QUESTION = "How many people are to the left of the bus?"
+
+
+def model() -> Model:
+    def read(image: Any, min_score: float = 0.5) -> list[TextLine]:
+        return [TextLine(UntrustedText("STOP"), (2.0, 3.0, 20.0, 9.0), 0.9)]
+
+    return Model(FakePredictor(OBJECTS), ocr=read)
+
+
+def gray(color: str = "gray") -> Image.Image:
+    return Image.new("RGB", (64, 48), color)
+
+
+@pytest.fixture(scope="module")
+def app() -> App:
+    return create_app(model(), Settings(batching=False, keep=2))
+
+
+@pytest.fixture(scope="module")
+def server(app: App) -> Iterator[Client]:
+    with in_thread(app) as url, connect(url) as client:
+        yield client
+
+
+@pytest.fixture
+def here() -> Scene:
+    return model().open(gray())
+
+
+def same(remote: Any, local: Any) -> bool:
+    return remote.to_dicts() == local.to_dicts() and remote.note == local.note
+
+
+def test_a_remote_scene_is_as_one_here(server: Client, here: Scene) -> None:
+    scene = server.open(gray())
+    assert server.name == "fake"
+    assert (scene.id, scene.width, scene.height, scene.note) == (here.id, 64, 48, "")
+    assert same(scene.regions, here.regions)
+    assert same(scene.named(), here.named())
+    assert dict(scene.thresholds) == dict(here.thresholds)
+    assert scene.region("r1").id == here.region("r1").id
+    assert scene.annotate(size=96).size == here.annotate(size=96).size
+
+
+def test_every_tool_gives_what_it_gives_here(server: Client, here: Scene) -> None:
+    scene = server.open(gray())
+    bus = here.ground("bus")[0]
+    assert same(scene.ground("bus"), here.ground("bus"))
+    assert scene.ground("bus").none_score == pytest.approx(here.ground("bus").none_score, abs=1e-3)
+    assert same(scene.ground(like=bus), here.ground(like=bus))
+    assert same(scene.ground("ostrich"), here.ground("ostrich"))
+    assert same(scene.ground("dog", within=(0, 20, 30, 48)), here.ground("dog", within=(0, 20, 30, 48)))
+    assert scene.ground_many(["bus", "dog"]).keys() == {"bus", "dog"}
+    assert scene.count("person").value == here.count("person").value == 1
+    related, expected = scene.relate("person", "left_of", bus), here.relate("person", "left_of", bus)
+    assert (related.pairs, related.relation) == (expected.pairs, expected.relation)
+    assert same(related.regions, expected.regions)
+    read, expected = scene.read(), here.read()
+    assert (read.text, read.lines, read.regions.ids) == (expected.text, expected.lines, expected.regions.ids)
+    described, expected = scene.describe(bus), here.describe(bus)
+    assert (described.text, described.label, described.source) == (expected.text, expected.label, expected.source)
+    assert scene.inspect(bus, "What colour is it?").text == here.inspect(bus, "What colour is it?").text
+
+
+def test_an_answer_is_as_one_here(server: Client, here: Scene, tmp_path: Path) -> None:
+    steps: list[int] = []
+    answer = server.ask(gray(), QUESTION, on_step=lambda number, step: steps.append(number))
+    expected = Agent().ask(here, QUESTION)
+    told, wanted = answer.to_dict(), expected.to_dict()
+    for fields in (told, wanted):
+        for step in fields["steps"]:
+            step.pop("seconds")
+    assert told == wanted
+    assert steps == [step.number for step in _ends(expected)]
+    assert answer.plan == expected.plan
+    assert answer.save(tmp_path / "answer.png").is_file()
+    assert server.ask(gray(), "How many ostriches are there?").abstained
+
+
+def _ends(answer: Any) -> list[Any]:
+    return [StepEnd(number, record) for number, record in enumerate(answer.trace, 1)]
+
+
+def test_a_question_is_told_as_events(server: Client) -> None:
+    events = list(server.open(gray()).stream(QUESTION))
+    assert events[0].type == "plan"
+    assert isinstance(events[-1], AnswerEvent)
+
+
+def test_an_agent_here_may_use_the_eyes_there(server: Client, here: Scene) -> None:
+    assert Agent(server).ask(gray(), QUESTION).text == Agent().ask(here, QUESTION).text
+
+
+def test_pictures_come_in_whatever_people_hold_them(server: Client, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    gray().save(path)
+    file = io.BytesIO(path.read_bytes())
+    sources = [path, str(path), path.read_bytes(), file, gray(), np.asarray(gray())]
+    assert len({server.open(source).id for source in sources}) == 1
+    with pytest.raises(ImageError):
+        server.open(tmp_path / "absent.png")
+
+
+def test_boxes_replace_proposals(server: Client) -> None:
+    boxes = [[1.0, 2.0, 30.0, 40.0]]
+    scene, there = server.open(gray(), boxes=boxes), model().open(gray(), boxes=boxes)
+    assert same(scene.regions, there.regions)
+    assert same(scene.ground("person", threshold=0), there.ground("person", threshold=0))
+    with pytest.raises(BoxError):
+        server.open(gray(), boxes=[[9, 9, 1, 1]])
+
+
+def test_a_forgotten_picture_is_sent_again(server: Client, app: App) -> None:
+    scene = server.open(gray("red"))
+    for ask in (lambda: scene.count("bus").value, lambda: scene.ask("How many buses are there?").value):
+        app.service.scenes.close(scene.handle)
+        assert ask() == 1
+
+
+def test_what_does_not_fit_is_an_input_error(server: Client) -> None:
+    scene = server.open(gray())
+    for wrong in (
+        lambda: scene.ground("bus", threshold=2),
+        lambda: scene.read("r99"),
+        lambda: scene.region("r99"),
+        lambda: scene.ground(),
+        lambda: scene.ask("x" * 5000),
+        lambda: scene.count("bus", within=server.open(gray("blue")).regions[0]),
+    ):
+        with pytest.raises(InputError):
+            wrong()
+    with pytest.raises(ToolFailed):
+        scene.inspect("r0", "Who is driving?")
+
+
+def test_no_server_says_what_to_do() -> None:
+    with pytest.raises(ServerError, match="fo1agent serve"):
+        connect("http://127.0.0.1:9")
+    with pytest.raises(InputError, match="http"):
+        connect("ftp://127.0.0.1")
+
+
+def test_a_wrong_token_is_told() -> None:
+    with in_thread(create_app(model(), Settings(batching=False, token="t"))) as url:
+        with connect(url) as client, pytest.raises(ServerError, match="token") as refused:
+            client.open(gray())
+        assert refused.value.status == 401
+        with connect(url, "t") as client:
+            assert client.ask(gray(), QUESTION).value == 1
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    app = create_app(model(), Settings(batching=False, running=1, waiting=0))
+    go = threading.Event()
+    with in_thread(app) as url, connect(url) as client:
+        scene = client.open(gray())
+        inner = app.service.model.predictor._inner  # pyright: ignore[reportAttributeAccessIssue]
+        match = inner.match
+        inner.match = lambda *args: go.wait(60) and match(*args)
+        holding = threading.Thread(target=lambda: scene.count("bus"))
+        holding.start()
+        while app.service.gate.running == 0:
+            pass
+        impatient = Client(url, patience_s=0)
+        with pytest.raises(ServerError, match="Too many") as refused:
+            impatient.open(gray())
+        assert refused.value.status == 429
+        threading.Timer(0.1, go.set).start()
+        assert client.open(gray()).id == scene.id
+        holding.join(60)
+        impatient.close()
