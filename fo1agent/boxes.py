@@ -153,3 +153,17 @@ def nms(
             kept.append(i)
             alive &= ~overlap[i]
     return np.array(kept, dtype=np.int64)
+
+
+def doubt(
+    boxes: Num[np.ndarray, "n 4"], scores: Num[np.ndarray, " n"], threshold: float | int, share: float | int
+) -> Float[np.ndarray, " n"]:
+    """Scores [N] of which a box that overlaps a better one (IoU above `threshold`) keeps only `share`.
+
+    Such a box may show a second thing that stands close to the first, but more often shows the first one badly. Of
+    boxes with equal scores the earlier one is the better.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    order = np.argsort(-scores, kind="stable")
+    worse = np.triu(iou(boxes[order], boxes[order]) > threshold, k=1).any(axis=0)
+    return np.where(worse[np.argsort(order)], share * scores, scores)

@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.boxes import iou
+from fo1agent.boxes import doubt, nms
 from fo1agent.evaluate import coco, detection, qa
 from fo1agent.evaluate.coco import Difference, Matches, Row
-from fo1agent.scene import SAME_THING_IOU, Model, Scene
+from fo1agent.scene import REPEATED_IOU, SAME_THING_IOU, SECOND_THING, Model, Scene
 from fo1agent.types import Regions
 
 LEAST_SCORE = 0.05
@@ -239,7 +239,7 @@ class _Pass:
     def _rows(self, image_id: int, scene: Scene, scores: np.ndarray) -> list[Row]:
         """COCO results of a picture: each thing once for each name, as a scene finds them, the best hundred."""
         boxes = scene.encoding.boxes
-        kept = np.where(suppress(boxes, scores, SAME_THING_IOU), scores, 0.0)
+        kept = suppress(boxes, scores)
         best = np.argsort(-kept, axis=None, kind="stable")[: coco.MAX_DETECTIONS]
         rows = []
         for name, n in zip(*np.unravel_index(best, kept.shape), strict=True):
@@ -256,13 +256,10 @@ class _Pass:
         return rows
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """`boxes.nms` for many rankings [K, N] of the same boxes [N, 4] at once: which are kept, [K, N] bool."""
-    overlap = iou(boxes, boxes) > threshold
-    np.fill_diagonal(overlap, False)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    kept = np.ones(scores.shape, dtype=bool)
-    every = np.arange(len(scores))
-    for best in order.T:
-        kept &= ~(overlap[best] & kept[every, best][:, None])
-    return kept
+def suppress(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """What a scene makes of rankings [K, N] of the same boxes [N, 4]: scores with each thing once, 0 for what goes."""
+    left = np.zeros(scores.shape)
+    for name, row in enumerate(scores):
+        kept = nms(boxes, row, REPEATED_IOU)
+        left[name, kept] = doubt(boxes[kept], row[kept], SAME_THING_IOU, SECOND_THING)
+    return left

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fo1agent.boxes import iou
-from fo1agent.scene import SAME_THING_IOU, Model
+from fo1agent.scene import REPEATED_IOU, SAME_THING_IOU, Model
 from tests.fakes import FakePredictor
 
 PICTURE = Image.new("RGB", (200, 120))
@@ -34,7 +34,11 @@ def test_grounded_regions_are_sorted_distinct_and_above_the_threshold(known: lis
     assert (np.diff(found.scores) <= 0).all()
     assert (found.scores >= 0.3).all()
     overlap = iou(found.boxes, found.boxes)
+    # What is likely the same thing keeps so little that this threshold leaves it out.
     assert (overlap[~np.eye(len(found), dtype=bool)] <= SAME_THING_IOU).all()
+    doubted = Model(FakePredictor(known)).open(PICTURE).ground("person", threshold=0.0)
+    overlap = iou(doubted.boxes, doubted.boxes)
+    assert (overlap[~np.eye(len(doubted), dtype=bool)] <= REPEATED_IOU).all()
     assert found.none_score is not None
     assert 0 <= found.none_score <= 1
     assert found.none_score <= 1 - (found.scores.max() if len(found) else 0) + 1e-9

@@ -99,6 +99,14 @@ def test_a_suppressed_box_suppresses_nobody():
     assert boxes.nms(row, np.array([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
 
 
+def test_doubt_leaves_a_share_to_boxes_that_overlap_a_better_one() -> None:
+    row = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [30, 0, 40, 10]], dtype=float)  # IoU of the first two: 6 / 14
+    assert boxes.doubt(row, np.array([0.5, 0.9, 0.7]), 0.4, 0.1).tolist() == pytest.approx([0.05, 0.9, 0.7])
+    assert boxes.doubt(row, np.array([0.9, 0.9, 0.7]), 0.4, 0.1).tolist() == pytest.approx([0.9, 0.09, 0.7])
+    assert boxes.doubt(row, np.array([0.5, 0.9, 0.7]), 0.5, 0.1).tolist() == [0.5, 0.9, 0.7]
+    assert boxes.doubt(NONE, np.zeros(0), 0.4, 0.1).tolist() == []
+
+
 def test_parts_lie_in_better_boxes_only() -> None:
     found = np.array([[0, 0, 100, 100], [10, 10, 30, 30], [90, 90, 190, 190], [0, 0, 400, 400]])
     assert boxes.parts(found).tolist() == [False, True, False, False]
