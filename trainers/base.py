@@ -17,5 +17,5 @@ TABLE = StageTable(
     name="base",
     parts=("language", "vision", "region_projector", "match_head", "iou_head"),
     loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.5, "name": 0.5, "iou": 0.5},
-    mix=Mix(absent=10, describe=12, detect=0.5, count=0.3, everything=0.5, caption=0.5),
+    mix=Mix(absent=10, describe=5, detect=0.5, count=0.3, everything=0.5, caption=0.5),
 )

@@ -1,4 +1,4 @@
-"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and six stages of training.
+"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and seven stages of training.
 
     python -m fo1agent.trainers.nano nano data.root=DIR tower=FILE work=DIR out=DIR [composites=DIR]
 
@@ -43,6 +43,8 @@ PROPOSAL_HEAD = HeadRecipe(levels=(1, 2, 3))
 # The head learns on this view and works on the tower's larger main one: it finds small things better for it (recall@100
 # of the head alone on half of coco-natural dev: 66.0 on 492, 69.1 on 748).
 PROPOSAL_VIEW = View(492)
+# The last stage: the language model learns to say what it has learned to match.
+WORDS = replace(instruction.TABLE, name="words", parts=("language", "match_head"))
 HELD_BACK = 12  # every so manieth training picture only calibrates the scores
 REGION = {
     "pools": [
@@ -108,6 +110,7 @@ class NanoRecipe:
     alignment: StageRecipe
     instruction: StageRecipe
     heads: StageRecipe
+    words: StageRecipe
     mirror: bool = True
     composites: Path | None = None
     composites_limit: int = 1200
@@ -125,7 +128,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def run(recipe: NanoRecipe) -> Path:
     """All stages; returns the folder of the finished model."""
-    tables = [_mixed(table, getattr(recipe, table.name)) for table in (base.TABLE, alignment.TABLE, instruction.TABLE)]
+    *tables, words = [
+        _mixed(table, getattr(recipe, table.name)) for table in (base.TABLE, alignment.TABLE, instruction.TABLE, WORDS)
+    ]
     root = recipe.data.root
     data = load_coco(root / recipe.data.train, root / recipe.data.images, root / recipe.data.captions)
     if recipe.data.limit:
@@ -158,14 +163,19 @@ def run(recipe: NanoRecipe) -> Path:
         added = open_or_build(folder, model, processor, painted, False, _progress)
         pictures = JoinedStores((store, added))
         learned += range(len(store), len(pictures))
-    for table in tables:
+
+    def speak(table: StageTable) -> None:
         settings: StageRecipe = getattr(recipe, table.name)
         stage = LanguageStage(
             table, model, processor, pictures, tasks, learned, settings.batch_size, settings.train.seed
         )
         result = train(stage, settings.train, recipe.work / table.name, recipe=table, on_log=_log_step)
         model.load_state_dict(load_file(result.weights), strict=False)
+
+    for table in tables:
+        speak(table)
     name(recipe.heads, "heads", tokens=False)
+    speak(words)
     log.info(
         "calibration on %d pictures: %s", len(held_back), calibrate(model.eval(), processor, store, tasks, held_back)
     )
