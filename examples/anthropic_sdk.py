@@ -42,6 +42,7 @@ for _ in range(TURNS):
             results.append(anthropic_block(block.id, result))
             print(block.name, "gave a result" if result.ok else result.text)
     messages.append({"role": "user", "content": results})
+client.close()
 
 # prints, with a model that grounds the remotes, looks at them drawn, and answers:
 # ground gave a result

@@ -44,6 +44,7 @@ for _ in range(TURNS):
         result = call(one.name, one.arguments, scenes)
         items += responses_items(one.call_id, result)
         print(one.name, "gave a result" if result.ok else result.text)
+client.close()
 
 # prints, with a model that grounds the remotes, looks at them drawn, and answers:
 # ground gave a result

@@ -42,6 +42,7 @@ for _ in range(TURNS):
         pictures += shown
         print(one.function.name, "gave a result" if result.ok else result.text)
     messages += pictures
+client.close()
 
 # prints, with a model that grounds the remotes, looks at them drawn, and answers:
 # ground gave a result

@@ -192,6 +192,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
+            self.send_header("Connection", "close")  # not every client of a framework is ever closed
             self.end_headers()
             self.wfile.write(data)
 
