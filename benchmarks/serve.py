@@ -1,0 +1,220 @@
+"""What a server carries: requests per second and how long they take, with batching and without.
+
+    python benchmarks/serve.py [--json] [--clients N] [--seconds S] [--share N] [--model NAME|FOLDER]
+
+Starts `fo1agent serve` twice on loopback, as its own process. Clients come in groups that look at one picture at the
+same time, as people at a page or the branches of an agent do: each sends the picture, then asks six things about it,
+then goes on to the next. Pictures are crops of the two that come with the package, and none comes back.
+
+Exits 1 if a bar is missed: no failure but 429, batching carries at least 1.5 times as much, memory stays flat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import platform
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+import fo1agent
+
+DEMO = Path(fo1agent.__file__).parent / "data" / "demo"
+PICTURES = ("bus.jpg", "cat.jpg")
+QUESTIONS = (
+    "How many people are to the left of the bus?",
+    "Is there a dog, and how many cats are there?",
+    "Are there more people than cars?",
+    "How many remotes are to the right of the cat?",
+)
+PHRASES = ("red bus", "person", "traffic light", "remote", "blue car", "couch", "handbag", "sleeping cat")
+KEEP_MB = 192  # so little that it is full soon, and memory shows whether it stays so
+LEAST_RATIO, MOST_GROWTH = 1.5, 0.05
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each of the two runs, after a warm-up")
+    parser.add_argument("--share", type=int, default=8, help="clients that look at one picture at the same time")
+    parser.add_argument("--model", help="name or folder; the embedded nano if absent")
+    options = parser.parse_args()
+
+    runs = {
+        name: measure(options.clients, options.seconds, options.share, [*flags, *_model(options.model)])
+        for name, flags in (("on", ["--batching"]), ("off", ["--no-batching"]))
+    }
+    ratio = runs["on"]["requests/s"] / max(runs["off"]["requests/s"], 1e-9)
+    held = ratio >= LEAST_RATIO and all(
+        run["failures"] == 0 and run["memory growth"] <= MOST_GROWTH and run["exit"] == 0 for run in runs.values()
+    )
+    if options.json:
+        print(json.dumps({"batching": runs, "ratio": round(ratio, 2), "bars_held": held}, indent=2))
+    else:
+        print(f"{platform.machine()}, {os.cpu_count()} cores, {options.clients} clients, {options.share} to a picture")
+        print(f"{'batching':<34}{'on':>10}{'off':>10}")
+        for figure in runs["on"]:
+            print(f"{figure:<34}{runs['on'][figure]:>10}{runs['off'][figure]:>10}")
+        print(f"{'on / off':<34}{ratio:>10.2f}   at least {LEAST_RATIO}")
+    sys.exit(not held)
+
+
+def measure(clients: int, seconds: float, share: int, flags: list[str]) -> dict[str, float]:
+    """Figures of one server under load."""
+    command = [sys.executable, "-m", "fo1agent", "serve", "--port", "0", "--keep", str(KEEP_MB), *flags]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        line = next((line for line in server.stderr if "listening at" in line), "")
+        if not line:
+            raise SystemExit("the server did not start")
+        load = asyncio.run(_load(line.split()[-1], server.pid, clients, seconds, share))
+        server.send_signal(signal.SIGTERM)
+        return {**load.figures(seconds), "exit": server.wait(120)}
+    finally:
+        server.kill()
+        server.wait()
+
+
+@dataclass
+class _Load:
+    """What clients saw: (kind, seconds, status) of each request, and the server's memory in MB as time went on."""
+
+    seen: list[tuple[str, float, int]] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+
+    def figures(self, seconds: float) -> dict[str, float]:
+        good = [took for _, took, status in self.seen if status < 300]
+        kinds = defaultdict(list)
+        for kind, took, status in self.seen:
+            if status < 300:
+                kinds[kind].append(took)
+        statuses = Counter(status for _, _, status in self.seen)
+        # Every encoding is as large as the picture's regions make it, so what is kept differs a little at any time.
+        half = len(self.memory) // 2
+        early, late = (
+            statistics.median(self.memory[half // 2 : half] or [1]),
+            statistics.median(self.memory[half:] or [1]),
+        )
+        return {
+            "requests": len(good),
+            "requests/s": round(len(good) / seconds, 1),
+            **{f"p{p}, ms": _percentile(good, p) for p in (50, 95, 99)},
+            **{f"p50 of {kind}, ms": _percentile(kinds[kind], 50) for kind in sorted(kinds)},
+            "sent away with 429": statuses[429],
+            "failures": sum(n for status, n in statuses.items() if status >= 300 and status != 429),
+            "peak memory, MB": round(max(self.memory, default=0)),
+            "memory growth": round(late / early - 1, 3),
+        }
+
+
+async def _load(url: str, pid: int, clients: int, seconds: float, share: int) -> _Load:
+    load = _Load()
+    end = asyncio.Event()
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as http, asyncio.TaskGroup() as tasks:
+        for k in range(clients):
+            tasks.create_task(_client(http, load, end, group=k // share, seed=k))
+        # Until every kind of request was made once and the kept pictures take all their room.
+        await asyncio.sleep(min(10.0, seconds))
+        load.seen.clear()
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            load.memory.append(_resident_mb(pid))
+            await asyncio.sleep(0.5)
+        end.set()
+    return load
+
+
+async def _client(http: httpx.AsyncClient, load: _Load, end: asyncio.Event, group: int, seed: int) -> None:
+    """Look at one picture after the other; the others of the group look at the same."""
+    choice = random.Random(seed)
+    for number in range(1_000_000):
+        sent = await _send(http, load, end, "images", files={"file": picture(group, number)})
+        image = sent.get("image")
+        asked: list[tuple[str, str, dict[str, Any]]] = [
+            ("ask", "ask", {"question": choice.choice(QUESTIONS)}),
+            ("ask", "ask", {"question": choice.choice(QUESTIONS)}),
+            ("ground", "tools/ground", {"phrase": choice.choice(PHRASES)}),
+            ("count", "tools/count", {"phrase": choice.choice(PHRASES)}),
+            ("describe", "tools/describe", {"region": f"r{choice.randrange(8)}"}),
+            ("describe", "tools/describe", {"region": f"r{choice.randrange(8)}"}),
+        ]
+        choice.shuffle(asked)
+        for kind, path, body in asked:
+            if end.is_set():
+                return
+            await _send(http, load, end, path, kind, json={"image": image, **body})
+
+
+async def _send(
+    http: httpx.AsyncClient, load: _Load, end: asyncio.Event, path: str, kind: str = "images", **request: Any
+) -> dict[str, Any]:
+    """The answer; a server that is busy is asked again when it says so."""
+    while not end.is_set():
+        start = time.perf_counter()
+        try:
+            response = await http.post(f"/v1/{path}", **request)
+        except httpx.HTTPError:
+            load.seen.append((kind, 0.0, 599))
+            return {}
+        if not end.is_set():  # all that ended while the clock ran
+            load.seen.append((kind, time.perf_counter() - start, response.status_code))
+        if response.status_code != 429:
+            return response.json()
+        await asyncio.sleep(float(response.headers.get("retry-after", "1")))
+    return {}
+
+
+def picture(group: int, number: int, kept: dict[tuple[int, int], bytes] = {}) -> bytes:  # noqa: B006
+    """A JPEG that only this group sees, and once; made once for all of the group."""
+    key = (group, number)
+    if key not in kept:
+        for old in [one for one in kept if one[0] == group and one[1] < number - 3]:
+            del kept[old]
+        with Image.open(DEMO / PICTURES[(group + number) % 2]) as photo:
+            left, top = (group * 7 + number) % 40, number // 40 % 40
+            file = io.BytesIO()
+            photo.convert("RGB").crop((left, top, photo.width, photo.height)).save(file, "JPEG", quality=90 - group % 8)
+            kept[key] = file.getvalue()
+    return kept[key]
+
+
+def _percentile(times: list[float], p: int) -> float:
+    """Milliseconds."""
+    if not times:
+        return 0.0
+    ordered = sorted(times)
+    return round(1000 * ordered[min(len(ordered) - 1, len(ordered) * p // 100)], 1)
+
+
+def _resident_mb(pid: int) -> float:
+    """Of the server's process, from /proc; 0 where there is none."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
+
+
+def _model(name: str | None) -> list[str]:
+    return ["--model", name] if name else []
+
+
+if __name__ == "__main__":
+    main()
