@@ -90,7 +90,7 @@ def replay(
     trace = traces.read(file)
     model = _load(trace, model_name, device, proposer)
     scene = replays.open_picture(trace, model, image, other_image=other_image, own_boxes=proposer is not None)
-    again = replays.replay(trace, scene, on_step=None if json_output else console.step)
+    again = replays.replay(trace, scene)
     comparison = compare(trace, again, tolerance, replayed=True)
     same_picture = trace.run.image.sha256 == again.run.image.sha256
     _tell(comparison, (scene.image if same_picture else None, scene.image), html, json_output)

@@ -17,7 +17,6 @@ from fo1agent.agent.answer import Answer, conclude, verified
 from fo1agent.agent.budget import Budget, Meter
 from fo1agent.agent.events import AnswerEvent, Event, PlanEvent, StepEnd, StepStart
 from fo1agent.agent.executor import Run
-from fo1agent.agent.loop import OnStep
 from fo1agent.agent.stepping import run_tool
 from fo1agent.agent.trace import StepRecord
 from fo1agent.agent.traces import Memory, Trace
@@ -89,7 +88,7 @@ def _is_recorded(trace: Trace, loaded: LoadedImage) -> bool:
 _NO_FILE = ("bytes", "data URL", "file", "PIL image", "array", "scene")
 
 
-def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None, on_step: OnStep | None = None) -> Trace:
+def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None) -> Trace:
     """Run the steps of a trace on a scene.
 
     Args:
@@ -97,7 +96,6 @@ def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None, on
         scene: its picture, see `open_picture`.
         tools: name → tool, for the calls of a language model that went step by step; None for all that come with
             fo1agent.
-        on_step: called as for `Agent.ask`.
 
     Returns:
         A trace of this run, to be compared with the recorded one. It has no answer where a language model wrote that.
@@ -106,9 +104,10 @@ def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None, on
     memory = Memory()
     watch = observation.begin(trace.run.question, trace.run.planner, budget, memory, trace.run.verify)
     scene = watch.scene(scene)
-    for event in watch.events(scene, _events(trace, scene, Meter(budget), registry() if tools is None else tools)):
-        if isinstance(event, StepEnd) and on_step is not None:
-            on_step(event.number, event.record.to_dict())
+    # A slow machine is no difference.
+    meter = Meter(replace(budget, seconds=max(budget.seconds, 3600.0)))
+    for _ in watch.events(scene, _events(trace, scene, meter, registry() if tools is None else tools)):
+        pass
     return memory.trace("now")
 
 
@@ -147,9 +146,9 @@ def _called(step: StepRecord, scene: Any, tools: Mapping[str, Tool]) -> StepReco
 
 
 def _budget(trace: Trace) -> Budget:
-    """The recorded limits, but for time: a slow machine is no difference."""
+    """The recorded limits."""
     known = {limit.name: trace.run.budget[limit.name] for limit in fields(Budget) if limit.name in trace.run.budget}
     try:
-        return Budget(**{**known, "seconds": 3600.0})  # pyright: ignore[reportArgumentType]
+        return Budget(**known)  # pyright: ignore[reportArgumentType]
     except InputError as exc:
         raise DataError(f"{trace.name}, line 1: {exc}") from exc
