@@ -61,6 +61,7 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
     app.include_router(chat.router(service))
     _add_upkeep(app)
     _add_page(app)
+    app.add_middleware(Guard, settings=settings)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -69,7 +70,6 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Retry-After"],
         )
-    app.add_middleware(Guard, settings=settings)
     app.traffic = Traffic(service.metrics)
     app.add_middleware(Count, traffic=app.traffic)
     return app

@@ -20,7 +20,6 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from fo1agent.agent import Agent, Budget
 from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.errors import InputError
 from fo1agent.integrations.rule_chat import RulePlannerChatModel
@@ -234,7 +233,7 @@ def _message(service: Service, chat: ChatIn) -> dict[str, Any]:
     if _is_planned(chat):
         return _planned(service, chat)
     picture, question = _asked(chat)
-    answer = answered(_agent(service), service.opened(picture), question)
+    answer = answered(service, service.opened(picture), question)
     return {"role": "assistant", "content": answer["text"], "refusal": None, "fo1agent": answer}
 
 
@@ -259,7 +258,7 @@ def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
         scene = service.opened(picture)
         yield chunk({"role": "assistant", "content": ""})
         said = ""
-        for event in _agent(service).stream(scene, question):
+        for event in service.agent().stream(scene, question):
             if event.type == "partial" and event.text.startswith(said):
                 said, new = event.text, event.text[len(said) :]
                 if new:
@@ -273,10 +272,6 @@ def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
     if wants_usage:
         yield "", {**head, "choices": [], "usage": _usage()}
     yield "", None
-
-
-def _agent(service: Service) -> Agent:
-    return Agent(service.model, budget=Budget(seconds=service.settings.deadline_s))
 
 
 def _asked(chat: ChatIn) -> tuple[str, str]:

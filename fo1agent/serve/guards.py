@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -111,8 +112,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         settings = self.settings
-        host = urlsplit(f"//{headers.get('host', '')}").hostname if _plausible(headers.get("host", "")) else None
-        if settings.names is not None and (host or "") not in settings.names:
+        if settings.names is not None and _host(headers.get("host", "")) not in settings.names:
             return Problem(403, "The request is addressed to a host that is not served here.", "forbidden", "host")
         origin = headers.get("origin")
         if origin and origin not in settings.origins and origin.partition("://")[2] != headers.get("host"):
@@ -125,7 +125,7 @@ class Guard:
                 message = "A bearer token is needed: Authorization: Bearer …"
                 return Problem(401, message, "authentication_error", "token", {"WWW-Authenticate": "Bearer"})
         announced = headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > settings.body_bytes:
+        if re.fullmatch("[0-9]+", announced) and (len(announced) > 15 or int(announced) > settings.body_bytes):
             problem = _too_large(settings.body_bytes)
             problem.headers["Connection"] = "close"
             return problem
@@ -168,8 +168,14 @@ def _too_large(most: int) -> Problem:
     return Problem(413, f"The request is larger than {most} bytes.", code="too_large")
 
 
-def _plausible(host: str) -> bool:
-    return not any(sign in host for sign in "/@?#\\ ")
+def _host(address: str) -> str:
+    """The name in a Host header, without its port; "" for what is none."""
+    if any(sign in address for sign in "/@?#\\ "):
+        return ""
+    try:
+        return urlsplit(f"//{address}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _safe(path: str) -> list[tuple[bytes, bytes]]:

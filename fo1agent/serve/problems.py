@@ -104,12 +104,20 @@ def install(app: FastAPI) -> None:
 
     async def told(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
+        if problem.status == 405 and (allowed := _methods(request)):
+            problem.headers["Allow"] = ", ".join(allowed)
         if problem.status == 500:
             _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return response(problem)
 
     for kind in (Problem, Refused, Late, Gone, FO1AgentError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, told)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of the address; Starlette names those of the first route that has it."""
+    path = getattr(request.scope.get("route"), "path", "")
+    return [method.upper() for method in request.app.openapi()["paths"].get(path, {})]
 
 
 def _complaint(error: RequestValidationError) -> str:

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic import Json as FromJson
 from starlette.responses import Response
 
-from fo1agent.agent import Agent, Budget
 from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.integrations.calls import call
 from fo1agent.integrations.handles import Scenes
@@ -122,7 +121,6 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     """The routes under /v1 that are fo1agent's own."""
     routes = APIRouter(prefix="/v1", responses=FAILURES)
     known = registry() if tools is None else tools
-    deadline = service.settings.deadline_s
 
     @routes.post(
         "/images",
@@ -222,27 +220,26 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     )
     async def ask(request: Request, asked: AskIn) -> Response:
         """Answer a question about a picture, with the regions that prove it."""
-        agent = Agent(service.model, budget=Budget(seconds=deadline))
         if asked.stream:
 
             def events() -> Iterator[tuple[str, Any]]:
-                for event in agent.stream(service.opened(asked.image), asked.question):
+                for event in service.agent().stream(service.opened(asked.image), asked.question):
                     yield event.type, event.to_dict()
 
             return sse(await service.stream(request, events))
 
         def work() -> dict[str, Any]:
             scene = service.opened(asked.image)
-            return {"image": scene.id, "model": service.model.name, "answer": answered(agent, scene, asked.question)}
+            return {"image": scene.id, "model": service.model.name, "answer": answered(service, scene, asked.question)}
 
         return Json(await service.run(request, work))
 
     return routes
 
 
-def answered(agent: Agent, scene: Scene, question: str) -> dict[str, Any]:
+def answered(service: Service, scene: Scene, question: str) -> dict[str, Any]:
     """The answer as JSON values; between its steps it is looked whether anybody still waits."""
-    return agent.ask(scene, question, on_step=lambda number, step: check()).to_dict()
+    return service.agent().ask(scene, question, on_step=lambda number, step: check()).to_dict()
 
 
 def sse(events: Stream[tuple[str, Any]], failure: str = "error") -> StreamingResponse:

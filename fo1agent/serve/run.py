@@ -21,6 +21,10 @@ from fo1agent.serve.settings import Settings
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS_S = 10.0
 """Seconds in which a request's head must have come, once its connection is there."""
+READS_S = 30.0
+"""Seconds for which a client may leave an answer lying before its connection is cut."""
+CONNECTIONS = 1024
+"""Connections at once; more are answered with 503."""
 
 
 def serve(
@@ -60,7 +64,14 @@ def serve(
         gc.collect()
         gc.freeze()
         config = uvicorn.Config(
-            app, http=_Timed, ws="none", loop="asyncio", log_config=None, access_log=False, timeout_graceful_shutdown=5
+            app,
+            http=_Timed,
+            ws="none",
+            loop="asyncio",
+            log_config=None,
+            access_log=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=5,
         )
         name = f"[{host}]" if family == socket.AF_INET6 else host
         url = f"http://{name}:{listening.getsockname()[1]}"
@@ -96,9 +107,10 @@ class _Server(uvicorn.Server):
 
 
 class _Timed(H11Protocol):
-    """HTTP/1.1 whose clients must send a request's head in time."""
+    """HTTP/1.1 whose clients must send a request's head in time, and take their answers."""
 
     _head: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
@@ -117,8 +129,19 @@ class _Timed(H11Protocol):
             self._unset()
             self._head = self.loop.call_later(HEADERS_S + self.timeout_keep_alive, self._late)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(READS_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._unset()
+        if self._unread is not None:
+            self._unread.cancel()
         super().connection_lost(exc)
 
     def _unset(self) -> None:

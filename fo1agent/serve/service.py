@@ -12,12 +12,13 @@ from typing import Any, TypeVar, cast
 
 from fastapi import Request
 
+from fo1agent.agent import Agent, Budget
 from fo1agent.image import ImageLimits, LoadedImage
 from fo1agent.integrations.handles import Scenes
 from fo1agent.ocr import TextLine
 from fo1agent.scene import Model, Predictor, Scene
 from fo1agent.serve.batching import Batched, ManyPredictor
-from fo1agent.serve.gate import Gate, Stream, Ticket, check
+from fo1agent.serve.gate import Gate, Stream, Ticket, check, current
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem
 from fo1agent.serve.settings import Settings
@@ -94,6 +95,12 @@ class Service:
             gone.remove_done_callback(left)
         return stream
 
+    def agent(self) -> Agent:
+        """Who answers the question of the request that this thread works for: in parts, where the time is too short."""
+        ticket = current()
+        left = self.settings.deadline_s if ticket is None else ticket.left
+        return Agent(self.model, budget=Budget(seconds=max(0.9 * left, 0.1)))
+
     # ---- pictures, in a thread -----------------------------------------------------------------------------------
 
     def opened(self, handle: str) -> Scene:
@@ -112,10 +119,8 @@ class Service:
         if _HANDLE.fullmatch(handle):
             raise Problem(404, f"No picture {handle} is open. Send it to /v1/images first.", "not_found", "image")
         if re.match(r"https?:", handle, re.IGNORECASE):
-            allowed = ", ".join(self.settings.hosts)
-            told = f"only from {allowed}" if allowed else "at all"
-            if not allowed:
-                raise Problem(422, f"Pictures are not fetched from addresses {told}. Send the picture.", code="address")
+            if not self.settings.hosts:
+                raise Problem(422, "This server fetches no pictures from addresses. Send the picture.", code="address")
         elif not self.settings.folders:
             raise Problem(
                 422, "image must be the id of an open picture (img_…) or a data: URL of one; no paths.", code="image"

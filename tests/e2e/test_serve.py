@@ -70,13 +70,13 @@ with urllib.request.urlopen(urllib.request.Request(sys.argv[1] + "/v1/ask", body
 
 def test_a_client_that_is_killed_midway_frees_its_work(server: Process) -> None:
     image = sent(server, variant(1))
-    asking = subprocess.Popen([sys.executable, "-c", CLIENT, server.url, image], stdout=subprocess.PIPE, text=True)
-    assert asking.stdout is not None
-    assert next(line for line in asking.stdout if "step_start" in line and "read" in line)
-    assert figure(server, "fo1agent_running") == 1
-    asking.kill()
-    asking.wait()
-    asking.stdout.close()
+    with subprocess.Popen(
+        [sys.executable, "-c", CLIENT, server.url, image], stdout=subprocess.PIPE, text=True
+    ) as asking:
+        assert asking.stdout is not None
+        assert next(line for line in asking.stdout if "step_start" in line and "read" in line)
+        assert figure(server, "fo1agent_running") == 1
+        asking.kill()
     until(lambda: figure(server, "fo1agent_running") == 0)
     assert figure(server, "fo1agent_waiting") == 0
 

@@ -119,7 +119,7 @@ async def test_a_picture_with_boxes_has_those_as_regions(http: httpx.AsyncClient
         ({"json": {"data": "x"}}, 422, "data: URL"),
         ({"json": {"data": "data:image/png;base64,!!"}}, 422, "base64"),
         ({"json": {"url": "/etc/passwd"}}, 422, "http"),
-        ({"json": {"url": "http://127.0.0.1/x.png"}}, 422, "not fetched"),
+        ({"json": {"url": "http://127.0.0.1/x.png"}}, 422, "fetches no"),
         ({"json": []}, 422, "body"),
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 422, "body"),
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "multipart"),
@@ -162,6 +162,14 @@ async def test_pictures_stay_within_their_bytes() -> None:
         images = [await sent(http, color) for color in ("red", "green", "blue")]
         assert list(app.service.scenes.handles) == images[1:]
         assert (await http.get(f"/v1/images/{images[0]}")).status_code == 404
+
+
+async def test_a_wrong_method_is_told_the_right_ones(http: httpx.AsyncClient) -> None:
+    response = await http.post("/v1/images/img_00000000")
+    assert response.status_code == 405
+    assert set(response.headers["allow"].split(", ")) == {"GET", "DELETE"}
+    error_of(response)
+    assert (await http.post("/")).headers["allow"] == "GET"
 
 
 # ---- tools ----
@@ -370,9 +378,11 @@ async def test_pages_of_named_origins_may_call() -> None:
         preflight = await http.options("/v1/ask", headers=asked)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == "https://app.example"
-        headers = {"origin": "https://app.example", "authorization": "Bearer t"}
-        response = await http.get("/v1/tools", headers=headers)
-        assert response.headers["access-control-allow-origin"] == "https://app.example"
+        # Refusals as well, so that the page can tell its reader.
+        origin = {"origin": "https://app.example"}
+        for headers in ({**origin, "authorization": "Bearer t"}, origin):
+            response = await http.get("/v1/tools", headers=headers)
+            assert response.headers["access-control-allow-origin"] == "https://app.example"
 
 
 async def test_requests_for_another_host_are_refused() -> None:
@@ -383,6 +393,7 @@ async def test_requests_for_another_host_are_refused() -> None:
             ("[::1]:80", 200),
             ("127.0.0.1.evil.example", 403),
             ("evil.example/@127.0.0.1", 403),
+            ("[::1", 403),
         ]:
             assert (await http.get("/v1/tools", headers={"host": host})).status_code == status, host
 

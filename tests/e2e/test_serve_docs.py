@@ -1,0 +1,76 @@
+"""What docs/serving.md shows runs, and prints what stands there; what it says of options and limits is so."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fo1agent
+from fo1agent.cli_serve import serve as command
+from fo1agent.client import connect
+from fo1agent.serve import run
+from fo1agent.serve.app import create_app
+from fo1agent.serve.settings import Settings
+from tests.serving import in_thread
+
+ADDRESS = "http://127.0.0.1:8080"
+
+
+@pytest.fixture(scope="module")
+def text(repo: Path) -> str:
+    return (repo / "docs" / "serving.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with in_thread(create_app(fo1agent.load(), Settings(docs=True))) as address:
+        yield address
+
+
+def test_the_code_prints_what_stands_below_it(
+    text: str, url: str, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(repo / "fo1agent" / "data" / "demo" / "cat.jpg", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fo1agent, "connect", connect, raising=False)
+    shown = re.findall(r"^```python\n(.*?)^```\n```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 2
+    for code, expected in shown:
+        printed = io.StringIO()
+        names: dict[str, object] = {}
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code.replace(ADDRESS, url), "docs/serving.md", "exec"), names)
+        assert printed.getvalue() == expected
+        for name in ("client", "server"):
+            if name in names:
+                names[name].close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_every_route_is_told(text: str, url: str) -> None:
+    import httpx
+
+    paths = httpx.get(f"{url}/openapi.json", timeout=60).json()["paths"]
+    told = set(re.findall(r"`(GET|POST|DELETE) (/[^`]*)`", text))
+    there = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert told - there == {("GET", "/docs"), ("GET", "/openapi.json")}
+    assert there - told == {("GET", "/v1/models/{model}")}
+
+
+def test_options_and_limits_are_as_told(text: str) -> None:
+    options = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+    named = set(re.findall(r"`(--[a-z-]+)`", text)) - {"--server"}
+    assert named <= options
+    defaults = {option.name: option.default for option in command.params}
+    assert f"http://{defaults['host']}:{defaults['port']}" == ADDRESS
+    for seconds, what in (
+        (run.HEADERS_S, "head after"),
+        (Settings().body_s, "there after"),
+        (run.READS_S, "answer for"),
+    ):
+        assert re.search(rf"{what} {seconds:.0f} s", " ".join(text.split()))

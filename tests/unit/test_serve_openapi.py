@@ -1,0 +1,46 @@
+"""Whether the server does what its OpenAPI document says, for all that a generator thinks of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from openapi_spec_validator import validate
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from fo1agent.scene import Model
+from fo1agent.serve.app import create_app
+from fo1agent.serve.settings import Settings
+from tests.fakes import FakePredictor
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:schemathesis.*")
+
+APP = create_app(
+    Model(FakePredictor([((30.0, 10.0, 60.0, 40.0), "bus", 0.9)]), ocr=lambda image, min_score=0.5: []),
+    Settings(batching=False, docs=True, running=2),
+)
+schema = schemathesis.openapi.from_asgi("/openapi.json", APP)
+
+
+def test_the_document_is_valid() -> None:
+    document: Any = APP.openapi()
+    validate(document)
+    paths = document["paths"]
+    assert {"/v1/images", "/v1/tools/{name}", "/v1/ask", "/v1/chat/completions", "/healthz", "/metrics"} <= set(paths)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+@schema.parametrize()
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+def test_every_operation_does_what_the_document_says(case: Any) -> None:
+    # That a text is no picture, or names none that is open, no schema can say; the other tests do.
+    case.call_and_validate(excluded_checks=[positive_data_acceptance])
