@@ -294,6 +294,10 @@ def _resolved(planner: Any, model: Any) -> tuple[Planner, ChatModel | None]:
     """(the planner that is meant, the chat model behind it if there is one)."""
     if planner == "rules":
         return _rules(), None
+    if planner == "fo1":
+        from fo1agent.agent.planners.own import OwnPlanner
+
+        return OwnPlanner.of(model), None
     if hasattr(planner, "plan"):
         return planner, planner.chat if isinstance(planner, ChatPlanner) else None
     if isinstance(planner, str) or hasattr(planner, "invoke"):

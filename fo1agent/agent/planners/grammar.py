@@ -1,0 +1,231 @@
+"""The plan language as short lines, and its grammar as a sequence of choices.
+
+    find "people" count
+    find "bus" the
+    keep s1 left_of s2
+    count s3
+    answer s4
+
+Line k is step sk. `compose` asks at every place which of the possible continuations it shall be: whoever answers (a
+language model, a text that is read, chance), what comes out is a plan. Phrases are words of the question in their
+order, so a plan cannot speak of anything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+from fo1agent.agent import plan as p
+from fo1agent.errors import PlanError
+
+Choose = Callable[[Sequence[str]], str]
+"""Gives one of the options. None of them begins with another, and there is at least one."""
+
+MOST_STEPS = 12
+"""Steps of a plan, its answer included."""
+
+_MOST_WORDS, _LONGEST_PHRASE, _MOST_REFS = 64, 4, 4
+_RELATIONS: tuple[str, ...] = get_args(p.Relation)
+_SIDES: tuple[str, ...] = get_args(p.Side)
+_ORDERS: tuple[str, ...] = get_args(p.Order)
+_PURPOSES: tuple[str, ...] = get_args(p.Purpose)
+_COMPARISONS = ("more", "fewer", "equal", "different", "at_least", "at_most")
+_NUMBERS = tuple(str(number) for number in range(21))
+
+
+def words_of(question: str) -> list[str]:
+    """The words that phrases are made of."""
+    return re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", question.lower())[:_MOST_WORDS]
+
+
+def compose(question: str, choose: Choose) -> tuple[str, p.Plan]:
+    """A plan by choices.
+
+    Args:
+        question: with at least one word.
+        choose: makes the choices.
+
+    Returns:
+        (its lines, the plan).
+    """
+    return _Composer(question, choose).plan()
+
+
+def read(question: str, text: str) -> p.Plan:
+    """The plan that lines spell.
+
+    Raises:
+        PlanError: they spell none; the message says where, and what could have followed.
+    """
+    at = 0
+
+    def choose(options: Sequence[str]) -> str:
+        nonlocal at
+        for option in options:
+            if text.startswith(option, at):
+                at += len(option)
+                return option
+        could = ", ".join(repr(option.strip()) for option in options[:12])
+        raise PlanError(f"Not a plan: {text[at : at + 40]!r} at character {at}; there could be {could}.")
+
+    _, plan = compose(question, choose)
+    if text[at:].strip():
+        raise PlanError(f"Not a plan: {text[at : at + 40]!r} follows the answer.")
+    return plan
+
+
+class _Composer:
+    """One plan being composed."""
+
+    def __init__(self, question: str, choose: Choose) -> None:
+        self.question = question
+        self.choose = choose
+        self.written: list[str] = []
+        self.steps: list[dict[str, Any]] = []
+        self.kinds: list[p.Kind] = []
+        words = words_of(question)
+        spans = (" ".join(words[k : k + n]) for n in range(1, _LONGEST_PHRASE + 1) for k in range(len(words) - n + 1))
+        self.phrases = list(dict.fromkeys(span for span in spans if len(span) <= 200))
+        if not self.phrases:
+            raise PlanError("There is no word in the question to make a plan of.")
+
+    def plan(self) -> tuple[str, p.Plan]:
+        while not self.kinds or self.kinds[-1] != "answer":
+            op = self.one_of(self.possible())
+            step, gives = getattr(self, f"_{op}")()
+            self.steps.append({"op": op, "id": f"s{len(self.steps) + 1}", **step})
+            self.kinds.append(gives)
+        return "".join(self.written), p.Plan.parse({"question": self.question, "steps": self.steps})
+
+    def possible(self) -> list[str]:
+        """The ops that may come next, so that in the end there is an answer."""
+        left = MOST_STEPS - len(self.steps)
+        values = self.refs(*p.VALUES)
+        if left == 1:
+            return ["answer"]
+        regions, numbers, truths = self.refs("regions"), self.refs("number"), self.refs("bool")
+        giving = ["read", "describe"]
+        if regions:
+            giving += ["count", "exists", "measure", "place", "name", "inspect", "locate"]
+        if numbers:
+            giving += ["arithmetic", "compare", "which"]
+        if truths:
+            giving += ["logic"]
+        if left == 2 and not values:
+            return giving
+        return ["find", *(["keep", "side", "select"] if regions else []), *giving, *(["answer"] if values else [])]
+
+    # ---- the pieces of a line; each ends in a blank, or the line with it ----
+
+    def one_of(self, options: Sequence[str], last: Sequence[str] = ()) -> str:
+        """One of the options, each followed by more, or of those that end the line."""
+        chosen = self.choose([*(f"{option} " for option in options), *(f"{option}\n" for option in last)])
+        self.written.append(chosen)
+        return chosen[:-1]
+
+    def refs(self, *kinds: str) -> list[str]:
+        return [f"s{k}" for k, kind in enumerate(self.kinds, 1) if kind in kinds]
+
+    def several(self, kinds: Sequence[str], least: int = 1) -> list[str]:
+        """Steps of these kinds, at least so many; one may stand twice."""
+        known = self.refs(*kinds)
+        found: list[str] = []
+        while not self.ended():
+            more = known if len(found) + 1 < _MOST_REFS else []
+            found.append(self.one_of(more, known if len(found) + 1 >= least else []))
+        return found
+
+    def ended(self) -> bool:
+        return self.written[-1].endswith("\n")
+
+    # ---- one op each: (its fields, the kind of its result) ----
+
+    def _find(self) -> tuple[dict[str, Any], p.Kind]:
+        phrase = self.one_of([f'"{phrase}"' for phrase in self.phrases], ["everything"])
+        if self.ended():
+            return {}, "regions"
+        return {"phrase": phrase[1:-1], "purpose": self.one_of([], _PURPOSES)}, "regions"
+
+    def _keep(self) -> tuple[dict[str, Any], p.Kind]:
+        of = self.one_of(self.refs("regions"))
+        relation = self.one_of([*_RELATIONS, "between", *(f"not_{one}" for one in (*_RELATIONS, "between"))])
+        fields = {"of": of, "relation": relation.removeprefix("not_"), "negated": relation.startswith("not_")}
+        if fields["relation"] == "between":
+            fields["and_to"] = self.one_of(self.refs("regions"))
+        return {**fields, "to": self.one_of([], self.refs("regions"))}, "regions"
+
+    def _side(self) -> tuple[dict[str, Any], p.Kind]:
+        of = self.one_of(self.refs("regions"))
+        side = self.one_of([], [*_SIDES, *(f"not_{one}" for one in _SIDES)])
+        return {"of": of, "side": side.removeprefix("not_"), "negated": side.startswith("not_")}, "regions"
+
+    def _select(self) -> tuple[dict[str, Any], p.Kind]:
+        fields: dict[str, Any] = {"of": self.one_of(self.refs("regions")), "by": self.one_of(_ORDERS)}
+        if fields["by"] in ("nearest", "farthest"):
+            fields["to"] = self.one_of(self.refs("regions"))
+        return {**fields, "rank": int(self.one_of([], _NUMBERS[1:10]))}, "regions"
+
+    def _count(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.one_of([], self.refs("regions"))}, "number"
+
+    def _exists(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.one_of([], self.refs("regions"))}, "bool"
+
+    def _measure(self) -> tuple[dict[str, Any], p.Kind]:
+        of = self.one_of(self.refs("regions"))
+        quantity = self.one_of(["distance"], ["area", "height", "width"])
+        if self.ended():
+            return {"of": of, "quantity": quantity}, "number"
+        return {"of": of, "quantity": quantity, "to": self.one_of([], self.refs("regions"))}, "number"
+
+    def _arithmetic(self) -> tuple[dict[str, Any], p.Kind]:
+        operation = self.one_of(["sum", "difference", "absolute_difference"])
+        return {"operation": operation, "of": self.several(["number"])}, "number"
+
+    def _compare(self) -> tuple[dict[str, Any], p.Kind]:
+        numbers = self.refs("number")
+        left, comparison = self.one_of(numbers), self.one_of(_COMPARISONS)
+        right = self.one_of([], [*numbers, *_NUMBERS])
+        return {"left": left, "comparison": comparison, "right": int(right) if right.isdigit() else right}, "bool"
+
+    def _which(self) -> tuple[dict[str, Any], p.Kind]:
+        direction = self.one_of(["most", "fewest"])
+        return {"direction": direction, "of": self.several(["number"], least=2)}, "text"
+
+    def _place(self) -> tuple[dict[str, Any], p.Kind]:
+        of, to = self.one_of(self.refs("regions")), self.one_of(["picture", *self.refs("regions")])
+        known = _SIDES if to == "picture" else _RELATIONS
+        options: list[str] = []
+        while not self.ended():
+            options.append(self.one_of(known if len(options) + 1 < _MOST_REFS else [], known))
+        return {"of": of, "options": options, **({} if to == "picture" else {"to": to})}, "text"
+
+    def _logic(self) -> tuple[dict[str, Any], p.Kind]:
+        operation = self.one_of(["all", "any", "not"])
+        if operation == "not":
+            return {"operation": operation, "of": [self.one_of([], self.refs("bool"))]}, "bool"
+        return {"operation": operation, "of": self.several(["bool"])}, "bool"
+
+    def _read(self) -> tuple[dict[str, Any], p.Kind]:
+        return self._of_or_picture()
+
+    def _describe(self) -> tuple[dict[str, Any], p.Kind]:
+        return self._of_or_picture()
+
+    def _of_or_picture(self) -> tuple[dict[str, Any], p.Kind]:
+        of = self.one_of([], ["picture", *self.refs("regions")])
+        return {} if of == "picture" else {"of": of}, "text"
+
+    def _name(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.one_of([], self.refs("regions"))}, "text"
+
+    def _inspect(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.one_of([], self.refs("regions")), "question": self.question[:500]}, "text"
+
+    def _locate(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.one_of([], self.refs("regions"))}, "text"
+
+    def _answer(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.several(p.VALUES)}, "answer"

@@ -1,0 +1,61 @@
+"""Plans by FO1's own language model, which may write nothing but plans: its decoding is held to their grammar.
+
+Whatever the weights, what comes out is a plan that runs. Whether it is a plan for the question is the model's matter:
+one as small as fo1-nano's follows the grammar and little else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fo1agent import prompts
+from fo1agent.agent.plan import Plan
+from fo1agent.agent.planners.base import NotUnderstood
+from fo1agent.agent.planners.grammar import compose, words_of
+from fo1agent.errors import InputError
+
+LONGEST_QUESTION = 500
+"""Characters; what is longer is not one question."""
+
+
+class OwnPlanner:
+    """Lets the model that looks at pictures plan as well, on the question's words alone.
+
+    Args:
+        predictor: a `fo1agent.model.predictor.Predictor`.
+    """
+
+    name = "fo1"
+
+    def __init__(self, predictor: Any) -> None:
+        self._predictor = predictor
+
+    @classmethod
+    def of(cls, model: Any) -> OwnPlanner:
+        """The planner of a loaded model.
+
+        Raises:
+            InputError: there is no model, or one of another kind.
+        """
+        predictor = getattr(model, "predictor", None)
+        if not hasattr(predictor, "processor"):
+            raise InputError('The planner "fo1" is a model of ours: Agent(fo1agent.load(), planner="fo1").')
+        return cls(predictor)
+
+    def plan(self, question: str) -> Plan | NotUnderstood:
+        """A plan that runs, for any question with a word in it."""
+        if not words_of(question):
+            return NotUnderstood("There is no question")
+        if len(question) > LONGEST_QUESTION:
+            return NotUnderstood("That question is too long for me")
+        from fo1agent.model.choosing import Writer
+
+        processor = self._predictor.processor
+        asked = processor.question_ids([], prompts.render("agent_own_plan", question))
+        writer = Writer(self._predictor.model, asked)
+
+        def choose(options: Sequence[str]) -> str:
+            return options[writer.choose([processor.text_ids(option).tolist() for option in options])]
+
+        return compose(question, choose)[1]
