@@ -213,7 +213,9 @@ class Watch:
                 costs=self._costs(),
             )
         if isinstance(event, StepStart):
-            return lines.StepStartLine(at=at, number=event.number, id=event.id, tool=event.tool, args=event.args)
+            return lines.StepStartLine(
+                at=at, number=event.number, id=event.id, tool=event.tool, args=lines.plain(event.args)
+            )
         if isinstance(event, StepEnd):
             return lines.StepEndLine(
                 at=at, number=event.number, step=lines.StepPart.of(event.record), costs=self._costs()

@@ -5,7 +5,8 @@ docs/traces.md tells them to readers, `schema` gives them as JSON schema.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -29,7 +30,7 @@ class Part(BaseModel):
 class RegionPart(Part):
     """A region: `img_3fa9c1d2/r7`, its box in pixels of the upright picture, and how likely it is its label."""
 
-    id: str = Field(min_length=1, max_length=200)
+    id: str = Field(min_length=1)
     box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2; y points down")
     label: str | None
     score: float = Field(ge=0, le=1)
@@ -138,8 +139,8 @@ class RunLine(Part):
 class StepPart(Part):
     """A finished step: what `StepRecord.to_dict` tells, its value, and its regions with boxes."""
 
-    id: str = Field(max_length=200)
-    tool: str = Field(max_length=200)
+    id: str
+    tool: str
     args: dict[str, Any]
     text: str
     value: int | float | bool | str | None
@@ -160,9 +161,9 @@ class StepPart(Part):
         return cls(
             id=record.id,
             tool=record.tool,
-            args=record.args,
+            args=plain(record.args),
             text=record.text,
-            value=record.value,
+            value=plain(record.value),
             regions=record.regions.ids,
             found=tuple(map(RegionPart.of, record.regions)),
             seconds=round(record.seconds, 4),
@@ -202,7 +203,7 @@ class AnswerPart(Part):
         regions = {region.id: region for region in (*answer.evidence, *answer.candidates)}
         return cls(
             text=answer.text,
-            value=answer.value,
+            value=plain(answer.value),
             abstained=answer.abstained,
             reason=answer.reason,
             evidence=answer.evidence.ids,
@@ -280,6 +281,17 @@ LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type"
 def schema() -> dict[str, Any]:
     """JSON schema of a line."""
     return LINE.json_schema(mode="serialization")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: no number that is none, which a language model or a tool of one's own may give."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def regions_of(parts: Sequence[RegionPart]) -> Regions:
