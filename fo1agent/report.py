@@ -255,7 +255,8 @@ def _step(record: Any, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "error": record.error,
         "seconds": f"{record.seconds:.2f} s",
         "regions": [region.id for region in regions],
-        "chips": [shown[region.id] for region in regions],
+        # As likely as this step found it; another step may have looked for something else in the same place.
+        "chips": [{**shown[region.id], "score": f"{region.score:.2f}"} for region in regions],
     }
 
 

@@ -132,6 +132,14 @@ def test_an_abstention_without_regions_or_steps_is_a_page_too() -> None:
     assert any("abstained" in (p.get("class") or "") for p in page.named("p"))
 
 
+def test_a_step_shows_how_likely_it_found_a_region_itself(answer: Found) -> None:
+    doubtful = Regions.from_list([Region("img_00000000/r1", (10, 10, 60, 90), 0.31, "child")])
+    step = Record("find", "“child”  r1 0.31", doubtful)
+    page = Page(report.html(Found(evidence=answer.evidence, trace=(step,)), PICTURE))
+    assert "r1 0.31" in page.text
+    assert "r1 0.90" not in page.text.replace("r1 person .90", "")
+
+
 def test_a_large_picture_is_made_smaller() -> None:
     big = Image.effect_noise((4000, 3000), 50)
     rendered = report.html(Found(), big)
