@@ -429,8 +429,10 @@ class _Wording:
         if isinstance(under, (p.Keep, p.KeepSide)):
             return f"{self._relation(under)} I see {what}"
         if isinstance(under, p.Select) and under.by != "best":
-            noun = self.noun(step.of)
-            return f"the {noun} is {found[0].name}" if value in noun.split() else f"the {noun} is {what}"
+            # Only what was chosen among names it: "the thing nearest to the person" is yet to be named.
+            base = self.plan.step(self._base(under.of)[0])
+            named = isinstance(base, p.Find) and value in (base.phrase or "").split()
+            return f"the {self.noun(step.of)} is {found[0].name if named else f'{what} ({found[0].name})'}"
         return f"I see {what}"
 
     def _locate(self, step: p.Locate) -> str:

@@ -276,17 +276,20 @@ def without_nulls(value: Any) -> Any:
 
 
 def _regions(outcome: Outcome, scene: Any, arguments: Mapping[str, Any]) -> Regions:
-    """The regions in a result, and for one that is words alone the region that they are about."""
+    """The regions in a result; for one that is words or a picture alone, the regions that it is about."""
     if not outcome.ok:
         return Regions.empty()
     found: dict[str, Region] = {}
     for name, label, score in _named(outcome.result):
         region = scene.region(name)
         found[name] = Region(region.id, region.box, score, label, region.source)
-    about = arguments.get("region")
-    if not found and isinstance(about, str):
-        region = scene.region(about)
-        found[region.name] = region
+    if not found and outcome.tool == "annotate" and arguments.get("regions") is None:
+        return scene.named()  # what it draws when it is not told what
+    about = [arguments.get("region"), *(arguments.get("regions") or [])]
+    for name in about if not found else []:
+        if isinstance(name, str):
+            region = scene.region(name)
+            found[region.name] = region
     return Regions.from_list(list(found.values()))
 
 
