@@ -19,8 +19,8 @@ answer.save("answer.png")
 
 # prints:
 # 2 remotes are to the right of the cat. No, I see no dog.
-# find “remote”  r0 0.77  r2 0.19
-# find “cat”  r1 0.96
+# find “remote”  r0 0.82  r2 0.22
+# find “cat”  r1 0.97
 # select best  r1
 # keep right of r1  r0 r2
 # count 2
