@@ -33,6 +33,7 @@ WHOLE = ("README.md", "docs/langchain.md")
 ADDRESS = "http://127.0.0.1:8080"
 """Where a server listens that is told nothing else. Here it takes any free port, and commands are led there."""
 
+_SERVER_OPTIONS = ("--port", "0", "--deadline", "600")  # any free port, and time where the machine is busy
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LIST_TOOLS = """
 import json, sys
@@ -128,7 +129,7 @@ def run_commands(section: Section, python: str, folder: Path) -> list[str]:
             environment = _environment(python)
             servers.append(
                 subprocess.Popen(
-                    [*words, "--port", "0"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+                    [*words, *_SERVER_OPTIONS], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
                 )
             )
             stderr = servers[-1].stderr
