@@ -94,21 +94,21 @@ class ChatModel:
         profile = getattr(self.llm, "profile", None) or {}
         self.takes_images = bool(profile.get("image_inputs"))
         kind = f"{type(self.llm).__module__}.{type(self.llm).__qualname__}"
+        place = str(next((place for place in places if place), ""))
         # Models without a name are not told apart by their class, so what is learnt of one stays with it.
-        self._key = (kind, model or f"at {id(self):x}", str(next((place for place in places if place), "")))
+        self._taken = _taken if model else {}
+        self._key = (kind, model, place)
 
     @property
     def means(self) -> Means:
         """How it is asked first: the best means, or the one that is known to work."""
         with _taken_lock:
-            return _taken.get(self._key, MEANS[0])
+            return self._taken.get(self._key, MEANS[0])
 
     def remember(self, means: Means) -> None:
-        """Note what worked, for all agents of this process that use the same endpoint."""
+        """Note what worked first, for all agents of this process that use the same endpoint."""
         with _taken_lock:
-            if self._key not in _taken:
-                _log.info("%s is asked by %s", self.name, means)
-            _taken[self._key] = means
+            self._taken.setdefault(self._key, means)
 
 
 class Conversation:
@@ -377,8 +377,8 @@ def _named(name: str) -> Any:
         raise MissingExtraError(f"The planner {name!r} needs a package: {exc}") from exc
     except Exception as exc:  # providers' classes raise their own errors for a missing key and the like
         raise InputError(
-            f'No planner {name!r}: {exc} There is "rules", "fo1", and what init_chat_model knows, such as '
-            '"openai:gpt-5"; for another address or key pass a LangChain chat model.'
+            f'No planner {name!r}: {str(exc).rstrip(".")}. There is "rules", "fo1", and what init_chat_model knows, '
+            'such as "openai:gpt-5"; for another address or key pass a LangChain chat model.'
         ) from exc
 
 

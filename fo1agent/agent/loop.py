@@ -167,16 +167,23 @@ class Agent:
             return list(pool.map(answered, questions))
 
     def _events(self, scene: SceneLike, question: str, meter: Meter) -> Iterator[Event]:
+        trace: list[StepRecord] = []
         if self._stepper is None:
-            yield from self._planned(scene, question, meter, self.planner)
+            yield from self._planned(scene, question, meter, self.planner, trace)
             return
         try:
-            yield from self._stepper.events(scene, question, meter)
+            yield from self._stepper.events(scene, question, meter, trace)
         except ChatUnavailable as exc:
-            yield from self._planned(scene, question, meter, _rules(), f"The rules answered this: {exc}.")
+            yield from self._planned(scene, question, meter, _rules(), trace, f"The rules answered this: {exc}.")
 
     def _planned(
-        self, scene: SceneLike, question: str, meter: Meter, planner: Planner, note: str = ""
+        self,
+        scene: SceneLike,
+        question: str,
+        meter: Meter,
+        planner: Planner,
+        trace: list[StepRecord],
+        note: str = "",
     ) -> Iterator[Event]:
         """Plan, run, plan again where something was not found, and conclude."""
         notes = [note] if note else []
@@ -200,7 +207,6 @@ class Agent:
             yield AnswerEvent(replace(answer, planner=planned.planner, notes=tuple(notes)))
             return
 
-        trace: list[StepRecord] = []
         answer = yield from self._run(scene, question, meter, planned, 0, trace)
         for revision in range(1, 1 + REPLANS):
             if not _fell_short(answer):

@@ -67,24 +67,30 @@ class Stepper:
         self.lock = lock
         self.verify = verify
 
-    def events(self, scene: Any, question: str, meter: Meter) -> Iterator[Event]:
+    def events(self, scene: Any, question: str, meter: Meter, trace: list[StepRecord]) -> Iterator[Event]:
         """Answer a question on an open scene.
+
+        Args:
+            scene: the picture.
+            question: as the user asked it.
+            meter: pays for replies and tools.
+            trace: each step is added to it.
 
         Raises:
             ChatUnavailable: the model gives no usable reply; nothing else has been told then but steps.
         """
-        return _Stepping(self, scene, question, meter).events()
+        return _Stepping(self, scene, question, meter, trace).events()
 
 
 class _Stepping:
     """One question."""
 
-    def __init__(self, stepper: Stepper, scene: Any, question: str, meter: Meter) -> None:
+    def __init__(self, stepper: Stepper, scene: Any, question: str, meter: Meter, trace: list[StepRecord]) -> None:
         self.of = stepper
         self.scene = scene
         self.question = question
         self.meter = meter
-        self.trace: list[StepRecord] = []
+        self.trace = trace
         self.known: dict[str, Region] = {}  # by short id: what was in results
         self.spent = ""  # the limit on tools that was reached
         self.talk = Conversation(stepper.chat, prompts.render("agent_steps"), self._functions(), meter)

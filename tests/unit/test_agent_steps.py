@@ -346,3 +346,13 @@ def test_a_plan_s_evidence_is_looked_at_again():
     answer = agent.ask(scene(), "Where is the dog?")
     assert answer.abstained
     assert "probability of only 0.10" in answer.text
+
+
+def test_the_rules_go_on_counting_where_the_model_left_off():
+    events = list(
+        Agent(planner=ToolChat(script=[RELATE, ConnectionError("gone")]), mode="steps").stream(scene(), QUESTION)
+    )
+    numbers = [event.number for event in events if isinstance(event, StepStart)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    answer: Any = events[-1]
+    assert [record.tool for record in answer.answer.trace][:2] == ["relate", "find"]
