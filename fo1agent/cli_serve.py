@@ -99,6 +99,7 @@ def serve(
     callers must send; without one, only loopback addresses are listened at.
     """
     try:
+        from fo1agent.serve.run import check_address
         from fo1agent.serve.run import serve as run
         from fo1agent.serve.settings import Settings
     except ImportError as exc:
@@ -120,5 +121,6 @@ def serve(
         keep_bytes=keep * 2**20,
         docs=docs,
     )
+    check_address(host, settings)
     model = load(model_name, device=device, proposer=proposer)
     run(model, settings, host, port, ready=lambda url: console.note(f"listening at {url}"))

@@ -13,6 +13,7 @@ Results are those of asking one after the other. What was computed before is ans
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -61,8 +62,8 @@ class Batched:
     Args:
         inner: the model's. Only this thread runs it from now on.
         most: jobs in one pass.
-        wait_s: seconds to wait for other jobs when `busy`.
-        busy: whether more requests run that may ask for something.
+        wait_s: most seconds that a job waits for others.
+        running: how many requests run; when as many jobs are there, no other is waited for.
         on_pass: told of every pass.
     """
 
@@ -72,11 +73,11 @@ class Batched:
         *,
         most: int = 32,
         wait_s: float = 0.002,
-        busy: Callable[[], bool] = lambda: True,
+        running: Callable[[], int] = lambda: sys.maxsize,
         on_pass: OnPass = lambda kind, jobs, different: None,
     ) -> None:
         self._inner = inner
-        self._most, self._wait_s, self._busy, self._on_pass = most, wait_s, busy, on_pass
+        self._most, self._wait_s, self._running, self._on_pass = most, wait_s, running, on_pass
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="fo1agent-model", daemon=True)
         self._thread.start()
@@ -164,16 +165,14 @@ class Batched:
 
     def _taken(self) -> tuple[list[_Job], bool]:
         """What waits, and whether it is the last."""
-        jobs: list[_Job] = []
-        until = None
+        first = self._jobs.get()
+        if first is None:
+            return [], True
+        jobs, until = [first], time.monotonic() + self._wait_s
         while len(jobs) < self._most:
+            left = until - time.monotonic() if len(jobs) < self._running() else 0.0
             try:
-                if not jobs:
-                    job = self._jobs.get()
-                    until = time.monotonic() + (self._wait_s if self._busy() else 0.0)
-                else:
-                    assert until is not None
-                    job = self._jobs.get(timeout=max(0.0, until - time.monotonic()))
+                job = self._jobs.get(timeout=left) if left > 0 else self._jobs.get_nowait()
             except queue.Empty:
                 break
             if job is None:

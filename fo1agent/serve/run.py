@@ -51,11 +51,8 @@ def serve(
         OSError: the address cannot be listened at.
     """
     settings = settings or Settings()
+    check_address(host, settings)
     if settings.token is None:
-        if host not in LOOPBACK:
-            raise InputError(
-                f"Listening at {host} lets others in: set a token (FO1AGENT_TOKEN), or listen at 127.0.0.1."
-            )
         settings = replace(settings, names=settings.names or LOOPBACK)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=512) as listening:
@@ -77,6 +74,16 @@ def serve(
         url = f"http://{name}:{listening.getsockname()[1]}"
         _Server(config, app, lambda: ready(url)).run(sockets=[listening])
         app.service.close()
+
+
+def check_address(host: str, settings: Settings) -> None:
+    """Refuse an address where strangers would get in.
+
+    Raises:
+        InputError: it is none of loopback, and there is no token.
+    """
+    if settings.token is None and host not in LOOPBACK:
+        raise InputError(f"Listening at {host} lets others in: set a token (FO1AGENT_TOKEN), or listen at 127.0.0.1.")
 
 
 class _Server(uvicorn.Server):

@@ -46,7 +46,7 @@ class Service:
                 cast(ManyPredictor, model.predictor),
                 most=settings.batch,
                 wait_s=settings.batch_wait_s,
-                busy=lambda: self.gate.running > 1,
+                running=lambda: self.gate.running,
                 on_pass=self.metrics.passed,
             )
         predictor = self._batched or cast(Predictor, _Alone(model.predictor))

@@ -21,7 +21,7 @@ class Settings:
         hosts: the hosts from which callers may open pictures by address; none if empty.
         batching: answer what waits together; False lets each request compute for itself.
         batch: most passes of the model that are put together.
-        batch_wait_s: seconds that a pass waits for others while more requests run.
+        batch_wait_s: most seconds that a pass waits for what other running requests may ask.
         running: requests that run at once.
         waiting: requests that wait for their turn; more are sent away with 429.
         deadline_s: seconds that a request may take, waiting included.

@@ -148,3 +148,10 @@ def test_what_is_known_needs_no_pass(model: Slow, batched: Batched) -> None:
     model.recalled = lambda encoding, phrases: np.full((len(phrases), 2), 0.5)
     np.testing.assert_array_equal(batched.match(model.encode(picture("red")), ["bus"]), [[0.5, 0.5]])
     assert model.ran == []
+
+
+def test_nobody_waits_for_requests_that_do_not_run(model: Slow) -> None:
+    model.go.set()
+    batched = Batched(model, wait_s=3600, running=lambda: 1)
+    batched.match(model.encode(picture("red")), ["bus"])
+    batched.close()
