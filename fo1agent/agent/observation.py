@@ -1,9 +1,11 @@
 """What watches a run: its costs, its spans and its trace, put together in one place, and nothing when nobody asked.
 
-watch = observation.begin(question, planner, budget, place)
-with watch.opening():
-    scene = watch.model(model).open(source)
-for event in watch.events(scene, run(scene)): ...
+    watch = observation.begin(question, planner, budget, place)
+    with watch.opening():
+        scene = watch.model(model).open(source)
+    for event in watch.events(scene, run(scene)): ...
+
+Costs arise in `costs` and in `llm_call`, spans are made by `telemetry`, files by `traces`.
 """
 
 from __future__ import annotations
@@ -164,8 +166,7 @@ class Watch:
         told = self._told(events)
         if self._place is None:
             return told
-        # Opened by the call itself, so that a folder that cannot be written to is known before anything runs.
-        return traces.record(told, self._line, self._place.open(self._run_line(scene)))
+        return traces.record(told, self._line, self._run_line(scene), self._place)
 
     @contextmanager
     def call(self, kind: str, model: str, pixels: int = 0, provider: str = "fo1agent") -> Iterator[Any]:

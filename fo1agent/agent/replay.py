@@ -6,6 +6,7 @@ only the picture is opened, and only used if its hash is the recorded one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -38,14 +39,14 @@ def picture(trace: Trace, image: ImageSource = None, *, other_image: bool = Fals
 
     Raises:
         ImageError: it cannot be opened.
-        InputError: the trace names no file and no image is given, or it is another picture.
+        InputError: the trace names no file that is here and no image is given, or it is another picture.
     """
     recorded = trace.run.image
     if image is None:
-        if "://" in recorded.source or recorded.source in _NO_FILE:
+        if not os.path.isfile(recorded.source):
             raise InputError(
-                f"{trace.name} names no file for its picture (it came from: {recorded.source}). "
-                "Pass the picture as image, at a shell with --image."
+                f"The picture of {trace.name} is not at hand; it came from: {recorded.source}. Pass it as image, at a "
+                "shell with --image."
             )
         image = recorded.source
     loaded = load_image(image)
@@ -83,9 +84,6 @@ def open_picture(
 
 def _is_recorded(trace: Trace, loaded: LoadedImage) -> bool:
     return trace.run.image.sha256 == observation.digest(loaded.pixels)
-
-
-_NO_FILE = ("bytes", "data URL", "file", "PIL image", "array", "scene")
 
 
 def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None) -> Trace:

@@ -137,7 +137,7 @@ _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-(?:img_[0-9a-f]{8}|scene)(?:-\d+)?\.jso
 
 
 class Memory:
-    """Keeps the lines of the last run; `trace` is what reading its file would have given."""
+    """Keeps the lines of the run that began last; `trace` is what reading its file would have given."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
@@ -145,17 +145,7 @@ class Memory:
     def open(self, run: RunLine) -> LineWriter:
         """As `Place.open`."""
         self.lines = [run]
-        return self
-
-    def write(self, line: Line) -> None:
-        """As `LineWriter.write`."""
-        self.lines.append(line)
-
-    def finish(self) -> None:
-        """Nothing is to do."""
-
-    def close(self) -> None:
-        """Nothing is to do."""
+        return _ListWriter(self.lines)
 
     def trace(self, name: str = "this run") -> Trace:
         """The run so far.
@@ -195,6 +185,22 @@ class _FileWriter:
         self._file.close()
 
 
+class _ListWriter:
+    """Adds one run's lines to a list."""
+
+    def __init__(self, lines: list[Line]) -> None:
+        self._lines = lines
+
+    def write(self, line: Line) -> None:
+        self._lines.append(line)
+
+    def finish(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -204,15 +210,17 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def record(
-    events: Iterator[Event], lines: Callable[[Event | Exception], AfterRun | None], writer: LineWriter
+    events: Iterator[Event], lines: Callable[[Event | Exception], AfterRun | None], run: RunLine, place: Place
 ) -> Iterator[Event]:
     """Pass events on, each written down before its reader has it.
 
     Args:
         events: of one run.
         lines: an event, or the exception that ended the run, as the line to write; None for none.
-        writer: that has the first line.
+        run: the first line.
+        place: where they go; opened when the first event is taken.
     """
+    writer = place.open(run)
     try:
         for event in events:
             line = lines(event)

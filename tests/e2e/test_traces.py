@@ -126,7 +126,7 @@ def test_report_shows_a_recorded_run(folder: Path) -> None:
         (["replay", "none.jsonl"], "none.jsonl: cannot be read"),
         (["diff", "run.jsonl", "cat.jpg"], "cat.jpg, line 1"),
         (["replay", "big.jsonl"], "recorded with some-3b. Say where its weights are with --model"),
-        (["replay", "web.jsonl"], "came from: https://example.com/cat.jpg"),
+        (["replay", "web.jsonl"], "is not at hand; it came from: https://example.com/cat.jpg"),
         (["replay", "run.jsonl", "--other-image"], "--other-image needs --image"),
     ],
 )

@@ -303,9 +303,16 @@ def test_a_folder_may_keep_only_the_newest(model: Model, photo: Path, tmp_path: 
         traces.Folder(tmp_path, keep=0)
 
 
-def test_a_folder_that_cannot_be_made_is_known_before_anything_runs(model: Model, photo: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_known_before_any_step_runs(model: Model, photo: Path) -> None:
     with pytest.raises(AgentError, match=r"street\.png.*cannot be written"):
-        Agent(model, traces=photo).stream(photo, QUESTION)
+        next(Agent(model, traces=photo).stream(photo, QUESTION))
+    assert isinstance(model.predictor, FakePredictor)
+    assert model.predictor.passes["match"] == 0
+
+
+def test_a_run_of_which_nothing_is_taken_leaves_nothing(model: Model, photo: Path, tmp_path: Path) -> None:
+    Agent(model, traces=tmp_path / "runs").stream(photo, QUESTION)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_memory_gives_what_a_file_would(model: Model, photo: Path) -> None:
