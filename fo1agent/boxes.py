@@ -165,5 +165,5 @@ def doubt(
     """
     scores = np.asarray(scores, dtype=np.float64)
     order = np.argsort(-scores, kind="stable")
-    worse = np.triu(iou(boxes[order], boxes[order]) > threshold, k=1).any(axis=0)
+    worse = np.any(np.triu(iou(boxes[order], boxes[order]) > threshold, k=1), axis=0)
     return np.where(worse[np.argsort(order)], share * scores, scores)

@@ -170,7 +170,7 @@ def test_one_pass_gives_all_figures(data: Path) -> None:
 
 def test_rankings_by_parts_of_the_match_head_are_measured_where_there_is_one(data: Path) -> None:
     truth = json.loads(data.read_text(encoding="utf-8"))
-    # Only names that the model knows: a scene gives no region for others, and they would take places in the best hundred.
+    # Only names that the model knows: a scene gives no region for others, and they would take places in the hundred.
     known = [c["id"] for c in truth["categories"]][: len(VOCABULARY)]
     truth["categories"] = [{"id": k, "name": name} for k, name in zip(known, VOCABULARY, strict=True)]
     truth["annotations"] = [row for row in truth["annotations"] if row["category_id"] in known]
