@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
+from fo1agent.errors import InputError
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.mobilenet import NUM_CLASSES, VIEWS, View, convert_tensorflow
@@ -78,12 +79,13 @@ class StageRecipe:
     Attributes:
         batch_size: pictures per step.
         train: steps, rates, checkpoints.
-        mix: fields of `Mix` that differ from those of the stage's table; for stages of the language model.
+        mix, loss_weights: what differs from the stage's table; for stages of the language model.
     """
 
     batch_size: int
     train: TrainSettings
     mix: Mapping[str, Any] = field(default_factory=dict)
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,12 @@ def run(recipe: NanoRecipe) -> Path:
 
 
 def _mixed(table: StageTable, settings: StageRecipe) -> StageTable:
-    """A stage with the recipe's own mix of questions."""
+    """A stage with the recipe's own mix of questions and weights of losses."""
     mix = build(Mix, {**asdict(table.mix), **settings.mix}, where=f"{table.name}.mix")
-    return replace(table, mix=mix)
+    if unknown := settings.loss_weights.keys() - table.loss_weights.keys():
+        known = ", ".join(table.loss_weights)
+        raise InputError(f"{table.name}.loss_weights: no loss {', '.join(sorted(unknown))}. There are {known}.")
+    return replace(table, mix=mix, loss_weights={**table.loss_weights, **settings.loss_weights})
 
 
 def train_proposals(recipe: NanoRecipe) -> Path:
