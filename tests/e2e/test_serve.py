@@ -91,24 +91,6 @@ def test_a_client_that_leaves_before_its_answer_frees_its_work(server: Process) 
     until(lambda: figure(server, "fo1agent_running") == 0)
 
 
-def test_who_sends_no_request_is_shown_out(server: Process) -> None:
-    with (
-        socket.create_connection(("127.0.0.1", server.port)) as silent,
-        socket.create_connection(("127.0.0.1", server.port)) as slow,
-    ):
-        slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n")
-        for connection in (silent, slow):
-            connection.settimeout(PATIENCE_S)
-        try:
-            for k in range(60):
-                slow.sendall(f"x-{k}: 1\r\n".encode())
-                time.sleep(0.5)
-        except OSError:
-            pass
-        assert silent.recv(100) == b""
-        assert httpx.get(f"{server.url}/healthz", timeout=60).json()["status"] == "ok"
-
-
 def test_another_hosts_name_is_refused_on_loopback(server: Process) -> None:
     response = httpx.get(f"{server.url}/v1/tools", headers={"host": "evil.example"}, timeout=60)
     assert response.status_code == 403

@@ -1,0 +1,113 @@
+"""Connections that hold a server up are cut; those that do not are left alone. And who may listen where."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import uvicorn
+
+from fo1agent.errors import InputError
+from fo1agent.serve import run
+from fo1agent.serve.settings import Settings
+
+LARGE = 64 * 2**20
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    """`ok`, or at /large more than any buffer on the way takes."""
+    body = b"x" * LARGE if scope["path"] == "/large" else b"ok"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    for start in range(0, len(body), 2**20):
+        await send({"type": "http.response.body", "body": body[start : start + 2**20], "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(run, "HEADERS_S", 0.5)
+    monkeypatch.setattr(run, "READS_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(
+            answer, http=run._Timed, log_config=None, ws="none", lifespan="off", timeout_keep_alive=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join(60)
+
+
+def ends(connection: socket.socket) -> bool:
+    """Whether the server closes the connection, after what it has sent."""
+    connection.settimeout(60)
+    with suppress(ConnectionResetError):
+        while connection.recv(2**16):
+            pass
+    return True
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port))
+
+
+def test_who_says_nothing_is_shown_out(port: int) -> None:
+    with connected(port) as silent:
+        assert ends(silent)
+
+
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"], ids=["first", "second"])
+def test_a_head_that_drips_in_is_not_waited_for(port: int, before: bytes) -> None:
+    with connected(port) as slow:
+        slow.sendall(before + b"GET / HTTP/1.1\r\nhost: a\r\n")
+        start = time.monotonic()
+        with suppress(OSError):
+            while time.monotonic() - start < 60:
+                slow.sendall(b"x: 1\r\n")
+                time.sleep(0.1)
+        assert time.monotonic() - start < 60
+        with suppress(OSError):
+            assert ends(slow)
+
+
+def test_who_does_not_take_the_answer_is_cut_off(port: int) -> None:
+    with connected(port) as greedy:
+        greedy.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+        time.sleep(2)
+        taken = 0
+        greedy.settimeout(60)
+        with suppress(ConnectionResetError):
+            while piece := greedy.recv(2**20):
+                taken += len(piece)
+        assert taken < LARGE
+
+
+def test_others_are_left_alone(port: int) -> None:
+    with connected(port) as calm:
+        for _ in range(3):
+            calm.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert calm.recv(1000).startswith(b"HTTP/1.1 200")
+            time.sleep(0.3)
+
+
+def test_strangers_need_a_token() -> None:
+    run.check_address("127.0.0.1", Settings())
+    run.check_address("0.0.0.0", Settings(token="t"))
+    with pytest.raises(InputError, match="FO1AGENT_TOKEN"):
+        run.check_address("0.0.0.0", Settings())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"token": " "}, {"running": 0}, {"deadline_s": -1}, {"waiting": -1}, {"body_bytes": 0}]
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        Settings(**wrong)
