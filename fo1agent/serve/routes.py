@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic import Json as FromJson
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from fo1agent.agent.loop import MAX_QUESTION
@@ -264,7 +265,15 @@ def sse(events: Stream[tuple[str, Any]], failure: str = "error") -> StreamingRes
             coming.cancel()
             events.stop()
 
-    return StreamingResponse(lines(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    async def stop() -> None:
+        events.stop()
+
+    return StreamingResponse(
+        lines(),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+        background=BackgroundTask(stop),  # for a client that was gone before its first line
+    )
 
 
 def sse_event(name: str, data: Any) -> str:
