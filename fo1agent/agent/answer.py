@@ -349,6 +349,16 @@ class _Wording:
             return f"there are {-number:g} fewer: {listed(parts)}"
         return f"the difference is {number:g}: {listed(parts)}"
 
+    def _measure(self, step: p.Measure) -> str:
+        number = self.run.results[step.id]
+        assert isinstance(number, (int, float))
+        what = self.definite(step.of)
+        if step.to is not None:
+            return f"there are {number:.0f} pixels between {what} and {self.definite(step.to)}"
+        if step.quantity == "area":
+            return f"the box of {what} covers {number:.0f} square pixels"
+        return f"the box of {what} is {number:.0f} pixels {'high' if step.quantity == 'height' else 'wide'}"
+
     def _compare(self, step: p.Compare) -> str:
         yes = "yes" if self.run.results[step.id] else "no"
         left = self.plan.step(step.left)

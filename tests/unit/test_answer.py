@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from fo1agent.agent import Agent, Answer
+from fo1agent.agent import Agent, Answer, Plan
 from fo1agent.errors import InputError
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import kitchen, park, street
+from tests.scripted_chat import steps
 
 
 def ask(question, scene=street):
@@ -189,3 +190,23 @@ def test_any_planner_can_be_used():
             return Plan.parse({"question": question, "steps": [*steps, {"op": "answer", "id": "s3", "of": ["s2"]}]})
 
     assert Agent(planner=Always()).ask(street(), "¿Cuántos perros hay?").value == 1
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text"),
+    [
+        ("height", "The box of the dog is 40 pixels high."),
+        ("area", "The box of the dog covers 1200 square pixels."),
+        ("distance", "There are 35 pixels between the dog and the bus."),
+    ],
+)
+def test_a_measure_can_be_an_answer_of_its_own(quantity, text):
+    measure = {"op": "measure", "of": "s1", "quantity": quantity, **({"to": "s2"} if quantity == "distance" else {})}
+    dog, bus = ({"op": "find", "phrase": phrase, "purpose": "the"} for phrase in ("dog", "bus"))
+    plan = Plan.parse({"question": "?", "steps": steps(dog, bus, measure, of=["s3"])})
+
+    class Fixed:
+        def plan(self, question: str) -> Plan:
+            return plan
+
+    assert Agent(planner=Fixed()).ask(street(), "?").text == text
