@@ -27,7 +27,7 @@ OPS = {step.model_fields["op"].default for step in get_args(get_args(p.AnyStep)[
 
 
 @given(st.data(), questions)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_choices_give_a_plan_that_its_lines_spell_and_that_runs(data, question):
     def choose(options: Sequence[str]) -> str:
         assert options
