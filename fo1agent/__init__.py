@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fo1agent.agent import Agent, Answer
+    from fo1agent.client import Client, connect
     from fo1agent.errors import (
         AgentError,
         BoxError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         PlanError,
         ProposalError,
         ReplyError,
+        ServerError,
         ToolError,
         ToolFailed,
         ToolRetry,
@@ -43,6 +45,7 @@ __all__ = [
     "BoxError",
     "BudgetExceeded",
     "CheckpointError",
+    "Client",
     "DataError",
     "FO1AgentError",
     "ImageError",
@@ -57,12 +60,14 @@ __all__ = [
     "Regions",
     "ReplyError",
     "Scene",
+    "ServerError",
     "Tool",
     "ToolError",
     "ToolFailed",
     "ToolRetry",
     "TrainingError",
     "__version__",
+    "connect",
     "load",
     "load_image",
     "registry",
@@ -71,6 +76,7 @@ __all__ = [
 
 _HOME = {
     "fo1agent.agent": ("Agent", "Answer"),
+    "fo1agent.client": ("Client", "connect"),
     "fo1agent.image": ("ImageLimits", "LoadedImage", "load_image"),
     "fo1agent.scene": ("Model", "Scene", "load"),
     "fo1agent.tools.base": ("Tool", "registry", "tool"),

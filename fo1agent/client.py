@@ -26,7 +26,7 @@ from fo1agent.agent.answer import Answer
 from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEnd, StepStart
 from fo1agent.agent.plan import Plan
 from fo1agent.agent.trace import StepRecord
-from fo1agent.errors import FO1AgentError, InputError, ToolFailed
+from fo1agent.errors import FO1AgentError, InputError, ServerError, ToolFailed
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult, Target
@@ -38,18 +38,6 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"(data:|[A-Za-z][A-Za-z0-9+.-]+://)")
 
 OnStep = Callable[[int, dict[str, Any]], None]
-
-
-class ServerError(FO1AgentError):
-    """The server cannot be reached, does not let us in, is too busy, or failed.
-
-    Attributes:
-        status: of HTTP; 0 if there was no answer.
-    """
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def connect(url: str, token: str | None = None, *, timeout_s: float = 120.0, patience_s: float = 30.0) -> Client:

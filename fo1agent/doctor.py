@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EXTRAS = (
     ("eval", "pycocotools", "detection metrics"),
     ("train", "accelerate", "training"),
+    ("mcp", "mcp", "Model Context Protocol"),
+    ("serve", "fastapi", "the HTTP server"),
     ("ultralytics", "ultralytics", "YOLO and RT-DETR boxes (AGPL-3.0)"),
 )
 

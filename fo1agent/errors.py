@@ -13,9 +13,10 @@
     ├── ToolError                        a tool did not give a result
     │   ├── ToolRetry                    other arguments may work; the planner is told what to change
     │   └── ToolFailed                   it is over for this call; the planner is told why
-    └── AgentError                       the agent could not run
-        ├── PlanError                    a plan is malformed, or refers to a step that does not exist
-        └── BudgetExceeded               a run reached its limit of steps, seconds, calls or pixels
+    ├── AgentError                       the agent could not run
+    │   ├── PlanError                    a plan is malformed, or refers to a step that does not exist
+    │   └── BudgetExceeded               a run reached its limit of steps, seconds, calls or pixels
+    └── ServerError                      a server of ours cannot be reached, is too busy, or failed
 
 A message says what was got, what was wanted, and what to do.
 """
@@ -83,3 +84,15 @@ class PlanError(AgentError):
 
 class BudgetExceeded(AgentError):
     """A run reached its limit of steps, seconds, model calls or pixels."""
+
+
+class ServerError(FO1AgentError):
+    """A server of fo1agent cannot be reached, does not let us in, is too busy, or failed.
+
+    Attributes:
+        status: of HTTP; 0 if there was no answer.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status

@@ -13,7 +13,6 @@ import pytest
 
 import fo1agent
 from fo1agent.cli_serve import serve as command
-from fo1agent.client import connect
 from fo1agent.serve import run
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
@@ -38,7 +37,6 @@ def test_the_code_prints_what_stands_below_it(
 ) -> None:
     shutil.copy(repo / "fo1agent" / "data" / "demo" / "cat.jpg", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fo1agent, "connect", connect, raising=False)
     shown = re.findall(r"^```python\n(.*?)^```\n```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(shown) == 2
     for code, expected in shown:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from fo1agent.agent import Agent
 from fo1agent.agent.events import AnswerEvent, StepEnd
-from fo1agent.client import Client, ServerError, connect
-from fo1agent.errors import BoxError, ImageError, InputError, ToolFailed
+from fo1agent.client import Client, connect
+from fo1agent.errors import BoxError, ImageError, InputError, ServerError, ToolFailed
 from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import App, create_app
