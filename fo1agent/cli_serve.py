@@ -34,9 +34,7 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
     return connect(url, token)
 
 
-@click.command(
-    epilog="\b\nExample:\n  fo1agent serve --port 8080 --model runs/nano/model"
-)
+@click.command(epilog="\b\nExample:\n  fo1agent serve --port 8080 --model runs/nano/model")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
 @click.option(
