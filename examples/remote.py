@@ -9,12 +9,11 @@ import os
 from pathlib import Path
 
 import fo1agent as fo
-from fo1agent.client import connect
 
 PHOTO = Path(fo.__file__).parent / "data" / "demo" / "cat.jpg"
 SERVER = os.environ.get("FO1AGENT_SERVER", "http://127.0.0.1:8080")
 
-with connect(SERVER, token=os.environ.get("FO1AGENT_TOKEN")) as model:
+with fo.connect(SERVER, token=os.environ.get("FO1AGENT_TOKEN")) as model:
     scene = model.open(PHOTO)  # sent once; every question below reuses it
     print(len(scene.ground("remote")), "remotes,", scene.count("cat").value, "cat")
     for event in model.stream(scene, "How many remotes are to the right of the cat?"):
