@@ -376,8 +376,10 @@ def _named(name: str) -> Any:
     except ImportError as exc:
         raise MissingExtraError(f"The planner {name!r} needs a package: {exc}") from exc
     except Exception as exc:  # providers' classes raise their own errors for a missing key and the like
+        # Only its first paragraph: the rest lists every provider there is.
+        why = str(exc).split("\n\n")[0].replace("\n", " ").rstrip(".")
         raise InputError(
-            f'No planner {name!r}: {str(exc).rstrip(".")}. There is "rules", "fo1", and what init_chat_model knows, '
+            f'No planner {name!r}: {why}. There is "rules", "fo1", and what init_chat_model knows, '
             'such as "openai:gpt-5"; for another address or key pass a LangChain chat model.'
         ) from exc
 
