@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fo1agent import prompts
+from fo1agent.agent.observation import llm_call
 from fo1agent.agent.plan import Plan
 from fo1agent.agent.planners.base import NotUnderstood
 from fo1agent.agent.planners.grammar import compose, words_of
@@ -58,4 +59,5 @@ class OwnPlanner:
         def choose(options: Sequence[str]) -> str:
             return options[writer.choose([processor.text_ids(option).tolist() for option in options])]
 
-        return compose(question, choose)[1]
+        with llm_call(self._predictor.name, "fo1agent"):
+            return compose(question, choose)[1]
