@@ -310,7 +310,8 @@ def _open(data: bytes, limits: ImageLimits, name: str) -> Image.Image:
     except Image.DecompressionBombError as exc:
         # Pillow's own last line, above any limit of ours unless that was set very high.
         raise ImageError(f"{name}: too many pixels (limit max_pixels = {limits.max_pixels}): {exc}") from exc
-    except UnidentifiedImageError as exc:
+    except (UnidentifiedImageError, ImportError) as exc:
+        # Where ultralytics is loaded, Pillow's open is its own, and looks for a HEIF reader where there may be none.
         raise ImageError(f"{name}: {_looks_like(data)} Formats read: {', '.join(limits.formats)}.") from exc
     except Exception as exc:  # decoders raise almost anything on bytes made to hurt
         raise ImageError(f"{name}: damaged or cut off ({_cause(exc)}).") from exc

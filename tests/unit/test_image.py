@@ -599,3 +599,14 @@ def test_a_frame_takes_no_boxes():
 def test_a_frame_without_area_is_refused():
     with pytest.raises(InputError, match="sides of 1 or more"):
         Frame((0, 10), (20, 20))
+
+
+def test_a_missing_reader_of_another_package_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ultralytics puts its own `open` in Pillow's place, which wants a HEIF reader for what Pillow does not know."""
+
+    def without_reader(*args: object, **kwargs: object) -> None:
+        raise ModuleNotFoundError("No module named 'pi_heif'")
+
+    monkeypatch.setattr(Image, "open", without_reader)
+    with pytest.raises(ImageError, match="no picture"):
+        load_image(b"hello")
