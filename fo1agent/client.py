@@ -27,7 +27,7 @@ from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEn
 from fo1agent.agent.plan import Plan
 from fo1agent.agent.trace import StepRecord
 from fo1agent.errors import FO1AgentError, InputError, ServerError, ToolFailed
-from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.image import ImageLimits, ImageSource, LoadedImage, Pictured, load_image
 from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult, Target
 from fo1agent.types import Region, Regions, check_boxes
@@ -184,7 +184,7 @@ class Client:
         return ServerError(f"The server at {self.url} does not answer: {why}. Is `fo1agent serve` running there?")
 
 
-class RemoteScene:
+class RemoteScene(Pictured):
     """A picture that is open at a server; its methods are those of a `Scene`, and give what those give.
 
     Attributes:
@@ -203,26 +203,6 @@ class RemoteScene:
 
     def __repr__(self) -> str:
         return f"<RemoteScene {self.id} {self.width}x{self.height}, {len(self.regions)} regions, {self.client.name}>"
-
-    @property
-    def id(self) -> str:
-        """`img_` + 8 hex digits of the picture's content."""
-        return self.loaded.id
-
-    @property
-    def image(self) -> Image:
-        """The upright RGB picture. Do not draw on it; `annotate` gives a copy."""
-        return self.loaded.pixels
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return self.loaded.width
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return self.loaded.height
 
     @property
     def regions(self) -> Regions:

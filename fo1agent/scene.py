@@ -25,7 +25,7 @@ from fo1agent import geometry, lexicon, prompts
 from fo1agent.boxes import clip, coverage, doubt, enlarge, iou, nms, parts, visible
 from fo1agent.color import asks_for_color, basic_color, color_shares, is_color, main_color
 from fo1agent.errors import InputError, ToolFailed
-from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.image import ImageLimits, ImageSource, LoadedImage, Pictured, load_image
 from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
 from fo1agent.proposals import Given, resolve_proposer
 from fo1agent.types import Box, Region, Regions, check_boxes
@@ -244,7 +244,7 @@ def load(
     return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device))
 
 
-class Scene:
+class Scene(Pictured):
     """One opened picture. All tools are its methods; its ids are the same wherever the same picture is opened.
 
     Attributes:
@@ -277,26 +277,6 @@ class Scene:
 
     def __repr__(self) -> str:
         return f"<Scene {self.id} {self.width}x{self.height}, {len(self.encoding.boxes)} regions, {self.model.name}>"
-
-    @property
-    def id(self) -> str:
-        """`img_` + 8 hex digits of the picture's content."""
-        return self.loaded.id
-
-    @property
-    def image(self) -> Image:
-        """The upright RGB picture. Do not draw on it; `annotate` gives a copy."""
-        return self.loaded.pixels
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return self.loaded.width
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return self.loaded.height
 
     @property
     def thresholds(self) -> Mapping[str, float]:
