@@ -24,6 +24,19 @@ class RefusedError(Exception):
     """A request that the real provider refuses."""
 
 
+@contextlib.contextmanager
+def served(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Let a server answer in a thread within the block, and close it after."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 class Provider:
     """The server.
 
@@ -42,14 +55,8 @@ class Provider:
     @contextlib.contextmanager
     def serving(self) -> Iterator[Provider]:
         """Serve within the block."""
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
+        with served(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
     def environment(self) -> dict[str, str]:
         """The variables by which the SDKs find this server."""

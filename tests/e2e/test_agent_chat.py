@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +19,7 @@ from fo1agent.scene import Model
 from tests.fakes import FakePredictor
 from tests.scenes import street
 from tests.scripted_chat import count_plan
+from tests.scripted_provider import served
 
 PEOPLE = {"steps": count_plan("person")}
 QUESTION = "How many people are there?"
@@ -56,14 +56,8 @@ class Endpoint:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Endpoint]:
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with served(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
 
 def _calls(said: Any) -> bool:
