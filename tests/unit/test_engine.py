@@ -40,8 +40,6 @@ def gradients(stage: LanguageStage, recompute: bool) -> tuple[dict[str, torch.Te
 def test_recomputed_layers_of_a_frozen_base_give_the_same_gradients(
     request: pytest.FixtureRequest, store: FeatureStore
 ) -> None:
-    request: pytest.FixtureRequest, store: FeatureStore
-) -> None:
     request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
     torch.set_num_threads(1)  # several threads add in an order that may differ between two passes
     expected, once = gradients(language_stage(store, table=alignment.TABLE), recompute=False)
