@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,14 @@ PATIENCE_S = 180.0
 """A busy machine may need so long to start a process with a model."""
 
 
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what other threads or processes bring about."""
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @contextmanager
 def in_thread(app: App) -> Iterator[str]:
     """Serve an application on loopback; gives its address."""
@@ -29,8 +37,7 @@ def in_thread(app: App) -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            while not server.started:
-                time.sleep(0.01)
+            until(lambda: server.started)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True

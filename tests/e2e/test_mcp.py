@@ -318,8 +318,9 @@ def test_a_call_in_the_making_is_answered_before_the_server_stops(repo: Path, fo
                 await client.list_tools()  # or the client would ask for them after the call
 
                 async def stop() -> None:
-                    while not (folder / "started").exists():
-                        await anyio.sleep(0.02)
+                    with anyio.fail_after(60):
+                        while not (folder / "started").exists():
+                            await anyio.sleep(0.02)
                     process.send_signal(signal.SIGTERM)
 
                 async with anyio.create_task_group() as tasks:

@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,7 +17,7 @@ import pytest
 from PIL import Image
 
 import fo1agent
-from tests.serving import PATIENCE_S, Process, process
+from tests.serving import PATIENCE_S, Process, process, until
 
 DEMO = Path(fo1agent.__file__).parent / "data" / "demo"
 
@@ -33,13 +32,6 @@ def figure(server: Process, name: str) -> float:
     """A figure of /metrics, summed over its labels."""
     lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def variant(k: int) -> bytes:

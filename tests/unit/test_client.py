@@ -21,7 +21,7 @@ from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
 from tests.fakes import FakePredictor
-from tests.serving import in_thread
+from tests.serving import in_thread, until
 
 OBJECTS = [
     ((30.0, 10.0, 60.0, 40.0), "bus", 0.9),
@@ -190,8 +190,7 @@ def test_a_busy_server_is_asked_again() -> None:
         inner.match = lambda *args: go.wait(60) and match(*args)
         holding = threading.Thread(target=lambda: scene.count("bus"))
         holding.start()
-        while app.service.gate.running == 0:
-            pass
+        until(lambda: app.service.gate.running > 0)
         impatient = Client(url, patience_s=0)
         with pytest.raises(ServerError, match="Too many") as refused:
             impatient.open(gray())

@@ -290,8 +290,9 @@ async def test_too_many_requests_are_sent_away(held: Held) -> None:
         image = await sent(http)
         asked = {"image": image, "phrase": "bus"}
         first, second = (asyncio.ensure_future(http.post("/v1/tools/count", json=asked)) for _ in range(2))
-        while "fo1agent_waiting 1.0" not in (await http.get("/metrics")).text:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while "fo1agent_waiting 1.0" not in (await http.get("/metrics")).text:
+                await asyncio.sleep(0.01)
         response = await http.post("/v1/tools/count", json=asked)
         assert response.status_code == 429
         assert int(response.headers["retry-after"]) >= 1

@@ -14,6 +14,7 @@ from fo1agent.image import LoadedImage, load_image
 from fo1agent.serve.batching import Batched
 from fo1agent.types import Regions
 from tests.fakes import FakePredictor
+from tests.serving import until
 
 OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
 
@@ -23,7 +24,7 @@ class Slow(FakePredictor):
 
     def __init__(self) -> None:
         super().__init__(OBJECTS, vocabulary=None)
-        self.go = threading.Event()
+        self.entered, self.go = threading.Event(), threading.Event()
         self.ran: list[tuple[str, int]] = []
         self.threads: set[str] = set()
 
@@ -64,9 +65,9 @@ def together(model: Slow, batched: Batched, *asked: Callable[[], Any]) -> list[A
     """What the calls give that queue up behind a first pass."""
     with ThreadPoolExecutor(len(asked) + 1) as threads:
         first = threads.submit(batched.similar, model.encode(picture("black")), 0)  # answered by the model's thread
+        assert model.entered.wait(60)  # or it would take some of the others along
         futures = [threads.submit(one) for one in asked]
-        while batched._jobs.qsize() < len(asked):
-            pass
+        until(lambda: batched._jobs.qsize() == len(asked))
         model.go.set()
         first.result(60)
         return [future.exception(60) or future.result() for future in futures]
@@ -74,6 +75,7 @@ def together(model: Slow, batched: Batched, *asked: Callable[[], Any]) -> list[A
 
 class Blocking(Slow):
     def similar(self, encoding: Any, index: int) -> np.ndarray:
+        self.entered.set()
         self.go.wait(60)
         return np.ones(len(encoding.boxes))
 

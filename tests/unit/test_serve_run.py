@@ -15,6 +15,7 @@ import uvicorn
 from fo1agent.errors import InputError
 from fo1agent.serve import run
 from fo1agent.serve.settings import Settings
+from tests.serving import until
 
 LARGE = 64 * 2**20
 
@@ -39,8 +40,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        while not server.started:
-            time.sleep(0.01)
+        until(lambda: server.started)
         yield listening.getsockname()[1]
         server.should_exit = True
         thread.join(60)
