@@ -80,6 +80,8 @@ class Provider:
             raise RefusedError(f"the script has {len(self.script)} turns, this would be one more")
         step = self.script[turn]
         reply = step([json.loads(text) for text in results]) if callable(step) else step
+        if isinstance(reply, str) and '"final_answer"' in json.dumps(body.get("tools", ())):
+            reply = ("final_answer", {"answer": reply})  # how an agent of smolagents wants it
         return said(reply, f"call_{turn}")
 
 

@@ -23,7 +23,7 @@ from tests.scripted_provider import COUNTS_REMOTES, Provider
 
 # The README's blocks run in test_readme.py.
 SECTIONS = [section for page in PAGES if page != "README.md" for section in sections(page)]
-OF_ANOTHER_SDK = {"OpenAI": "openai", "Anthropic": "anthropic"}
+OF_ANOTHER_SDK = {"OpenAI": "openai", "Anthropic": "anthropic", "smolagents": "smolagents"}
 
 
 def named(title: str) -> Section:
@@ -62,8 +62,8 @@ def test_the_configuration_is_the_one_of_the_examples_and_starts_a_server(repo: 
 def test_what_the_pages_install_can_be_installed(repo: Path) -> None:
     extras = tomllib.loads((repo / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     words = [word for section in SECTIONS for install in section.installs for word in install]
-    assert {word for word in words if not word.startswith(".")} == {"openai", "anthropic"}
-    assert {extra for word in words for extra in re.findall(r"\[(.+)\]", word)} == {"mcp", "serve"} & set(extras)
+    assert {word for word in words if not word.startswith(".")} == {"openai", "anthropic", "smolagents[openai]"}
+    assert {extra for word in words for extra in re.findall(r"^\.\[(.+)\]", word)} == {"mcp", "serve"} & set(extras)
 
 
 def test_links_of_the_builders_pages_lead_somewhere(repo: Path) -> None:

@@ -42,7 +42,7 @@ DRAWS_THEM: Sequence[Step] = (
 COMPARES_THEM: Sequence[Step] = (
     ("ground", {"phrase": "cat", "limit": 1}),
     lambda results: ("relate", {"a": "remote", "relation": "right_of", "b": ids(results[0])[0]}),
-    lambda results: ("final_answer", {"answer": f"{len(ids(results[1]))} remotes are to the right of the cat."}),
+    lambda results: f"{len(ids(results[1]))} remotes are to the right of the cat.",
 )
 SCRIPTS = {
     "anthropic_sdk": DRAWS_THEM,

@@ -1,0 +1,63 @@
+"""For smolagents: `ToolCallingAgent(get_tools(pictures="cat.jpg"), model, instructions=UNTRUSTED_NOTE)`.
+
+`annotate` is left out: a tool of theirs gives its agent text or a picture, not both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from smolagents import Tool as SmolTool
+
+from fo1agent.image import ImageLimits
+from fo1agent.integrations.calls import UNTRUSTED_NOTE, call
+from fo1agent.integrations.handles import Scenes
+from fo1agent.integrations.schemas import parameters
+from fo1agent.scene import Model
+from fo1agent.tools.base import Tool, registry
+
+__all__ = ["UNTRUSTED_NOTE", "VisionTool", "get_tools"]
+
+
+def get_tools(
+    model: Model | None = None,
+    pictures: Any = (),
+    *,
+    folders: Sequence[str | os.PathLike[str]] = (),
+    urls: bool = False,
+    limits: ImageLimits | None = None,
+    tools: Sequence[Tool] = (),
+) -> list[VisionTool]:
+    """The tools over a set of pictures; arguments and errors as of `fo1agent.integrations.langchain.FO1Toolkit`."""
+    known = registry(*tools)
+    scenes = Scenes(model, folders=folders, urls=urls, limits=limits)
+    for picture in pictures if isinstance(pictures, (list, tuple)) else [pictures]:
+        scenes.open(picture)
+    return [VisionTool(tool, scenes, known) for tool in known.values() if tool.name != "annotate"]
+
+
+class VisionTool(SmolTool):
+    """One tool. What smolagents shows its language model is `name`, `description` and `inputs`.
+
+    Arguments that do not fit, and pictures that cannot be opened, are answered with a text that says so, for the
+    language model to try again.
+    """
+
+    output_type = "string"
+    skip_forward_signature_validation = True  # forward takes whatever the tool's own schema names
+
+    def __init__(self, tool: Tool, scenes: Scenes, known: dict[str, Tool]) -> None:
+        super().__init__()
+        self.name, self.description, self.inputs = tool.name, tool.description, {}
+        self._scenes, self._known = scenes, known
+        schema = parameters(tool)
+        for name, one in schema["properties"].items():
+            kinds = one["type"] if "type" in one else [choice["type"] for choice in one["anyOf"]]
+            described = {"type": kinds, "description": one.get("description", "")}
+            self.inputs[name] = described if name in schema["required"] else {**described, "nullable": True}
+
+    def forward(self, **arguments: Any) -> str:
+        """What came of it, for a language model."""
+        return call(self.name, arguments, self._scenes, self._known).text
