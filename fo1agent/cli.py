@@ -125,21 +125,7 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
 @draw_to
 @click.option("--html", type=FILE_OUT, metavar="OUT.html", help="Write a report: answer, steps, picture.")
 @click.option("--trace", type=FILE_OUT, metavar="OUT.jsonl", help="Save the run, for `replay`, `diff` and `report`.")
-@click.option(
-    "--planner",
-    default="rules",
-    show_default=True,
-    metavar="NAME",
-    help="Who decides what is done: rules, fo1, or a chat model as provider:name, e.g. openai:gpt-5.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["plan", "steps"]),
-    default="plan",
-    show_default=True,
-    help="With a chat model: plan first, or call tools step by step.",
-)
-@click.option("--verify", is_flag=True, help="Look again at what the answer rests on; flag what is not borne out.")
+@cli_serve.deciding_options
 @as_json
 def ask(
     image: str,
@@ -578,7 +564,7 @@ def _who_answers(model: Any, trace: Path | None, **deciding: Any) -> Any:
     if not hasattr(model, "ask"):
         return Agent(model, traces=cli_trace.place(trace), **deciding)
     if deciding != {"planner": "rules", "mode": "plan", "verify": False}:
-        raise click.UsageError("--planner, --mode and --verify are for what runs here; leave them out with --server.")
+        raise click.UsageError("--planner, --mode and --verify are the server's business; leave them out.")
     if trace:
         raise click.UsageError("--trace saves what runs here; leave it out with --server.")
     return model

@@ -1,15 +1,18 @@
-"""`fo1agent serve`: the model over HTTP; and `--server`, by which other commands use one."""
+"""`fo1agent serve`: the model over HTTP; and `--server`, by which other commands use one.
+
+Who decides how questions are answered is chosen by the same options here and for `fo1agent ask`.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent import console
+from fo1agent import cli_trace, console
 
 if TYPE_CHECKING:
     from fo1agent.client import Client
@@ -20,6 +23,31 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--token", envvar="FO1AGENT_TOKEN", metavar="TOKEN", help="With --server: its bearer token."),
         click.option("--server", metavar="URL", help="Let the `fo1agent serve` at this address look."),
+    ):
+        command = option(command)
+    return command
+
+
+def deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that answers questions: `planner`, `mode` and `verify` of an `Agent`."""
+    for option in (
+        click.option(
+            "--verify", is_flag=True, help="Look again at what an answer rests on; flag what is not borne out."
+        ),
+        click.option(
+            "--mode",
+            type=click.Choice(["plan", "steps"]),
+            default="plan",
+            show_default=True,
+            help="With a chat model: plan first, or call tools step by step.",
+        ),
+        click.option(
+            "--planner",
+            default="rules",
+            show_default=True,
+            metavar="NAME",
+            help="Who decides what is done: rules, fo1, or a chat model as provider:name, e.g. openai:gpt-5.",
+        ),
     ):
         command = option(command)
     return command
@@ -71,6 +99,7 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 )
 @click.option("--batching/--no-batching", default=True, show_default=True, help="Put passes of the model together.")
 @click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
+@deciding_options
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
 @click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt.")
 @click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if absent.")
@@ -87,6 +116,9 @@ def serve(
     keep: int,
     batching: bool,
     docs: bool,
+    planner: str,
+    mode: Literal["plan", "steps"],
+    verify: bool,
     device: str,
     proposer: str | None,
     model_name: str | None,
@@ -94,7 +126,8 @@ def serve(
     """Serve tools, questions and an OpenAI-compatible chat over HTTP, with a page to try it.
 
     Until told to stop; then what runs is finished. What is in the variable FO1AGENT_TOKEN is the bearer token that
-    callers must send; without one, only loopback addresses are listened at.
+    callers must send; without one, only loopback addresses are listened at. Where the variable FO1AGENT_TRACES names a
+    folder, every run is saved there.
     """
     try:
         from fo1agent.serve.run import check_address
@@ -118,6 +151,10 @@ def serve(
         body_bytes=max_body * 1_000_000,
         keep_bytes=keep * 2**20,
         docs=docs,
+        planner=planner,
+        mode=mode,
+        verify=verify,
+        traces=cli_trace.place(),
     )
     check_address(host, settings)
     model = load(model_name, device=device, proposer=proposer)

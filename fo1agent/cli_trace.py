@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fo1agent.scene import Model
 
 FOLDER = "FO1AGENT_TRACES"
-"""The variable that names a folder where every run of `fo1agent ask` is saved."""
+"""The variable that names a folder where every run of `fo1agent ask`, and every run of a server, is saved."""
 
 TRACE_IN = click.Path(dir_okay=False, path_type=Path)  # that it is there is said in one way with what is wrong in it
 HTML_OUT = click.Path(dir_okay=False, path_type=Path)
@@ -134,8 +134,8 @@ def report(file: Path, out: Path, image: str | None) -> None:
     console.note(f"report {out}")
 
 
-def place(file: Path | None) -> Place | None:
-    """Where `fo1agent ask` saves its run: the file, else the folder of FO1AGENT_TRACES, else nowhere."""
+def place(file: Path | None = None) -> Place | None:
+    """Where runs are saved: in the file, else in the folder of FO1AGENT_TRACES, else nowhere."""
     from fo1agent.agent.traces import File, as_place
 
     return File(file) if file else as_place(os.environ.get(FOLDER) or None)

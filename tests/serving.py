@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -58,13 +58,11 @@ class Process:
 
 
 @contextmanager
-def process(*options: str, token: str | None = None) -> Iterator[Process]:
-    """`fo1agent serve` on a free port of loopback."""
-    env = {name: value for name, value in os.environ.items() if name != "FO1AGENT_TOKEN"}
+def process(*options: str, variables: Mapping[str, str] | None = None) -> Iterator[Process]:
+    """`fo1agent serve` on a free port of loopback, with these variables of its environment."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FO1AGENT_")}
     command = [sys.executable, "-m", "fo1agent", "serve", "--port", "0", *options]
-    popen = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**env, **({"FO1AGENT_TOKEN": token} if token else {})}
-    )
+    popen = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**env, **(variables or {})})
     try:
         assert popen.stderr is not None
         # Before its address it may print a warning of a library.

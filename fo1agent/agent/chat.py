@@ -11,18 +11,23 @@ what is told to the model is the callers', and so is what they do with calls tha
 from __future__ import annotations
 
 import contextvars
+import copy
 import json
 import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from fo1agent.agent import observation
 from fo1agent.agent.budget import Meter
 from fo1agent.errors import AgentError, BudgetExceeded, InputError, MissingExtraError
 from fo1agent.tools.telling import Drawn
+
+Wait = Callable[[Future[Any], float], Any]
+"""Called as (future, seconds): gives what the future does, or raises TimeoutError when the seconds are over."""
 
 Means = Literal["tools", "schema", "text"]
 MEANS: tuple[Means, ...] = get_args(Means)
@@ -78,6 +83,7 @@ class ChatModel:
         name: the model's own, or its class's.
         provider: `openai`, `anthropic`, …
         takes_images: whether its profile says so (`llm.profile["image_inputs"]`); one without a profile gets none.
+        wait: how its replies are waited for.
 
     Raises:
         InputError: no such model.
@@ -86,6 +92,7 @@ class ChatModel:
 
     def __init__(self, llm: Any) -> None:
         self.llm = _named(llm) if isinstance(llm, str) else llm
+        self.wait: Wait = Future.result
         settings = {key: getattr(self.llm, key, None) for key in ("model_name", "model", "model_id")}
         model = next((value for value in settings.values() if isinstance(value, str) and value), "")
         places = (getattr(self.llm, key, None) for key in ("openai_api_base", "base_url", "anthropic_api_url"))
@@ -98,6 +105,12 @@ class ChatModel:
         # Models without a name are not told apart by their class, so what is learnt of one stays with it.
         self._taken = _taken if model else {}
         self._key = (kind, model, place)
+
+    def waited_for(self, wait: Wait) -> Self:
+        """The same model, whose replies are waited for in another way, such as one that can be called off."""
+        other = copy.copy(self)
+        other.wait = wait
+        return other
 
     @property
     def means(self) -> Means:
@@ -180,7 +193,7 @@ class Conversation:
         seconds = self.meter.chat_call()
         with observation.llm_call(self.chat.name, self.chat.provider) as observed:
             try:
-                message = _within(seconds, runnable.invoke, messages)
+                message = _within(seconds, runnable.invoke, messages, self.chat.wait)
             except _TooSlowError:
                 raise BudgetExceeded(f"the budget of {self.meter.budget.seconds:g} seconds is used up") from None
             if isinstance(message, dict):
@@ -402,26 +415,28 @@ class _TooSlowError(Exception):
     """A reply took longer than it may. Never leaves this module."""
 
 
-def _within(seconds: float, function: Callable[[Any], Any], argument: Any) -> Any:
+def _within(seconds: float, function: Callable[[Any], Any], argument: Any, wait: Wait) -> Any:
     """A function's result, if it comes in time.
 
     The thread is left behind when it does not: a provider's client cannot be interrupted from outside.
     """
-    outcome: list[tuple[bool, Any]] = []
+    outcome: Future[tuple[bool, Any]] = Future()
 
     def work() -> None:
         try:
-            outcome.append((True, function(argument)))
+            came = True, function(argument)
         except BaseException as exc:
-            outcome.append((False, exc))
+            came = False, exc
+        if outcome.set_running_or_notify_cancel():
+            outcome.set_result(came)
 
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(work,), name="fo1agent-chat", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise _TooSlowError
-    ok, value = outcome[0]
+    threading.Thread(target=context.run, args=(work,), name="fo1agent-chat", daemon=True).start()
+    try:
+        ok, value = wait(outcome, seconds)
+    except TimeoutError:
+        outcome.cancel()
+        raise _TooSlowError from None
     if not ok:
         raise value
     return value

@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +105,17 @@ class Folder:
     def __post_init__(self) -> None:
         if self.keep is not None and self.keep < 1:
             raise InputError(f"keep must be 1 or more, or None to keep all traces; got {self.keep!r}.")
+
+    def make(self) -> None:
+        """Make the folder now, for who wants to know before the first run whether it can be written to.
+
+        Raises:
+            AgentError: it cannot.
+        """
+        with _writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
 
     def open(self, run: RunLine) -> LineWriter:
         """As `Place.open`, under a name that no other run has."""

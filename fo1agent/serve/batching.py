@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from fo1agent.image import LoadedImage
 from fo1agent.scene import Predictor
 from fo1agent.serve.gate import current
 from fo1agent.types import Regions
+
+T = TypeVar("T")
 
 
 class ManyPredictor(Predictor, Protocol):
@@ -140,6 +142,10 @@ class Batched:
         asked = (about, text, max_new_tokens)
         return self._ask(_Job("generate", (id(about), max_new_tokens), text, asked))
 
+    def alone(self, work: Callable[[], T]) -> T:
+        """Do something else with the model, in its turn and by itself."""
+        return self._ask(_Job("alone", object(), None, work))
+
     def _ask(self, job: _Job) -> Any:
         ticket = current()
         if ticket is None:
@@ -223,5 +229,6 @@ _PASSES: dict[str, Callable[[ManyPredictor, list[Any]], Sequence[Any]]] = {
     "boxes": lambda model, asked: [model.with_boxes(*one) for one in asked],
     "similar": lambda model, asked: [model.similar(*one) for one in asked],
     "words": lambda model, asked: [model.generate(*one) for one in asked],
+    "alone": lambda model, asked: [work() for work in asked],
 }
 """Kind of job → what makes one pass of different things asked; all of them are about one picture, but for `encode`."""

@@ -221,7 +221,7 @@ def _head(service: Service, kind: str) -> dict[str, Any]:
 
 
 def _usage() -> dict[str, int]:
-    """Questions are planned by rules, which read and write no tokens."""
+    """None are counted: most questions cost none, and those of a chat model that plans here are the server's."""
     return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 

@@ -20,8 +20,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Stopped(Exception):
-    """Work whose ticket was stopped or is late. It passes through everything that handles expected failures."""
+class Stopped(BaseException):
+    """Work whose ticket was stopped or is late. It passes through everything that handles failures, as a cancellation
+    does."""
 
 
 class Refused(Exception):
@@ -76,20 +77,27 @@ class Ticket:
         if self._stopped or not self.left:
             raise Stopped
 
-    def wait(self, future: Future[T]) -> T:
+    def wait(self, future: Future[T], seconds: float = math.inf) -> T:
         """What a future gives; raises what it raises.
 
+        Args:
+            future: cancelled when it is waited for no longer.
+            seconds: to wait at most.
+
         Raises:
-            Stopped: the ticket was stopped meanwhile, or is late. The future is then cancelled.
+            Stopped: the ticket was stopped meanwhile, or is late.
+            TimeoutError: the seconds are over, and the ticket's are not.
         """
         with self._lock:
             self._awaited = future
         try:
             self.check()
-            return future.result(self.left)
+            return future.result(min(self.left, seconds))
         except (CancelledError, TimeoutError) as exc:
             if future.done() and not future.cancelled():
                 raise  # the work's own
+            if isinstance(exc, TimeoutError) and seconds < math.inf and self.left and not self._stopped:
+                raise
             raise Stopped from exc
         finally:
             future.cancel()  # does nothing to one that is done

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -13,6 +14,10 @@ from typing import Any, TypeVar, cast
 from fastapi import Request
 
 from fo1agent.agent import Agent, Budget
+from fo1agent.agent.planners.base import Planner
+from fo1agent.agent.planners.chat import ChatPlanner
+from fo1agent.agent.planners.own import OwnPlanner
+from fo1agent.agent.traces import Folder, as_place
 from fo1agent.image import ImageLimits, LoadedImage
 from fo1agent.integrations.handles import Scenes
 from fo1agent.ocr import TextLine
@@ -34,10 +39,19 @@ class Service:
     Attributes:
         model: what opens pictures; its passes are put together unless the settings say otherwise.
         scenes: the pictures that are open.
+
+    Raises:
+        InputError: no such planner or mode, or they do not fit each other or the model.
+        MissingExtraError: the chat model needs a package that is not installed.
+        AgentError: no traces can be written where they should go.
     """
 
     def __init__(self, model: Model, settings: Settings) -> None:
         self.settings = settings
+        self._planner = self._deciding(model)
+        self._traces = as_place(settings.traces)
+        if isinstance(self._traces, Folder):
+            self._traces.make()
         self.metrics = Metrics()
         self.gate = Gate(settings.running, settings.waiting)
         self._batched: Batched | None = None
@@ -99,7 +113,30 @@ class Service:
         """Who answers the question of the request that this thread works for: in parts, where the time is too short."""
         ticket = current()
         left = self.settings.deadline_s if ticket is None else ticket.left
-        return Agent(self.model, budget=Budget(seconds=max(0.9 * left, 0.1)))
+        return Agent(
+            self.model,
+            self._planner,
+            Budget(seconds=max(0.9 * left, 0.1)),
+            self._traces,
+            mode=self.settings.mode,
+            verify=self.settings.verify,
+        )
+
+    def _deciding(self, model: Model) -> Planner:
+        """The planner of all requests, which stops where its request does."""
+        planner = Agent(model, self.settings.planner, mode=self.settings.mode).planner
+        if isinstance(planner, OwnPlanner):
+            return OwnPlanner.of(model, self._in_turn)
+        if isinstance(planner, ChatPlanner):
+            return ChatPlanner(planner.chat.waited_for(_while_wanted))
+        return planner
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        """Something that the model does besides its passes."""
+        if self._batched is not None:
+            return self._batched.alone(work)
+        check()
+        return work()
 
     # ---- pictures, in a thread -----------------------------------------------------------------------------------
 
@@ -143,6 +180,12 @@ class _Alone:
         if name in ("encode", "with_boxes", "match", "labels", "similar", "generate"):
             check()
         return getattr(self._inner, name)
+
+
+def _while_wanted(reply: Future[T], seconds: float) -> T:
+    """Wait for a reply for so long, and only while its request wants it."""
+    ticket = current()
+    return reply.result(seconds) if ticket is None else ticket.wait(reply, seconds)
 
 
 def _until_stopped(read: Callable[..., list[TextLine]]) -> Callable[..., list[TextLine]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Literal
 
+from fo1agent.agent.traces import Place
 from fo1agent.errors import InputError
 
 
@@ -30,6 +33,10 @@ class Settings:
         keep: pictures that stay open.
         keep_bytes: memory for the pictures that stay open, pixels and encodings together.
         docs: also serve /docs and /openapi.json.
+        planner: who decides how questions are answered, as for `Agent`; made once, for all requests.
+        mode: as for `Agent`.
+        verify: as for `Agent`.
+        traces: where every run is saved, as for `Agent`.
     """
 
     token: str | None = None
@@ -48,6 +55,10 @@ class Settings:
     keep: int = 256
     keep_bytes: int = 512 * 2**20
     docs: bool = False
+    planner: Any = "rules"
+    mode: Literal["plan", "steps"] = "plan"
+    verify: bool = False
+    traces: str | os.PathLike[str] | Place | None = None
 
     def __post_init__(self) -> None:
         if self.token is not None and not self.token.strip():

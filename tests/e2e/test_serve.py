@@ -11,12 +11,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
 import fo1agent
+from fo1agent.cli_trace import FOLDER
+from tests.scripted_provider import Provider
 from tests.serving import PATIENCE_S, Process, process, until
 
 DEMO = Path(fo1agent.__file__).parent / "data" / "demo"
@@ -108,6 +111,39 @@ def test_the_shell_uses_a_server(server: Process) -> None:
     asked = run("--server", server.url, "ask", cat, "How many remotes are to the right of the cat?")
     assert "2 remotes are to the right of the cat." in asked
     assert run("count", cat, "remote", "--server", server.url).strip() == "2"
+
+
+def asked(server: Process, question: str) -> dict[str, Any]:
+    body = {"image": sent(server, (DEMO / "cat.jpg").read_bytes()), "question": question}
+    return httpx.post(f"{server.url}/v1/ask", json=body, timeout=PATIENCE_S).json()["answer"]
+
+
+def test_a_chat_model_decides_and_every_run_is_saved(tmp_path: Path) -> None:
+    script = [("count", {"phrase": "remote"}), ("answer", {"text": "Two.", "value": 2, "claims": []})]
+    with Provider(script).serving() as provider:
+        variables = {**provider.environment(), FOLDER: str(tmp_path)}
+        with process("--planner", "openai:scripted", "--mode", "steps", variables=variables) as server:
+            told = asked(server, "How many remotes are there?")
+    assert (told["text"], told["value"], told["planner"], told["notes"]) == ("Two.", 2, "scripted", [])
+    (path,) = tmp_path.iterdir()
+    run = [sys.executable, "-m", "fo1agent", "replay", str(path), "--image", str(DEMO / "cat.jpg")]
+    again = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "The same.")
+
+
+@pytest.mark.parametrize("batching", ["--batching", "--no-batching"])
+def test_the_model_may_plan_for_itself(batching: str) -> None:
+    with process("--planner", "fo1", batching) as server, concurrent.futures.ThreadPoolExecutor(2) as threads:
+        for told in threads.map(lambda thing: asked(server, f"How many {thing} are there?"), ("cats", "remotes")):
+            assert told["planner"] == "fo1"  # what it plans is another matter
+
+
+def test_a_planner_that_does_not_exist_ends_the_server_before_it_listens() -> None:
+    command = [sys.executable, "-m", "fo1agent", "serve", "--port", "0", "--planner", "nosuch:model"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("error: No planner 'nosuch:model'")
+    assert "listening" not in ended.stderr
 
 
 def test_nobody_listens_to_strangers_without_a_token() -> None:

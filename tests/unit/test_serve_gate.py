@@ -187,6 +187,15 @@ def test_a_wait_ends_at_the_deadline() -> None:
         Ticket(0.05).wait(Future[int]())
 
 
+def test_a_wait_ends_after_its_seconds_while_there_is_time_for_others() -> None:
+    ticket = Ticket(60)
+    with pytest.raises(TimeoutError):
+        ticket.wait(Future[int](), 0.05)
+    ticket.check()
+    with pytest.raises(Stopped):
+        Ticket(0.05).wait(Future[int](), 60)
+
+
 def test_a_wait_raises_what_the_work_raises() -> None:
     future = Future[int]()
     future.set_exception(TimeoutError("the work's own"))

@@ -6,7 +6,7 @@ one as small as fo1-nano's follows the grammar and little else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fo1agent import prompts
@@ -19,22 +19,27 @@ from fo1agent.errors import InputError
 LONGEST_QUESTION = 500
 """Characters; what is longer is not one question."""
 
+Turn = Callable[[Callable[[], int]], int]
+"""Makes a choice when it is its turn, and gives it."""
+
 
 class OwnPlanner:
     """Lets the model that looks at pictures plan as well, on the question's words alone.
 
     Args:
         predictor: a `fo1agent.model.predictor.Predictor`.
+        turn: makes each of its choices, between which others may use the model.
     """
 
     name = "fo1"
 
-    def __init__(self, predictor: Any) -> None:
+    def __init__(self, predictor: Any, turn: Turn = lambda choice: choice()) -> None:
         self._predictor = predictor
+        self._turn = turn
 
     @classmethod
-    def of(cls, model: Any) -> OwnPlanner:
-        """The planner of a loaded model.
+    def of(cls, model: Any, turn: Turn = lambda choice: choice()) -> OwnPlanner:
+        """The planner of a loaded model; `turn` as for the planner itself.
 
         Raises:
             InputError: there is no model, or one of another kind.
@@ -42,7 +47,7 @@ class OwnPlanner:
         predictor = getattr(model, "predictor", None)
         if not hasattr(predictor, "processor"):
             raise InputError('The planner "fo1" is a model of ours: Agent(fo1agent.load(), planner="fo1").')
-        return cls(predictor)
+        return cls(predictor, turn)
 
     def plan(self, question: str) -> Plan | NotUnderstood:
         """A plan that runs, for any question with a word in it."""
@@ -57,7 +62,8 @@ class OwnPlanner:
         writer = Writer(self._predictor.model, asked)
 
         def choose(options: Sequence[str]) -> str:
-            return options[writer.choose([processor.text_ids(option).tolist() for option in options])]
+            ids = [processor.text_ids(option).tolist() for option in options]
+            return options[self._turn(lambda: writer.choose(ids))]
 
         with llm_call(self._predictor.name, "fo1agent"):
             return compose(question, choose)[1]
