@@ -27,9 +27,10 @@ from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEn
 from fo1agent.agent.plan import Plan
 from fo1agent.agent.trace import StepRecord
 from fo1agent.errors import FO1AgentError, InputError, ServerError, ToolFailed
-from fo1agent.image import ImageLimits, ImageSource, LoadedImage, Pictured, load_image
+from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText
-from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult, Target
+from fo1agent.pictured import Pictured, Target
+from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
 from fo1agent.types import Region, Regions, check_boxes
 
 if TYPE_CHECKING:
@@ -189,7 +190,6 @@ class RemoteScene(Pictured):
 
     Attributes:
         client: the server.
-        loaded: the picture with its content id.
         handle: what the server calls it.
         note: what a person should be told about the regions; else "".
     """
@@ -197,7 +197,7 @@ class RemoteScene(Pictured):
     def __init__(self, client: Client, image: LoadedImage, file: bytes, boxes: np.ndarray | None) -> None:
         self.client = client
         self.loaded = image
-        self._file, self._boxes = file, boxes
+        self._file, self._given = file, boxes
         self.handle, self.note = "", ""
         self._send_picture()
 
@@ -218,20 +218,6 @@ class RemoteScene(Pictured):
         """What the model can name and is sure of, each thing once, best first."""
         sure = [region for region, kept in zip(self._regions, self._sure, strict=True) if kept]
         return Regions.from_list(sorted(sure, key=lambda region: -region.score))
-
-    def region(self, region_id: str) -> Region:
-        """The region of an id: `r7`, `img_3fa9c1d2/r7`, or the box form `b10_20_110_220`.
-
-        Raises:
-            InputError: no such region.
-        """
-        name = region_id.removeprefix(f"{self.id}/")
-        for region in self._regions:
-            if region.name == name:
-                return region
-        if (box := _spelled(name)) is not None:
-            return Region(f"{self.id}/{name}", box, 1.0)
-        raise InputError(f"No region {region_id!r:.80} in {self.id}; there are {len(self._regions)}.")
 
     def ground(
         self,
@@ -277,11 +263,11 @@ class RemoteScene(Pictured):
         told = self._call("read", region=self._target(target), source=source)
         lines, regions = [], []
         for line in told["lines"]:
-            text, box = UntrustedText(line["text"]), self.region(line["region"]).box
+            text, box = UntrustedText(line["text"]), self._told(line["region"]).box
             lines.append(TextLine(text, box, line["score"]))
             regions.append(Region(self._full(line["region"]), box, line["score"], text, "ocr"))
         if source == "model":
-            regions = [self._whole() if target is None else self.region(str(self._target(target)))]
+            regions = [self._region_of(target)]
         return ReadResult(UntrustedText(told["text"]), tuple(lines), Regions.from_list(regions), source)
 
     def describe(self, target: Target = None) -> DescribeResult:
@@ -294,6 +280,13 @@ class RemoteScene(Pictured):
         """Ask the model a question about a region, or with target None about the picture; see `Scene.inspect`."""
         told = self._call("inspect", question=question, region=self._target(target))
         return InspectResult(UntrustedText(told["text"]), UntrustedText(""), self._found(told))
+
+    def zoom(self, target: Target, margin: float = 0.1) -> RemoteScene:
+        """Open a part of the picture at the server as a scene of its own; see `Scene.zoom`. It is cut out here."""
+        image, offset_xy = self._part(target, margin)
+        part = RemoteScene(self.client, image, _file(None, image), None)
+        part.parent, part.offset_xy = self, offset_xy
+        return part
 
     def annotate(
         self, evidence: Iterable[Region] | None = None, candidates: Iterable[Region] = (), size: int | None = None
@@ -325,10 +318,10 @@ class RemoteScene(Pictured):
     # ---- at the server -------------------------------------------------------------------------------------------
 
     def _send_picture(self) -> None:
-        fields = {} if self._boxes is None else {"boxes": json.dumps(self._boxes.tolist())}
+        fields = {} if self._given is None else {"boxes": json.dumps(self._given.tolist())}
         told = self.client._send("POST", "/v1/images", files={"file": ("picture", self._file)}, data=fields)
         self.handle, self.note = told["image"], told["note"]
-        source = "given" if self._boxes is not None else "fo1"
+        source = "given" if self._given is not None else "fo1"
         self._regions = Regions.from_list(
             [
                 Region(self._full(one["id"]), _corners(one["box"]), one["score"], one["label"], source)
@@ -369,9 +362,11 @@ class RemoteScene(Pictured):
         box = check_boxes([target])[0]
         return "b" + "_".join(str(max(0, round(v))) for v in box.tolist())
 
-    def _whole(self) -> Region:
-        box = (0.0, 0.0, float(self.width), float(self.height))
-        return Region(self._full(f"b0_0_{self.width}_{self.height}"), box, 1.0)
+    def _told(self, region_id: str) -> Region:
+        """The region that the server means by an id, `r7` or the box form; the box is taken as it is."""
+        name = region_id.rpartition("/")[2]
+        box = _spelled(name)
+        return self.region(name) if box is None else Region(self._full(name), box, 1.0)
 
     def _full(self, name: str) -> str:
         return f"{self.id}/{name}"
@@ -438,7 +433,7 @@ class _Heard:
         )
 
     def _record(self, told: Mapping[str, Any], known: Mapping[str, Region]) -> StepRecord:
-        regions = [known.get(one) or self._scene.region(one) for one in told["regions"]]
+        regions = [known.get(one) or self._scene._told(one) for one in told["regions"]]
         return StepRecord(
             id=told["id"],
             tool=told["tool"],

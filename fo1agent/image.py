@@ -107,36 +107,6 @@ class LoadedImage:
         return self.pixels.height, self.pixels.width
 
 
-class Pictured:
-    """What a scene has of its picture, wherever the model that looks at it is.
-
-    Attributes:
-        loaded: the picture with its content id.
-    """
-
-    loaded: LoadedImage
-
-    @property
-    def id(self) -> str:
-        """`img_` + 8 hex digits of the picture's content."""
-        return self.loaded.id
-
-    @property
-    def image(self) -> Image.Image:
-        """The upright RGB picture. Do not draw on it; `annotate` gives a copy."""
-        return self.loaded.pixels
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return self.loaded.width
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return self.loaded.height
-
-
 def load_image(source: ImageSource, limits: ImageLimits | None = None) -> LoadedImage:
     """Open a picture, whatever it comes in.
 

@@ -17,16 +17,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
 from fo1agent import geometry, lexicon, prompts
-from fo1agent.boxes import clip, coverage, doubt, enlarge, iou, nms, parts, visible
+from fo1agent.boxes import coverage, doubt, iou, nms, parts
 from fo1agent.color import asks_for_color, basic_color, color_shares, is_color, main_color
 from fo1agent.errors import InputError, ToolFailed
-from fo1agent.image import ImageLimits, ImageSource, LoadedImage, Pictured, load_image
+from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
+from fo1agent.pictured import Pictured, Target, is_region_id
 from fo1agent.proposals import Given, resolve_proposer
 from fo1agent.types import Box, Region, Regions, check_boxes
 
@@ -42,17 +43,10 @@ REPEATED_IOU = 0.5
 SECOND_THING = 0.15
 # A region is within a box if at least this share of its area is: half of a person behind a bus is at the bus.
 WITHIN_SHARE = 0.5
-# A box this close to a proposal is that proposal.
-_SAME_BOX_IOU = 0.98
 # So many of the likeliest regions are looked at for their colour.
 _LOOKED_AT = 24
-_REGION_NAME = re.compile(r"(?:(img_[0-9a-f]{8})/)?(r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})")
 # Characters; more is a mistake or an attack, and looking up its words alone would take minutes.
 MAX_PHRASE = 1000
-
-Target = Region | str | Box | Sequence[float] | None
-"""What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels, or None for the
-whole picture."""
 
 
 class Encoding(Protocol):
@@ -249,11 +243,8 @@ class Scene(Pictured):
 
     Attributes:
         model: what opened it.
-        loaded: the picture with its content id.
         encoding: what the model computed of it; opaque.
         note: what a person should be told about the regions, such as that there were too many; else "".
-        parent: the scene this one is a part of; None unless made by `zoom`.
-        offset_xy: where this picture's corner lies in the parent, pixels.
     """
 
     def __init__(
@@ -263,7 +254,7 @@ class Scene(Pictured):
         encoding: Encoding,
         *,
         note: str = "",
-        parent: Scene | None = None,
+        parent: Self | None = None,
         offset_xy: tuple[int, int] = (0, 0),
     ) -> None:
         self.model = model
@@ -284,7 +275,7 @@ class Scene(Pictured):
         return self.model.predictor.thresholds
 
     @cached_property
-    def regions(self) -> Regions:
+    def regions(self) -> Regions:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Every proposal, in the model's order; with its name and the name's probability where the model has names,
         else with its objectness."""
         labels, scores = self._labels(self.encoding)
@@ -486,26 +477,12 @@ class Scene(Pictured):
         Returns:
             A scene whose boxes are in the pixels of the part; `to_parent` brings them back.
         """
-        if not 0 <= margin < math.inf:  # so that NaN fails
-            raise InputError(f"zoom got margin={margin}. Pass 0 or more.")
-        box = self._region_of(target).box
-        left, top, right, bottom = self._pixels(enlarge(np.array([box]), 1 + 2 * margin, self.loaded.size_hw)[0])
-        part = load_image(self.image.crop((left, top, right, bottom)))
+        part, offset_xy = self._part(target, margin)
         made = self.model.open(part)
-        return Scene(self.model, part, made.encoding, note=made.note, parent=self, offset_xy=(left, top))
+        return Scene(self.model, part, made.encoding, note=made.note, parent=self, offset_xy=offset_xy)
 
-    def to_parent(self, regions: Regions) -> Regions:
-        """Regions of this part as regions of the scene it was cut from, with its boxes and ids.
-
-        Raises:
-            InputError: this scene was not made by `zoom`.
-        """
-        if self.parent is None:
-            raise InputError("This scene is a whole picture, not a part made by zoom.")
-        shift = np.array([*self.offset_xy, *self.offset_xy], dtype=np.float64)
-        boxes = regions.boxes + shift
-        ids = tuple(self.parent._box_id(box) for box in boxes.tolist())
-        return Regions(boxes, regions.scores, regions.labels, ids, regions.source, regions.none_score, regions.note)
+    def _boxes(self) -> np.ndarray:
+        return self.encoding.boxes
 
     def annotate(
         self,
@@ -530,72 +507,9 @@ class Scene(Pictured):
         sure = self.regions[known & (self.regions.scores >= self.thresholds["ground"])]
         return sure[nms(sure.boxes, sure.scores, SAME_THING_IOU)]
 
-    def region(self, region_id: str) -> Region:
-        """The region of an id: `r7`, `img_3fa9c1d2/r7`, or the box form `b10_20_110_220`.
-
-        Raises:
-            InputError: no such region, or one of another picture; the message says which there are.
-        """
-        match = _REGION_NAME.fullmatch(region_id.strip()) if isinstance(region_id, str) else None
-        if match is None:
-            raise InputError(f"{region_id!r:.80} is no region id. {self._known()}")
-        picture, name = match.groups()
-        if picture not in (None, self.id):
-            raise InputError(f"{region_id} is a region of another picture; this one is {self.id}. {self._known()}")
-        if name.startswith("b"):
-            return self._box_region([float(v) for v in name[1:].split("_")])
-        index = int(name[1:])
-        if index >= len(self.regions):
-            raise InputError(f"No region {name}. {self._known()}")
-        return self.regions[index]
-
-    # ---- targets -------------------------------------------------------------------------------------------------
-
-    def _known(self) -> str:
-        n = len(self.encoding.boxes)
-        return f"There are r0 to r{n - 1}." if n > 1 else "There is r0." if n else "The picture has no regions."
-
-    def _whole(self) -> Region:
-        box = (0.0, 0.0, float(self.width), float(self.height))
-        return Region(self._box_id(box), box, 1.0)
-
-    def _box_id(self, box: Sequence[float]) -> str:
-        return f"{self.id}/b" + "_".join(str(max(0, round(v))) for v in box)
-
-    def _box_region(self, box: Any) -> Region:
-        """A box from outside as a region: the proposal it equals, or one of its own."""
-        boxes = check_boxes([box])
-        if not visible(boxes, self.loaded.size_hw)[0]:
-            shown = ", ".join(f"{v:g}" for v in boxes[0])
-            raise InputError(f"The box ({shown}) shows nothing of the {self.width}x{self.height} picture.")
-        boxes = clip(boxes, self.loaded.size_hw)
-        if len(self.encoding.boxes):
-            overlap = iou(self.encoding.boxes, boxes)[:, 0]
-            best = int(overlap.argmax())
-            if overlap[best] >= _SAME_BOX_IOU:
-                return self.regions[best]
-        x1, y1, x2, y2 = boxes[0].tolist()
-        return Region(self._box_id((x1, y1, x2, y2)), (x1, y1, x2, y2), 1.0)
-
-    def _region_of(self, target: Target) -> Region:
-        """A target as a region of this scene; None gives the whole picture."""
-        if target is None:
-            return self._whole()
-        if isinstance(target, str):
-            return self.region(target)
-        if isinstance(target, Region):
-            picture = target.id.partition("/")[0]
-            if picture != self.id:
-                raise InputError(f"{target.id} is a region of another picture; this one is {self.id}. {self._known()}")
-            if target.id in self.regions.ids and self.regions.by_id(target.id).box == target.box:
-                return target
-            # The picture was opened elsewhere with other boxes: the box itself is what was meant.
-            return self._box_region(target.box)
-        return self._box_region(target)
-
     def _regions_of(self, what: Any) -> Regions:
         """A phrase, a target, or several regions, as regions."""
-        if isinstance(what, str) and not _REGION_NAME.fullmatch(what.strip()):
+        if isinstance(what, str) and not is_region_id(what):
             return self.ground(what)
         if isinstance(what, Regions):
             return what
@@ -771,12 +685,6 @@ class Scene(Pictured):
                 for x1, y1, x2, y2 in (line.box,)
             )
         return self._reads[key]
-
-    def _pixels(self, box: Sequence[float] | np.ndarray) -> tuple[int, int, int, int]:
-        """The whole pixels that a box touches, at least one."""
-        x1, y1, x2, y2 = (float(v) for v in box)
-        left, top = min(int(x1), self.width - 1), min(int(y1), self.height - 1)
-        return left, top, max(left + 1, int(np.ceil(x2))), max(top + 1, int(np.ceil(y2)))
 
 
 def _given(boxes: Any) -> Callable[[LoadedImage], Regions]:

@@ -93,6 +93,48 @@ def test_every_tool_gives_what_it_gives_here(server: Client, here: Scene) -> Non
     assert scene.inspect(bus, "What colour is it?").text == here.inspect(bus, "What colour is it?").text
 
 
+def noise() -> Image.Image:
+    """A picture no two parts of which look the same."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+
+
+def test_a_part_is_opened_as_one_here(server: Client) -> None:
+    scene, here = server.open(noise()), model().open(noise())
+    for target, margin in [
+        ("r0", 0.1),
+        (scene.regions[1], 0),
+        ("b1_2_33_44", 0.25),
+        ((2, 3, 20.4, 30.7), 3),
+        ((30.1, 10.0, 60.0, 40.0), 0),  # as good as r0
+        (None, 0),
+    ]:
+        part, expected = scene.zoom(target, margin), here.zoom(target, margin)
+        assert (part.id, part.width, part.height) == (expected.id, expected.width, expected.height)
+        assert (part.parent, part.offset_xy) == (scene, expected.offset_xy)
+        assert same(part.regions, expected.regions)
+        assert same(part.to_parent(part.regions), expected.to_parent(expected.regions))
+    inner, expected = scene.zoom("r0", 0).zoom("r0", 0), here.zoom("r0", 0).zoom("r0", 0)
+    assert same(inner.to_parent(inner.regions), expected.to_parent(expected.regions))
+
+
+def test_boxes_that_are_told_in_hundredths_of_a_pixel_give_the_same_part() -> None:
+    thin = Model(FakePredictor([((9.996, 9.994, 40.004, 40.006), "bus", 0.9)]), ocr=lambda image, min_score=0.5: [])
+    with in_thread(create_app(thin, Settings(batching=False))) as url, connect(url) as client:
+        assert client.open(noise()).zoom("r0", 0).id == thin.open(noise()).zoom("r0", 0).id
+
+
+def test_a_part_that_cannot_be_is_told_as_here(server: Client, here: Scene) -> None:
+    for scene in (server.open(gray()), here):
+        for wrong in (
+            lambda scene=scene: scene.zoom("r0", margin=-1),
+            lambda scene=scene: scene.zoom("r99"),
+            lambda scene=scene: scene.zoom((100, 100, 120, 120)),
+            lambda scene=scene: scene.to_parent(scene.regions),
+        ):
+            with pytest.raises(InputError):
+                wrong()
+
+
 def test_an_answer_is_as_one_here(server: Client, here: Scene, tmp_path: Path) -> None:
     steps: list[int] = []
     answer = server.ask(gray(), QUESTION, on_step=lambda number, step: steps.append(number))

@@ -1,0 +1,171 @@
+"""What a scene has of its picture and says of places in it, wherever the model that looks at it is.
+
+Regions and boxes from outside become regions of this picture, and parts of it are cut out and laid back. No model is
+known here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from fo1agent.boxes import clip, enlarge, iou, visible
+from fo1agent.errors import InputError
+from fo1agent.image import LoadedImage, load_image
+from fo1agent.types import Box, Region, Regions, check_boxes
+
+# A box this close to a proposal is that proposal.
+_SAME_BOX_IOU = 0.98
+_REGION_NAME = re.compile(r"(?:(img_[0-9a-f]{8})/)?(r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})")
+
+Target = Region | str | Box | Sequence[float] | None
+"""What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels, or None for the
+whole picture."""
+
+
+def is_region_id(text: str) -> bool:
+    """Whether a text has the form of a region's id, `r7`, `img_3fa9c1d2/r7` or `b10_20_110_220`."""
+    return _REGION_NAME.fullmatch(text.strip()) is not None
+
+
+class Pictured:
+    """A picture with regions.
+
+    Attributes:
+        loaded: the picture with its content id.
+        parent: the scene this one is a part of; None unless made by `zoom`.
+        offset_xy: where this picture's corner lies in the parent, pixels.
+    """
+
+    loaded: LoadedImage
+    parent: Self | None = None
+    offset_xy: tuple[int, int] = (0, 0)
+
+    @property
+    def id(self) -> str:
+        """`img_` + 8 hex digits of the picture's content."""
+        return self.loaded.id
+
+    @property
+    def image(self) -> Image.Image:
+        """The upright RGB picture. Do not draw on it; `annotate` gives a copy."""
+        return self.loaded.pixels
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.loaded.width
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.loaded.height
+
+    @property
+    def regions(self) -> Regions:
+        """Every proposal, in the model's order."""
+        raise NotImplementedError
+
+    def region(self, region_id: str) -> Region:
+        """The region of an id: `r7`, `img_3fa9c1d2/r7`, or the box form `b10_20_110_220`.
+
+        Raises:
+            InputError: no such region, or one of another picture; the message says which there are.
+        """
+        match = _REGION_NAME.fullmatch(region_id.strip()) if isinstance(region_id, str) else None
+        if match is None:
+            raise InputError(f"{region_id!r:.80} is no region id. {self._known()}")
+        picture, name = match.groups()
+        if picture not in (None, self.id):
+            raise InputError(f"{region_id} is a region of another picture; this one is {self.id}. {self._known()}")
+        if name.startswith("b"):
+            return self._box_region([float(v) for v in name[1:].split("_")])
+        index = int(name[1:])
+        if index >= len(self.regions):
+            raise InputError(f"No region {name}. {self._known()}")
+        return self.regions[index]
+
+    def to_parent(self, regions: Regions) -> Regions:
+        """Regions of this part as regions of the scene it was cut from, with its boxes and ids.
+
+        Raises:
+            InputError: this one was not made by `zoom`.
+        """
+        if self.parent is None:
+            raise InputError("This scene is a whole picture, not a part made by zoom.")
+        shift = np.array([*self.offset_xy, *self.offset_xy], dtype=np.float64)
+        boxes = regions.boxes + shift
+        ids = tuple(self.parent._box_id(box) for box in boxes.tolist())
+        return Regions(boxes, regions.scores, regions.labels, ids, regions.source, regions.none_score, regions.note)
+
+    # ---- places in it -------------------------------------------------------------------------------------------
+
+    def _boxes(self) -> np.ndarray:
+        """[N, 4] of the proposals, pixels."""
+        return self.regions.boxes
+
+    def _known(self) -> str:
+        n = len(self._boxes())
+        return f"There are r0 to r{n - 1}." if n > 1 else "There is r0." if n else "The picture has no regions."
+
+    def _whole(self) -> Region:
+        box = (0.0, 0.0, float(self.width), float(self.height))
+        return Region(self._box_id(box), box, 1.0)
+
+    def _box_id(self, box: Sequence[float]) -> str:
+        return f"{self.id}/b" + "_".join(str(max(0, round(v))) for v in box)
+
+    def _box_region(self, box: Any) -> Region:
+        """A box from outside as a region: the proposal it equals, or one of its own."""
+        boxes = check_boxes([box])
+        if not visible(boxes, self.loaded.size_hw)[0]:
+            shown = ", ".join(f"{v:g}" for v in boxes[0])
+            raise InputError(f"The box ({shown}) shows nothing of the {self.width}x{self.height} picture.")
+        boxes = clip(boxes, self.loaded.size_hw)
+        proposals = self._boxes()
+        if len(proposals):
+            overlap = iou(proposals, boxes)[:, 0]
+            best = int(overlap.argmax())
+            if overlap[best] >= _SAME_BOX_IOU:
+                return self.regions[best]
+        x1, y1, x2, y2 = boxes[0].tolist()
+        return Region(self._box_id((x1, y1, x2, y2)), (x1, y1, x2, y2), 1.0)
+
+    def _region_of(self, target: Target) -> Region:
+        """A target as a region of this scene; None gives the whole picture."""
+        if target is None:
+            return self._whole()
+        if isinstance(target, str):
+            return self.region(target)
+        if isinstance(target, Region):
+            picture = target.id.partition("/")[0]
+            if picture != self.id:
+                raise InputError(f"{target.id} is a region of another picture; this one is {self.id}. {self._known()}")
+            if target.id in self.regions.ids and self.regions.by_id(target.id).box == target.box:
+                return target
+            # The picture was opened elsewhere with other boxes: the box itself is what was meant.
+            return self._box_region(target.box)
+        return self._box_region(target)
+
+    def _part(self, target: Target, margin: float) -> tuple[LoadedImage, tuple[int, int]]:
+        """(the part of the picture that a target covers with a margin around it, where its corner lies); see `zoom`.
+
+        Boxes are taken to a hundredth of a pixel, as they are told, so that a part has the same pixels wherever its
+        region was found.
+        """
+        if not 0 <= margin < math.inf:  # so that NaN fails
+            raise InputError(f"zoom got margin={margin}. Pass 0 or more.")
+        box = [round(v, 2) for v in self._region_of(target).box]
+        left, top, right, bottom = self._pixels(enlarge(np.array([box]), 1 + 2 * margin, self.loaded.size_hw)[0])
+        return load_image(self.image.crop((left, top, right, bottom))), (left, top)
+
+    def _pixels(self, box: Sequence[float] | np.ndarray) -> tuple[int, int, int, int]:
+        """The whole pixels that a box touches, at least one."""
+        x1, y1, x2, y2 = (float(v) for v in box)
+        left, top = min(int(x1), self.width - 1), min(int(y1), self.height - 1)
+        return left, top, max(left + 1, int(np.ceil(x2))), max(top + 1, int(np.ceil(y2)))
