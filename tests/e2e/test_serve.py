@@ -31,10 +31,10 @@ def server() -> Iterator[Process]:
         yield made
 
 
-def figure(server: Process, name: str) -> float:
-    """A figure of /metrics, summed over its labels."""
+def figure(server: Process, *names: str) -> float:
+    """Figures of /metrics, summed, over their labels too."""
     lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] in names)
 
 
 def variant(k: int) -> bytes:
@@ -162,7 +162,12 @@ def test_a_server_that_is_told_to_stop_loses_nothing() -> None:
             return httpx.post(f"{server.url}/v1/tools/read", json={"image": image}, timeout=PATIENCE_S).status_code
 
         reading = [threads.submit(read, image) for image in images]
-        until(lambda: figure(server, "fo1agent_waiting") >= 2)
+
+        def arrived() -> float:
+            answered = sum(one.done() for one in reading)
+            return answered + figure(server, "fo1agent_running", "fo1agent_waiting")
+
+        until(lambda: arrived() == 6)  # what comes later is rightly refused
         server.popen.send_signal(signal.SIGTERM)
 
         def health() -> str:
