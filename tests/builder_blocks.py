@@ -5,8 +5,8 @@ By section: its `python` blocks run together, and the `text` block right after o
 is started. What a section needs besides fo1agent, its `$ pip install` line says. Python's own library only: the
 five-minute test runs this outside of any environment of ours.
 
-`python -m tests.builder_blocks WHEEL` is that test: for every section a new environment with the wheel and what the
-section names, then its blocks, then how many minutes it took. See tests/conformance/five_minutes.sh.
+`python -m tests.builder_blocks WHEEL` is that test: a new environment with the wheel and what a section names, then its
+blocks; how many minutes each took. See tests/conformance/five_minutes.sh.
 """
 
 from __future__ import annotations
@@ -180,30 +180,48 @@ def _run(words: list[str], python: str, folder: Path, environment: Mapping[str, 
 
 
 def _five_minutes(wheel: Path) -> bool:
-    """Whether all sections run; tells of each as it goes."""
-    good = True
+    """Whether all sections run; tells of each as it goes. Sections that install the same share an environment."""
+    groups: dict[tuple[tuple[str, ...], ...], list[Section]] = {}
     for section in (one for page in PAGES for one in sections(page)):
-        began = time.monotonic()
+        groups.setdefault(section.installs or ((".",),), []).append(section)
+    good = True
+    for installs, group in groups.items():
         with tempfile.TemporaryDirectory() as made:
-            try:
-                problem = _in_new_environment(section, wheel, Path(made))
-            except (RuntimeError, subprocess.SubprocessError) as exc:
-                problem = f"FAILS: {exc}"
-        good = good and not problem
-        print(f"{(time.monotonic() - began) / 60:5.1f} min  {section.name}: {problem or 'as written'}", flush=True)
+            began = time.monotonic()
+            python = _new_environment(installs, wheel, Path(made) / "venv")
+            print(f"{_minutes(began)}  {'; '.join(map(shlex.join, installs))}: installed", flush=True)
+            for number, section in enumerate(group):
+                began = time.monotonic()
+                folder = Path(made) / str(number)
+                folder.mkdir()
+                try:
+                    problem = _wrong(section, python, folder)
+                except (RuntimeError, subprocess.SubprocessError) as exc:
+                    problem = f"FAILS: {exc}"
+                good = good and not problem
+                print(f"{_minutes(began)}  {section.name}: {problem or 'as written'}", flush=True)
     return good
 
 
-def _in_new_environment(section: Section, wheel: Path, folder: Path) -> str:
+def _minutes(began: float) -> str:
+    return f"{(time.monotonic() - began) / 60:5.1f} min"
+
+
+def _new_environment(installs: tuple[tuple[str, ...], ...], wheel: Path, folder: Path) -> str:
+    """The Python of a new environment with the wheel, where a page says ".", and what else it names."""
+    venv.create(folder, with_pip=True)
+    python = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += shlex.split(os.environ.get("PIP_ARGS", ""))
+    for words in installs:
+        subprocess.run([*pip, *(re.sub(r"^\.(?=\[|$)", str(wheel), word) for word in words)], check=True)
+    return python
+
+
+def _wrong(section: Section, python: str, folder: Path) -> str:
     """What is wrong with a section, "" if nothing is."""
     from tests.scripted_provider import COUNTS_REMOTES, Provider
 
-    venv.create(folder / "venv", with_pip=True)
-    python = str(folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    pip += shlex.split(os.environ.get("PIP_ARGS", ""))
-    for words in section.installs or ((".",),):
-        subprocess.run([*pip, *(re.sub(r"^\.(?=\[|$)", str(wheel), word) for word in words)], check=True)
     fill(folder)
     run_commands(section, python, folder)
     if section.servers and not all("ground" in tools for tools in listed_tools(section, python, folder)):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The five-minute test: for every section of the pages for builders, a new environment with the wheel and what the section
+# The five-minute test: for the sections of the pages for builders, new environments with the wheel and what the section
 # names, and nothing else; its blocks as they are written; how many minutes that took. Exit 1 if one fails or prints
 # something else than the page says. Needs the network, curl, and torch's download once per environment unless pip has it
 # in its cache. PIP_ARGS is given to every pip install, as in the Makefile; PYTHON is the interpreter. Run from anywhere.
