@@ -190,7 +190,7 @@ class RemoteScene(Pictured):
 
     Attributes:
         client: the server.
-        handle: what the server calls it.
+        handle: what the server knows it by, and no other picture.
         note: what a person should be told about the regions; else "".
     """
 
@@ -320,7 +320,7 @@ class RemoteScene(Pictured):
     def _send_picture(self) -> None:
         fields = {} if self._given is None else {"boxes": json.dumps(self._given.tolist())}
         told = self.client._send("POST", "/v1/images", files={"file": ("picture", self._file)}, data=fields)
-        self.handle, self.note = told["image"], told["note"]
+        self.handle, self.note = told["key"], told["note"]
         source = "given" if self._given is not None else "fo1"
         self._regions = Regions.from_list(
             [
@@ -410,8 +410,9 @@ class _Heard:
         raise ServerError(message)
 
     def _answer(self, told: Mapping[str, Any]) -> Answer:
-        known = {
-            one["id"]: Region(one["id"], _four(one["box"]), one["score"], one["label"], "fo1")
+        named = self._scene._full
+        known = {  # by the server's ids, which are longer where it has two pictures of one short id
+            one["id"]: Region(named(one["id"].rpartition("/")[2]), _four(one["box"]), one["score"], one["label"], "fo1")
             for one in told["regions"]
         }
         evidence = set(told["evidence"])

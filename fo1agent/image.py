@@ -78,20 +78,36 @@ class ImageLimits:
                 raise InputError(f"ImageLimits.hosts got {host!r}. Pass the bare name, such as 'example.com'; no port.")
 
 
+ID = r"img_[0-9a-f]{8,64}"
+"""The form of a picture's id, as a regular expression."""
+DIGITS = 8
+"""How many an id has, as long as no other picture wants the same one."""
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
     """A picture, ready for everything else.
 
     Attributes:
         pixels: RGB, upright, decoded; not shared with the source. Do not draw on it; `pixels.copy()` first.
-        id: `img_` + 8 hex digits of the SHA-256 of size and RGB bytes: the same picture has the same id everywhere.
+        sha256: of "WIDTHxHEIGHT:" and the RGB bytes, 64 hex digits. What is kept for a picture is kept under this.
         source: where it came from, for people: a path, a URL without its query, `bytes`, `data URL`, `file`,
             `PIL image` or `array`.
+        digits: how many of the hash stand in the id.
     """
 
     pixels: Image.Image
-    id: str
+    sha256: str
     source: str
+    digits: int = DIGITS
+
+    @property
+    def id(self) -> str:
+        """`img_` and the first digits of the hash, 8 of them: the same picture has the same id everywhere.
+
+        Anybody can make two pictures of one such id. Where that matters, `integrations.handles` gives one of them more.
+        """
+        return f"img_{self.sha256[: self.digits]}"
 
     @property
     def width(self) -> int:
@@ -345,7 +361,7 @@ def _finish(image: Image.Image, limits: ImageLimits, name: str) -> LoadedImage:
     digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
     digest.update(data)
     # Made anew, without the metadata: an EXIF orientation left behind would turn the picture a second time.
-    return LoadedImage(Image.frombytes("RGB", rgb.size, data), f"img_{digest.hexdigest()[:8]}", name)
+    return LoadedImage(Image.frombytes("RGB", rgb.size, data), digest.hexdigest(), name)
 
 
 _ORIENTATION_TAG = 0x0112

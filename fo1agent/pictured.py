@@ -16,12 +16,12 @@ from PIL import Image
 
 from fo1agent.boxes import clip, enlarge, iou, visible
 from fo1agent.errors import InputError
-from fo1agent.image import LoadedImage, load_image
+from fo1agent.image import ID, LoadedImage, load_image
 from fo1agent.types import Box, Region, Regions, check_boxes
 
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
-_REGION_NAME = re.compile(r"(?:(img_[0-9a-f]{8})/)?(r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})")
+_REGION_NAME = re.compile(rf"(?:({ID})/)?(r\d{{1,6}}|b\d{{1,6}}_\d{{1,6}}_\d{{1,6}}_\d{{1,6}})")
 
 Target = Region | str | Box | Sequence[float] | None
 """What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels, or None for the
@@ -48,7 +48,7 @@ class Pictured:
 
     @property
     def id(self) -> str:
-        """`img_` + 8 hex digits of the picture's content."""
+        """`img_` and hex digits of the picture's content; see `LoadedImage.id`."""
         return self.loaded.id
 
     @property

@@ -10,7 +10,6 @@ Costs arise in `costs` and in `llm_call`, spans are made by `telemetry`, files b
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -258,13 +257,6 @@ class Watch:
         )
 
 
-def digest(image: Any) -> str:
-    """SHA-256 of an upright RGB picture (PIL): of "WIDTHxHEIGHT:" and its bytes, whose first digits are in its id."""
-    known = hashlib.sha256(f"{image.width}x{image.height}:".encode())
-    known.update(image.tobytes())
-    return known.hexdigest()
-
-
 def _planner(planner: Any) -> lines.PlannerPart:
     if isinstance(planner, lines.PlannerPart):
         return planner
@@ -279,7 +271,7 @@ def _image(scene: Any) -> lines.ImagePart:
         )
     return lines.ImagePart(
         id=loaded.id,
-        sha256=digest(loaded.pixels),
+        sha256=loaded.sha256,
         source=_absolute(loaded.source),
         width=loaded.width,
         height=loaded.height,

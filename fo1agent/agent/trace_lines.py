@@ -66,7 +66,7 @@ class CostsPart(Part):
 class ImagePart(Part):
     """The picture that was asked about; the picture itself is not kept."""
 
-    id: str | None = Field(description="img_ and 8 hex digits; null for a scene that has no id")
+    id: str | None = Field(description="img_ and 8 hex digits or more; null for a scene that has no id")
     sha256: str | None = Field(
         pattern=r"^[0-9a-f]{64}$", description='of "WIDTHxHEIGHT:" and the RGB bytes of the upright picture'
     )

@@ -145,7 +145,7 @@ class Folder:
                 path.unlink(missing_ok=True)
 
 
-_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-(?:img_[0-9a-f]{8}|scene)(?:-\d+)?\.jsonl")
+_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-(?:img_[0-9a-f]{8,64}|scene)(?:-\d+)?\.jsonl")
 
 
 class Memory:

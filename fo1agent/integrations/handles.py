@@ -3,6 +3,10 @@
 The host opens what it likes. What a language model names is opened only from the folders that the host allows, and from
 addresses only if it allows those: a model does what it reads, and it reads pictures. Everything goes through the one
 intake of pictures and its limits.
+
+Handles are short, and pictures of one short handle can be made on purpose. So all is kept under the whole hash of what
+was opened, the key, and a handle means the key that it was given out for first, also when that picture is closed since;
+another picture gets a longer one.
 """
 
 from __future__ import annotations
@@ -15,14 +19,20 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import dropwhile
 from typing import Any
 
 from fo1agent.errors import InputError
-from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.image import DIGITS, ID, ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.scene import Model, Scene, load
 from fo1agent.types import check_boxes
 
-_ID = re.compile(r"img_[0-9a-f]{8}(-[0-9a-f]{8})?")
+HANDLE = rf"{ID}(-[0-9a-f]{{8,64}})?"
+"""The form of a handle, a picture's id or, with boxes of a caller's, that and theirs, as a regular expression."""
+
+_LENGTHS = (DIGITS, 16, 32, 64)
+_REMEMBERED = 65_536
+"""Handles whose meaning is kept after their pictures were closed; some 20 MB."""
 
 
 class Scenes:
@@ -64,9 +74,11 @@ class Scenes:
         self._folders = tuple(folders)
         self._keep = keep
         self._keep_bytes = keep_bytes
-        self._pinned: dict[str, Scene] = {}
+        self._pinned: dict[str, Scene] = {}  # by key, as all that follows
         self._visited: OrderedDict[str, Scene] = OrderedDict()
         self._names: dict[str, str] = {}
+        self._keys: OrderedDict[str, str] = OrderedDict()  # handle → key, open or not, those used long ago first
+        self._handles: dict[str, str] = {}  # the same, key → handle
 
     @property
     def model(self) -> Model:
@@ -80,7 +92,8 @@ class Scenes:
     def handles(self) -> dict[str, str]:
         """Id → what the picture came from, of every open picture, the host's first."""
         with self._guard:
-            return {handle: scene.loaded.source for handle, scene in (*self._pinned.items(), *self._visited.items())}
+            opened = (*self._pinned.items(), *self._visited.items())
+            return {self._handles[key]: scene.loaded.source for key, scene in opened}
 
     @property
     def nbytes(self) -> int:
@@ -99,14 +112,17 @@ class Scenes:
             ImageError: it cannot be read or breaks a limit.
         """
         with self.lock:
-            scene = source if isinstance(source, Scene) else self._encoded(source, replace(self._limits, folders=None))
+            limits = replace(self._limits, folders=None)
+            scene = self._told_apart(source) if isinstance(source, Scene) else self._encoded(source, limits)
+            key = _key(scene.loaded)
             with self._guard:
-                self._pinned[scene.id] = scene
-                self._visited.pop(scene.id, None)
+                self._handle(key)
+                self._pinned[key] = scene
+                self._visited.pop(key, None)
                 if isinstance(source, (str, os.PathLike)) and not str(source).startswith("data:"):
                     name = os.fspath(source)
-                    self._names[name] = scene.id
-                    self._names.setdefault(re.split(r"[/\\]", name)[-1], scene.id)
+                    self._names[name] = key
+                    self._names.setdefault(re.split(r"[/\\]", name)[-1], key)
             return scene
 
     def receive(self, picture: bytes | str | LoadedImage, boxes: Any = None) -> tuple[str, Scene]:
@@ -117,7 +133,8 @@ class Scenes:
             boxes: [N, 4] xyxy pixels to use instead of proposals, as for `Model.open`.
 
         Returns:
-            Its handle and itself. With boxes the handle is the picture's id, a dash, and 8 hex digits of the boxes.
+            Its handle and itself. With boxes the handle is the picture's id, a dash, and hex digits of the boxes, 8
+            unless others have those.
 
         Raises:
             ImageError: it is no picture or breaks a limit.
@@ -130,18 +147,18 @@ class Scenes:
             if boxes is None:
                 scene = self._kept(self._encoded(picture, limits))
                 return scene.id, scene
-            image, checked = load_image(picture, limits), check_boxes(boxes)
-            handle = f"{image.id}-{hashlib.sha256(checked.tobytes()).hexdigest()[:8]}"
-            scene = self.known(handle) or self.model.open(image, boxes=checked, limits=limits)
-            return handle, self._kept(scene, handle)
+            image, checked = self._loaded(picture, limits), check_boxes(boxes)
+            key = f"{_key(image)}-{hashlib.sha256(checked.tobytes()).hexdigest()}"
+            scene = self.known(key) or self.model.open(image, boxes=checked, limits=limits)
+            return self._handle(key), self._kept(scene, key)
 
     def close(self, handle: str) -> None:
         """Forget a picture; one that is not open is no error."""
         with self._guard:
-            known = self._names.get(handle, handle)
-            self._pinned.pop(known, None)
-            self._visited.pop(known, None)
-            self._names = {name: picture for name, picture in self._names.items() if picture != known}
+            key = self.key(handle)
+            self._pinned.pop(key, None)
+            self._visited.pop(key, None)
+            self._names = {name: picture for name, picture in self._names.items() if picture != key}
 
     def get(self, handle: str | None = None) -> Scene:
         """The picture that a caller means.
@@ -164,10 +181,19 @@ class Scenes:
         Nothing is opened.
         """
         with self._guard:
+            key = self.key(handle)
+            if key in self._visited:
+                self._visited.move_to_end(key)
+            return self._pinned.get(key) or self._visited.get(key)
+
+    def key(self, handle: str) -> str:
+        """What a handle stands for, in full: a handle as well, and one that no other picture can have.
+
+        A handle that was never given out stands for itself.
+        """
+        with self._guard:
             known = self._names.get(handle, handle).partition("/")[0]
-            if known in self._visited:
-                self._visited.move_to_end(known)
-            return self._pinned.get(known) or self._visited.get(known)
+            return self._keys.get(known, known)
 
     def _only(self) -> Scene:
         with self._guard:
@@ -178,17 +204,18 @@ class Scenes:
 
     def _visit(self, handle: str) -> Scene:
         address = re.match(r"[a-z][a-z0-9+.-]+:", handle, re.IGNORECASE)
-        if _ID.fullmatch(handle) or (not self._urls if address else not self._folders):
+        if re.fullmatch(HANDLE, handle) or (not self._urls if address else not self._folders):
             raise InputError(f"No picture {handle[:200]!r} is open, and it may not be opened. {self._told()}")
         return self._kept(self._encoded(handle, replace(self._limits, folders=self._folders)))
 
-    def _kept(self, scene: Scene, handle: str | None = None) -> Scene:
+    def _kept(self, scene: Scene, key: str | None = None) -> Scene:
         """The scene, which is kept as a caller's, or the one of the same picture that is kept already."""
-        handle = handle or scene.id
+        key = key or _key(scene.loaded)
         with self._guard:
-            if known := self.known(handle):
+            if known := self.known(key):
                 return known
-            self._visited[handle] = scene
+            self._handle(key)
+            self._visited[key] = scene
             while len(self._visited) > self._keep or (
                 self._keep_bytes is not None and len(self._visited) > 1 and self.nbytes > self._keep_bytes
             ):
@@ -196,8 +223,46 @@ class Scenes:
             return scene
 
     def _encoded(self, source: ImageSource, limits: ImageLimits) -> Scene:
+        image = self._loaded(source, limits)
+        return self.known(_key(image)) or self.model.open(image, limits=limits)
+
+    def _loaded(self, source: ImageSource, limits: ImageLimits) -> LoadedImage:
+        """A picture, under an id that no other one has here."""
         image = load_image(source, limits)
-        return self.known(image.id) or self.model.open(image, limits=limits)
+        return replace(image, digits=len(self._handle(_key(image))) - len("img_"))
+
+    def _told_apart(self, scene: Scene) -> Scene:
+        """The scene, or where its id is another picture's here, one like it under an id of its own."""
+        loaded = scene.loaded
+        digits = len(self._handle(_key(loaded), loaded.digits)) - len("img_")
+        if digits == loaded.digits:
+            return scene
+        kept = {"note": scene.note, "parent": scene.parent, "offset_xy": scene.offset_xy}
+        return Scene(scene.model, replace(loaded, digits=digits), scene.encoding, **kept)
+
+    def _handle(self, key: str, digits: int = DIGITS) -> str:
+        """The handle of a key: the one that it has, else the shortest, of so many digits or more, that is free."""
+        with self._guard:
+            if (handle := self._handles.get(key)) is None:
+                parts = key.split("-")
+                shorter = (
+                    "-".join([parts[0][: len("img_") + n], *(part[:n] for part in parts[1:])])
+                    for n in dropwhile(lambda n: n < digits, _LENGTHS)
+                )
+                handle = next(one for one in shorter if one not in self._keys)
+                self._keys[handle], self._handles[key] = key, handle
+                if len(self._keys) > _REMEMBERED:
+                    self._forget_one()
+            self._keys.move_to_end(handle)
+            return handle
+
+    def _forget_one(self) -> None:
+        """Let go of the handle that was used longest ago and whose picture is not open."""
+        open_ = {key.partition("-")[0] for key in (*self._pinned, *self._visited, next(reversed(self._handles)))}
+        for handle, key in self._keys.items():
+            if key.partition("-")[0] not in open_:
+                del self._keys[handle], self._handles[key]
+                return
 
     def _told(self) -> str:
         return f"Open are: {', '.join(self.handles)}." if self.handles else "None is open."
@@ -206,3 +271,7 @@ class Scenes:
 def _nbytes(scene: Scene) -> int:
     """Of its pixels, and of its encoding as far as that tells."""
     return 3 * scene.width * scene.height + getattr(scene.encoding, "nbytes", 0)
+
+
+def _key(image: LoadedImage) -> str:
+    return f"img_{image.sha256}"

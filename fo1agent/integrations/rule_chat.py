@@ -96,7 +96,7 @@ class RulePlannerChatModel(BaseChatModel):
 
 _PICTURE = (
     r"""(?:["“'](?P<quoted>[^"”'\n]+\.(?:jpe?g|png|webp|gif|bmp|tiff?))["”']"""
-    r"""|(?P<plain>img_[0-9a-f]{8}|https?://[^\s"“”'<>]+[^\s"“”'<>.,:;?!)]"""
+    r"""|(?P<plain>img_[0-9a-f]{8,64}|https?://[^\s"“”'<>]+[^\s"“”'<>.,:;?!)]"""
     r"""|[^\s"“”'()<>]+\.(?:jpe?g|png|webp|gif|bmp|tiff?)\b))"""
 )
 _NOUN = r"(?:(?:the |this )?(?:picture|image|photo|photograph|file) )?"

@@ -60,9 +60,9 @@ class SceneEncoding:
         return sum(t.nbytes for t in tensors) + self.prefix.nbytes
 
 
-def encoding_key(image_id: str, boxes: np.ndarray | None, scores: np.ndarray | None, fingerprint: str) -> str:
-    """Cache key of a picture's content, the boxes given (None: the model's own), and the weights."""
-    digest = hashlib.sha256(f"{image_id} {fingerprint}".encode())
+def encoding_key(sha256: str, boxes: np.ndarray | None, scores: np.ndarray | None, fingerprint: str) -> str:
+    """Cache key of a picture's whole content hash, the boxes given (None: the model's own), and the weights."""
+    digest = hashlib.sha256(f"{sha256} {fingerprint}".encode())
     for array in (boxes, scores):
         digest.update(b"own" if array is None else np.ascontiguousarray(array, dtype=np.float64).tobytes())
     return digest.hexdigest()

@@ -96,7 +96,7 @@ class Predictor:
         if proposals is None and not self.proposes:
             raise InputError(f"{self.name} makes no proposals of its own. Pass boxes, or load it with a proposer.")
         boxes, scores = (None, None) if proposals is None else (proposals.boxes, proposals.scores)
-        key = encoding_key(loaded.id, boxes, scores, self.fingerprint)
+        key = encoding_key(loaded.sha256, boxes, scores, self.fingerprint)
         return self.cache.get_or_make(key, lambda: self._encode(loaded, proposals))
 
     def encode_many(self, asked: Sequence[tuple[LoadedImage, Regions | None]]) -> list[SceneEncoding]:

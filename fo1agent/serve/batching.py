@@ -113,7 +113,7 @@ class Batched:
 
     def encode(self, image: LoadedImage, proposals: Regions | None = None) -> Any:
         given = None if proposals is None else (proposals.boxes.tobytes(), proposals.scores.tobytes())
-        return self._ask(_Job("encode", None, (image.id, given), (image, proposals)))
+        return self._ask(_Job("encode", None, (image.sha256, given), (image, proposals)))
 
     def with_boxes(self, encoding: Any, boxes: np.ndarray) -> Any:
         boxes = np.asarray(boxes, dtype=np.float64)

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.integrations.calls import call
-from fo1agent.integrations.handles import Scenes
+from fo1agent.integrations.handles import HANDLE, Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.scene import Scene
 from fo1agent.serve.gate import Stream, check
@@ -47,7 +47,7 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 }
 """How every route may fail."""
 
-Handle = Annotated[str, Path(pattern=r"^img_[0-9a-f]{8}(-[0-9a-f]{8})?$", description="A picture's id.")]
+Handle = Annotated[str, Path(pattern=f"^{HANDLE}$", description="A picture's id.")]
 
 
 class Corners(BaseModel):
@@ -78,6 +78,7 @@ class ImageOut(BaseModel):
     model: str
     regions: list[RegionOut] = Field(description="Every region that was proposed, r0 first.")
     note: str = Field(description="Something to know about the regions; usually empty.")
+    key: str = Field(description="The id in full. It may be given as image as well, and is no other picture's, ever.")
 
 
 class ToolsOut(BaseModel):

@@ -19,7 +19,7 @@ from fo1agent.agent.planners.chat import ChatPlanner
 from fo1agent.agent.planners.own import OwnPlanner
 from fo1agent.agent.traces import Folder, as_place
 from fo1agent.image import ImageLimits, LoadedImage
-from fo1agent.integrations.handles import Scenes
+from fo1agent.integrations.handles import HANDLE, Scenes
 from fo1agent.ocr import TextLine
 from fo1agent.scene import Model, Predictor, Scene
 from fo1agent.serve.batching import Batched, ManyPredictor
@@ -29,8 +29,6 @@ from fo1agent.serve.problems import Problem
 from fo1agent.serve.settings import Settings
 
 T = TypeVar("T")
-
-_HANDLE = re.compile(r"img_[0-9a-f]{8}(-[0-9a-f]{8})?")
 
 
 class Service:
@@ -153,7 +151,7 @@ class Service:
         self.metrics.picture(kept=scene is not None)
         if scene is not None:
             return scene
-        if _HANDLE.fullmatch(handle):
+        if re.fullmatch(HANDLE, handle):
             raise Problem(404, f"No picture {handle} is open. Send it to /v1/images first.", "not_found", "image")
         if re.match(r"https?:", handle, re.IGNORECASE):
             if not self.settings.hosts:
@@ -216,7 +214,7 @@ async def _watched(request: Request) -> AsyncIterator[asyncio.Future[None]]:
 
 
 def image_body(service: Service, handle: str, scene: Scene) -> dict[str, Any]:
-    """An open picture as JSON values: its handle, size and regions."""
+    """An open picture as JSON values: its handle, size and regions, and the handle in full."""
     named = set(scene.named().ids)
     return {
         "image": handle,
@@ -234,4 +232,5 @@ def image_body(service: Service, handle: str, scene: Scene) -> dict[str, Any]:
             for region in scene.regions
         ],
         "note": scene.note,
+        "key": service.scenes.key(handle),
     }

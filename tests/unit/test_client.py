@@ -20,6 +20,7 @@ from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
+from tests import forged
 from tests.fakes import FakePredictor
 from tests.serving import in_thread, until
 
@@ -188,6 +189,16 @@ def test_a_forgotten_picture_is_sent_again(server: Client, app: App) -> None:
     for ask in (lambda: scene.count("bus").value, lambda: scene.ask("How many buses are there?").value):
         app.service.scenes.close(scene.handle)
         assert ask() == 1
+
+
+def test_a_server_with_another_picture_of_that_id_answers_for_this_one() -> None:
+    with in_thread(create_app(model(), Settings(batching=False))) as url, connect(url) as client:
+        scenes = [client.open(one) for one in (forged.red(), forged.blue())]
+        assert scenes[0].id == scenes[1].id == forged.SHORT_ID
+        assert scenes[0].handle != scenes[1].handle
+        for scene, here in zip(scenes, (model().open(forged.red()), model().open(forged.blue())), strict=True):
+            assert same(scene.ground("bus"), here.ground("bus"))
+            assert scene.ask(QUESTION).evidence.ids == Agent().ask(here, QUESTION).evidence.ids
 
 
 def test_what_does_not_fit_is_an_input_error(server: Client) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from fo1agent.errors import ImageError, InputError
-from fo1agent.image import ImageLimits
+from fo1agent.image import ImageLimits, load_image
 from fo1agent.integrations.handles import Scenes
 from fo1agent.scene import Model
+from tests import forged
 from tests.fakes import FakePredictor
 
 
@@ -113,3 +116,92 @@ def test_settings_that_cannot_be_meant_are_refused(model: Model) -> None:
         Scenes(model, folders="photos")
     with pytest.raises(InputError, match="keep"):
         Scenes(model, keep=0)
+
+
+# ---- two pictures of one short id ----
+
+
+def test_forged_pictures_share_their_short_id_and_nothing_else() -> None:
+    red, blue = load_image(forged.red()), load_image(forged.blue())
+    assert red.id == blue.id == forged.SHORT_ID
+    assert red.sha256 != blue.sha256
+
+
+@pytest.mark.parametrize("first", ["red", "blue"])
+def test_pictures_of_one_short_id_are_told_apart(model: Model, first: str) -> None:
+    pictures = [forged.red(), forged.blue()] if first == "red" else [forged.blue(), forged.red()]
+    for open_ in (lambda scenes, one: scenes.open(one), lambda scenes, one: scenes.receive(load_image(one))[1]):
+        scenes = Scenes(model)
+        early, late = (open_(scenes, one) for one in pictures)
+        assert early.id == forged.SHORT_ID
+        assert late.id == f"img_{late.loaded.sha256[:16]}"
+        assert [scene.image.tobytes() for scene in (early, late)] == [one.tobytes() for one in pictures]
+        for scene in (early, late):
+            assert scenes.get(scene.id) is scenes.get(f"{scene.id}/r0") is scenes.get(f"img_{scene.loaded.sha256}")
+            assert scene.id == scenes.get(scene.id).id
+            assert scene.region(f"{scene.id}/r0") == scene.regions[0]
+        assert open_(scenes, pictures[1]).id == late.id
+        with pytest.raises(InputError, match="another picture"):
+            early.region(late.regions[0].id)
+
+
+def test_a_handle_is_no_other_pictures_when_its_own_is_closed(model: Model) -> None:
+    scenes = Scenes(model)
+    scenes.receive(load_image(forged.red()))
+    scenes.close(forged.SHORT_ID)
+    _, late = scenes.receive(load_image(forged.blue()))
+    assert scenes.known(forged.SHORT_ID) is None
+    assert late.id != forged.SHORT_ID
+    assert scenes.receive(load_image(forged.red()))[0] == forged.SHORT_ID
+
+
+def test_a_scene_of_the_host_gets_another_id_where_its_own_is_taken(model: Model) -> None:
+    scenes = Scenes(model)
+    scenes.receive(load_image(forged.red()))
+    scene = model.open(forged.blue())
+    opened = scenes.open(scene)
+    assert opened.id != scene.id == forged.SHORT_ID
+    assert opened.encoding is scene.encoding
+    assert scenes.get(opened.id) is opened
+    assert scenes.open(opened) is opened
+
+
+def test_boxes_do_not_make_one_picture_of_two(model: Model) -> None:
+    scenes, pictures, boxes = Scenes(model), (forged.red(), forged.blue()), [[1.0, 2.0, 30.0, 40.0]]
+    handles = [scenes.receive(load_image(one), boxes)[0] for one in pictures]
+    assert len(set(handles)) == 2
+    assert scenes.known(handles[0]) is not scenes.known(handles[1])
+    assert all(scenes.receive(load_image(one))[0] in handle for one, handle in zip(pictures, handles, strict=True))
+
+
+def test_boxes_of_one_short_hash_are_told_apart(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = hashlib.sha256
+    same = "0" * 8
+
+    class Weak:
+        def __init__(self, data: bytes) -> None:
+            self.data = data
+
+        def hexdigest(self) -> str:
+            return same + whole(self.data).hexdigest()[8:]
+
+    monkeypatch.setattr("fo1agent.integrations.handles.hashlib", SimpleNamespace(sha256=Weak))
+    scenes, picture = Scenes(model), load_image(forged.red())
+    first, second = ([[1.0, 2.0, x, 40.0]] for x in (30.0, 50.0))
+    assert scenes.receive(picture, first)[0] == f"{forged.SHORT_ID}-{same}"
+    handle, scene = scenes.receive(picture, second)
+    assert handle != f"{forged.SHORT_ID}-{same}"
+    assert scene.regions[0].box == (1.0, 2.0, 50.0, 40.0)
+
+
+def test_handles_are_remembered_within_bounds_and_those_of_open_pictures_always(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fo1agent.integrations.handles._REMEMBERED", 4)
+    scenes = Scenes(model, keep=1)
+    own = scenes.open(Image.new("RGB", (64, 48), "white"))
+    pictures = [load_image(Image.new("RGB", (64, 48), (shade, 0, 0))) for shade in range(12)]
+    last = [scenes.receive(one)[0] for one in pictures][-1]
+    assert len(scenes._keys) == len(scenes._handles) == 4
+    assert list(scenes.handles) == [own.id, last]
+    assert scenes.known(own.id) is own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from fo1agent.model import weights
 from fo1agent.model.encoding import EncodingCache
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.predictor import Predictor, load_predictor
+from fo1agent.serve.batching import Batched
 from fo1agent.types import Regions
+from tests import forged
 from tests.tiny_models import CHECKPOINT, FIXTURES, VOCABULARY, nano, reference
 
 IMAGE = Image.open(FIXTURES / "images" / "d_97x65_3.png").convert("RGB")
@@ -237,3 +240,16 @@ def test_names_that_lead_nowhere_are_checkpoint_errors():
         load_predictor("no/such/folder")
     with pytest.raises(CheckpointError, match="could not be fetched from the Hugging Face hub"):
         load_predictor("no-such-owner/no-such-model")
+
+
+def test_pictures_of_one_short_id_are_encoded_apart(closed_model: Predictor) -> None:
+    red, blue = load_image(forged.red()), load_image(forged.blue())
+    assert red.id == blue.id
+    encodings = [closed_model.encode(one) for one in (red, blue)]
+    assert not torch.equal(*(encoding.features.image_tokens for encoding in encodings))
+    assert all(closed_model.encode(one) is kept for one, kept in zip((red, blue), encodings, strict=True))
+    batched = Batched(closed_model)
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(batched.encode, (red, blue)))
+    batched.close()
+    assert all(one is other for one, other in zip(together, encodings, strict=True))

@@ -12,12 +12,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from fo1agent.scene import Model
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
+from tests import forged
 from tests.fakes import FakePredictor
 
 OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
@@ -35,7 +37,7 @@ def data_url(color: str = "gray") -> str:
 
 def app_of(predictor: Any = None, **settings: Any) -> App:
     model = Model(predictor or FakePredictor(OBJECTS), ocr=lambda image, min_score=0.5: [])
-    return create_app(model, Settings(batching=False, **settings))
+    return create_app(model, Settings(**{"batching": False, **settings}))
 
 
 @asynccontextmanager
@@ -93,6 +95,62 @@ async def test_a_picture_is_opened_described_and_forgotten(http: httpx.AsyncClie
 async def test_one_picture_has_one_id_however_it_comes(http: httpx.AsyncClient) -> None:
     by_url = await http.post("/v1/images", json={"data": data_url()})
     assert by_url.json()["image"] == await sent(http)
+
+
+class Seeing(FakePredictor):
+    """Sees a bus in a red picture and a dog in any other."""
+
+    def encode(self, image: Any, proposals: Any = None) -> Any:
+        made = super().encode(image, proposals)
+        made.source = "bus" if image.pixels.getpixel((0, 0)) == (200, 0, 0) else "dog"
+        return made
+
+    def recalled(self, encoding: Any, phrases: Any) -> Any:
+        return None
+
+    def encode_many(self, asked: Any) -> Any:
+        return [self.encode(*one) for one in asked]
+
+    def match(self, encoding: Any, phrases: Any) -> Any:
+        return np.array([[0.9 if phrase == encoding.source else 0.01] * len(encoding.boxes) for phrase in phrases])
+
+
+def filed(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("batching", [True, False])
+async def test_a_forged_id_gets_nobody_elses_picture(batching: bool) -> None:
+    async with talking(app_of(Seeing(OBJECTS[:1]), batching=batching)) as http:
+
+        async def opened(image: Image.Image) -> dict[str, Any]:
+            return (await http.post("/v1/images", files={"file": filed(image)})).json()
+
+        async def sees(image: str) -> list[int]:
+            called = [
+                await http.post("/v1/tools/count", json={"image": image, "phrase": phrase}) for phrase in ("bus", "dog")
+            ]
+            return [one.json()["result"]["value"] for one in called]
+
+        together = await asyncio.gather(*(opened(one) for one in (forged.red(), forged.blue())))
+        red, blue = together
+        assert forged.SHORT_ID in (red["image"], blue["image"])
+        assert red["image"] != blue["image"]
+        for told, expected in ((red, [1, 0]), (blue, [0, 1])):
+            assert await sees(told["image"]) == await sees(told["key"]) == expected
+            assert (await http.post("/v1/tools/look", json={"image": told["image"]})).json()["image"] == told["image"]
+            pixels = await http.get(f"/v1/images/{told['image']}/pixels")
+            wanted = forged.red() if told is red else forged.blue()
+            assert Image.open(io.BytesIO(pixels.content)).tobytes() == wanted.tobytes()
+
+        # Whoever deletes a picture does not get its id for another.
+        short, other = (red, forged.blue()) if red["image"] == forged.SHORT_ID else (blue, forged.red())
+        await http.delete(f"/v1/images/{forged.SHORT_ID}")
+        assert (await opened(other))["image"] != forged.SHORT_ID
+        for gone in (short["image"], short["key"]):
+            assert (await http.get(f"/v1/images/{gone}")).status_code == 404
 
 
 async def test_a_picture_with_boxes_has_those_as_regions(http: httpx.AsyncClient) -> None:

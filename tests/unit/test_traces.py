@@ -16,11 +16,12 @@ from PIL import Image
 
 from fo1agent.agent import Agent, AnswerEvent, StepEnd, traces
 from fo1agent.agent.budget import Budget
-from fo1agent.agent.observation import digest, llm_call
+from fo1agent.agent.observation import llm_call
 from fo1agent.agent.plan import Plan
 from fo1agent.agent.planners.base import NotUnderstood
 from fo1agent.agent.planners.rules import RulePlanner
 from fo1agent.errors import AgentError, DataError, ImageError, InputError
+from fo1agent.image import load_image
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
 from tests.scenes import street
@@ -75,8 +76,7 @@ def test_the_first_line_tells_versions_hashes_limits_and_where_the_picture_was(
     written: list[dict[str, Any]], photo: Path, model: Model
 ) -> None:
     run = written[0]
-    with Image.open(photo) as image:
-        assert run["image"]["sha256"] == digest(image.convert("RGB"))
+    assert run["image"]["sha256"] == load_image(photo).sha256
     assert run["image"]["id"] == f"img_{run['image']['sha256'][:8]}"
     assert run["image"]["source"] == str(photo)
     assert run["model"] == {
