@@ -115,8 +115,11 @@ def main() -> None:
             data = given(options.instances, options.images, options.captions)
         cases = make_cases(predictor, data, Path(work), stack)
         peaks = measure(cases, options.rounds)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # what is counted and profiled is what the thread does that asks for it
         for case in cases:
             look_inside(case, step=WARM_UP + options.rounds)
+        torch.set_num_threads(threads)
     figures = {case.name: summary(case, peaks) for case in cases}
     machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     if options.profile:

@@ -182,7 +182,8 @@ def build(
     kinds: list[np.ndarray] = []
     views = [(image, mirrored) for mirrored in (False, True)[: 1 + mirror] for image in data.images]
     threads = torch.get_num_threads()
-    look = Ahead(lambda k: _look(model, processor, *views[k], np.random.default_rng((0, k))), threads, end=len(views))
+    workers = threads if threads > 1 else 0
+    look = Ahead(lambda k: _look(model, processor, *views[k], np.random.default_rng((0, k))), workers, end=len(views))
     try:
         with (partial / "vectors.f16").open("wb") as vectors_file, (partial / "pixels.f16").open("wb") as pixels_file:
             for done in range(1, len(views) + 1):
