@@ -10,14 +10,17 @@ from pathlib import Path
 from smolagents import LogLevel, OpenAIModel, ToolCallingAgent
 
 import fo1agent
+from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.smolagents import UNTRUSTED_NOTE, get_tools
 
 PHOTO = Path(fo1agent.__file__).parent / "data" / "demo" / "cat.jpg"
 QUESTION = "How many remotes are to the right of the cat?"
 MODEL = os.environ.get("OPENAI_MODEL", "gpt-5")
 
+scenes = Scenes()
+scenes.open(PHOTO)
 agent = ToolCallingAgent(
-    tools=get_tools(pictures=PHOTO),
+    tools=get_tools(scenes),
     model=OpenAIModel(MODEL, os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")),
     instructions=UNTRUSTED_NOTE,
     max_steps=8,

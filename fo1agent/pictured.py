@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -33,7 +34,7 @@ def is_region_id(text: str) -> bool:
     return _REGION_NAME.fullmatch(text.strip()) is not None
 
 
-class Pictured:
+class Pictured(ABC):
     """A picture with regions.
 
     Attributes:
@@ -67,9 +68,9 @@ class Pictured:
         return self.loaded.height
 
     @property
+    @abstractmethod
     def regions(self) -> Regions:
         """Every proposal, in the model's order."""
-        raise NotImplementedError
 
     def region(self, region_id: str) -> Region:
         """The region of an id: `r7`, `img_3fa9c1d2/r7`, or the box form `b10_20_110_220`.

@@ -1,40 +1,30 @@
-"""For smolagents: `ToolCallingAgent(get_tools(pictures="cat.jpg"), model, instructions=UNTRUSTED_NOTE)`.
+"""For smolagents: `ToolCallingAgent(get_tools(scenes), model, instructions=UNTRUSTED_NOTE)`.
 
 `annotate` is left out: a tool of theirs gives its agent text or a picture, not both.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from smolagents import Tool as SmolTool
 
-from fo1agent.image import ImageLimits
 from fo1agent.integrations.calls import UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import parameters
-from fo1agent.scene import Model
 from fo1agent.tools.base import Tool, registry
 
 __all__ = ["UNTRUSTED_NOTE", "VisionTool", "get_tools"]
 
 
-def get_tools(
-    model: Model | None = None,
-    pictures: Any = (),
-    *,
-    folders: Sequence[str | os.PathLike[str]] = (),
-    urls: bool = False,
-    limits: ImageLimits | None = None,
-    tools: Sequence[Tool] = (),
-) -> list[VisionTool]:
-    """The tools over a set of pictures; arguments and errors as of `fo1agent.integrations.langchain.FO1Toolkit`."""
+def get_tools(scenes: Scenes, tools: Sequence[Tool] = ()) -> list[VisionTool]:
+    """The tools over the pictures that are open in `scenes`, and `tools` of yours, made with `@fo1agent.tool`.
+
+    Raises:
+        InputError: two tools have one name.
+    """
     known = registry(*tools)
-    scenes = Scenes(model, folders=folders, urls=urls, limits=limits)
-    for picture in pictures if isinstance(pictures, (list, tuple)) else [pictures]:
-        scenes.open(picture)
     return [VisionTool(tool, scenes, known) for tool in known.values() if tool.name != "annotate"]
 
 
