@@ -23,7 +23,7 @@ import numpy as np
 
 from fo1agent import geometry, lexicon, prompts
 from fo1agent.boxes import coverage, doubt, iou, nms, parts
-from fo1agent.color import asks_for_color, basic_color, color_shares, is_color, main_color
+from fo1agent.color import asks_for_color, basic_color, box_color_shares, is_color, main_color
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
@@ -580,8 +580,7 @@ class Scene(Pictured):
     def _color_shares(self, box: Box) -> dict[str, float]:
         """Colour shares of a box's pixels, computed once per box."""
         if box not in self._colors:
-            left, top, right, bottom = self._pixels(box)
-            self._colors[box] = color_shares(np.asarray(self.image.crop((left, top, right, bottom))))
+            self._colors[box] = box_color_shares(self.image, self._pixels(box))
         return self._colors[box]
 
     def _ask(self, box: Box, question: Callable[[str], str]) -> tuple[prompts.Reply, Regions]:

@@ -15,15 +15,18 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fo1agent.boxes import iou
-from fo1agent.color import basic_color, color_shares
+from fo1agent.color import basic_color, box_color_shares
 from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate.progress import track
 from fo1agent.types import Regions
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FOUND_IOU = 0.5
 _FIGURES = ("ranked", "chance", "pixels", "found", "blind")
@@ -205,7 +208,7 @@ def _ask(
     names = [phrase.name for phrase in picture.phrases]
     scene = model.open(path, boxes=picture.boxes)
     given = scene.ground_many(texts, threshold=0.0)
-    shares = _shares(np.asarray(scene.image), picture.boxes)
+    shares = _shares(scene.image, picture.boxes)
     own = model.open(path).ground_many(list(dict.fromkeys(texts + names)), threshold=0.0)
     for phrase in picture.phrases:
         meant = picture.boxes[list(phrase.meant)]
@@ -220,10 +223,10 @@ def _ask(
         )
 
 
-def _shares(pixels: np.ndarray, boxes: np.ndarray) -> list[dict[str, float]]:
-    """Colour shares of each box of a picture [H, W, 3]."""
+def _shares(image: Image.Image, boxes: np.ndarray) -> list[dict[str, float]]:
+    """Colour shares of each box of a picture."""
     corners = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], axis=1).astype(int)
-    return [color_shares(pixels[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]) for x1, y1, x2, y2 in corners]
+    return [box_color_shares(image, (x1, y1, max(x2, x1 + 1), max(y2, y1 + 1))) for x1, y1, x2, y2 in corners.tolist()]
 
 
 def _first_of(found: Regions, candidates: Sequence[int]) -> int | None:

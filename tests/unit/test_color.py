@@ -1,9 +1,9 @@
 """Colour words of pixels."""
 
-import numpy as np
 import pytest
+from PIL import Image
 
-from fo1agent.color import COLORS, asks_for_color, basic_color, color_shares, is_color, main_color
+from fo1agent.color import COLORS, asks_for_color, basic_color, box_color_shares, is_color, main_color
 
 SAMPLES = {
     "black": (12, 12, 14),
@@ -22,7 +22,7 @@ SAMPLES = {
 
 @pytest.mark.parametrize(("color", "rgb"), SAMPLES.items())
 def test_plain_colors_have_their_names(color: str, rgb: tuple[int, int, int]) -> None:
-    shares = color_shares(np.full((20, 30, 3), rgb, dtype=np.uint8))
+    shares = box_color_shares(Image.new("RGB", (30, 20), rgb), (0, 0, 30, 20))
     assert shares[color] == 1
     assert main_color(shares) == (color, 1.0)
 
@@ -32,17 +32,33 @@ def test_every_color_has_a_sample_above() -> None:
 
 
 def test_a_thing_need_not_fill_its_box() -> None:
-    pixels = np.full((100, 100, 3), (128, 128, 128), dtype=np.uint8)
-    pixels[30:70, 20:80] = SAMPLES["red"]
-    shares = color_shares(pixels)
+    picture = Image.new("RGB", (100, 100), SAMPLES["gray"])
+    picture.paste(SAMPLES["red"], (20, 30, 80, 70))
+    shares = box_color_shares(picture, (0, 0, 100, 100))
     assert is_color(shares, "red") == 1
     assert is_color(shares, "blue") == 0
     assert main_color(shares)[0] == "red"
     assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_one_pixel_is_enough() -> None:
-    assert color_shares(np.zeros((1, 1, 3), dtype=np.uint8))["black"] == 1
+def test_what_lies_around_a_box_lies_behind_the_thing_too() -> None:
+    """A thin purple dress before the sky: more of its box is blue than purple."""
+    picture = Image.new("RGB", (200, 200), SAMPLES["blue"])
+    picture.paste(SAMPLES["purple"], (90, 50, 110, 150))
+    box = (70, 50, 130, 150)
+    assert main_color(box_color_shares(picture, box)) == ("purple", 1.0)
+    assert is_color(box_color_shares(picture, box), "blue") < 1
+    assert main_color(box_color_shares(picture.crop(box), (0, 0, 60, 100)))[0] == "blue"  # no surroundings, no telling
+
+
+def test_a_thing_of_the_color_of_its_surroundings_keeps_it() -> None:
+    shares = box_color_shares(Image.new("RGB", (100, 100), SAMPLES["green"]), (30, 30, 60, 60))
+    assert main_color(shares) == ("green", 1.0)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 1, 1), (7, 4, 8, 5), (3, 2, 4, 5)])
+def test_one_pixel_is_enough(box: tuple[int, int, int, int]) -> None:
+    assert main_color(box_color_shares(Image.new("RGB", (8, 5)), box))[0] == "black"
 
 
 def test_words_and_their_spellings() -> None:

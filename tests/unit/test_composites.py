@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from PIL import Image, ImageDraw
 
 from fo1agent.cli import main
-from fo1agent.color import COLORS
+from fo1agent.color import COLORS, color_shares
 from fo1agent.errors import DataError, InputError
 from fo1agent.trainers.data.composites.backgrounds import Backgrounds, read_backgrounds
 from fo1agent.trainers.data.composites.names import classify
 from fo1agent.trainers.data.composites.packages import open_source
 from fo1agent.trainers.data.composites.phrases import absent_names, phrases_of
-from fo1agent.trainers.data.composites.recolor import clear_color, recolor, shares_of, shows
+from fo1agent.trainers.data.composites.recolor import clear_color, recolor, shows
 from fo1agent.trainers.data.composites.scenes import SceneSettings, Thing, draw_scene
 from fo1agent.trainers.data.composites.sprites import read_folder
 from fo1agent.trainers.data.composites.stock import Stock, build_stock
@@ -180,7 +180,7 @@ class _Black(Backgrounds):
 
 
 def thing(label: str, color: str | None, rgb: tuple[int, int, int], name: str = "") -> Thing:
-    return Thing(label, name or label, color, (0, 0, 9, 9), 1.0, shares_of(np.full((9, 3), rgb, np.uint8)))
+    return Thing(label, name or label, color, (0, 0, 9, 9), 1.0, color_shares(np.full((9, 3), rgb, np.uint8)))
 
 
 def texts(things: list[Thing], stock: Stock) -> dict[str, tuple[int, ...]]:

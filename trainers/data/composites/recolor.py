@@ -89,7 +89,7 @@ def recolor(pixels: np.ndarray, color: str, rng: np.random.Generator | None = No
 
 def shows(rgb: np.ndarray, color: str) -> bool:
     """Whether pixels [N, 3] uint8 are so much of a colour, and so little of any other, that nobody would doubt it."""
-    shares = shares_of(rgb)
+    shares = color_shares(rgb)
     # Shade makes brown of orange, and gray of white.
     shade = {"orange": "brown", "white": "gray", "gray": "white" if shares["black"] < 0.2 else "", "black": "gray"}
     others = [s for name, s in shares.items() if name not in (color, shade.get(color))]
@@ -103,7 +103,7 @@ def clear_color(rgb: np.ndarray) -> str | None:
     Stricter than `shows`: what was painted is in the middle of its colour, what is so by nature may be tan, maroon or
     navy, which one person calls brown and another orange.
     """
-    shares = shares_of(rgb)
+    shares = color_shares(rgb)
     best = max(COLORS, key=lambda color: shares[color])
     if shares[best] < 0.6 or not shows(rgb, best):
         return None
@@ -116,11 +116,6 @@ def clear_color(rgb: np.ndarray) -> str | None:
         return None
     off = np.abs((hue - _TARGETS[best][0] + 180) % 360 - 180)
     return best if best in COLORLESS or float(np.median(off)) <= _CLEAR_HUE[best] else None
-
-
-def shares_of(rgb: np.ndarray) -> dict[str, float]:
-    """Share of each colour among pixels [N, 3] uint8, N at least 1."""
-    return color_shares(rgb[None])
 
 
 def _main_region(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from fo1agent.color import color_shares
 from fo1agent.errors import InputError
 from fo1agent.trainers.data.composites.backgrounds import Backgrounds
-from fo1agent.trainers.data.composites.recolor import recolor, shares_of
+from fo1agent.trainers.data.composites.recolor import recolor
 from fo1agent.trainers.data.composites.sprites import Sprite
 from fo1agent.trainers.data.composites.stock import Pair, Stock
 
@@ -267,7 +268,7 @@ def _look(
         index = order[starts[k] : starts[k + 1]]
         rows, columns = index // size, index % size
         box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
-        shares = shares_of(flat[index[:: max(1, len(index) // _SAMPLE)]])
+        shares = color_shares(flat[index[:: max(1, len(index) // _SAMPLE)]])
         things.append(Thing(sprite.label, sprite.name, color, box, len(index) / areas[k], shares))
     return tuple(things)
 
