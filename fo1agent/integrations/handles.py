@@ -186,6 +186,12 @@ class Scenes:
                 self._visited.move_to_end(key)
             return self._pinned.get(key) or self._visited.get(key)
 
+    def handle(self, name: str) -> str:
+        """The short handle of what a name stands for, itself if none was given out."""
+        with self._guard:
+            key = self.key(name)
+            return self._handles.get(key, key)
+
     def key(self, handle: str) -> str:
         """What a handle stands for, in full: a handle as well, and one that no other picture can have.
 

@@ -233,7 +233,8 @@ def _message(service: Service, chat: ChatIn) -> dict[str, Any]:
     if _is_planned(chat):
         return _planned(service, chat)
     picture, question = _asked(chat)
-    answer = answered(service, service.opened(picture), question)
+    _, scene = service.opened(picture)
+    answer = answered(service, scene, question)
     return {"role": "assistant", "content": answer["text"], "refusal": None, "fo1agent": answer}
 
 
@@ -255,7 +256,7 @@ def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
         yield chunk(message)
     else:
         picture, question = _asked(chat)
-        scene = service.opened(picture)
+        _, scene = service.opened(picture)
         yield chunk({"role": "assistant", "content": ""})
         said = ""
         for event in service.agent().stream(scene, question):

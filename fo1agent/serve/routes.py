@@ -140,10 +140,9 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
 
         def work() -> dict[str, Any]:
             if isinstance(sent, str) and not sent.startswith("data:"):
-                scene = service.opened(sent)
-                if boxes is None:
-                    return image_body(service, scene.id, scene)
-                handle, scene = service.received(scene.loaded, boxes)
+                handle, scene = service.opened(sent)
+                if boxes is not None:
+                    handle, scene = service.received(scene.loaded, boxes)
             else:
                 handle, scene = service.received(sent, boxes)
             return image_body(service, handle, scene)
@@ -153,7 +152,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     @routes.get("/images/{image}", response_model=ImageOut, tags=["images"])
     async def get_image(request: Request, image: Handle) -> Response:
         """An open picture's size and regions."""
-        return Json(await service.run(request, lambda: image_body(service, image, service.opened(image))))
+        return Json(await service.run(request, lambda: image_body(service, *service.opened(image))))
 
     @routes.get(
         "/images/{image}/pixels",
@@ -163,7 +162,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     )
     async def get_pixels(request: Request, image: Handle) -> Response:
         """The picture itself, upright, as PNG."""
-        return Response(await service.run(request, lambda: _png(service.opened(image))), media_type="image/png")
+        return Response(await service.run(request, lambda: _png(service.opened(image)[1])), media_type="image/png")
 
     @routes.delete("/images/{image}", status_code=204, response_class=Response, tags=["images"])
     async def close_image(image: Handle) -> Response:
@@ -196,12 +195,12 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         if name not in known:
             raise Problem(404, f"There is no tool {name[:64]!r}. There are: {', '.join(known)}.", "not_found", "tool")
         _check_text(arguments)
-        handle = arguments.get(IMAGE)
-        if not isinstance(handle, str) or not handle:
+        meant = arguments.get(IMAGE)
+        if not isinstance(meant, str) or not meant:
             raise Problem(422, f"image must be given. {PICTURE}", "retry", "image")
 
         def work() -> dict[str, Any]:
-            scene = service.opened(handle)
+            _, scene = service.opened(meant)
             result = call(name, {**arguments, IMAGE: scene.id}, _only(scene), known)
             if not result.ok and result.outcome.retry:
                 raise Problem(422, result.outcome.error, "retry", "arguments")
@@ -225,14 +224,15 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         if asked.stream:
 
             def events() -> Iterator[tuple[str, Any]]:
-                for event in service.agent().stream(service.opened(asked.image), asked.question):
+                _, scene = service.opened(asked.image)
+                for event in service.agent().stream(scene, asked.question):
                     yield event.type, event.to_dict()
 
             return sse(await service.stream(request, events))
 
         def work() -> dict[str, Any]:
-            scene = service.opened(asked.image)
-            return {"image": scene.id, "model": service.model.name, "answer": answered(service, scene, asked.question)}
+            handle, scene = service.opened(asked.image)
+            return {"image": handle, "model": service.model.name, "answer": answered(service, scene, asked.question)}
 
         return Json(await service.run(request, work))
 

@@ -138,29 +138,30 @@ class Service:
 
     # ---- pictures, in a thread -----------------------------------------------------------------------------------
 
-    def opened(self, handle: str) -> Scene:
-        """The picture that a caller means by an id, or sends along as a data: URL.
+    def opened(self, meant: str) -> tuple[str, Scene]:
+        """The picture that a caller means by an id, or sends along as a data: URL; its handle and itself.
 
         Raises:
             Problem: no picture of this id is open, or it may not be opened.
             ImageError: it is no picture, or breaks a limit.
         """
-        if handle.startswith("data:"):
-            return self.received(handle)[1]
-        scene = self.scenes.known(handle)
+        if meant.startswith("data:"):
+            return self.received(meant)
+        scene = self.scenes.known(meant)
         self.metrics.picture(kept=scene is not None)
         if scene is not None:
-            return scene
-        if re.fullmatch(HANDLE, handle):
-            raise Problem(404, f"No picture {handle} is open. Send it to /v1/images first.", "not_found", "image")
-        if re.match(r"https?:", handle, re.IGNORECASE):
+            return self.scenes.handle(meant), scene
+        if re.fullmatch(HANDLE, meant):
+            raise Problem(404, f"No picture {meant} is open. Send it to /v1/images first.", "not_found", "image")
+        if re.match(r"https?:", meant, re.IGNORECASE):
             if not self.settings.hosts:
                 raise Problem(422, "This server fetches no pictures from addresses. Send the picture.", code="address")
         elif not self.settings.folders:
             raise Problem(
                 422, "image must be the id of an open picture (img_…) or a data: URL of one; no paths.", code="image"
             )
-        return self.scenes.get(handle)
+        scene = self.scenes.get(meant)
+        return scene.id, scene
 
     def received(self, picture: bytes | str | LoadedImage, boxes: Any = None) -> tuple[str, Scene]:
         """Open a picture that was sent, a file's bytes or a data: URL, perhaps with boxes; its handle and itself."""

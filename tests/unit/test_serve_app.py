@@ -165,6 +165,14 @@ async def test_a_picture_with_boxes_has_those_as_regions(http: httpx.AsyncClient
     assert [one["box"] for one in found.json()["result"]["regions"]] in ([], [[1.0, 2.0, 30.0, 40.0]])
 
 
+async def test_a_picture_with_boxes_is_told_by_the_handle_that_has_them(http: httpx.AsyncClient) -> None:
+    opened = (await http.post("/v1/images", json={"data": data_url(), "boxes": [[1, 2, 30, 40]]})).json()
+    for name in (opened["image"], opened["key"]):
+        assert (await http.get(f"/v1/images/{name}")).json() == opened
+        answer = await http.post("/v1/ask", json={"image": name, "question": "How many cats are there?"})
+        assert answer.json()["image"] == opened["image"]
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "says"),
     [
