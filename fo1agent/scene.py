@@ -613,16 +613,17 @@ class Scene(Pictured):
 
     def _bears_out(self, text: str, encoding: Any, indexes: Sequence[int]) -> bool:
         """Whether the model's own scores agree with its words: each known thing that the text names must be likely
-        enough to exist somewhere in the picture, and one of them in these regions. An open model has no such list and
-        passes.
+        enough to exist somewhere in the picture, and one of them in these regions; none may be named twice. An open
+        model has no such list and passes.
 
-        A small model writes fluent captions of things that are not there; its scores know better.
+        A small model writes fluent captions of things that are not there; its scores know better. Where it has nothing
+        to say it repeats itself: "a bus is standing on a bus".
         """
         vocabulary = self.model.predictor.vocabulary
         if vocabulary is None:
             return True
         mentioned = _mentioned(text, vocabulary)
-        if not mentioned or not len(indexes):
+        if not mentioned or not len(indexes) or len(set(mentioned)) < len(mentioned):
             return False
         probability = np.asarray(self.model.predictor.match(encoding, mentioned))  # [mentioned, N]
         likely = probability >= self.thresholds["exists"]
@@ -701,9 +702,9 @@ def _is_words(text: str) -> bool:
 
 
 def _mentioned(text: str, vocabulary: tuple[str, ...]) -> list[str]:
-    """The names of the vocabulary that words of a text mean, alone or in pairs ("hot dog" is no dog)."""
+    """The names of the vocabulary that words of a text mean, in order, alone or in pairs ("hot dog" is no dog)."""
     words = re.findall(r"[^\W_]+", text.lower())
-    found: dict[str, None] = {}
+    found: list[str] = []
     k = 0
     while k < len(words):
         pair = lexicon.resolve(" ".join(words[k : k + 2]), vocabulary)
@@ -711,9 +712,9 @@ def _mentioned(text: str, vocabulary: tuple[str, ...]) -> list[str]:
         meant = pair if two else lexicon.resolve(words[k], vocabulary)
         # WordNet's "whites" and "blacks" are people; next to a noun the words are colours.
         if len(meant.names) == 1 and words[k] not in lexicon.COLORS:
-            found.update(dict.fromkeys(meant.names))
+            found += meant.names
         k += 2 if two else 1
-    return list(found)
+    return found
 
 
 def _inventory(labels: Sequence[str]) -> str:

@@ -395,7 +395,18 @@ def test_the_whole_picture_is_described_with_linked_regions(scene: Scene, predic
     assert said.regions.labels == ("A bus", "two people", "two people")
 
 
-def test_without_a_usable_caption_the_names_are_listed(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "",
+        "A zebra",  # there is none
+        "Something blue",  # names nothing that is known
+        "A bus is standing on a bus",  # one bus, and nothing said of it
+        "A man is standing on people",
+    ],
+)
+def test_without_a_usable_caption_the_names_are_listed(scene: Scene, predictor: FakePredictor, caption: str) -> None:
+    predictor.replies["Briefly describe"] = f"<ground>{caption}</ground><objects><region0></objects>"
     said = scene.describe()
     assert (said.text, said.source) == ("2 people, 1 bus, 1 car", "labels")
     assert names(said.regions) == ["r0", "r1", "r2", "r3"]
