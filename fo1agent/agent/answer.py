@@ -268,7 +268,7 @@ class _Wording:
         if isinstance(step, p.Select):
             word = _ORDER_WORDS.get(step.by, step.by)
             if step.rank > 1:
-                word = f"{_ORDINALS.get(step.rank, f'{step.rank}th')} {word}"
+                word = f"{_ORDINALS.get(step.rank, f'{step.rank}th')} {word}".strip()
             if step.to is not None:
                 preposition = "to" if step.by == "nearest" else "from"
                 return f"{self.noun(step.of)} {word} {preposition} {self.definite(step.to)}"
@@ -378,7 +378,8 @@ class _Wording:
                 if isinstance(kept, (p.Keep, p.KeepSide)) and kept.of == right.of:  # "are the dogs on the couch"
                     number, all_of_them = self.run.results[left.id], self.run.results[right.id]
                     those = f"all {number}" if number == all_of_them else f"{number or 'none'} of the {all_of_them}"
-                    return f"{yes}, {those} {self.noun(right.of, 2)} are {self._relation(kept)}"
+                    verb = "is" if number == 1 else "are"
+                    return f"{yes}, {those} {self.noun(right.of, 2)} {verb} {self._relation(kept)}"
                 return f"{yes}: {listed([self.counted(left.id), self.counted(right.id)])}"
         return yes
 

@@ -148,6 +148,7 @@ class Comparing(Counting):
             if right is None or not word or not self.take_any(w.OFTEN):
                 return None
             return s.WhichMore((left, right), "most" if word == "more" else "fewest")
+        self.take_any(w.APPEAR)
         direction = self.take_any(("more", "less", "fewer", "as"))
         if direction in ("fewer", "less") and self.take("than"):
             return self._pair(left, "fewer")
@@ -222,7 +223,7 @@ class Comparing(Counting):
             return ""
         common = self.take_any(w.OFTEN)
         of = self.take(*_NUMBER_OF)
-        of = of or self.now in (",", ":")
+        of = of or (word in ("more", "fewer", "less", "most", "fewest", "least") and self.now in (",", ":"))
         if not common and not of:
             self.i = start
             return ""

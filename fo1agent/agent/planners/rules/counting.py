@@ -12,7 +12,7 @@ from fo1agent.agent.planners.rules.syntax import NounPhrase
 _STATE = w.phrases(
     "what is | what are | how large is | how big is | how high is | give me | give | find | state | report | "
     "calculate | determine | get | provide | estimate | return | output | show me | what | i need | compute | "
-    "name"
+    "name | identify | i would like | i want"
 )
 _COUNT = w.phrases("count up | count | add up | add together | add | sum up | sum | tally | enumerate")
 
@@ -37,6 +37,7 @@ class Counting(Preamble):
         if self.now in ("kinds", "types", "sorts", "species", "colors", "color", "times"):
             return None
         self.take("in total", "total", "overall")
+        self.take(":")
         while self.take_any(w.BE | w.DO | {"there"}):
             self.skip()
         self.take("of")
@@ -47,9 +48,11 @@ class Counting(Preamble):
             self.take("either")
             things = self.things() or things
         each: list[NounPhrase] = []
+        summed = False
         while True:  # "how many dogs and how many cats"
             start = self.i
             self.take(",")
+            summed |= self.now == "plus"
             self.take("and", "plus")
             more = self.things() if self.take("how many") else None
             if more is None:
@@ -59,11 +62,15 @@ class Counting(Preamble):
         counted = self._counted(things + each)
         if counted is None:
             return None
-        apart = (each and not self._total()) or self.tokens[-1] in ("respectively", "each") or "each" in self.tokens
+        apart = (
+            (each and not summed and not self._total())
+            or self.tokens[-1] in ("respectively", "each")
+            or "each" in self.tokens
+        )
         return replace(counted, each=bool(apart) and len(counted.things) > 1)
 
     def _added_up(self) -> s.Clause | None:
-        """ "If you add the dogs and the cats, how many are there?", "Adding dogs and cats, what do you get?"."""
+        """ "If you add the dogs and the cats, how many are there?", "Counting the dogs, what do you get?"."""
         if self.take("what total do you get for", "what is the total for"):
             return self._counted(self.things())
         made = self.attempt(self._they_make)
@@ -76,15 +83,16 @@ class Counting(Preamble):
                 pass
         if self.take_any(("if", "when", "by", "once", "after")):
             self.take_any(w.PEOPLE_PRONOUNS)
-        if not self.take_any(
-            ("add", "count", "combine", "sum", "counting", "adding", "combining", "summing", "put", "take")
+        counting = self.take_any(("count", "counting"))
+        if not counting and not self.take_any(
+            ("add", "combine", "sum", "adding", "combining", "summing", "put", "take")
         ):
             return None
         self.take("up", "together")
         self.take("both", "all")
         self.take("the number of", "the numbers of")
         things = self.things(("and", "plus", "to", "with"))
-        if things is None or len(things) < 2:
+        if things is None or (len(things) < 2 and not counting):
             return None
         self.take("up")
         self.skip()
@@ -101,7 +109,7 @@ class Counting(Preamble):
         if not self.take("what do", "what total do"):
             return None
         things = self.things(("and", "plus"), relations=False)
-        if things is None or not self.take("add up to", "add", "make", "sum to", "give", "amount to", "come to"):
+        if things is None or not self.take("equals", "add", "make", "sum to", "give", "amount to", "come to"):
             return None
         return s.HowMany(tuple(things))
 
@@ -124,6 +132,12 @@ class Counting(Preamble):
                     pass
                 return self._counted(self.things())
             return None
+        if self.i and self.tokens[self.i - 1] in ("total", "combined"):  # "total dogs and cats"
+            start = self.i
+            things = self.things()
+            if things is not None and len(things) > 1:
+                return self._counted(things)
+            self.i = start
         self.i -= 1 if self.i and self.tokens[self.i - 1] in ("total", "sum") else 0
         if self.take("total of", "sum of", "total for"):
             self.take("the number of")

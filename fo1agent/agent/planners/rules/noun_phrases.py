@@ -467,7 +467,7 @@ class PhraseParser:
 
     def _emphasis(self) -> bool:
         """Read "directly"; "right" only before another relation ("right next to")."""
-        if self.now == "right" and self.peek(1) in w.PREPOSITIONS - {"of", "to", "from"}:
+        if self.now == "right" and self.peek(1) in w.PREPOSITIONS - {"of", "to", "from", "than"}:
             self.i += 1
             return True
         if self.now in ("over", "off", "up", "down", "out", "back", "towards", "toward") and self.peek(1) not in (

@@ -124,15 +124,30 @@ class Placing(Comparing):
         return None if things is None else s.IsThere(tuple(replace(thing, negative=True) for thing in things))
 
     def _is_colored(self) -> s.Clause | None:
-        """ "Is the car red?": whether there is a red car."""
-        if not self.take_any(w.BE):
+        """ "Is the car red?", "Are all cars red?", "How many of the cars are red?", "Which car is red?"."""
+        asked = self.now
+        if not self.take("how many", "which", "what") and not self.take_any(w.BE):
             return None
-        self.take("the")
-        words = (self._noun() or "").split()
-        if len(words) < 2 or words[-1] not in lexicon.COLORS or not self.at_end():
+        of = self.take("all of", "both of", "each of", "every one of", "all", "both", "every", "each")
+        self.take("of")
+        thing = self.noun_phrase(relations=False)
+        if thing is None or not thing.noun or thing.negative:
             return None
-        thing = lexicon.singular(" ".join(words[:-1]))
-        return s.IsThere((NounPhrase(f"{words[-1]} {thing}"),))
+        *words, color = thing.noun.split(" ")
+        if words and color in lexicon.COLORS:  # "are the cars red": nothing stands between
+            thing = replace(thing, noun=lexicon.singular(" ".join(words)), plural=lexicon.is_plural(words[-1]))
+        else:
+            color = self.take_any(lexicon.COLORS) if self.take_any(w.BE) else ""
+        if not color or not self.at_end():
+            return None
+        colored = replace(thing, noun=f"{color} {thing.noun}")
+        if asked == "how":
+            return s.HowMany((colored,))
+        if asked in ("which", "what"):
+            return s.WhereIs(colored)
+        if of or (thing.definite and thing.plural):
+            return s.AreMore((colored,), "equal", (thing,))
+        return s.IsThere((colored,))
 
     def _has_beside(self) -> s.Clause | list[s.Clause] | None:
         """ "Does the bus have a dog on its left?", "The bus has how many people to its left?"."""
@@ -232,6 +247,8 @@ class Placing(Comparing):
         if owner is None:
             self.i = start
         first = self._side_option()
+        if owner is None and not self.scope() and self.take("of"):  # "on the left of the bus or on the right"
+            owner = self.noun_phrase(relations=False)
         if not first or not self.take("or"):
             return None
         self.take("is it", "rather")

@@ -25,7 +25,7 @@ _ORDERS = w.phrases(
 _FROM_THE_CAMERA = w.phrases(
     "from the viewer 's perspective | from the viewer 's point of view | from our perspective | from the camera "
     "'s perspective | from where you are | as seen from the camera | from this perspective | from your "
-    "perspective | taken together | as seen from the viewer"
+    "perspective | taken together | as seen from the viewer | viewed from the camera | seen from the camera"
 )
 _TELL_ME_AFTER_CAN_YOU = w.phrases(
     "tell me | say | tell | let me know | check | confirm | determine | work out | know | help me | inform me | "
@@ -126,13 +126,14 @@ class Preamble(ClausePhrases):
         """Forget ", right?", ", isn't it?", "or not" at the end."""
         tags = (["right"], ["correct"], ["yes"], ["or", "not"], ["true", "or", "false"], ["yes", "or", "no"],
                 ["is", "not", "it"], ["are", "not", "there"], ["is", "not", "there"], ["are", "not", "they"],
-                ["thanks"], ["thank", "you"], ["please"], ["is", "there"], ["are", "there"])  # fmt: skip
+                ["thanks"], ["thank", "you"], ["please"], ["is", "there"], ["are", "there"],
+                ["is", "there", "one"], ["are", "there", "any"], ["is", "what"])  # fmt: skip
         for tag in tags:
             cut = len(self.tokens) - len(tag)
             if (
                 cut > self.i + 1
                 and self.tokens[cut:] == tag
-                and (self.tokens[cut - 1] == "," or tag[0] in ("or", "true"))
+                and (self.tokens[cut - 1] == "," or tag[0] in ("or", "true") or tag == ["is", "what"])
             ):
                 self.tokens = self.tokens[: cut - 1] if self.tokens[cut - 1] == "," else self.tokens[:cut]
 

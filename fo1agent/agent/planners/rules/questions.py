@@ -19,8 +19,8 @@ _ENDS = ("?", ".", "!", ";")
 _CONNECTORS = (",", "and", "then", ":", "but", "also", "plus")
 
 _SEEN_FROM = w.phrases(
-    "relative to | with respect to | in relation to | with regard to | starting from | with | from | looking at | "
-    "look at | if you look at | when you look at | consider | take"
+    "relative to | with respect to | in relation to | with regard to | starting from | starting at | with | from | "
+    "looking at | look at | if you look at | when you look at | consider | take"
 )
 _EQUALS = w.phrases("equals | equal | is | are | make | makes | gives")
 
@@ -56,6 +56,8 @@ def _sentences(tokens: list[str]) -> list[list[str]]:
 def _parse_sentence(tokens: list[str], before: list[s.Clause]) -> list[s.Clause] | None:
     if before and " ".join(tokens) in _SAME_AGAIN:
         return []
+    if counted := _if_so_how_many(tokens):
+        return counted
     again = _like_the_last(tokens, before) if tokens[0] in ("and", "what", "how") else None
     whole = again or Question(tokens).clause()
     if whole is not None:
@@ -76,6 +78,17 @@ def _parse_sentence(tokens: list[str], before: list[s.Clause]) -> list[s.Clause]
         if right is not None:
             return left + right
     return _like_the_last(tokens, before)
+
+
+def _if_so_how_many(tokens: list[str]) -> list[s.Clause] | None:
+    """ "Are there any dogs, and if so, how many?": the number says both."""
+    asked = [token for token in tokens if token not in (",", "and")]
+    if asked[-4:] != ["if", "so", "how", "many"]:
+        return None
+    found = Question(tokens[: len(tokens) - 1 - tokens[::-1].index("if")]).clause()
+    if found is None or len(found) != 1 or not isinstance(found[0], s.IsThere) or found[0].comparison:
+        return None
+    return [s.HowMany(found[0].things)]
 
 
 def _like_the_last(tokens: list[str], before: list[s.Clause]) -> list[s.Clause] | None:
@@ -147,7 +160,7 @@ class Question(Asking):
         """ "Any dogs?", "Dogs left of the bus?": asks whether there are; or "Dogs plus cats =": how many."""
         start = self.i
         self.take("number of", "the number of")
-        summands = self.things(("plus",))
+        summands = self.things(("plus", "and"))
         if summands and len(summands) > 1 and (self.take(*_EQUALS) or (not self.now and "plus" in self.tokens)):
             self.take("how many", "what", "how much")
             return s.HowMany(tuple(summands)) if self.bag([]) is not None else None
@@ -202,7 +215,7 @@ class Question(Asking):
         if relation is not None:
             if self.take_any(w.BE) and self.now != "how":
                 return None
-            if not self.take(",") and self.now not in w.QUESTION_START:
+            if not self.take(",", ":") and self.now not in w.QUESTION_START:
                 return None
             clause = self._single_clause()
             if isinstance(clause, (s.HowMany, s.IsThere)):
@@ -215,7 +228,7 @@ class Question(Asking):
             return None
         rest = self.tokens[self.i :]
         self.i = len(self.tokens)
-        if rest[:2] == ["how", "many"] or rest[:2] == ["what", "is"]:
+        if rest[:2] in (["how", "many"], ["what", "is"]):
             bag = Question(rest[2:])
             bag.take("the")
             if bag.bag(things) is not None and bag.at_end():
