@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from fo1agent.trainers.language import LanguageStage
 from fo1agent.trainers.naming import NamingStage
 from fo1agent.trainers.nano import NanoRecipe
 from fo1agent.trainers.parameters import make_optimizer, train_only
+from fo1agent.trainers.precision import resolve
 from fo1agent.trainers.processes import ONE
 from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.stage import Stage
@@ -172,6 +173,7 @@ def trained(stage: Stage, settings: TrainSettings, pictures: int, stack: context
     parts = train_only(stage.model, stage.trainable())
     engine = stack.enter_context(Engine.placed(stage, ONE, split=False, recompute=False))
     optimizer = make_optimizer(parts, settings)
+    settings = replace(settings, precision=resolve(settings.precision, ONE.device))
     return Case(
         stage.name,
         pictures,
