@@ -41,6 +41,9 @@ SAME_THING_IOU = 0.3
 # probability: never enough to be counted, but of more use in a ranking than nothing (AP 25.5 against 24.9).
 REPEATED_IOU = 0.5
 SECOND_THING = 0.15
+# Two regions with different names that overlap by more than this are one thing that was called by both. A person on a
+# skateboard overlaps it by less.
+SAME_BOX_IOU = 0.8
 # A region is within a box if at least this share of its area is: half of a person behind a bus is at the bus.
 WITHIN_SHARE = 0.5
 # So many of the likeliest regions are looked at for their colour.
@@ -502,10 +505,19 @@ class Scene(Pictured):
         return draw(self.image, self.named() if evidence is None else evidence, candidates, size)
 
     def named(self) -> Regions:
-        """What the model can name and is sure of, each thing once, best first; empty for a model without names."""
-        known = np.array([label is not None for label in self.regions.labels], dtype=bool)
-        sure = self.regions[known & (self.regions.scores >= self.thresholds["ground"])]
-        return sure[nms(sure.boxes, sure.scores, SAME_THING_IOU)]
+        """What the model can name and is sure of, each thing once, best first; empty for a model without names.
+
+        Each name's regions are told apart as `count` does it, among those that have no likelier name.
+        """
+        regions, least = self.regions, self.thresholds["ground"]
+        labels = np.array(regions.labels, dtype=object)
+        things = np.zeros(len(regions), dtype=bool)
+        for label in dict.fromkeys(labels[regions.scores >= least]):
+            if label is not None:
+                found = self._found(label, regions.scores, labels == label, least, None)
+                things |= np.isin(regions.ids, found[~parts(found.boxes)].ids)
+        named = regions[things]
+        return named[nms(named.boxes, named.scores, SAME_BOX_IOU)]
 
     def _regions_of(self, what: Any) -> Regions:
         """A phrase, a target, or several regions, as regions."""

@@ -377,6 +377,9 @@ class _Wording:
                 kept = self.plan.step(left.of)
                 if isinstance(kept, (p.Keep, p.KeepSide)) and kept.of == right.of:  # "are the dogs on the couch"
                     number, all_of_them = self.run.results[left.id], self.run.results[right.id]
+                    if all_of_them == 1:
+                        negation = "" if number else "not "
+                        return f"{yes}, the only {self.noun(right.of)} is {negation}{self._relation(kept)}"
                     those = f"all {number}" if number == all_of_them else f"{number or 'none'} of the {all_of_them}"
                     verb = "is" if number == 1 else "are"
                     return f"{yes}, {those} {self.noun(right.of, 2)} {verb} {self._relation(kept)}"

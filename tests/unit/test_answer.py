@@ -35,6 +35,8 @@ def ask(question, scene=street):
         ("Is the dog to the right of the bus?", "No, the dog is not to the right of the bus."),
         ("Are the people left of the bus?", "No, 2 of the 4 people are to the left of the bus."),
         ("Are all cars left of the bus?", "No, 1 of the 2 cars is to the left of the bus."),
+        ("Are all dogs left of the bus?", "Yes, the only dog is to the left of the bus."),
+        ("Are all dogs right of the bus?", "No, the only dog is not to the right of the bus."),
         ("Are all cars red?", "No: 1 red car and 2 cars."),
         ("Are the people in the bottom half?", "Yes, all 4 people are at the bottom."),
         ("Are there more people than cars?", "Yes: 4 people and 2 cars."),

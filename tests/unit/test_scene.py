@@ -66,6 +66,20 @@ def test_named_lists_each_thing_once(scene: Scene) -> None:
     assert names(scene.named()) == ["r0", "r1", "r2", "r3"]
 
 
+def test_what_is_named_is_what_is_counted() -> None:
+    things = [
+        ((100.0, 100.0, 300.0, 300.0), "horse", 0.9),
+        ((160.0, 60.0, 240.0, 220.0), "person", 0.8),  # its rider
+        ((102.0, 101.0, 299.0, 300.0), "cow", 0.4),  # the horse by another name
+        ((110.0, 200.0, 180.0, 295.0), "horse", 0.3),  # its legs
+        ((400.0, 100.0, 600.0, 300.0), "horse", 0.7),
+    ]
+    scene = Model(FakePredictor(things, vocabulary=("horse", "person", "cow"))).open(PICTURE)
+    assert names(scene.named()) == ["r0", "r1", "r4"]
+    assert scene.count("horse").value == 2
+    assert scene.describe().text == "2 horses, 1 person"
+
+
 @pytest.mark.parametrize("form", ["r1", "long", "b50_150_90_280"])
 def test_a_region_is_found_by_every_form_of_its_id(scene: Scene, form: str) -> None:
     assert scene.region(f"{scene.id}/r1" if form == "long" else form).name == "r1"
