@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 
@@ -27,21 +27,24 @@ class Resolution:
             from the last word of a name ("table" for "dining table").
         modifiers: the words of the phrase that are not part of the name: ("red",) in "red car".
         near: with no names, the more general names that the phrase is a kind of: ("bird",) for "ostrich".
+        special: the noun, where the names say less than it does: "woman" for the name "person".
     """
 
     names: tuple[str, ...]
     exact: bool = False
     modifiers: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
+    special: str = ""
 
 
 def resolve(phrase: str, vocabulary: Sequence[str]) -> Resolution:
     """Find the names of `vocabulary` that `phrase` means.
 
     Itself, a synonym, or for a general word all its kinds. A word more special than every name is not widened to
-    the general one ("ostrich" is not answered with birds): it gives no names, and the general ones in `near`. The
-    exceptions are words for people ("goalkeeper" → "person") and compounds that name their kind ("school bus" →
-    "bus" with the modifier "school").
+    the general one ("ostrich" is not answered with birds): it gives no names, and the general ones in `near`. Words
+    for people ("goalkeeper" → "person"), the young and the breeds that are mostly called by their kind ("puppy" →
+    "dog") give the name and say that it says less (`special`); compounds that name their kind give the rest as a
+    modifier ("school bus" → "bus" with "school").
 
     >>> resolve("two red cars", ["car", "bus"]).names, resolve("vehicles", ["car", "cup", "bus"]).names
     (('car',), ('car', 'bus'))
@@ -84,6 +87,11 @@ def is_thing(noun: str) -> bool:
     return bool(senses) and int(_nouns().files[senses[0][0]]) in _VISIBLE
 
 
+def is_narrower(noun: str) -> bool:
+    """Whether the noun is known to say more than the names that stand in for it: "glass", "taxi"."""
+    return noun in _NARROWER
+
+
 def synonyms(noun: str) -> tuple[str, ...]:
     """Other words for the noun's frequent senses, without itself: "couch" → ("lounge", "sofa")."""
     word = singular(noun.lower())
@@ -104,6 +112,7 @@ def is_a(noun: str, general: str) -> bool:
 _MEANS: dict[str, tuple[str, ...]] = {
     "vehicle": ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
     "motor vehicle": ("car", "motorcycle", "bus", "truck"),
+    "twowheeler": ("bicycle", "motorcycle"),
     "bike": ("bicycle",),
     "pushbike": ("bicycle",),
     "cycle": ("bicycle",),
@@ -142,6 +151,9 @@ _MEANS: dict[str, tuple[str, ...]] = {
     "doggy": ("dog",),
     "doggie": ("dog",),
     "kitten": ("cat",),
+    "birdie": ("bird",),
+    "horsey": ("horse",),
+    "horsie": ("horse",),
     "kitty": ("cat",),
     "lamb": ("sheep",),
     "pony": ("horse",),
@@ -161,7 +173,7 @@ _MEANS: dict[str, tuple[str, ...]] = {
     "basketball": ("sports ball",),
     "baseball": ("sports ball",),
     "volleyball": ("sports ball",),
-    "glass": ("wine glass",),
+    "glass": ("wine glass", "cup"),
     "goblet": ("wine glass",),
     "mug": ("cup",),
     "teacup": ("cup",),
@@ -191,6 +203,8 @@ _MEANS: dict[str, tuple[str, ...]] = {
     "smartphone": ("cell phone",),
     "cell": ("cell phone",),
     "fridge": ("refrigerator",),
+    "appliance": ("microwave", "oven", "toaster", "refrigerator"),
+    "kitchen appliance": ("microwave", "oven", "toaster", "refrigerator"),
     "stove": ("oven",),
     "cooker": ("oven",),
     "basin": ("sink",),
@@ -224,6 +238,17 @@ def _words(text: str) -> frozenset[str]:
 # Words for whatever there is.
 ANYTHING = _words("object thing item stuff something anything everything")
 
+# Of what `_MEANS` translates, words that say more than the name: not every car is a taxi.
+_NARROWER = _words(
+    "moped scooter taxi cab pickup coach jet ship yacht sailboat driver male female puppy pup kitten lamb pony foal "
+    "calf bull ox ram football basketball baseball volleyball mug teacup glass"
+) | {"soccer ball"}
+
+# Words for people that say no more than "person".
+_ANY_PERSON = _words("person people human folk folks individual somebody someone anybody anyone everyone everybody") | {
+    "human being"
+}
+
 COLORS = _words("black white red green blue yellow brown grey gray orange pink purple golden silver beige tan")
 
 # Adjectives that WordNet's compounds must not swallow: a "black cat" is a cat, not the polecat.
@@ -249,14 +274,14 @@ def _resolve(words: tuple[str, ...], vocabulary: tuple[str, ...]) -> Resolution:
             return _resolve(tuple(_content_words(" ".join(words[at + 1 :]))), vocabulary)
         found = _resolve(words[:at], vocabulary)
         behind = tuple(word for word in words[at + 1 :] if word not in _DETERMINERS)  # "bottle of water": water bottle
-        return Resolution(found.names, found.exact, (*found.modifiers, *behind), found.near)
+        return replace(found, modifiers=(*found.modifiers, *behind))
 
     for start in range(len(words)):
         tail, before = " ".join(words[start:]), words[:start]
         noun = _singular_word(tail) if " " not in tail else singular(tail)
         names, exact = _names_of(noun, vocabulary)
         if names:
-            return Resolution(names, exact, before)
+            return Resolution(names, exact, before, special=noun if _says_more(noun, names) else "")
         senses = _frequent_senses(noun)
         if (
             senses and " " in noun and words[start] not in _PLAIN_ADJECTIVES
@@ -264,7 +289,7 @@ def _resolve(words: tuple[str, ...], vocabulary: tuple[str, ...]) -> Resolution:
             short = _resolve(words[-1:], vocabulary)
             meant = {_picture_sense(name) for name in short.names}
             if short.names and any(meant & _nouns().ancestors(sense) for sense in senses):
-                return Resolution(short.names, short.exact, words[:-1])
+                return Resolution(short.names, short.exact, words[:-1], special=short.special)
             return Resolution((), near=_general_names(noun, vocabulary))
     noun = _singular_word(words[-1])
     return _closed_compound(noun, vocabulary) or Resolution((), False, (), _general_names(noun, vocabulary))
@@ -301,6 +326,13 @@ def _names_of(noun: str, vocabulary: tuple[str, ...]) -> tuple[tuple[str, ...], 
         person = _nouns().first_sense("person")
         return tuple(name for name, sense in picture.items() if sense == person), False
     return (), False
+
+
+def _says_more(noun: str, names: tuple[str, ...]) -> bool:
+    """Whether the noun is narrower than the names that stand in for it: "woman" than "person"."""
+    if noun in names or noun in _ANY_PERSON:
+        return False
+    return noun in _NARROWER or (names == ("person",) and _is_person(noun))
 
 
 def _is_person(noun: str) -> bool:
@@ -368,7 +400,7 @@ def _key(name: str) -> str:
 
 def _content_words(phrase: str) -> list[str]:
     """Lower-case words without leading articles, numbers and quantifiers."""
-    words = re.findall(r"[a-z0-9]+(?:'[a-z]+)?", phrase.lower().replace("’", "'"))
+    words = re.findall(r"[^\W_]+(?:'[a-z]+)?", phrase.lower().replace("’", "'"))
     while len(words) > 1 and (words[0] in _DETERMINERS or words[0].isdigit()):
         words = words[1:]
     return words

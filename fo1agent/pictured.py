@@ -10,6 +10,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -102,7 +103,7 @@ class Pictured(ABC):
         shift = np.array([*self.offset_xy, *self.offset_xy], dtype=np.float64)
         boxes = regions.boxes + shift
         ids = tuple(self.parent._box_id(box) for box in boxes.tolist())
-        return Regions(boxes, regions.scores, regions.labels, ids, regions.source, regions.none_score, regions.note)
+        return replace(regions, boxes=boxes, ids=ids)
 
     # ---- places in it -------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -23,10 +23,11 @@ import numpy as np
 
 from fo1agent import geometry, lexicon, prompts
 from fo1agent.boxes import coverage, doubt, iou, nms, parts
-from fo1agent.color import asks_for_color, basic_color, box_color_shares, is_color, main_color
+from fo1agent.color import SEVERAL, asks_for_color, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
+from fo1agent.phrases import Meaning, meanings, mentions
 from fo1agent.pictured import Pictured, Target, is_region_id
 from fo1agent.proposals import Given, resolve_proposer
 from fo1agent.types import Box, Region, Regions, check_boxes
@@ -48,6 +49,8 @@ SAME_BOX_IOU = 0.8
 WITHIN_SHARE = 0.5
 # So many of the likeliest regions are looked at for their colour.
 _LOOKED_AT = 24
+# The probabilities of so many of the latest queries are kept, [N] each.
+_KEPT_ROWS = 256
 # Characters; more is a mistake or an attack, and looking up its words alone would take minutes.
 MAX_PHRASE = 1000
 
@@ -93,11 +96,27 @@ Reader = Callable[..., list[TextLine]]
 
 @dataclass(frozen=True)
 class CountResult:
-    """How many regions look like `phrase`, and which."""
+    """How many regions look like `phrase`, and which.
 
-    value: int
+    Attributes:
+        value: the number; None where words of the phrase could not be judged (`not_judged`), so that only its bounds
+            are known, or where the model does not know the word.
+        phrase: as it was asked.
+        regions: those counted; where the value is None, those that may have to be.
+        at_least: there are no fewer.
+        at_most: there are no more; None where the model does not know the word.
+    """
+
+    value: int | None
     phrase: str
     regions: Regions
+    at_least: int
+    at_most: int | None
+
+    @property
+    def not_judged(self) -> tuple[str, ...]:
+        """Words of the phrase that could not be judged: ("dead",) of "dead cat"."""
+        return self.regions.not_judged
 
 
 @dataclass(frozen=True)
@@ -155,12 +174,14 @@ class RelateResult:
         regions: those that stand in it to at least one other.
         pairs: (id, id of what it is related to), for every pair that holds.
         note: what a person should be told, such as a word that the model does not know; else "".
+        not_judged: words of `a` or `b` that could not be judged.
     """
 
     relation: str
     regions: Regions
     pairs: tuple[tuple[str, str], ...]
     note: str = ""
+    not_judged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -268,13 +289,18 @@ class Scene(Pictured):
         self.offset_xy = offset_xy
         self._reads: dict[Any, tuple[TextLine, ...]] = {}
         self._colors: dict[Box, dict[str, float]] = {}
+        self._rows: dict[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
         return f"<Scene {self.id} {self.width}x{self.height}, {len(self.encoding.boxes)} regions, {self.model.name}>"
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """From which probability on a region counts as found, by purpose: `ground`, `count`, `exists`."""
+        """From which probability on a region counts as found, by purpose: `ground`, `count`, `exists`.
+
+        What a phrase names is one set for every purpose: the regions from `count` on, or, where none is, the best one
+        if it reaches `exists`.
+        """
         return self.model.predictor.thresholds
 
     @cached_property
@@ -309,13 +335,15 @@ class Scene(Pictured):
             phrase: what to look for: "bus", "red car", "people".
             like: a region, region id or box to find more of, instead of a phrase; it is not among the result itself.
             within: only regions of which at least half lies in this region or box; a region is not within itself.
-            threshold: probability to reach, 0 to 1; None for the model's own for finding.
+            threshold: probability to reach, 0 to 1; None for what the model itself takes for found, parts of others
+                left out (`boxes.parts`), which is also what `count` counts.
             limit: at most so many, the best ones.
 
         Returns:
-            Regions with the phrase as label and probabilities as scores, best first, each thing once. If nothing
-            reaches the threshold they are empty. `none_score` is the probability that the picture shows no such
-            thing; `note` says so if the model does not know the word.
+            Regions with probabilities as scores, best first, each thing once; their label is what was judged of the
+            phrase ("cat" of "dead cat"), and `not_judged` holds the rest. If nothing reaches the threshold they are
+            empty. `none_score` is the probability that the picture shows no such thing; `note` says so if the model
+            does not know the word. A phrase may name several things ("cats and remotes").
 
         Raises:
             InputError: neither or both of phrase and like, an unknown region, a threshold outside 0..1.
@@ -331,7 +359,8 @@ class Scene(Pictured):
         scores[:shared] = self.model.predictor.similar(encoding, index)[:shared]
         same = iou(self.encoding.boxes, np.array([reference.box]))[:, 0] > SAME_THING_IOU
         candidates = self._candidates(within) & ~same
-        return self._found(reference.label, scores, candidates, self._threshold(threshold, "ground"), limit)
+        least = self.thresholds["ground"] if threshold is None else self._threshold(threshold)
+        return self._found(reference.label, scores, candidates, least, limit)
 
     def ground_many(
         self,
@@ -353,26 +382,31 @@ class Scene(Pictured):
                 raise InputError(f'A phrase must say what to look for, such as "bus"; got {phrase!r}.')
             if len(phrase) > MAX_PHRASE:
                 raise InputError(f"A phrase may have {MAX_PHRASE} characters, got {len(phrase)}.")
-        least = self._threshold(threshold, "ground")
+        least = None if threshold is None else self._threshold(threshold)
         candidates = self._candidates(within)
-        probabilities, notes = self._match(list(dict.fromkeys(phrases)))
+        meant = {phrase: self._meanings(phrase) for phrase in phrases}
+        scores = self._match([name for meanings in meant.values() for meaning in meanings for name in meaning.names])
         return {
-            phrase: self._found(phrase, scores, candidates, least, limit)
-            if phrase not in notes
-            else Regions.empty(self.encoding.source, none_score=1.0, note=notes[phrase])
-            for phrase, scores in probabilities.items()
+            phrase: _together(
+                [self._named_by(meaning, scores, candidates, least, limit) for meaning in meanings], limit
+            )
+            for phrase, meanings in meant.items()
         }
 
     def count(self, phrase: str, *, within: Target = None, threshold: float | None = None) -> CountResult:
-        """Count the regions that a phrase names; arguments as for `ground`.
+        """Count the regions that a phrase names; arguments as for `ground`, whose regions are counted.
 
         Returns:
-            The number and the regions counted, parts of others left out (`boxes.parts`). An unknown word counts 0, with
-            a note in `regions.note`.
+            The number and the regions counted; bounds where words of the phrase could not be judged. Of a word that
+            the model does not know there is neither, and `regions.note` says so.
         """
-        found = self.ground(phrase, within=within, threshold=self._threshold(threshold, "count"))
+        found = self.ground(phrase, within=within, threshold=threshold)
         found = found[~parts(found.boxes)]
-        return CountResult(len(found), phrase, found)
+        sure = not found.not_judged or not len(found)
+        least = len(found) if sure else 0
+        if found.note:  # it has no word for the thing, or for one of several
+            return CountResult(None, phrase, found, least, None)
+        return CountResult(len(found) if sure else None, phrase, found, least, len(found))
 
     def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
         """Which regions of `a` stand in a relation to any of `b`.
@@ -392,7 +426,8 @@ class Scene(Pictured):
         holds &= np.array(mine.ids, dtype=object)[:, None] != np.array(theirs.ids, dtype=object)[None]
         pairs = tuple((mine.ids[i], theirs.ids[k]) for i, k in np.argwhere(holds))
         notes = dict.fromkeys(note for note in (mine.note, theirs.note) if note)
-        return RelateResult(relation, mine[holds.any(axis=1)], pairs, " ".join(notes))
+        open_words = tuple(dict.fromkeys((*mine.not_judged, *theirs.not_judged)))
+        return RelateResult(relation, mine[holds.any(axis=1)], pairs, " ".join(notes), open_words)
 
     # ---- reading and describing ----------------------------------------------------------------------------------
 
@@ -456,8 +491,9 @@ class Scene(Pictured):
             region = self._region_of(target)
             if not asks_for_color(question):
                 raise ToolFailed(f"{self.model.name} can name things but not answer {question!r}; a larger model can.")
-            color, _ = main_color(self._color_shares(region.box))
-            return InspectResult(UntrustedText(color), UntrustedText(""), Regions.from_list([region]))
+            *others, color = colors_of(self._color_shares(region.box))
+            text = f"{', '.join(others)} and {color}" if others else color  # "red, white and blue"
+            return InspectResult(UntrustedText(text), UntrustedText(""), Regions.from_list([region]))
 
         def asked(token: str) -> str:
             about = question if target is None else f"Regarding {token}: {question}"
@@ -509,7 +545,7 @@ class Scene(Pictured):
 
         Each name's regions are told apart as `count` does it, among those that have no likelier name.
         """
-        regions, least = self.regions, self.thresholds["ground"]
+        regions, least = self.regions, self.thresholds["count"]
         labels = np.array(regions.labels, dtype=object)
         things = np.zeros(len(regions), dtype=bool)
         for label in dict.fromkeys(labels[regions.scores >= least]):
@@ -548,45 +584,47 @@ class Scene(Pictured):
         labels, scores = self.model.predictor.labels(encoding)
         return list(labels), np.asarray(scores, dtype=np.float64)
 
-    def _match(self, phrases: list[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """(phrase → probabilities [N], unknown phrase → why) with one call of the model."""
-        vocabulary = self.model.predictor.vocabulary
-        asked: dict[str, tuple[str, ...]] = {}
-        colors: dict[str, list[str]] = {}
-        notes: dict[str, str] = {}
-        for phrase in phrases:
-            if vocabulary is None:
-                asked[phrase] = (phrase.strip(),)
-                continue
-            meant = lexicon.resolve(phrase, vocabulary)
-            asked[phrase] = meant.names
-            colors[phrase] = [color for word in meant.modifiers if (color := basic_color(word))]
-            if not meant.names:
-                near = f" It knows {' and '.join(meant.near)}." if meant.near else ""
-                notes[phrase] = f"{self.model.name} does not know “{phrase.strip()}”.{near}"
-        queries = list(dict.fromkeys(query for wanted in asked.values() for query in wanted))
-        n = len(self.encoding.boxes)
-        if queries and n:
-            rows = np.asarray(self.model.predictor.match(self.encoding, queries), dtype=np.float64)
-            row = dict(zip(queries, rows, strict=True))
-        else:
-            row = {query: np.zeros(n) for query in queries}
-        # A word that means several names ("vehicle") is as likely as the likeliest of them.
-        best = {
-            phrase: np.max([row[query] for query in wanted], axis=0) if wanted else np.zeros(n)
-            for phrase, wanted in asked.items()
-        }
-        # A closed vocabulary has names and no colours; those the pixels tell.
-        for phrase, wanted in colors.items():
-            for color in wanted:
-                best[phrase] = best[phrase] * self._is_color(color, best[phrase])
-        return best, notes
+    def _meanings(self, phrase: str) -> tuple[Meaning, ...]:
+        predictor = self.model.predictor
+        return meanings(phrase, predictor.vocabulary, predictor.name)
 
-    def _is_color(self, color: str, scores: np.ndarray) -> np.ndarray:
-        """How far each region is of a colour, 0 to 1, [N]; 0 for regions that are not among the likeliest anyway."""
+    def _match(self, queries: list[str]) -> dict[str, np.ndarray]:
+        """Query → probabilities [N], kept for the next time; with at most one call of the model."""
+        n = len(self.encoding.boxes)
+        new = [query for query in dict.fromkeys(queries) if query not in self._rows]
+        if new and n:
+            rows = np.asarray(self.model.predictor.match(self.encoding, new), dtype=np.float64)
+            known = {**self._rows, **dict(zip(new, rows, strict=True))}
+            self._rows = dict(list(known.items())[-_KEPT_ROWS:])
+            return {query: known[query] for query in queries}
+        return {query: self._rows.get(query, np.zeros(n)) for query in queries}
+
+    def _named_by(
+        self,
+        meaning: Meaning,
+        rows: Mapping[str, np.ndarray],
+        candidates: np.ndarray,
+        threshold: float | None,
+        limit: int | None,
+    ) -> Regions:
+        """The regions of one thing that a phrase names."""
+        if not meaning.names:
+            return Regions.empty(self.encoding.source, none_score=1.0, note=meaning.note)
+        # A word that means several names ("vehicle") is as likely as the likeliest of them.
+        scores = np.max([rows[name] for name in meaning.names], axis=0)
+        found = self._found(meaning.judged, scores, candidates, threshold, limit, meaning.qualities)
+        if meaning.qualities and not all(is_plain(self._color_shares(region.box)) for region in found):
+            # What shows many colours may be called by any of them, or by none.
+            found = replace(found, labels=(meaning.noun,) * len(found))
+            return replace(found, not_judged=(*meaning.qualities, *meaning.not_judged), judged=meaning.noun)
+        return replace(found, not_judged=meaning.not_judged, judged=meaning.judged)
+
+    def _is_color(self, colors: Sequence[str], scores: np.ndarray) -> np.ndarray:
+        """How far each region is of all these colours, 0 to 1, [N]; 0 for regions that are not among the likeliest."""
         fits = np.zeros(len(scores))
         for k in np.argsort(-scores, kind="stable")[:_LOOKED_AT]:
-            fits[k] = is_color(self._color_shares(tuple(self.encoding.boxes[k].tolist())), color)
+            shares = self._color_shares(tuple(self.encoding.boxes[k].tolist()))
+            fits[k] = min(is_color(shares, color) for color in colors)
         return fits
 
     def _color_shares(self, box: Box) -> dict[str, float]:
@@ -613,7 +651,12 @@ class Scene(Pictured):
             named = self.named()
             text = _inventory([str(label) for label in named.labels])
             return DescribeResult(UntrustedText(text), None, _mean(named.scores), named, "labels")
-        probabilities, _ = self._match([group.label for group in reply.groups if group.label])
+        labels = [group.label for group in reply.groups if group.label]
+        asked = {label: [name for one in self._meanings(label) for name in one.names] for label in labels}
+        rows = self._match([name for names in asked.values() for name in names])
+        probabilities = {
+            label: np.max([rows[name] for name in names], axis=0) for label, names in asked.items() if names
+        }
         linked: dict[int, Region] = {}
         for group in reply.groups:
             for k in group.regions:
@@ -634,7 +677,7 @@ class Scene(Pictured):
         vocabulary = self.model.predictor.vocabulary
         if vocabulary is None:
             return True
-        mentioned = _mentioned(text, vocabulary)
+        mentioned = mentions(text, vocabulary)
         if not mentioned or not len(indexes) or len(set(mentioned)) < len(mentioned):
             return False
         probability = np.asarray(self.model.predictor.match(encoding, mentioned))  # [mentioned, N]
@@ -643,9 +686,9 @@ class Scene(Pictured):
 
     # ---- the parts of finding and reading ------------------------------------------------------------------------
 
-    def _threshold(self, given: float | None, purpose: str) -> float:
+    def _threshold(self, given: float) -> float:
         try:
-            least = self.thresholds[purpose] if given is None else float(given)
+            least = float(given)
         except (TypeError, ValueError):
             least = math.nan
         if not 0 <= least <= 1:
@@ -664,9 +707,18 @@ class Scene(Pictured):
         return inside
 
     def _found(
-        self, label: str | None, scores: np.ndarray, candidates: np.ndarray, threshold: float, limit: int | None
+        self,
+        label: str | None,
+        scores: np.ndarray,
+        candidates: np.ndarray,
+        threshold: float | None,
+        limit: int | None,
+        colors: Sequence[str] = (),
     ) -> Regions:
-        """Candidates with these scores [N], each thing once, best first, cut at the threshold."""
+        """Candidates with these scores [N], each thing once, best first, cut at the threshold.
+
+        Colours choose among the things that are there without them, so that red cars are some of the cars.
+        """
         if limit is not None and limit < 1:
             raise InputError(f"limit must be 1 or more, got {limit!r}.")
         index = np.flatnonzero(candidates)
@@ -674,8 +726,17 @@ class Scene(Pictured):
         scores = scores.copy()
         scores[index] = doubt(self.encoding.boxes[index], scores[index], SAME_THING_IOU, SECOND_THING)
         index = index[np.argsort(-scores[index], kind="stable")]
+        # A closed vocabulary has names and no colours; those the pixels tell.
+        fits = self._is_color(colors, scores) if colors else np.ones(len(scores))
+        sure = index[: self._sure(scores[index])]
+        scores = scores * fits
         none_score = float(np.prod(1 - np.clip(scores[index], 0, 1)))
-        index = index[scores[index] >= threshold][:limit]
+        if threshold is None:
+            sure = sure[~parts(self.encoding.boxes[sure])]
+            plain = [not colors or is_plain(self._color_shares(tuple(self.encoding.boxes[k].tolist()))) for k in sure]
+            index = sure[(fits[sure] >= SEVERAL) | ~np.array(plain, dtype=bool)]
+        index = index[np.argsort(-scores[index], kind="stable")]
+        index = index[:limit] if threshold is None else index[scores[index] >= threshold][:limit]
         return Regions(
             self.encoding.boxes[index],
             np.clip(scores[index], 0, 1),
@@ -684,6 +745,11 @@ class Scene(Pictured):
             self.encoding.source,
             none_score,
         )
+
+    def _sure(self, ordered: np.ndarray) -> int:
+        """How many of the scores, best first, count as found: see `thresholds`."""
+        surely = int((ordered >= self.thresholds["count"]).sum())
+        return surely or int(len(ordered) > 0 and ordered[0] >= self.thresholds["exists"])
 
     def _lines(self, box: Box, min_score: float) -> tuple[TextLine, ...]:
         """Text lines whose centre lies in the box, in picture pixels; read once per box."""
@@ -713,20 +779,18 @@ def _is_words(text: str) -> bool:
     return bool(words) and not (len(words) > 3 and len(set(words)) == 1)
 
 
-def _mentioned(text: str, vocabulary: tuple[str, ...]) -> list[str]:
-    """The names of the vocabulary that words of a text mean, in order, alone or in pairs ("hot dog" is no dog)."""
-    words = re.findall(r"[^\W_]+", text.lower())
-    found: list[str] = []
-    k = 0
-    while k < len(words):
-        pair = lexicon.resolve(" ".join(words[k : k + 2]), vocabulary)
-        two = pair.exact and not pair.modifiers and not lexicon.resolve(words[k], vocabulary).exact
-        meant = pair if two else lexicon.resolve(words[k], vocabulary)
-        # WordNet's "whites" and "blacks" are people; next to a noun the words are colours.
-        if len(meant.names) == 1 and words[k] not in lexicon.COLORS:
-            found += meant.names
-        k += 2 if two else 1
-    return found
+def _together(found: Sequence[Regions], limit: int | None) -> Regions:
+    """The regions of several things, best first, a region that is two of them once, with what is to be said of all."""
+    if len(found) == 1:
+        return found[0]
+    best: dict[str, Region] = {}
+    for region in sorted((region for one in found for region in one), key=lambda region: -region.score):
+        best.setdefault(region.id, region)
+    notes = dict.fromkeys(one.note for one in found if one.note)
+    open_words = tuple(dict.fromkeys(word for one in found for word in one.not_judged))
+    none_score = math.prod(1.0 if one.none_score is None else one.none_score for one in found)
+    together = Regions.from_list(list(best.values())[:limit], none_score, " ".join(notes), open_words)
+    return replace(together, judged=" and ".join(one.judged for one in found if one.judged))
 
 
 def _inventory(labels: Sequence[str]) -> str:

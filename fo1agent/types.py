@@ -76,6 +76,9 @@ class Regions(Sequence[Region]):
         source: who made the boxes.
         none_score: probability that the picture shows nothing of what was asked for; None when nothing was asked.
         note: something a person should be told (boxes were cut to 100, the word is not one the model knows); else "".
+        not_judged: words of what was asked for that could not be judged: ("dead",) where only cats were looked for. The
+            regions are then those that it may be true of.
+        judged: what was looked for, in words: "cat" of "dead cat"; "" where nothing was asked for.
     """
 
     boxes: np.ndarray
@@ -85,6 +88,8 @@ class Regions(Sequence[Region]):
     source: str = "given"
     none_score: float | None = None
     note: str = field(default="")
+    not_judged: tuple[str, ...] = ()
+    judged: str = ""
 
     def __post_init__(self) -> None:
         boxes = check_boxes(self.boxes)
@@ -103,15 +108,27 @@ class Regions(Sequence[Region]):
         object.__setattr__(self, "ids", tuple(self.ids))
 
     @classmethod
-    def empty(cls, source: str = "given", none_score: float | None = None, note: str = "") -> Regions:
+    def empty(
+        cls,
+        source: str = "given",
+        none_score: float | None = None,
+        note: str = "",
+        not_judged: tuple[str, ...] = (),
+    ) -> Regions:
         """No region at all."""
-        return cls(np.zeros((0, 4)), np.zeros(0), (), (), source, none_score, note)
+        return cls(np.zeros((0, 4)), np.zeros(0), (), (), source, none_score, note, not_judged)
 
     @classmethod
-    def from_list(cls, regions: Sequence[Region], none_score: float | None = None, note: str = "") -> Regions:
+    def from_list(
+        cls,
+        regions: Sequence[Region],
+        none_score: float | None = None,
+        note: str = "",
+        not_judged: tuple[str, ...] = (),
+    ) -> Regions:
         """Collect single regions, in their order; the source is that of the first."""
         if not regions:
-            return cls.empty(none_score=none_score, note=note)
+            return cls.empty(none_score=none_score, note=note, not_judged=not_judged)
         return cls(
             np.array([r.box for r in regions], dtype=np.float64),
             np.array([r.score for r in regions]),
@@ -120,6 +137,7 @@ class Regions(Sequence[Region]):
             regions[0].source,
             none_score,
             note,
+            not_judged,
         )
 
     def __len__(self) -> int:
@@ -150,6 +168,8 @@ class Regions(Sequence[Region]):
             self.source,
             self.none_score,
             self.note,
+            self.not_judged,
+            self.judged,
         )
 
     def by_id(self, region_id: str) -> Region:

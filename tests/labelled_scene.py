@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from fo1agent import geometry
+from fo1agent.color import COLORS, asks_for_color, basic_color
 from fo1agent.errors import ToolFailed
-from fo1agent.lexicon import resolve
+from fo1agent.phrases import meanings
 from fo1agent.types import Region, Regions
 from tests.coco_names import COCO_NAMES
 
@@ -54,6 +55,7 @@ class LabelledScene:
     vocabulary: tuple[str, ...] = COCO_NAMES
     thresholds: Mapping[str, float] = field(default_factory=lambda: {"ground": 0.3, "count": 0.4, "exists": 0.35})
     broken: tuple[str, ...] = ()
+    answers: bool = False
     calls: list[str] = field(default_factory=list)
 
     @property
@@ -69,7 +71,7 @@ class LabelledScene:
 
     def ground_many(self, phrases: Sequence[str], *, threshold: float | None = None) -> dict[str, Regions]:
         self._call("ground_many")
-        return {phrase: self._ground(phrase, threshold or 0.0) for phrase in phrases}
+        return {phrase: self._ground(phrase, threshold) for phrase in phrases}
 
     def read(self, target: Any = None, *, source: str = "ocr") -> Result:
         self._call("read")
@@ -82,26 +84,54 @@ class LabelledScene:
 
     def inspect(self, target: Region, question: str) -> Result:
         self._call("inspect")
+        if asks_for_color(question):
+            thing = self._thing(target)
+            colors = [word for word in (thing.adjectives if thing else ()) if basic_color(word)]
+            return Result(" and ".join(colors) or "of no color that I know")
+        if not self.answers:
+            raise ToolFailed(f"fo1-nano can name things but not answer {question!r}; a larger model can.")
         return Result(f"{self._named(target)}: {question}")
 
     def _named(self, target: Region) -> str:
-        return self.things[int(target.name[1:])].label
+        thing = self._thing(target)
+        return thing.label if thing else target.label or "picture"
+
+    def _thing(self, target: Region) -> Thing | None:
+        """What a region is of; None for the whole picture."""
+        number = int(target.name[1:]) if target.name[1:].isdigit() else -1
+        return self.things[number] if 0 <= number < len(self.things) else None
 
     def _call(self, tool: str) -> None:
         self.calls.append(tool)
         if tool in self.broken:
             raise ToolFailed(f"{tool} is broken.")
 
-    def _ground(self, phrase: str, threshold: float) -> Regions:
-        meant = resolve(phrase, self.vocabulary)
-        if not meant.names:
-            return Regions.empty(none_score=1.0, note=f"fo1-nano does not know “{phrase}”.")
-        fits = [
-            i
-            for i, thing in enumerate(self.things)
-            if thing.label in meant.names and thing.score >= threshold and set(meant.modifiers) <= set(thing.adjectives)
-        ]
-        return self._regions(sorted(fits, key=lambda i: -self.things[i].score), phrase)
+    @property
+    def _known(self) -> tuple[str, ...]:
+        """The names that a model of this scene would know: its vocabulary, and what its things are called."""
+        return tuple(dict.fromkeys((*self.vocabulary, *(thing.label for thing in self.things))))
+
+    def _ground(self, phrase: str, threshold: float | None) -> Regions:
+        """Colours and the adjectives that hold of anything here are known of each thing; others are of none."""
+        adjectives = {*COLORS, *(word for thing in self.things for word in thing.adjectives)}
+        found: dict[str, Region] = {}
+        notes: list[str] = []
+        open_words: list[str] = []
+        meanings_ = meanings(phrase, self._known, "fo1-nano", adjectives)
+        for meant in meanings_:
+            fits = [
+                i
+                for i, thing in enumerate(self.things)
+                if thing.label in meant.names
+                and {_plain(q) for q in meant.qualities} <= set(map(_plain, thing.adjectives))
+            ]
+            fits = _sure([(self.things[i].score, i) for i in fits], self.thresholds, threshold)
+            found.update({r.id: r for r in self._regions(fits, meant.judged)})
+            notes += [meant.note] if meant.note else []
+            open_words += meant.not_judged
+        none_score = 1.0 if not found else 0.1
+        regions = Regions.from_list(list(found.values()), none_score, " ".join(notes), tuple(dict.fromkeys(open_words)))
+        return replace(regions, judged=" and ".join(meant.judged for meant in meanings_ if meant.judged))
 
     def _regions(self, which: Sequence[int], label: str | None) -> Regions:
         return Regions.from_list(
@@ -110,6 +140,19 @@ class LabelledScene:
                 for i in which
             ]
         )
+
+
+def _plain(adjective: str) -> str:
+    return basic_color(adjective) or adjective
+
+
+def _sure(scored: list[tuple[float, int]], thresholds: Mapping[str, float], threshold: float | None) -> list[int]:
+    """Positions of what counts as found, best first: see `Scene.thresholds`."""
+    ordered = sorted(scored, key=lambda one: -one[0])
+    if threshold is not None:
+        return [i for score, i in ordered if score >= threshold]
+    surely = [i for score, i in ordered if score >= thresholds["count"]]
+    return surely or [i for score, i in ordered[:1] if score >= thresholds["exists"]]
 
 
 def _is_in(box: tuple[float, ...], outer: tuple[float, ...]) -> bool:
