@@ -1,9 +1,25 @@
 """Colour words of pixels."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.color import COLORS, asks_for_color, basic_color, box_color_shares, is_color, main_color
+from fo1agent.color import (
+    COLORS,
+    asks_for_color,
+    basic_color,
+    box_color_shares,
+    color_shares,
+    colors_of,
+    is_color,
+    main_color,
+)
 
 SAMPLES = {
     "black": (12, 12, 14),
@@ -23,8 +39,11 @@ SAMPLES = {
 @pytest.mark.parametrize(("color", "rgb"), SAMPLES.items())
 def test_plain_colors_have_their_names(color: str, rgb: tuple[int, int, int]) -> None:
     shares = box_color_shares(Image.new("RGB", (30, 20), rgb), (0, 0, 30, 20))
-    assert shares[color] == 1
-    assert main_color(shares) == (color, 1.0)
+    assert shares[color] > 0.5
+    assert main_color(shares) == (color, shares[color])
+    assert is_color(shares, color) == 1
+    assert colors_of(shares) == (color,)
+    assert color_shares(np.array([rgb], dtype=np.uint8))[color] == 1
 
 
 def test_every_color_has_a_sample_above() -> None:
@@ -36,7 +55,7 @@ def test_a_thing_need_not_fill_its_box() -> None:
     picture.paste(SAMPLES["red"], (20, 30, 80, 70))
     shares = box_color_shares(picture, (0, 0, 100, 100))
     assert is_color(shares, "red") == 1
-    assert is_color(shares, "blue") == 0
+    assert is_color(shares, "blue") < 0.3
     assert main_color(shares)[0] == "red"
     assert sum(shares.values()) == pytest.approx(1)
 
@@ -46,14 +65,39 @@ def test_what_lies_around_a_box_lies_behind_the_thing_too() -> None:
     picture = Image.new("RGB", (200, 200), SAMPLES["blue"])
     picture.paste(SAMPLES["purple"], (90, 50, 110, 150))
     box = (70, 50, 130, 150)
-    assert main_color(box_color_shares(picture, box)) == ("purple", 1.0)
+    assert main_color(box_color_shares(picture, box))[0] == "purple"
     assert is_color(box_color_shares(picture, box), "blue") < 1
-    assert main_color(box_color_shares(picture.crop(box), (0, 0, 60, 100)))[0] == "blue"  # no surroundings, no telling
+    alone = box_color_shares(picture.crop(box), (0, 0, 60, 100))  # no surroundings, no telling
+    assert box_color_shares(picture, box)["blue"] < alone["blue"]
 
 
 def test_a_thing_of_the_color_of_its_surroundings_keeps_it() -> None:
     shares = box_color_shares(Image.new("RGB", (100, 100), SAMPLES["green"]), (30, 30, 60, 60))
-    assert main_color(shares) == ("green", 1.0)
+    assert main_color(shares)[0] == "green"
+
+
+def test_a_thing_can_have_several_colors() -> None:
+    picture = Image.new("RGB", (120, 120), SAMPLES["green"])
+    picture.paste(SAMPLES["white"], (30, 30, 90, 72))
+    picture.paste(SAMPLES["red"], (30, 72, 90, 90))
+    shares = box_color_shares(picture, (30, 30, 90, 90))
+    assert set(colors_of(shares)) == {"white", "red"}
+    assert colors_of(shares, most=1) == (main_color(shares)[0],)
+
+
+def test_most_colors_are_those_that_people_say(shared_dir: Path, repo: Path) -> None:
+    folder = shared_dir / "data/coco-natural"
+    paths = [str(folder / name) for name in ("instances_dev.json", "images/dev", "captions_dev.jsonl")]
+    run = subprocess.run(
+        [sys.executable, str(repo / "benchmarks/colors.py"), *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(repo)},
+    )
+    figures = json.loads(run.stdout)
+    assert figures["things"] == 42
+    assert figures["with surroundings"] >= 64
 
 
 @pytest.mark.parametrize("box", [(0, 0, 1, 1), (7, 4, 8, 5), (3, 2, 4, 5)])
