@@ -25,6 +25,11 @@ def test_opposites_swap_their_sides(a, b):
 
 
 @given(box_arrays(), box_arrays())
+def test_no_two_things_are_on_each_other(a, b):
+    assert not (geometry.relations("on", a, b) & geometry.relations("on", b, a).T).any()
+
+
+@given(box_arrays(), box_arrays())
 def test_mutual_relations_are_symmetric(a, b):
     for name in ("overlaps", "near", "next_to"):
         assert np.array_equal(geometry.relations(name, a, b), geometry.relations(name, b, a).T)

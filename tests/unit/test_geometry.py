@@ -70,6 +70,27 @@ def test_a_cup_is_on_the_table_whether_seen_from_the_side_or_from_above():
     assert not holds("on", [290, 70, 330, 100], table)  # most of it beside the table
 
 
+def test_who_sits_on_a_bench_is_on_it_though_the_feet_hang_below_it():
+    bench = [0, 110, 300, 240]
+    sitter, before = [150, 30, 250, 255], [150, 30, 250, 275]
+    assert holds("on", sitter, bench)
+    assert not holds("on", bench, sitter)
+    assert not holds("on", before, bench)  # the feet stand far in front
+
+
+def test_what_carries_may_be_narrower():
+    skater, board = [60, 10, 160, 120], [90, 105, 120, 118]
+    assert holds("on", skater, board)
+    assert not holds("on", board, skater)
+    assert not holds("on", skater, [150, 105, 180, 118])  # most of the board is beside
+
+
+def test_a_laptop_on_a_lap_is_not_under_who_has_it():
+    person, laptop = [0, 0, 200, 300], [60, 180, 160, 240]
+    assert holds("on", laptop, person)
+    assert not holds("on", person, laptop)
+
+
 def test_next_to_is_side_by_side():
     assert holds("next_to", [100, 120, 190, 240], BUS.tolist())
     assert not holds("next_to", [250, 20, 300, 95], BUS.tolist())  # above it
