@@ -21,14 +21,26 @@ MAX_STEPS = 64
 Kind = Literal["regions", "number", "bool", "text", "answer"]
 Ref = Annotated[str, Field(pattern=r"^s[0-9]+$", description="id of an earlier step")]
 
-Purpose = Literal["count", "exists", "ground", "the"]
+Purpose = Literal["count", "exists", "ground", "the", "place"]
 Relation = Literal[
-    "left_of", "right_of", "above", "below", "on", "inside", "near", "next_to", "overlaps", "in_front_of", "behind"
+    "left_of",
+    "right_of",
+    "above",
+    "below",
+    "on",
+    "has_on",
+    "inside",
+    "contains",
+    "near",
+    "next_to",
+    "overlaps",
+    "in_front_of",
+    "behind",
 ]
 Side = Literal["left", "right", "top", "bottom", "middle"]
 Order = Literal[
     "best", "largest", "smallest", "tallest", "shortest", "widest", "narrowest", "leftmost", "rightmost", "topmost",
-    "lowest", "nearest", "farthest", "central",
+    "lowest", "nearest", "farthest", "central", "middle",
 ]  # fmt: skip
 VALUES: tuple[Kind, ...] = ("number", "bool", "text")
 
@@ -58,7 +70,8 @@ class Find(Step):
     """Every region that the phrase names. Without a phrase: everything the model can name.
 
     `purpose` chooses the threshold: `count`, `exists`, `ground`, or `the` for something the question takes for granted
-    ("the bus"), where the best region will do when none is sure.
+    ("the bus"), where the best region will do when none is sure, or `place` for where all of the picture may have been
+    taken ("the kitchen"), which is then the whole picture if it shows no such thing.
     """
 
     gives: ClassVar[Kind] = "regions"
@@ -90,17 +103,46 @@ class Keep(Step):
         return self
 
 
+class Are(OfRegions):
+    """The regions of `of` of which one of the words holds: `red`, `sitting on a bench`.
+
+    A word that cannot be judged (a model with a closed vocabulary knows names and colours) leaves it open for each.
+    """
+
+    gives: ClassVar[Kind] = "regions"
+    op: Literal["are"] = "are"
+    words: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=1, max_length=8)
+    negated: bool = False
+
+
+class Except(Step):
+    """The regions of `of` that are none of those of `without`; with `only`, those that are."""
+
+    gives: ClassVar[Kind] = "regions"
+    op: Literal["except"] = "except"
+    of: Ref
+    without: Ref
+    only: bool = False
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+        yield self.without, ("regions",)
+
+
 class KeepSide(OfRegions):
-    """The regions of `of` whose centre lies in that half (or the middle third) of the picture."""
+    """The regions of `of` whose centre lies in that half (or the middle third) of the picture; with `third`, in the
+    outer third."""
 
     gives: ClassVar[Kind] = "regions"
     op: Literal["side"] = "side"
     side: Side
+    third: bool = False
     negated: bool = False
 
 
 class Select(Step):
-    """One region of `of`: the `rank`-th in the order `by`; `nearest` and `farthest` are measured from `to`."""
+    """One region of `of`: the `rank`-th in the order `by`; `nearest` and `farthest` are measured from `to`, `central`
+    from the middle of the picture; `middle` is the one that has as many of them on either side."""
 
     gives: ClassVar[Kind] = "regions"
     op: Literal["select"] = "select"
@@ -136,12 +178,13 @@ class Exists(OfRegions):
 
 
 class Measure(Step):
-    """Size of the best region in pixels (area: square pixels), or its gap to the best region of `to`."""
+    """Size of the best region in pixels (area: square pixels), where its centre is (`x` from the left, `y` from the
+    top), or its gap to the best region of `to`."""
 
     gives: ClassVar[Kind] = "number"
     op: Literal["measure"] = "measure"
     of: Ref
-    quantity: Literal["area", "height", "width", "distance"]
+    quantity: Literal["area", "height", "width", "x", "y", "distance"]
     to: Ref | None = None
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
@@ -157,16 +200,47 @@ class Measure(Step):
 
 
 class Arithmetic(Step):
-    """Sum of the numbers; or the first minus the others (`difference`, which may be negative)."""
+    """Sum or product of the numbers; or the first minus the others (`difference`, which may be negative)."""
 
     gives: ClassVar[Kind] = "number"
     op: Literal["arithmetic"] = "arithmetic"
-    operation: Literal["sum", "difference", "absolute_difference"]
-    of: tuple[Ref, ...] = Field(min_length=1, max_length=16)
+    operation: Literal["sum", "difference", "absolute_difference", "product"]
+    of: tuple[Ref | int, ...] = Field(min_length=1, max_length=16)
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
         for ref in self.of:
-            yield ref, ("number",)
+            if isinstance(ref, str):
+                yield ref, ("number",)
+
+
+class Kinds(OfRegions):
+    """How many different names the regions have."""
+
+    gives: ClassVar[Kind] = "number"
+    op: Literal["kinds"] = "kinds"
+
+
+class WhichKind(OfRegions):
+    """The name that most (fewest) of the regions have, or those that exactly `number` of them have."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["which_kind"] = "which_kind"
+    direction: Literal["most", "fewest"] = "most"
+    number: int | None = Field(default=None, ge=1, le=1000)
+
+
+class Share(Step):
+    """Whether all, most, half, none, … of the regions of `among` are in `of`, which was made from them."""
+
+    gives: ClassVar[Kind] = "bool"
+    op: Literal["share"] = "share"
+    of: Ref
+    among: Ref
+    quantity: Literal["all", "not_all", "most", "half", "at_least_half", "none", "some"]
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("regions",)
+        yield self.among, ("regions",)
 
 
 class Compare(Step):
@@ -195,6 +269,44 @@ class Which(Step):
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
         for ref in self.of:
             yield ref, ("number",)
+
+
+class Colors(OfRegions):
+    """The colours of the regions: of each, where they differ."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["colors"] = "colors"
+
+
+class SameColor(Step):
+    """Whether all of the regions have one colour."""
+
+    gives: ClassVar[Kind] = "bool"
+    op: Literal["same_color"] = "same_color"
+    of: tuple[Ref, ...] = Field(min_length=1, max_length=8)
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in self.of:
+            yield ref, ("regions",)
+
+
+class Either(Step):
+    """Which of several things is so: the names whose step of `of` says yes; "both", "none of these"."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["either"] = "either"
+    of: tuple[Ref, ...] = Field(min_length=2, max_length=8)
+    names: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=2, max_length=8)
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in self.of:
+            yield ref, ("bool",)
+
+    @model_validator(mode="after")
+    def _one_name_each(self) -> Either:
+        if len(self.names) != len(self.of):
+            raise ValueError("names has one name for each step of `of`")
+        return self
 
 
 class Place(Step):
@@ -300,11 +412,13 @@ class Locate(OfRegions):
 
 
 class Answer(Step):
-    """The last step: the results that answer the question, in the order they were asked for."""
+    """The last step: the results that answer the question, in the order they were asked for; and sentences of the
+    question that no step uses, for the answer to say so."""
 
     gives: ClassVar[Kind] = "answer"
     op: Literal["answer"] = "answer"
     of: tuple[Ref, ...] = Field(min_length=1, max_length=8)
+    unused: tuple[str, ...] = ()
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
         for ref in self.of:
@@ -312,8 +426,9 @@ class Answer(Step):
 
 
 AnyStep = Annotated[
-    Find | Keep | KeepSide | Select | Count | Exists | Measure | Arithmetic | Compare | Which | Place | Logic | Read
-    | Describe | Name | Inspect | Locate | Answer,
+    Find | Keep | Are | Except | KeepSide | Select | Count | Kinds | Exists | Measure | Arithmetic | Compare | Share
+    | Which | WhichKind | Colors | SameColor | Either | Place | Logic | Read | Describe | Name | Inspect | Locate
+    | Answer,
     Field(discriminator="op"),
 ]  # fmt: skip
 

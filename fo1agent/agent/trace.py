@@ -21,6 +21,7 @@ class StepRecord:
         text: the result in a few words, for people.
         seconds: wall-clock time it took.
         error: why it gave no result; "" when it did.
+        not_judged: words of the question that could not be judged, on which its result hangs.
     """
 
     id: str
@@ -31,9 +32,10 @@ class StepRecord:
     text: str
     seconds: float
     error: str = field(default="")
+    not_judged: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """`{tool, args, text, regions, seconds}`, and `error` when there is one; regions as their ids."""
+        """`{tool, args, text, regions, seconds}`, with `error` and `not_judged` where there are any; regions as ids."""
         result: dict[str, Any] = {
             "id": self.id,
             "tool": self.tool,
@@ -44,4 +46,6 @@ class StepRecord:
         }
         if self.error:
             result["error"] = self.error
+        if self.not_judged:
+            result["not_judged"] = list(self.not_judged)
         return result

@@ -14,7 +14,7 @@ import fo1agent
 from fo1agent import prompts
 from fo1agent.agent import Agent, NotUnderstood, Plan
 from fo1agent.agent import plan as p
-from fo1agent.agent.planners.grammar import MOST_STEPS, compose, read, words_of
+from fo1agent.agent.planners.grammar import MOST_STEPS, compose, numbers_of, read, words_of
 from fo1agent.agent.planners.own import OwnPlanner
 from fo1agent.errors import InputError, PlanError
 from fo1agent.model.choosing import Writer
@@ -51,10 +51,13 @@ def test_any_choices_give_a_plan_that_its_lines_spell_and_that_runs(data, questi
 
 def test_every_op_can_be_written():
     lines = {
-        "find": 'find "cat" count', "keep": "keep s1 not_between s1 s2", "side": "side s1 left",
+        "find": 'find "cat" count', "keep": "keep s1 not_between s1 s2", "side": "side s1 not_far_left",
         "select": "select s1 nearest s2 1", "count": "count s1", "exists": "exists s1",
         "measure": "measure s1 distance s2", "arithmetic": "arithmetic sum s3 s3", "compare": "compare s3 more 5",
-        "which": "which most s3 s3", "place": "place s1 picture left right", "logic": "logic not s4",
+        "are": 'are s1 is_not "where" "the cat"', "except": "except s1 only s2", "kinds": "kinds s2",
+        "which_kind": "which_kind s2 fewest", "share": "share s1 s2 at_least_half", "either": 'either "cat" s4 "is" s4',
+        "colors": "colors s1", "same_color": "same_color s1 s2", "which": "which most s3 s3",
+        "place": "place s1 picture left right", "logic": "logic not s4",
         "read": "read picture", "describe": "describe s1", "name": "name s1", "inspect": "inspect s1",
         "locate": "locate s1", "answer": "answer s3",
     }  # fmt: skip
@@ -66,6 +69,17 @@ def test_every_op_can_be_written():
         assert op in [step.op for step in plan.steps]
 
 
+def test_numbers_are_small_or_stand_in_the_question():
+    question = "How many of the 1,200 seats are left once 35 people have 007?"
+    assert numbers_of(question) == [*map(str, range(21)), "1200", "35"]
+    plan = read(question, 'find "people" count\ncount s1\narithmetic difference 1200 s2\nanswer s3\n')
+    assert plan.step("s3") == p.Arithmetic(id="s3", operation="difference", of=(1200, "s2"))
+    with pytest.raises(PlanError, match="'36\\\\n"):
+        read(question, 'find "people" count\ncount s1\narithmetic sum s2 36\nanswer s3\n')
+    with pytest.raises(PlanError, match="'35\\\\n"):  # a sum of given numbers says nothing of the picture
+        read(question, 'find "people" count\ncount s1\narithmetic sum 5 35\nanswer s3\n')
+
+
 def test_phrases_are_words_of_the_question():
     with pytest.raises(PlanError, match=r'"dog" count.*at character 5'):
         read("Where is the cat?", 'find "dog" count\n')
@@ -75,7 +89,7 @@ def test_phrases_are_words_of_the_question():
 
 def test_the_prompt_s_examples_are_plans():
     blocks = prompts.template("agent_own_plan").split("Question: ")[1:-1]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         question, _, lines = block.partition("\n")
         read(question, lines)

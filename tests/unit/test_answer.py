@@ -37,7 +37,7 @@ def ask(question, scene=street):
         ("Are all cars left of the bus?", "No, 1 of the 2 cars is to the left of the bus."),
         ("Are all dogs left of the bus?", "Yes, the only dog is to the left of the bus."),
         ("Are all dogs right of the bus?", "No, the only dog is not to the right of the bus."),
-        ("Are all cars red?", "No: 1 red car and 2 cars."),
+        ("Are all cars red?", "No, 1 of the 2 cars is red."),
         ("Are the people in the bottom half?", "Yes, all 4 people are at the bottom."),
         ("Are there more people than cars?", "Yes: 4 people and 2 cars."),
         ("Are there more than 5 people?", "No, there are 4 people."),
@@ -106,7 +106,7 @@ def test_what_was_looked_at_and_left_out_is_a_candidate():
 @pytest.mark.parametrize(
     ("question", "text"),
     [
-        ("How many ostriches are there?", "I can't tell: fo1-nano does not know “ostrich”."),
+        ("How many ostriches are there?", "I can't tell: fo1-nano does not know “ostrich”. It knows bird."),
         ("Is the cat left of the bus?", "I can't tell: no region looks like “cat”."),
         ("What is to the left of the zebra?", "I can't tell: no region looks like “zebra”."),
         ("What does the dog say?", "I can't tell: there is no text that can be read there."),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fo1agent.agent import plan as p
-from fo1agent.agent.executor import Failure, Run
+from fo1agent.agent.executor import Failure, Open, Run
 from fo1agent.ocr import UntrustedText
 from fo1agent.types import Regions
 from tests.labelled_scene import LabelledScene, Thing
@@ -54,10 +54,12 @@ def test_all_phrases_of_a_plan_are_grounded_in_one_pass():
     assert done.meter.model_calls == 1
 
 
-def test_the_purpose_chooses_the_threshold():
+@pytest.mark.parametrize("purpose", ["count", "exists", "ground"])
+def test_one_phrase_has_one_set_of_regions(purpose):
     scene = LabelledScene([Thing("dog", (0, 0, 10, 10), 0.38), Thing("dog", (20, 0, 30, 10), 0.9)])
-    assert result(scene, find("dog", "count"), {"op": "count", "of": "s1"}) == 1
-    assert result(scene, find("dog", "exists"), {"op": "count", "of": "s1"}) == 2
+    assert kept(scene, find("dog", purpose)) == ["r1"]
+    unsure = LabelledScene([Thing("dog", (0, 0, 10, 10), 0.38), Thing("dog", (20, 0, 30, 10), 0.36)])
+    assert kept(unsure, find("dog", purpose)) == ["r0"]  # none is sure, and the best one is likely enough
 
 
 def test_what_is_taken_for_granted_is_the_best_region_even_if_unsure():
@@ -231,7 +233,7 @@ def test_reading_a_region_the_picture_and_beside_something():
 
 def test_reading_what_is_not_there_gives_up_or_takes_the_picture():
     steps = [find("banner", "the"), {"op": "read", "of": "s1", "otherwise": "picture"}]
-    assert result(street(), *steps) == "CITY CENTRE 12 STOP"
+    assert result(street(), *steps) == Open("CITY CENTRE 12 STOP")  # whether it is on a banner nobody knows
     steps[1]["otherwise"] = "nothing"
     assert isinstance(result(street(), *steps), Failure)
     silent = result(street(), find("dog", "the"), {"op": "read", "of": "s1"})
@@ -241,7 +243,10 @@ def test_reading_what_is_not_there_gives_up_or_takes_the_picture():
 def test_describing_and_inspecting_ask_the_scene():
     assert result(street(), find("dog", "the"), {"op": "describe", "of": "s1"}) == "A dog."
     assert result(street(), {"op": "describe"}) == "A picture of 12 things."
-    assert result(street(), find("dog", "the"), {"op": "inspect", "of": "s1", "question": "asleep?"}) == "dog: asleep?"
+    talkative = street()
+    talkative.answers = True
+    assert result(talkative, find("dog", "the"), {"op": "inspect", "of": "s1", "question": "asleep?"}) == "dog: asleep?"
+    assert result(street(), find("bus", "the"), {"op": "inspect", "of": "s1", "question": "What color is it?"}) == "red"
 
 
 def test_a_broken_tool_becomes_a_result_and_the_rest_goes_on():
@@ -296,3 +301,8 @@ def test_the_scene_is_not_changed():
     before = scene.regions.boxes.copy()
     run(scene, find("person"), {"op": "select", "of": "s1", "by": "leftmost"}, {"op": "locate", "of": "s2"})
     np.testing.assert_array_equal(before, scene.regions.boxes)
+
+
+def test_a_share_of_more_things_than_it_is_taken_of_is_all_of_them():
+    steps = [find("people"), {"op": "select", "of": "s1", "by": "largest"}]
+    assert result(street(), *steps, {"op": "share", "of": "s1", "among": "s2", "quantity": "all"}) is True

@@ -8,7 +8,7 @@
 
 Line k is step sk. `compose` asks at every place which of the possible continuations it shall be: whoever answers (a
 language model, a text that is read, chance), what comes out is a plan. Phrases are words of the question in their
-order, so a plan cannot speak of anything else.
+order, and numbers are small or stand in the question, so a plan cannot speak of anything else.
 """
 
 from __future__ import annotations
@@ -26,18 +26,26 @@ Choose = Callable[[Sequence[str]], str]
 MOST_STEPS = 12
 """Steps of a plan, its answer included."""
 
-_MOST_WORDS, _LONGEST_PHRASE, _MOST_REFS = 64, 4, 4
+_MOST_WORDS, _LONGEST_PHRASE, _MOST_REFS = 64, 6, 4
 _RELATIONS: tuple[str, ...] = get_args(p.Relation)
 _SIDES: tuple[str, ...] = get_args(p.Side)
 _ORDERS: tuple[str, ...] = get_args(p.Order)
 _PURPOSES: tuple[str, ...] = get_args(p.Purpose)
+_QUANTITIES: tuple[str, ...] = get_args(p.Share.model_fields["quantity"].annotation)
 _COMPARISONS = ("more", "fewer", "equal", "different", "at_least", "at_most")
-_NUMBERS = tuple(str(number) for number in range(21))
+_SMALL_NUMBERS = tuple(str(number) for number in range(21))
+_NUMBER = re.compile(r"\d{1,3}(?:,\d{3}){1,2}|\d{1,9}")
 
 
 def words_of(question: str) -> list[str]:
     """The words that phrases are made of."""
     return re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", question.lower())[:_MOST_WORDS]
+
+
+def numbers_of(question: str) -> list[str]:
+    """The numbers that a plan may speak of: small ones, and those that stand in the question in digits (1,000)."""
+    digits = (found.replace(",", "").lstrip("0") for found in _NUMBER.findall(question))
+    return list(dict.fromkeys((*_SMALL_NUMBERS, *filter(None, digits))))
 
 
 def compose(question: str, choose: Choose) -> tuple[str, p.Plan]:
@@ -88,6 +96,7 @@ class _Composer:
         words = words_of(question)
         spans = (" ".join(words[k : k + n]) for n in range(1, _LONGEST_PHRASE + 1) for k in range(len(words) - n + 1))
         self.phrases = list(dict.fromkeys(span for span in spans if len(span) <= 200))
+        self.numbers = numbers_of(question)
         if not self.phrases:
             raise PlanError("There is no word in the question to make a plan of.")
 
@@ -108,14 +117,16 @@ class _Composer:
         regions, numbers, truths = self.refs("regions"), self.refs("number"), self.refs("bool")
         giving = ["read", "describe"]
         if regions:
-            giving += ["count", "exists", "measure", "place", "name", "inspect", "locate"]
+            giving += ["count", "kinds", "exists", "share", "which_kind", "colors", "same_color", "measure"]
+            giving += ["place", "name", "inspect", "locate"]
         if numbers:
             giving += ["arithmetic", "compare", "which"]
         if truths:
-            giving += ["logic"]
+            giving += ["logic", "either"]
         if left == 2 and not values:
             return giving
-        return ["find", *(["keep", "side", "select"] if regions else []), *giving, *(["answer"] if values else [])]
+        choosing = ["keep", "are", "except", "side", "select"] if regions else []
+        return ["find", *choosing, *giving, *(["answer"] if values else [])]
 
     # ---- the pieces of a line; each ends in a blank, or the line with it ----
 
@@ -137,13 +148,16 @@ class _Composer:
             found.append(self.one_of(more, known if len(found) + 1 >= least else []))
         return found
 
+    def quoted(self) -> list[str]:
+        return [f'"{phrase}"' for phrase in self.phrases]
+
     def ended(self) -> bool:
         return self.written[-1].endswith("\n")
 
     # ---- one op each: (its fields, the kind of its result) ----
 
     def _find(self) -> tuple[dict[str, Any], p.Kind]:
-        phrase = self.one_of([f'"{phrase}"' for phrase in self.phrases], ["everything"])
+        phrase = self.one_of(self.quoted(), ["everything"])
         if self.ended():
             return {}, "regions"
         return {"phrase": phrase[1:-1], "purpose": self.one_of([], _PURPOSES)}, "regions"
@@ -156,43 +170,92 @@ class _Composer:
             fields["and_to"] = self.one_of(self.refs("regions"))
         return {**fields, "to": self.one_of([], self.refs("regions"))}, "regions"
 
+    def _are(self) -> tuple[dict[str, Any], p.Kind]:
+        of, negated = self.one_of(self.refs("regions")), self.one_of(["is", "is_not"]) == "is_not"
+        words: list[str] = []
+        while not self.ended():
+            words.append(self.one_of(self.quoted() if len(words) + 1 < _MOST_REFS else [], self.quoted())[1:-1])
+        return {"of": of, "negated": negated, "words": words}, "regions"
+
+    def _except(self) -> tuple[dict[str, Any], p.Kind]:
+        of, regions = self.one_of(self.refs("regions")), self.refs("regions")
+        without = self.one_of(["only"], regions)
+        if self.ended():
+            return {"of": of, "without": without}, "regions"
+        return {"of": of, "without": self.one_of([], regions), "only": True}, "regions"
+
     def _side(self) -> tuple[dict[str, Any], p.Kind]:
         of = self.one_of(self.refs("regions"))
-        side = self.one_of([], [*_SIDES, *(f"not_{one}" for one in _SIDES)])
-        return {"of": of, "side": side.removeprefix("not_"), "negated": side.startswith("not_")}, "regions"
+        outer = [f"far_{one}" for one in _SIDES if one != "middle"]
+        chosen = self.one_of([], [*_SIDES, *outer, *(f"not_{one}" for one in (*_SIDES, *outer))])
+        side = chosen.removeprefix("not_")
+        third = side.startswith("far_")
+        return {"of": of, "side": side.removeprefix("far_"), "third": third, "negated": side != chosen}, "regions"
 
     def _select(self) -> tuple[dict[str, Any], p.Kind]:
         fields: dict[str, Any] = {"of": self.one_of(self.refs("regions")), "by": self.one_of(_ORDERS)}
         if fields["by"] in ("nearest", "farthest"):
             fields["to"] = self.one_of(self.refs("regions"))
-        return {**fields, "rank": int(self.one_of([], _NUMBERS[1:10]))}, "regions"
+        return {**fields, "rank": int(self.one_of([], _SMALL_NUMBERS[1:10]))}, "regions"
 
     def _count(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.one_of([], self.refs("regions"))}, "number"
 
+    def _kinds(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.one_of([], self.refs("regions"))}, "number"
+
+    def _which_kind(self) -> tuple[dict[str, Any], p.Kind]:
+        of = self.one_of(self.refs("regions"))
+        numbers = [number for number in self.numbers if 1 <= int(number) <= 1000]
+        chosen = self.one_of([], ["most", "fewest", *numbers])
+        return {"of": of, **({"number": int(chosen)} if chosen.isdigit() else {"direction": chosen})}, "text"
+
     def _exists(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.one_of([], self.refs("regions"))}, "bool"
 
+    def _share(self) -> tuple[dict[str, Any], p.Kind]:
+        of, among = self.one_of(self.refs("regions")), self.one_of(self.refs("regions"))
+        return {"of": of, "among": among, "quantity": self.one_of([], _QUANTITIES)}, "bool"
+
     def _measure(self) -> tuple[dict[str, Any], p.Kind]:
         of = self.one_of(self.refs("regions"))
-        quantity = self.one_of(["distance"], ["area", "height", "width"])
+        quantity = self.one_of(["distance"], ["area", "height", "width", "x", "y"])
         if self.ended():
             return {"of": of, "quantity": quantity}, "number"
         return {"of": of, "quantity": quantity, "to": self.one_of([], self.refs("regions"))}, "number"
 
     def _arithmetic(self) -> tuple[dict[str, Any], p.Kind]:
-        operation = self.one_of(["sum", "difference", "absolute_difference"])
-        return {"operation": operation, "of": self.several(["number"])}, "number"
+        operation = self.one_of(["sum", "difference", "absolute_difference", "product"])
+        known, of = self.refs("number"), list[str | int]()
+        while not self.ended():
+            counted = any(isinstance(one, str) for one in of)
+            more = [*known, *self.numbers] if len(of) + 1 < _MOST_REFS else []
+            one = self.one_of(more, [*known, *self.numbers] if counted else known)
+            of.append(int(one) if one.isdigit() else one)
+        return {"operation": operation, "of": of}, "number"
 
     def _compare(self) -> tuple[dict[str, Any], p.Kind]:
         numbers = self.refs("number")
         left, comparison = self.one_of(numbers), self.one_of(_COMPARISONS)
-        right = self.one_of([], [*numbers, *_NUMBERS])
+        right = self.one_of([], [*numbers, *self.numbers])
         return {"left": left, "comparison": comparison, "right": int(right) if right.isdigit() else right}, "bool"
 
     def _which(self) -> tuple[dict[str, Any], p.Kind]:
         direction = self.one_of(["most", "fewest"])
         return {"direction": direction, "of": self.several(["number"], least=2)}, "text"
+
+    def _colors(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.one_of([], self.refs("regions"))}, "text"
+
+    def _same_color(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.several(["regions"])}, "bool"
+
+    def _either(self) -> tuple[dict[str, Any], p.Kind]:
+        names, of, truths = list[str](), list[str](), self.refs("bool")
+        while not self.ended():
+            names.append(self.one_of(self.quoted())[1:-1])
+            of.append(self.one_of(truths if len(of) + 1 < _MOST_REFS else [], truths if of else []))
+        return {"names": names, "of": of}, "text"
 
     def _place(self) -> tuple[dict[str, Any], p.Kind]:
         of, to = self.one_of(self.refs("regions")), self.one_of(["picture", *self.refs("regions")])
