@@ -1,6 +1,7 @@
 """The rule planner: hundreds of wordings with known answers, what a plan looks like, pronouns, and what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -10,7 +11,9 @@ import pytest
 
 from fo1agent.agent import Agent, NotUnderstood, Plan
 from fo1agent.agent import plan as p
-from fo1agent.agent.planners.rules import RulePlanner
+from fo1agent.agent.planners.rules import RulePlanner, grammar
+from fo1agent.agent.planners.rules.parser import Parser
+from fo1agent.agent.planners.rules.preamble import drop_tag, starts
 from fo1agent.agent.planners.rules.tokens import tokenize
 from tests.scenes import SCENES, street
 
@@ -107,7 +110,7 @@ def test_what_is_looked_for(question, phrase):
         ("Is the cup underneath the bowl?", "below"),
         ("Is the cup touching the bowl?", "overlaps"),
         ("Is the man riding the horse?", "on"),
-        ("Is the man holding the cup?", "overlaps"),
+        ("Is the man holding the cup?", "near"),
         ("Is the cup left of the bowl?", "left_of"),
         ("Is the cup off to the right of the bowl?", "right_of"),
     ],
@@ -161,8 +164,7 @@ def test_pronouns_mean_the_latest_matching_thing(question, values):
     ("question", "suggestion"),
     [
         ("Why are there so many dogs?", "How many dogs are there?"),
-        ("Do dogs like the bus?", None),
-        ("Is the dog hungry today", "Is the dog"),
+        ("Why do the dogs run?", "dog"),
         ("blorptastic please", "How many … are there?"),
         ("", "How many … are there?"),
         ("?!", "How many … are there?"),
@@ -195,19 +197,31 @@ def test_tokens():
     assert tokenize("the buses' signs") == ["the", "buses", "'s", "signs"]
 
 
-def test_planning_is_fast():
-    questions = [w["question"] for w in WORDINGS]
-    for question in questions:
-        PLANNER.plan(question)
-    start = time.perf_counter()
-    for question in questions:
-        PLANNER.plan(question)
-    assert (time.perf_counter() - start) / len(questions) < 0.005
-
-
 def test_planning_needs_no_torch():
     code = (
         "import sys; from fo1agent.agent.planners.rules import RulePlanner; RulePlanner().plan('How many dogs?');"
         "assert not {'torch', 'transformers', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("production", grammar.PRODUCTIONS, ids=lambda production: production.__name__)
+def test_every_production_reads_its_own_examples(production):
+    examples = re.findall(r"[“\"]([^”\"]+)[”\"]", production.__doc__.split("\n\n")[0].partition("Args:")[0])
+    assert examples, "a production's docstring begins with what it reads"
+    unread = [example for example in examples if not reads(production, example)]
+    assert not unread
+
+
+def reads(production, example: str) -> bool:
+    """Whether a production reads a whole question, with the words that are given in brackets or without them."""
+    for text in (example.replace("(", "").replace(")", ""), re.sub(r"\([^)]*\)\s*", "", example)):
+        for words, _ in grammar.joined_sentences(tokenize(text)):
+            for lenient in (False, True):
+                parser = Parser(words, lenient)
+                for start in starts(parser):
+                    parser.tokens, parser.i = words, start
+                    drop_tag(parser)
+                    if production(parser) is not None and parser.at_end():
+                        return True
+    return False

@@ -6,30 +6,45 @@ nearest question it could answer (`suggest`). It knows function words and word o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fo1agent.agent.plan import Plan
 from fo1agent.agent.planners.base import NotUnderstood
 from fo1agent.agent.planners.rules.compile import CannotPlanError, compile_plan
-from fo1agent.agent.planners.rules.questions import parse
+from fo1agent.agent.planners.rules.grammar import parse
+from fo1agent.agent.planners.rules.languages import foreign
 from fo1agent.agent.planners.rules.suggest import nearest_question
 from fo1agent.agent.planners.rules.tokens import tokenize
 
 # A question longer than this is not one question; the grammar's backtracking stays cheap below it.
 MAX_TOKENS = 100
+# So many of the latest questions of a talk may be gone back to.
+REMEMBERED = 8
 
 
 class RulePlanner:
     """Plans questions about counts, existence, comparisons, places, text and names, in many wordings."""
 
     name = "rules"
+    remembers = True
 
-    def plan(self, question: str) -> Plan | NotUnderstood:
-        """The plan that answers the question, or why there is none. Never raises for any text."""
+    def plan(self, question: str, before: Sequence[str] = ()) -> Plan | NotUnderstood:
+        """The plan that answers the question, or why there is none. Never raises for any text.
+
+        Args:
+            question: in English.
+            before: earlier questions in the same talk, oldest first; "it", "they", "what about" may go back to them.
+        """
+        language = foreign(question)
+        if language:
+            return NotUnderstood(f"I only understand English, and this looks like {language}")
         tokens = tokenize(question)
         if not any(token[0].isalnum() for token in tokens):
             return NotUnderstood("There is no question", "How many … are there?")
         if len(tokens) > MAX_TOKENS:
             return NotUnderstood("That question is too long for me", nearest_question(tokens[:MAX_TOKENS]))
-        clauses = parse(tokens)
+        earlier = [known for one in before[-REMEMBERED:] if len(known := tokenize(one)) <= MAX_TOKENS]
+        clauses = parse(tokens, earlier)
         if clauses is None:
             return NotUnderstood("I can't parse that question", nearest_question(tokens))
         try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fo1agent.agent.planners.rules import syntax as s
 from fo1agent.agent.planners.rules import words as w
-from fo1agent.agent.planners.rules.reading import Reading
+from fo1agent.agent.planners.rules.parser import Parser
 from fo1agent.agent.planners.rules.syntax import NounPhrase
 
 _DESCRIBE = w.phrases(
@@ -26,116 +26,130 @@ _DOING = w.phrases(
 )
 
 
-class Asking(Reading):
-    """What, which, who; descriptions; questions only the model can answer."""
-
-    def _describe(self) -> s.Clause | None:
-        if self.take(*_DESCRIBE):
-            if self.tokens[self.i - 1] not in ("describe", "caption", "summarize", "summarise"):
-                return s.DescribeIt()
-            self.take(*_IN_WHICH_WAY)
-        elif self.take(*_TELL_ABOUT):
-            pass
-        elif self.take("what do", "what does", "what"):
-            if self.attempt(self._picture_subject):
-                if not self.take_any(w.SHOW) and not self.take("look like"):
-                    return None
-                return s.DescribeIt()
-            thing = self.noun_phrase()
-            if thing is not None and (self.take("look like") or self.take("looks like")):
-                return s.DescribeIt(thing)
-            return None
-        else:
-            return None
-        start = self.i
-        self.take_any(w.DETERMINERS)
-        if not self.now or (self.take_any(w.PICTURE) and self.at_end()):
+def describe(p: Parser) -> s.Clause | None:
+    """ "Describe the picture.", "Describe the dog.", "Tell me about the bus."."""
+    if p.take(*_DESCRIBE):
+        if p.tokens[p.i - 1] not in ("describe", "caption", "summarize", "summarise"):
             return s.DescribeIt()
-        self.i = start
-        if self.at_end():
-            return s.DescribeIt()
-        thing = self.noun_phrase()
-        if thing is None:
-            return None
-        return s.DescribeIt() if thing.pronoun in ("this", "that") and not thing.relations else s.DescribeIt(thing)
-
-    def _aspect(self) -> s.Clause | None:
-        """What only the model itself can answer: "What color is the car?", "What is the man doing?"."""
-        question = " ".join(self.tokens[self.i :]).replace(" 's", "'s") + "?"
-        if not self.take("what", "which"):
-            return None
-        if self.take("is the", "are the"):
-            if self.take_any(w.ASPECTS) and self.take("of"):
-                thing = self.noun_phrase()
-                return None if thing is None or not thing.definite else s.AskAbout(thing, question)
-            self.i -= 2
-        aspect = self.take_any(w.ASPECTS)
-        if aspect in ("kind", "type", "sort", "breed", "species", "make", "model", "brand") and self.take("of"):
-            named = self.noun_phrase(relations=False)
-            if named is None:
+        p.take(*_IN_WHICH_WAY)
+    elif p.take(*_TELL_ABOUT):
+        pass
+    elif p.take("what do", "what does", "what"):
+        if p.attempt(p._picture_subject):
+            if not p.take_any(w.SHOW) and not p.take("look like"):
                 return None
-            self.take_any(w.BE)
-            thing = self.noun_phrase()
-            if thing is None:  # "what kind of animal is on the couch", "what kind of animals are there"
-                found = self.bag([named])
-                return s.WhatIs(found[0]) if found else None
-            if thing.pronoun in ("this", "that", "it"):
-                return s.WhatIs(named)
-            return s.AskAbout(thing, question)
-        verb = self.take_any(w.BE | w.DO)
-        if not verb:
-            return None
-        thing = self.noun_phrase()
-        if thing is None or not (thing.definite or thing.pronoun):
-            return None
-        if aspect:
-            return s.AskAbout(thing, question) if self.at_end() else None
-        doing = self.take(*_DOING)
-        return s.AskAbout(thing, question) if doing and self.at_end() else None
+            return s.DescribeIt()
+        thing = p.noun_phrase()
+        if thing is not None and (p.take("look like") or p.take("looks like")):
+            return s.DescribeIt(thing)
+        return None
+    else:
+        return None
+    start = p.i
+    p.take_any(w.DETERMINERS)
+    if not p.now or (p.take_any(w.PICTURE) and p.at_end()):
+        return s.DescribeIt()
+    p.i = start
+    if p.at_end():
+        return s.DescribeIt()
+    thing = p.noun_phrase()
+    if thing is None:
+        return None
+    return s.DescribeIt() if thing.pronoun in ("this", "that") and not thing.conditions else s.DescribeIt(thing)
 
-    def _what(self) -> s.Clause | None:
-        """ "What is to the left of the cat", "Which dog is nearest to the bus", "What can you see"."""
-        who = self.now == "who"
-        if self.take("list", "name", "enumerate", "identify"):
-            self.take("all of", "everything")
-            thing = self.noun_phrase() or NounPhrase("", plural=True)
-            found = self.bag([thing])
+
+def aspect(p: Parser) -> s.Clause | None:
+    """What only the model itself can answer: "What color is the car?", "What is the man doing?"."""
+    question = " ".join(p.tokens[p.i :]).replace(" 's", "'s") + "?"
+    if not p.take("what", "which"):
+        return None
+    if p.take("is the", "are the"):
+        if p.take_any(w.ASPECTS) and p.take("of"):
+            thing = p.noun_phrase()
+            return None if thing is None or not thing.definite else s.AskAbout(thing, question)
+        p.i -= 2
+    aspect = p.take_any(w.ASPECTS)
+    if aspect in ("kind", "type", "sort", "breed", "species", "make", "model", "brand") and p.take("of"):
+        named = p.noun_phrase(conditions=False)
+        if named is None:
+            return None
+        p.take_any(w.BE)
+        thing = p.noun_phrase()
+        if thing is None:  # "what kind of animal is on the couch", "what kind of animals are there"
+            found = p.bag([named])
             return s.WhatIs(found[0]) if found else None
-        if not self.take_any(("what", "which", "who")):
-            return None
-        thing = NounPhrase("person") if who else NounPhrase("")
-        self.take("of", "one of")
-        if not who and (self.now in w.DETERMINERS or self._may_name(self.now)):
-            named = self.noun_phrase(relations=False)
-            if named is None:
-                return None
-            thing = replace(named, definite=False)
-        done = s.WhereIs if who else s.WhatIs
-        start = self.i
-        self.take_any(w.BE)
-        while self.take_any(w.STANCE | w.APPEAR):
-            pass
-        chosen = self.superlative(thing)
-        if chosen is not None:
-            found = self.bag([chosen])
-            if found:
-                return done(found[0])
-        self.i = start
-        if not thing.noun and self.take_any(w.BE) and not self.take("there"):
-            asked = self.attempt(self._asked_thing)
-            if asked is not None:
-                return asked
-        self.i = start
-        found = self.bag([thing])
-        if not found or (not found[0].relations and self.i == start):
-            return None
-        return done(found[0])
+        if thing.pronoun in ("this", "that", "it"):
+            return s.WhatIs(named)
+        return s.AskAbout(thing, question)
+    verb = p.take_any(w.BE | w.DO)
+    if not verb:
+        return None
+    thing = p.noun_phrase()
+    if thing is None or not (thing.definite or thing.pronoun):
+        return None
+    if aspect:
+        return s.AskAbout(thing, question) if p.at_end() else None
+    doing = p.take(*_DOING)
+    return s.AskAbout(thing, question) if doing and p.at_end() else None
 
-    def _asked_thing(self) -> s.Clause | None:
-        """ "(what is) the largest object", "(what is) the thing to the left of the cat", "(what is) r's name"."""
-        thing = self.noun_phrase()
-        if thing is None or not self.at_end():
+
+def what(p: Parser) -> s.Clause | None:
+    """ "What is to the left of the cat", "Which dog is nearest to the bus", "What can you see"."""
+    who = p.now == "who"
+    if p.take("list", "name", "enumerate", "identify"):
+        p.take("all of", "everything")
+        thing = p.noun_phrase() or NounPhrase("", plural=True)
+        found = p.bag([thing])
+        return s.WhatIs(found[0]) if found else None
+    if not p.take_any(("what", "which", "who")):
+        return None
+    thing = NounPhrase("person") if who else NounPhrase("")
+    p.take("else")
+    among_them = p.take("of", "one of") and p.now in ("them", "these", "those")
+    if among_them and not p._may_name(p.peek(1)):
+        thing, p.i = NounPhrase("", definite=True, plural=True, pronoun="them"), p.i + 1
+    elif not who and (p.now in w.DETERMINERS or p._may_name(p.now)):
+        named = p.noun_phrase(conditions=False)
+        if named is None:
             return None
-        if thing.order or thing.relations or not thing.noun:
-            return s.WhatIs(thing) if not thing.pronoun or thing.relations else s.DescribeIt(thing)
-        return s.DescribeIt(thing) if thing.definite else None
+        thing = replace(named, definite=False)
+    done = s.WhereIs if who else s.WhatIs
+    start = p.i
+    p.take_any(w.BE)
+    while p.take_any(w.STANCE | w.APPEAR):
+        pass
+    if p.now in ("that", "down", "up", "over", "out") and p.peek(1) in w.PREPOSITIONS | {"right", "up"}:
+        p.i += 1  # "what is that on the table", "what is down in the corner"
+        start = p.i
+    chosen = p.superlative(thing)
+    if chosen is not None and p.take("of the", "of these", "of all the", "of all", "among the", "of"):
+        among = p.noun_phrase(conditions=False)  # "the largest of the vehicles"
+        chosen = None if among is None else replace(chosen, noun=among.noun)
+    if chosen is not None:
+        found = p.bag([chosen])
+        if found:
+            return done(found[0])
+    p.i = start
+    if not thing.noun and p.take_any(w.BE) and not p.take("there"):
+        asked = p.attempt(lambda: _asked_thing(p))
+        if asked is not None:
+            return asked
+    p.i = start
+    if thing.noun and p.take("is this", "is that", "is it", "are these", "are those", "are they") and p.at_end():
+        return s.WhatIs(thing)
+    p.i = start
+    p.lenient &= bool(thing.noun)  # of anything at all, more than words must be said
+    found = p.bag([thing])
+    if not found or (not found[0].conditions and p.i == start):
+        return None
+    return done(found[0])
+
+
+def _asked_thing(p: Parser) -> s.Clause | None:
+    """ "(what is) the largest object", "(what is) the thing to the left of the cat", "(what is) r's name"."""
+    thing = p.noun_phrase()
+    if thing is None or not p.at_end():
+        return None
+    if thing.order or thing.conditions or not thing.noun:
+        return s.WhatIs(thing) if not thing.pronoun or thing.conditions else s.DescribeIt(thing)
+    return s.DescribeIt(thing) if thing.definite else None

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fo1agent.agent.planners.rules import syntax as s
 from fo1agent.agent.planners.rules import words as w
-from fo1agent.agent.planners.rules.counting import Counting
+from fo1agent.agent.planners.rules.parser import Parser
 from fo1agent.agent.planners.rules.syntax import NounPhrase
 
 _EQUAL_TO = w.phrases("equal to | the same as | equal | match | matches | equals | identical to | same as")
@@ -18,267 +18,374 @@ _EQUAL_IN_NUMBER = w.phrases(
 _NUMBER_OF = w.phrases("number of | numbers of | of | numbers | number | in number | count | members | instances")
 
 
-class Comparing(Counting):
-    """More, fewer, as many, larger, closer; and which of two."""
+def are_more(p: Parser) -> s.Clause | None:
+    """ "Are there more dogs than cats?", "Are there as many dogs as cats?", "Do you see fewer cats than dogs?"."""
+    if not p._opening():
+        p.take_any(w.BE | w.DO | w.MODAL | w.HAVE)  # "are more people visible than cars"
+        p.take("count", "you count", "i count")
+    p._aside()
+    p.take("not")
+    p.take("any", "a", "an", "the", "just", "exactly")
+    if p.take("greater number of", "larger number of", "higher number of", "bigger number of"):
+        return _than(p, "more")
+    if p.take("smaller number of", "lower number of", "lesser number of"):
+        return _than(p, "fewer")
+    if p.take("more", "fewer", "less"):
+        return _than(p, "more" if p.tokens[p.i - 1] == "more" else "fewer")
+    at_least = p.take("at least")
+    if p.take("as many", "as much"):
+        left = _until(p, "as")
+        right = _compared(p) if left and p.take("as") else None
+        return s.AreMore(left, "at_least" if at_least else "equal", right) if left and right else None
+    if p.take("equally many"):
+        return _same(p, p.things())
+    if p.take("same number of", "equal number of", "identical number of", "equal numbers of", "same numbers of",
+                 "the same number of"):  # fmt: skip
+        start = p.i
+        left = _until(p, "as")
+        if left and p.take("as"):
+            right = _compared(p)
+            return s.AreMore(left, "equal", right) if right else None
+        p.i = start
+        return _same(p, p.things())
+    return None
 
-    def _are_more(self) -> s.Clause | None:
-        if not self._opening():
-            self.take_any(w.BE | w.DO | w.MODAL | w.HAVE)  # "are more people visible than cars"
-            self.take("count", "you count", "i count")
-        self._aside()
-        self.take("not")
-        self.take("any", "a", "an", "the", "just", "exactly")
-        if self.take("greater number of", "larger number of", "higher number of", "bigger number of"):
-            return self._than("more")
-        if self.take("smaller number of", "lower number of", "lesser number of"):
-            return self._than("fewer")
-        if self.take("more", "fewer", "less"):
-            return self._than("more" if self.tokens[self.i - 1] == "more" else "fewer")
-        at_least = self.take("at least")
-        if self.take("as many", "as much"):
-            left = self._until("as")
-            right = self._compared() if left and self.take("as") else None
-            return s.AreMore(left, "at_least" if at_least else "equal", right) if left and right else None
-        if self.take("equally many"):
-            return self._same(self.things())
-        if self.take("same number of", "equal number of", "identical number of", "equal numbers of", "same numbers of",
-                     "the same number of"):  # fmt: skip
-            start = self.i
-            left = self._until("as")
-            if left and self.take("as"):
-                right = self._compared()
-                return s.AreMore(left, "equal", right) if right else None
-            self.i = start
-            return self._same(self.things())
+
+def _same(p: Parser, things: list[NounPhrase] | None) -> s.Clause | None:
+    if things is None or len(things) != 2 or p.bag([]) is None:
         return None
+    return s.AreMore((things[0],), "equal", (things[1],))
 
-    def _same(self, things: list[NounPhrase] | None) -> s.Clause | None:
-        if things is None or len(things) != 2 or self.bag([]) is None:
-            return None
-        return s.AreMore((things[0],), "equal", (things[1],))
 
-    def _than(self, comparison: str) -> s.Clause | None:
-        """Read "dogs than cats", or "dogs or cats", which asks which of the two."""
-        self.take("of")
-        start = self.i
-        left = self._until("than")
-        if left and self.take("than"):
-            right = self._compared()
-            if right and right[-1].relations and not any(thing.relations for thing in left):
-                left = tuple(thing.at(*right[-1].relations) for thing in left)  # "… than cars on the left"
-            return s.AreMore(left, comparison, right) if right else None
-        self.i = start
-        first = self.noun_phrase()
-        if first is None:
+def _than(p: Parser, comparison: str) -> s.Clause | None:
+    """Read "dogs than cats", or "dogs or cats", which asks which of the two."""
+    p.take("of")
+    start = p.i
+    left = _until(p, "than")
+    if left and p.take("than"):
+        there = p.attempt(lambda things=left: _elsewhere(p, things))
+        if there is not None:
+            return s.AreMore(left, comparison, there)
+        right = _compared(p)
+        if right and right[-1].conditions and not any(thing.conditions for thing in left):
+            left = tuple(thing.at(*right[-1].conditions) for thing in left)  # "… than cars on the left"
+        return s.AreMore(left, comparison, right) if right else None
+    p.i = start
+    first = p.noun_phrase()
+    if first is None:
+        return None
+    things = [first]
+    while p.take(",", "or"):
+        p.take("or")
+        p.take("are there", "is there")
+        p.take("more", "fewer", "less")
+        other = p.noun_phrase()
+        if other is None:
             return None
-        things = [first]
-        while self.take(",", "or"):
-            self.take("or")
-            self.take("are there", "is there")
-            self.take("more", "fewer", "less")
-            other = self.noun_phrase()
-            if other is None:
-                return None
-            things.append(other)
-        if len(things) < 2 or self.bag([]) is None:
-            return None
-        return s.WhichMore(tuple(things), "most" if comparison == "more" else "fewest")
+        things.append(other)
+    if len(things) < 2 or p.bag([]) is None:
+        return None
+    return s.WhichMore(tuple(things), "most" if comparison == "more" else "fewest")
 
-    def _until(self, word: str) -> tuple[NounPhrase, ...] | None:
-        """Read things and the empty words before `word`; several things are counted together."""
-        things = self.things(("and", "plus"))
-        if things is None:
-            return None
-        while self.now and self.now != word:
-            start = self.i
-            self.skip()
-            self.take_any(w.AUXILIARY | w.SHOWN | w.PEOPLE_PRONOUNS | w.SEE | {"there", ","})
-            if self.i == start:
-                return None
-        return tuple(things)
 
-    def _compared(self) -> tuple[NounPhrase, ...] | None:
-        self.take("there are", "there is", "of")
-        self.take("the number of", "that of", "the count of")
-        things = self.things(("and", "plus"))
-        found = None if things is None else self.bag(things)
-        return tuple(found) if found else None
+def _elsewhere(p: Parser, things: tuple[NounPhrase, ...]) -> tuple[NounPhrase, ...] | None:
+    """Read "(more people on the left side than) on the right side": the same things, there."""
+    relation = p.relation()
+    if relation is None or not p.at_end() or not all(thing.conditions for thing in things):
+        return None
+    return tuple(replace(thing, conditions=(*thing.conditions[:-1], relation)) for thing in things)
 
-    def _numbers_compared(self) -> s.Clause | None:
-        """ "Do dogs outnumber cats", "Is the number of dogs greater than that of cats", "Are dogs as common as …"."""
-        verb = self.take_any(w.BE | w.DO)
-        number = self.take("the number of", "the count of", "the total number of", "the amount of", "number of")
-        left = self.noun_phrase(relations=False)
-        if left is None:
+
+def _until(p: Parser, word: str) -> tuple[NounPhrase, ...] | None:
+    """Read things and the empty words before `word`; several things are counted together."""
+    things = p.things(("and", "plus"))
+    if things is None:
+        return None
+    while p.now and p.now != word:
+        start = p.i
+        p.skip()
+        p.take_any(w.AUXILIARY | w.SHOWN | w.PEOPLE_PRONOUNS | w.SEE | {"there", ","})
+        if p.i == start:
             return None
-        if not verb:
-            verb = self.take_any(w.BE)
-        if left.noun.endswith(" count"):
-            left, number = replace(left, noun=left.noun.removesuffix(" count")), True
-        if number or left.plural or not left.definite:
-            self.skip()
-            if self.take_any(("outnumber", "outnumbers", "exceed", "exceeds", "surpass", "surpasses")):
-                return self._pair(left, "more")
-            if self.take("outnumbered by", "exceeded by"):
-                return self._pair(left, "fewer")
-            if self.take(*_EQUAL_TO):
-                return self._pair(left, "equal")
-        if number:
-            if self.take("and"):
-                self.take("the number of", "the count of")
-                right = self.noun_phrase()
-                if right and self._until_equal():
-                    return s.AreMore((left,), "equal", (right,))
-                return None
-            comparison = self._comparison()
-            return self._pair(left, comparison) if comparison and self.take("than") else None
-        if self.take("and"):
-            right = self.noun_phrase(relations=False)
-            if right is not None and self._until_equal():
+    return tuple(things)
+
+
+def _compared(p: Parser) -> tuple[NounPhrase, ...] | None:
+    p.take("there are", "there is", "of")
+    p.take("the number of", "that of", "the count of")
+    things = p.things(("and", "plus"))
+    found = None if things is None else p.bag(things)
+    return tuple(found) if found else None
+
+
+def numbers_compared(p: Parser) -> s.Clause | None:
+    """ "Do dogs outnumber cats?", "Is the number of dogs greater than that of cats?", "Are dogs as common as cats?"."""
+    verb = p.take_any(w.BE | w.DO)
+    number = p.take("the number of", "the count of", "the total number of", "the amount of", "number of")
+    left = p.noun_phrase(conditions=False)
+    if left is None:
+        return None
+    if not verb:
+        verb = p.take_any(w.BE)
+    if left.noun.endswith(" count"):
+        left, number = replace(left, noun=left.noun.removesuffix(" count")), True
+    if number or left.plural or not left.definite:
+        p.skip()
+        if p.take_any(("outnumber", "outnumbers", "exceed", "exceeds", "surpass", "surpasses")):
+            return _pair(p, left, "more")
+        if p.take("outnumbered by", "exceeded by"):
+            return _pair(p, left, "fewer")
+        if p.take(*_EQUAL_TO):
+            return _pair(p, left, "equal")
+    if number:
+        if p.take("and"):
+            p.take("the number of", "the count of")
+            right = p.noun_phrase()
+            if right and _until_equal(p):
                 return s.AreMore((left,), "equal", (right,))
             return None
-        if self.take("present in"):
-            self.take("a", "the")
-            if self.take_any(("greater", "larger", "higher")) and self.take("numbers than", "number than"):
-                return self._pair(left, "more")
-            return None
-        if self.take("or"):  # "are dogs or cats more numerous"
-            right = self.noun_phrase(relations=False)
-            word = self.take_any(("more", "less"))
-            if right is None or not word or not self.take_any(w.OFTEN):
-                return None
-            return s.WhichMore((left, right), "most" if word == "more" else "fewest")
-        self.take_any(w.APPEAR)
-        direction = self.take_any(("more", "less", "fewer", "as"))
-        if direction in ("fewer", "less") and self.take("than"):
-            return self._pair(left, "fewer")
-        if direction and self.take_any(w.OFTEN) and self.take("than", "as"):
-            return self._pair(left, {"more": "more", "as": "equal"}.get(direction, "fewer"))
+        comparison = _comparison(p)
+        return _pair(p, left, comparison) if comparison and p.take("than") else None
+    if p.take("and"):
+        right = p.noun_phrase(conditions=False)
+        if right is not None and _until_equal(p):
+            return s.AreMore((left,), "equal", (right,))
         return None
+    if p.take("present in"):
+        p.take("a", "the")
+        if p.take_any(("greater", "larger", "higher")) and p.take("numbers than", "number than"):
+            return _pair(p, left, "more")
+        return None
+    if p.take("or"):  # "are dogs or cats more numerous"
+        right = p.noun_phrase(conditions=False)
+        word = p.take_any(("more", "less"))
+        if right is None or not word or not p.take_any(w.OFTEN):
+            return None
+        return s.WhichMore((left, right), "most" if word == "more" else "fewest")
+    p.take_any(w.APPEAR)
+    direction = p.take_any(("more", "less", "fewer", "as"))
+    if direction in ("fewer", "less") and p.take("than"):
+        return _pair(p, left, "fewer")
+    if direction and p.take_any(w.OFTEN) and p.take("than", "as"):
+        return _pair(p, left, {"more": "more", "as": "equal"}.get(direction, "fewer"))
+    return None
 
-    def _until_equal(self) -> bool:
-        """Read "equal in number", "the same", "equally common" to the end."""
-        self.take_any(w.BE | w.APPEAR)
-        self.skip()
-        if self.take(*_EQUAL_IN_NUMBER):
-            return True
-        return self.take("equally", "as") and bool(self.take_any(w.OFTEN))
 
-    def _comparison(self) -> str:
-        self.take("any", "a lot", "much")
-        word = self.take_any(("greater", "larger", "higher", "bigger", "more", "smaller", "lower", "less", "fewer"))
-        return {"": ""}.get(word, "more" if word in ("greater", "larger", "higher", "bigger", "more") else "fewer")
+def _until_equal(p: Parser) -> bool:
+    """Read "equal in number", "the same", "equally common" to the end."""
+    p.take_any(w.BE | w.APPEAR)
+    p.skip()
+    if p.take(*_EQUAL_IN_NUMBER):
+        return True
+    return p.take("equally", "as") and bool(p.take_any(w.OFTEN))
 
-    def _pair(self, left: NounPhrase, comparison: str) -> s.Clause | None:
-        self.take("the number of", "that of", "the count of", "the total number of", "those of")
-        self.take("the") if self.peek(2) == "count" else None
-        right = self.noun_phrase(relations=False)
-        if right is None:
-            return None
-        if right.noun.endswith(" count"):
-            right = replace(right, noun=right.noun.removesuffix(" count"))
-        self.take("in number", "in numbers", "in quantity")
-        return None if self.bag([]) is None else s.AreMore((left,), comparison, (right,))
 
-    def _which_more(self) -> s.Clause | None:
-        """ "Which are there more of, dogs or cats?", "What is more common: dogs or cats?"."""
-        direction = self._more_of()
-        if not direction:
-            return None
-        self.skip()
-        self.take(",", ":")
-        self.take("the")
-        self.take("number of")
-        things = self.things(("and", "or"))
-        if things is None or len(things) < 2 or self.bag([]) is None:
-            return None
-        return s.WhichMore(tuple(things), direction)
+def _comparison(p: Parser) -> str:
+    p.take("any", "a lot", "much")
+    word = p.take_any(("greater", "larger", "higher", "bigger", "more", "smaller", "lower", "less", "fewer"))
+    return {"": ""}.get(word, "more" if word in ("greater", "larger", "higher", "bigger", "more") else "fewer")
 
-    def _more_of(self) -> str:
-        start = self.i
-        if not self.take_any(("which", "what")):
-            return ""
-        if not self.take("of the two", "of these", "of them", "of those") and self.take("of"):
-            return ""
-        self.take("kind of", "type of")
-        group = self._noun() if self._may_name(self.now) else None
-        if group in ("group", "category", "class", "kind", "type") and self.take("is larger", "is bigger"):
-            return "most"
-        if group in ("group", "category", "class", "kind", "type") and self.take("is smaller"):
-            return "fewest"
-        if self.take("is higher , the number of", "is larger , the number of", "is greater , the number of",
-                     "is bigger , the number of"):  # fmt: skip
-            return "most"
-        if self.take("is lower , the number of", "is smaller , the number of"):
-            return "fewest"
-        self.take("of these", "of them", "of the two", "of those")
-        while self.now and self.take_any(
-            w.AUXILIARY | w.PEOPLE_PRONOUNS | w.SEE | w.APPEAR | {"there", "the", "a", "in"}
-        ):
-            self.skip()
-        word = self.take_any(("more", "fewer", "less", "most", "fewest", "least", "greater", "larger", "higher",
-                              "lower", "smaller"))  # fmt: skip
-        if not word:
-            self.i = start
-            return ""
-        common = self.take_any(w.OFTEN)
-        of = self.take(*_NUMBER_OF)
-        of = of or (word in ("more", "fewer", "less", "most", "fewest", "least") and self.now in (",", ":"))
-        if not common and not of:
-            self.i = start
-            return ""
-        self.skip()
-        self.take("of these", "of the two", "than the other")
-        return "most" if word in ("more", "most", "greater", "larger", "higher") else "fewest"
 
-    def _is_larger(self) -> s.Clause | None:
-        """ "Is the dog bigger than the cat", "Is the dog closer to the bus than the cat"."""
-        verb = self.take_any(w.BE)
-        left = self.noun_phrase(relations=False)
-        if left is None or not (verb or self.take_any(w.BE)):
-            return None
-        measured = self._measure()
-        if measured is None:
-            return None
-        quantity, comparison, to = measured
-        if not self.take("than"):
-            return None
-        self.take("to")
-        right = self.noun_phrase()
-        self.take_any(w.BE)
-        return None if right is None else s.IsLarger(left, quantity, comparison, right, to)
+def _pair(p: Parser, left: NounPhrase, comparison: str) -> s.Clause | None:
+    p.take("the number of", "that of", "the count of", "the total number of", "those of")
+    p.take("the") if p.peek(2) == "count" else None
+    right = p.noun_phrase(conditions=False)
+    if right is None:
+        return None
+    if right.noun.endswith(" count"):
+        right = replace(right, noun=right.noun.removesuffix(" count"))
+    p.take("in number", "in numbers", "in quantity")
+    return None if p.bag([]) is None else s.AreMore((left,), comparison, (right,))
 
-    def _measure(self) -> tuple[str, str, NounPhrase | None] | None:
-        self.take("any", "much", "a lot", "the", "physically")
-        word = self.take_any(w.MEASURES)
-        if not word:
-            return None
-        quantity, comparison = w.MEASURES[word]
-        if quantity != "distance":
-            return quantity, comparison, None
-        self.take("away")
-        if not self.take("to", "from"):
-            return None
-        to = self.noun_phrase(relations=False)
-        return None if to is None or to.noun.split(" ")[0] in w.SIDES else (quantity, comparison, to)
 
-    def _which_larger(self) -> s.Clause | None:
-        """ "Which is bigger, the dog or the cat?"."""
-        if not self.take_any(("which", "what", "who")):
+def which_more(p: Parser) -> s.Clause | None:
+    """ "Which are there more of, dogs or cats?", "What is more common: dogs or cats?"."""
+    direction = more_of(p)
+    if not direction:
+        return None
+    p.skip()
+    p.take(",", ":")
+    p.take("the")
+    p.take("number of")
+    things = p.things(("and", "or"))
+    if things is None or len(things) < 2 or p.bag([]) is None:
+        return None
+    return s.WhichMore(tuple(things), direction)
+
+
+def more_of(p: Parser) -> str:
+    start = p.i
+    if not p.take_any(("which", "what")):
+        return ""
+    if not p.take("of the two", "of these", "of them", "of those") and p.take("of"):
+        return ""
+    p.take("kind of", "type of")
+    group = p._noun() if p._may_name(p.now) else None
+    if group in ("group", "category", "class", "kind", "type") and p.take("is larger", "is bigger"):
+        return "most"
+    if group in ("group", "category", "class", "kind", "type") and p.take("is smaller"):
+        return "fewest"
+    if p.take("is higher , the number of", "is larger , the number of", "is greater , the number of",
+                 "is bigger , the number of"):  # fmt: skip
+        return "most"
+    if p.take("is lower , the number of", "is smaller , the number of"):
+        return "fewest"
+    p.take("of these", "of them", "of the two", "of those")
+    while p.now and p.take_any(w.AUXILIARY | w.PEOPLE_PRONOUNS | w.SEE | w.APPEAR | {"there", "the", "a", "in"}):
+        p.skip()
+    word = p.take_any(("more", "fewer", "less", "most", "fewest", "least", "greater", "larger", "higher",
+                          "lower", "smaller"))  # fmt: skip
+    if not word:
+        p.i = start
+        return ""
+    common = p.take_any(w.OFTEN)
+    of = p.take(*_NUMBER_OF)
+    of = of or (word in ("more", "fewer", "less", "most", "fewest", "least") and p.now in (",", ":"))
+    if not common and not of:
+        p.i = start
+        return ""
+    p.skip()
+    p.take("of these", "of the two", "than the other")
+    return "most" if word in ("more", "most", "greater", "larger", "higher") else "fewest"
+
+
+def is_larger(p: Parser) -> s.Clause | None:
+    """ "Is the dog bigger than the cat?", "Is the truck lower than the bus?", "Is it closer to the bus than the
+    cat?"."""
+    verb = p.take_any(w.BE | w.DO)
+    p.take("not")
+    left = p.noun_phrase(conditions=False)
+    if left is None or not (verb or p.take_any(w.BE)):
+        return None
+    left = replace(left, noun=left.noun.removesuffix(" look"))
+    p.take("look", "seem", "seem to be", "appear", "appear to be", "looking")
+    p.take("not") if not verb else None
+    measured = _measure(p)
+    if measured is None:
+        return None
+    quantity, comparison, to = measured
+    if not p.take("than"):
+        return _closer_to_which(p, left, quantity, comparison, to)
+    p.take("to")
+    right = p.noun_phrase()
+    p.take_any(w.BE)
+    if right is not None and left.plural and right.plural and "greater" in p.tokens:
+        return s.AreMore((left,), comparison, (right,))
+    if right is None or left.plural or right.plural or right.quantity:
+        return None  # one thing is compared with one other
+    return s.IsLarger(left, quantity, comparison, right, to)
+
+
+def _closer_to_which(
+    p: Parser, thing: NounPhrase, quantity: str, comparison: str, to: NounPhrase | None
+) -> s.Clause | None:
+    """Read "(is the cup closer to the clock) or to the phone": which of the two is it closer to."""
+    if to is None or quantity != "distance" or not p.take("or"):
+        return None
+    p.take("to", "is it closer to", "closer to", "nearer to")
+    other = p.noun_phrase(conditions=False)
+    if other is None or not p.at_end():
+        return None
+    other = replace(other, noun=to.noun, pronoun="") if other.pronoun == "one" else other
+    return s.WhichLarger((to, other), "distance", comparison, thing)
+
+
+def _measure(p: Parser) -> tuple[str, str, NounPhrase | None] | None:
+    """(what is measured, more or fewer, from where) of "bigger", "higher up", "further left", "closer to the bus"."""
+    p.take("any", "much", "a lot", "the", "physically")
+    if p.take("further to the", "farther to the", "more to the", "further", "farther", "more"):
+        side = p.take_any(("left", "right", "up", "down"))
+        if side:
+            return ("x" if side in ("left", "right") else "y"), ("more" if side in ("right", "down") else "fewer"), None
+        p.i -= 1
+    if p.take("takes up more", "take up more", "taking up more", "covers more", "fills more"):
+        p.take("space", "room", "area", "of the")
+        p.scope()
+        return "area", "more", None
+    word = p.take_any(w.MEASURES)
+    if not word:
+        return _most(p)
+    quantity, comparison = w.MEASURES[word]
+    if quantity != "distance":
+        p.take("up", "down")
+        p.skip()
+        return quantity, comparison, None
+    p.take("away")
+    if not p.take("to", "from"):
+        return None
+    to = p.noun_phrase(conditions=False)
+    return None if to is None or to.noun.split(" ")[0] in w.SIDES else (quantity, comparison, to)
+
+
+_OF_ORDER = {
+    "largest": ("area", "more"),
+    "smallest": ("area", "fewer"),
+    "tallest": ("height", "more"),
+    "shortest": ("height", "fewer"),
+    "widest": ("width", "more"),
+    "narrowest": ("width", "fewer"),
+    "leftmost": ("x", "fewer"),
+    "rightmost": ("x", "more"),
+    "topmost": ("y", "fewer"),
+    "lowest": ("y", "more"),
+    "nearest": ("distance", "fewer"),
+    "farthest": ("distance", "more"),
+}
+
+
+def _most(p: Parser) -> tuple[str, str, NounPhrase | None] | None:
+    """The same of "(the) biggest", "nearest to the bus"."""
+    chosen = p.superlative(NounPhrase("thing"))
+    if chosen is None or chosen.order not in _OF_ORDER or chosen.rank != 1:
+        return None
+    quantity, comparison = _OF_ORDER[chosen.order]
+    if (quantity == "distance") != (chosen.order_to is not None):
+        return None
+    return quantity, comparison, chosen.order_to
+
+
+def which_larger(p: Parser) -> s.Clause | None:
+    """ "Which is bigger, the dog or the cat?", "Which boat is the biggest, the left one or the right one?"."""
+    if p.take("of the"):  # "of the two giraffes, which is taller, …"
+        if not p.number():
             return None
-        things: list[NounPhrase] | None = None
-        if self.take("of"):
-            things = self.things(("and", "or"), relations=False)
-        else:
-            self.take("one", "thing", "object", "animal", "item")
-        self.take_any(w.BE)
-        measured = self._measure()
-        if measured is None:
+        named = p.noun_phrase(conditions=False)
+        if named is None or not p.take(","):
             return None
-        if things is None:
-            self.take(",", ":")
-            things = self.things(("and", "or"))
-        if things is None or len(things) < 2:
-            return None
-        quantity, comparison, to = measured
-        return s.WhichLarger(tuple(things), quantity, comparison, to)
+    else:
+        named = None
+    if not p.take_any(("which", "what", "who")):
+        return None
+    things: list[NounPhrase] | None = None
+    if p.take("of the two", "of these two", "of those two", "of these", "of those", "of them"):
+        named = p.noun_phrase(conditions=False) if p.now not in w.BE else named
+    elif p.take("of"):
+        things = p.things(("and", "or"), conditions=False)
+        if things is not None and len(things) == 1:
+            things, named = None, things[0]
+    elif not p.take("one", "thing", "object", "animal", "item") and p.now not in w.BE | w.STANCE and p.now != "takes":
+        named = p.noun_phrase(conditions=False)
+    p.take_any(w.BE | w.STANCE)
+    measured = _measure(p)
+    if measured is None:
+        return None
+    if things is None and named is not None and p.at_end() and measured[2] is None:  # "which dog is bigger?"
+        order = next(order for order, of in _OF_ORDER.items() if of == measured[:2])
+        return s.WhatIs(replace(named, definite=True, order=order, quantity=None))
+    if things is None:
+        p.take(",", ":")
+        things = p.things(("and", "or"))
+    if things is None or len(things) < 2:
+        return None
+    if named is not None:
+        kind = replace(named, definite=False, quantity=None)
+        things = [_one_of(kind, thing) for thing in things]
+    quantity, comparison, to = measured
+    return s.WhichLarger(tuple(things), quantity, comparison, to)
+
+
+def _one_of(kind: NounPhrase, thing: NounPhrase) -> NounPhrase:
+    """ "the left one" of boats: the left boat; "the one on the right": the boat on the right."""
+    if thing.pronoun != "one":
+        return thing
+    return replace(thing, noun=kind.noun, pronoun="", conditions=(*kind.conditions, *thing.conditions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,9 @@ from pydantic import ValidationError
 from fo1agent import lexicon
 from fo1agent.agent import plan as p
 from fo1agent.agent.planners.rules import syntax as s
-from fo1agent.agent.planners.rules.syntax import NounPhrase, Relation
+from fo1agent.agent.planners.rules.syntax import Condition, NounPhrase
 from fo1agent.agent.planners.rules.words import ANIMATE_PRONOUNS
+from fo1agent.color import asks_for_color
 
 # A direction is measured from the best of several reference things; nearness from any of them.
 _DIRECTIONS = ("left_of", "right_of", "above", "below", "in_front_of", "behind")
@@ -30,10 +32,32 @@ def compile_plan(question: str, clauses: list[s.Clause]) -> p.Plan:
     compiler = _Compiler()
     try:
         parts = [ref for clause in clauses for ref in compiler.clause(clause)]
-        compiler.add(p.Answer, of=tuple(parts))
-        return p.Plan(question=question, steps=tuple(compiler.steps))
+        unused = tuple(clause.words for clause in clauses if isinstance(clause, s.Unused))
+        compiler.add(p.Answer, of=tuple(parts), unused=unused)
+        return p.Plan(question=question, steps=compiler.needed())
     except ValidationError as exc:  # a limit of the plan language: too many steps, parts or letters
         raise CannotPlanError("That is more than I can answer in one go") from exc
+
+
+def _renamed(step: Any, ids: dict[str, str]) -> Any:
+    """A step with its references renamed."""
+    refs = ("id", "of", "to", "and_to", "without", "among", "left", "right")
+    fields = {key: value for key, value in step if key in refs}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(renamed, value))
+        return ids.get(value, value) if isinstance(value, str) else value
+
+    return step.model_copy(update={key: renamed(value) for key, value in fields.items()})
+
+
+def _kind_of(noun: str) -> str:
+    """What "one" stands for: the noun without its colour."""
+    words = noun.split(" ")
+    while len(words) > 1 and (words[0] in lexicon.COLORS or (words[0] == "and" and words[1] in lexicon.COLORS)):
+        words = words[1:]
+    return " ".join(words)
 
 
 class _Compiler:
@@ -50,25 +74,68 @@ class _Compiler:
             self.steps.append(kind(id=self._known[key], **fields))
         return self._known[key]
 
+    def needed(self) -> tuple[p.AnyStep, ...]:
+        """The steps that the answer needs, numbered anew: what was only spoken of falls away."""
+        wanted = {self.steps[-1].id}
+        for step in reversed(self.steps):
+            if step.id in wanted:
+                wanted |= {ref for ref, _ in step.inputs()}
+        kept = [step for step in self.steps if step.id in wanted]
+        ids = {step.id: f"s{k}" for k, step in enumerate(kept, 1)}
+        return tuple(_renamed(step, ids) for step in kept)
+
     def clause(self, clause: s.Clause) -> list[str]:
-        """Add a clause's steps; gives the ids of the results it asks for."""
+        """Add a clause's steps; gives the ids of the results it asks for. What it is about is what "it" means next."""
+        about = getattr(clause, "thing", None) or next(iter(getattr(clause, "things", ())), None)
+        meant = self._antecedent(about) if about is not None and about.pronoun and self._mentions else None
         result = getattr(self, "_" + type(clause).__name__)(clause)
+        subject = meant or next(
+            (one for one in reversed(self._mentions) if about is not None and one[0] == about), None
+        )
+        if meant is not None and about is not None and (about.conditions or about.order) and about.pronoun != "one":
+            # "Which of them is red?": the red one.
+            subject = (replace(meant[0], plural=about.order is None and meant[0].plural), self._chosen_of(meant[1]))
+        if isinstance(clause, s.WhatIs) and not clause.thing.noun and clause.thing.order is None:
+            # "What is right of it?" goes on speaking of "it".
+            self._mentions = [one for one in self._mentions if one[0] != clause.thing]
+        elif subject is not None:
+            self._mentions = [one for one in self._mentions if one[1] != subject[1]] + [subject]
         return result if isinstance(result, list) else [result]
+
+    def _chosen_of(self, ref: str) -> str:
+        """The last step that chooses among a step's regions, or the step itself."""
+        chosen = ref
+        for step in self.steps:
+            if step.gives == "regions" and getattr(step, "of", None) == chosen:
+                chosen = step.id
+        return chosen
 
     # ---- noun phrases ----
 
     def regions(self, thing: NounPhrase, purpose: p.Purpose) -> str:
         """The step that gives the regions of a noun phrase."""
         if thing.pronoun == "one":
-            thing = replace(thing, noun=self._antecedent(thing)[0].noun, pronoun="")
+            thing = replace(thing, noun=_kind_of(self._antecedent(thing)[0].noun), pronoun="")
         if thing.pronoun:
             ref = self._antecedent(thing)[1]
         else:
             ref = self.add(p.Find, phrase=thing.noun or None, purpose=purpose)
         if thing.owner is not None:
             ref = self.add(p.Keep, of=ref, relation="overlaps", to=self.reference(thing.owner))
-        for relation in thing.relations:
-            ref = self.keep(ref, relation)
+        ref = self.kept(ref, thing, thing.conditions)
+        for left_out in thing.without:
+            if left_out.pronoun == "one":
+                left_out = replace(left_out, noun=_kind_of(thing.noun), pronoun="")
+            ref = self.add(p.Except, of=ref, without=self.regions(left_out, "exists"))
+        if thing.other and not thing.without:
+            spoken_of = [known for noun, known in self._mentions if noun.noun == thing.noun or not thing.noun]
+            if not spoken_of:
+                raise CannotPlanError(f"I can't tell which {thing.noun or 'thing'} the others are not")
+            ref = self.add(p.Except, of=ref, without=spoken_of[-1])
+        if thing.order in ("ranked", "last") and thing.conditions and thing.conditions[-1].side in ("left", "right"):
+            # "the last cow on the right", "the first car on the left"
+            ref = self.regions(replace(thing, conditions=thing.conditions[:-1], order=None), purpose)
+            thing = replace(thing, order=f"{thing.conditions[-1].side}most")
         if thing.order in ("ranked", "last"):
             raise CannotPlanError("I can't tell in which order you count (say “second from the left”)")
         if thing.order in ("nearest", "farthest"):
@@ -86,6 +153,10 @@ class _Compiler:
 
     def the(self, thing: NounPhrase) -> str:
         """The step that gives the one region a definite noun phrase means."""
+        if thing.order is None and thing.conditions and thing.conditions[-1] == Condition(side="middle"):
+            thing = replace(
+                thing, order="middle", conditions=thing.conditions[:-1]
+            )  # "the cup in the middle" of several
         ref = self.regions(thing, "the")
         if thing.order is None and not isinstance(self._step(ref), p.Select):
             ref = self.add(p.Select, of=ref, by="best")
@@ -95,29 +166,60 @@ class _Compiler:
 
     def reference(self, thing: NounPhrase, relation: str = "near") -> str:
         """What something is related to: "the bus" is the best bus, "a bus" any, "the buses" any of them."""
+        if thing.place:
+            return self.add(p.Find, phrase=thing.noun, purpose="place")
+        if thing.quantity is not None and thing.quantity.share not in ("some", "all"):
+            raise CannotPlanError("I can't relate things to a number of others")
         if thing.pronoun and self._antecedent(thing)[0].plural:
             return self._antecedent(thing)[1]
         if thing.definite and (not thing.plural or relation in _DIRECTIONS):
             return self.the(thing)
         return self.regions(thing, "exists")
 
-    def keep(self, ref: str, relation: Relation) -> str:
+    def kept(self, ref: str, thing: NounPhrase, conditions: tuple[Condition, ...]) -> str:
+        """Add the steps that keep what all the conditions hold of. That a person sits on a bench is more than that it
+        is there; that a cup stands on a table is not."""
+        for condition in conditions:
+            ref = self.keep(ref, condition)
+            noun = thing.noun or "person"
+            if (
+                condition.posture
+                and condition.name in ("on", "inside")
+                and (noun in ("person", "animal") or lexicon.is_a(noun, "person") or lexicon.is_a(noun, "animal"))
+            ):
+                ref = self.add(p.Are, of=ref, words=(condition.posture,), negated=condition.negated)
+        return ref
+
+    def keep(self, ref: str, relation: Condition) -> str:
         """Add the step, or steps, that keep what stands in the relation."""
+        if relation.name == "inside" and relation.to and relation.to.pronoun in ("it", "this") and not self._mentions:
+            return ref  # in the picture
+        if relation.words:
+            return self.add(p.Are, of=ref, words=relation.words, negated=relation.negated)
+        if relation.kind is not None:
+            kind = self.the(relation.kind) if relation.kind.definite else self.regions(relation.kind, "exists")
+            return self.add(p.Except, of=ref, without=kind, only=not relation.negated)
         if relation.side:
-            for side in relation.side.split():
-                ref = self.add(p.KeepSide, of=ref, side=side, negated=relation.negated)
+            corner = relation.side.startswith("corner ")
+            for side in relation.side.removeprefix("corner ").split():
+                ref = self.add(p.KeepSide, of=ref, side=side, third=corner, negated=relation.negated)
             return ref
         assert relation.to is not None
         if relation.name == "between":
             if relation.and_to is relation.to:  # "between the cars"
-                cars = self.regions(relation.to, "exists")
-                to, and_to = (self.add(p.Select, of=cars, by="best", rank=rank) for rank in (1, 2))
+                to = and_to = self.regions(replace(relation.to, quantity=None), "exists")
             else:
                 assert relation.and_to is not None
-                to, and_to = self.the(relation.to), self.the(relation.and_to)
+                to, and_to = self._end(relation.to), self._end(relation.and_to)
             return self.add(p.Keep, of=ref, relation="between", to=to, and_to=and_to, negated=relation.negated)
         to = self.reference(relation.to, relation.name)
+        if relation.to.place:  # on the beach as in the kitchen
+            return self.add(p.Keep, of=ref, relation="inside", to=to, negated=relation.negated)
         return self.add(p.Keep, of=ref, relation=relation.name, to=to, negated=relation.negated)
+
+    def _end(self, thing: NounPhrase) -> str:
+        """What something is between: the bus, or any of several."""
+        return self.the(thing) if thing.definite and not thing.plural else self.regions(thing, "exists")
 
     def _step(self, ref: str) -> Any:
         return self.steps[int(ref[1:]) - 1]
@@ -135,7 +237,7 @@ class _Compiler:
         ]
         found = fits or self._mentions
         if not found:
-            raise CannotPlanError(f"I can't tell what “{pronoun.pronoun}” is")
+            raise CannotPlanError(f"I can't tell what “{pronoun.pronoun}” means")
         return found[-1]
 
     # ---- clauses ----
@@ -148,6 +250,8 @@ class _Compiler:
         return counts[0] if len(counts) == 1 else self.add(p.Arithmetic, operation="sum", of=counts)
 
     def _HowMany(self, clause: s.HowMany) -> str | list[str]:
+        if any(thing.quantity and thing.quantity.comparison and not thing.definite for thing in clause.things):
+            raise CannotPlanError("I can't tell which number is asked for")
         return [self._count(thing) for thing in clause.things] if clause.each else self._counts(clause.things)
 
     def _HowManyMore(self, clause: s.HowManyMore) -> str:
@@ -158,13 +262,19 @@ class _Compiler:
         if clause.comparison:
             counted = self._counts(clause.things)
             return self.add(p.Compare, left=counted, comparison=clause.comparison, right=clause.number)
-        parts = []
-        for thing in clause.things:
-            ref = self.add(p.Exists, of=self.regions(thing, "exists"))
-            parts.append(self.add(p.Logic, operation="not", of=(ref,)) if thing.negative else ref)
+        parts = [self._there(thing) for thing in clause.things]
         if len(parts) == 1:
             return parts[0]
         return self.add(p.Logic, operation="any" if clause.any_will_do else "all", of=tuple(parts))
+
+    def _there(self, thing: NounPhrase) -> str:
+        quantity = thing.quantity
+        if quantity is not None and quantity.comparison:
+            counted = self._count(replace(thing, quantity=None))
+            return self.add(p.Compare, left=counted, comparison=quantity.comparison, right=quantity.number)
+        ref = self.add(p.Exists, of=self.regions(thing, "exists"))
+        none = thing.negative or (quantity is not None and quantity.share == "none")
+        return self.add(p.Logic, operation="not", of=(ref,)) if none else ref
 
     def _AreMore(self, clause: s.AreMore) -> str:
         left, right = self._counts(clause.left), self._counts(clause.right)
@@ -174,17 +284,89 @@ class _Compiler:
         return self.add(p.Which, of=tuple(map(self._count, clause.things)), direction=clause.direction)
 
     def _IsAt(self, clause: s.IsAt) -> str:
-        thing = clause.thing
-        if thing.plural and thing.order is None:  # "are the dogs on the couch": all of them
-            ref = kept = self.regions(thing, "the")
-            for relation in clause.relations:
-                kept = self.keep(kept, relation)
-            everything, those = self.add(p.Count, of=ref), self.add(p.Count, of=kept)
-            return self.add(p.Compare, left=those, comparison="equal", right=everything)
-        ref = self.the(thing)
-        for relation in clause.relations:
-            ref = self.keep(ref, relation)
-        return self.add(p.Exists, of=ref)
+        thing, quantity = clause.thing, clause.thing.quantity
+        if thing.negative or (quantity is not None and quantity.share == "none"):  # "no boat is blue"
+            return self._there(replace(thing.at(*clause.conditions), negative=True, quantity=None))
+        if quantity is not None and quantity.comparison == "all_but":  # "all of the suitcases but one are black"
+            whole = self.regions(replace(thing, quantity=None), "the" if thing.definite else "exists")
+            part = self.add(p.Count, of=self.kept(whole, thing, clause.conditions))
+            rest = self.add(p.Arithmetic, operation="difference", of=(self.add(p.Count, of=whole), quantity.number))
+            return self.add(p.Compare, left=part, comparison="equal", right=rest)
+        if quantity is not None and quantity.comparison:  # "exactly one apple is green"
+            return self._there(replace(thing, definite=False).at(*clause.conditions))
+        if quantity is not None and quantity.share == "some":
+            return self._there(replace(thing, quantity=None).at(*clause.conditions))
+        if quantity is not None or (thing.plural and thing.order is None):  # "are the dogs on the couch": all of them
+            share = "all" if quantity is None else quantity.share
+            whole = part = self.regions(replace(thing, quantity=None), "the" if thing.definite else "exists")
+            part = self.kept(part, thing, clause.conditions)
+            return self.add(p.Share, of=part, among=whole, quantity=share)
+        if not thing.definite and not thing.pronoun and thing.order is None:
+            return self._there(thing.at(*clause.conditions))
+        return self.add(p.Exists, of=self.kept(self.the(thing), thing, clause.conditions))
+
+    def _HowManyKinds(self, clause: s.HowManyKinds) -> str:
+        return self.add(p.Kinds, of=self.regions(clause.thing, "count"))
+
+    def _WhichKind(self, clause: s.WhichKind) -> str:
+        ref = self.regions(clause.thing, "count")
+        return self.add(p.WhichKind, of=ref, direction=clause.direction, number=clause.number)
+
+    def _Reckon(self, clause: s.Reckon) -> str:
+        counted = self._counts(clause.things)
+        if clause.operation == "difference" and clause.per is not None:
+            each = self._count(clause.per)
+            if clause.number != 1:
+                each = self.add(p.Arithmetic, operation="product", of=(each, clause.number))
+            return self.add(p.Arithmetic, operation="difference", of=(counted, each))
+        if clause.operation == "shortfall":
+            wanted: str | int = clause.number if clause.per is None else self._count(clause.per)
+            return self.add(p.Arithmetic, operation="difference", of=(wanted, counted))
+        return self.add(p.Arithmetic, operation=clause.operation, of=(counted, clause.number))
+
+    def _IsEnough(self, clause: s.IsEnough) -> str:
+        if clause.kinds:
+            counted = self.add(p.Kinds, of=self.regions(clause.things[0], "count"))
+        else:
+            counted = self._counts(clause.things)
+        other: str | int = clause.other if isinstance(clause.other, int) else self._count(clause.other)
+        if clause.times != 1:
+            other = self.add(p.Arithmetic, operation="product", of=(other, clause.times))
+        if clause.more:
+            other = self.add(p.Arithmetic, operation="sum", of=(other, clause.more))
+        return self.add(p.Compare, left=counted, comparison=clause.comparison, right=other)
+
+    def _AllSo(self, clause: s.AllSo) -> str:
+        refs = tuple(ref for one in clause.clauses for ref in self.clause(one))
+        return self.add(p.Logic, operation="all", of=refs)
+
+    def _SameColor(self, clause: s.SameColor) -> str:
+        refs = [self.regions(t, "exists") if t.plural else self.the(t) for t in clause.things]
+        return self.add(p.SameColor, of=tuple(refs))
+
+    def _Total(self, clause: s.Total) -> str:
+        less = tuple(map(self._count, clause.minus))
+        return self.add(p.Arithmetic, operation="difference", of=(self._counts(clause.plus), *less))
+
+    def _Spoken(self, clause: s.Spoken) -> list[str]:
+        with suppress(CannotPlanError):  # it was not understood when it was said, either
+            self.clause(clause.clause)
+        return []
+
+    def _Unused(self, clause: s.Unused) -> list[str]:
+        return []
+
+    def _WhichOf(self, clause: s.WhichOf) -> str:
+        names = tuple(name for name, _ in clause.options)
+        refs = []
+        for _, option in clause.options:
+            if isinstance(option, Condition):
+                assert clause.thing is not None
+                of = self.keep(self.the(clause.thing), option)
+            else:
+                of = self.regions(option, "the" if option.definite else "exists")
+            refs.append(self.add(p.Exists, of=of))
+        return self.add(p.Either, of=tuple(refs), names=names)
 
     def _WhichSide(self, clause: s.WhichSide) -> str:
         thing = self.the(clause.thing)
@@ -230,4 +412,7 @@ class _Compiler:
         return self.add(p.Describe, of=self.the(clause.thing))
 
     def _AskAbout(self, clause: s.AskAbout) -> str:
+        several = clause.thing.plural or (clause.thing.pronoun and self._antecedent(clause.thing)[0].plural)
+        if several and asks_for_color(clause.question) and clause.thing.order is None:
+            return self.add(p.Colors, of=self.regions(clause.thing, "the"))
         return self.add(p.Inspect, of=self.the(clause.thing), question=clause.question)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fo1agent.agent.planners.rules import syntax as s
 from fo1agent.agent.planners.rules import words as w
-from fo1agent.agent.planners.rules.clauses import ClausePhrases
+from fo1agent.agent.planners.rules.parser import Parser
 
 _IS_IT_TRUE = w.phrases(
     "is it true | is it correct | is it the case | is it right | would you say | is it so | is it accurate | "
@@ -45,97 +47,122 @@ _KNOW = w.phrases("know | find out | learn | ask | understand | see | check | te
 _THAT = w.phrases("if | whether | that | about whether | as to whether | about | : | ,")
 
 
-class Preamble(ClausePhrases):
-    """Politeness, openings and tags."""
+def prelude(p: Parser) -> None:
+    """Pass over "Hi, could you please tell me if", "In this picture,", "I would like to know"."""
+    while True:
+        start = p.i
+        p.take_any(w.FILLER | {",", ":", "and", "question", "but", "great", "sorry", "dear", "quick", "oh", "only"})
+        if p.attempt(lambda: _picture_opening(p)):
+            continue
+        if p.take(*_INSTRUCTIONS):
+            continue
+        if p.take(*_ORDERS) and p.now not in ("more", "fewer", "less", "as"):
+            p.i = p.i - (3 if p.tokens[p.i - 1] == "about" else 1)
+            return
+        if p.attempt(lambda: _request(p)):
+            continue
+        if p.i == start:
+            return
 
-    def _prelude(self) -> None:
-        """Pass over "Hi, could you please tell me if", "In this picture,", "I would like to know"."""
-        while True:
-            start = self.i
-            self.take_any(w.FILLER | {",", ":", "and", "question", "but", "great", "sorry", "dear", "quick"})
-            if self.attempt(self._picture_opening):
-                continue
-            if self.take(*_INSTRUCTIONS):
-                continue
-            if self.take(*_ORDERS) and self.now not in ("more", "fewer", "less", "as"):
-                self.i = self.i - (3 if self.tokens[self.i - 1] == "about" else 1)
-                return
-            if self.attempt(self._request):
-                continue
-            if self.i == start:
-                return
 
-    def _picture_opening(self) -> bool | None:
-        """ "In this picture,", "Looking at the photo", "Given the image,"."""
-        self.take("when", "by", "after")
-        if self.take_any(
-            ("looking", "look", "based", "given", "considering", "judging", "according", "examining", "for")
-        ):
-            self.take_any(("at", "on", "by", "from", "to", "in", "closely"))
-            self.take_any(("at",))
-            self.take_any(w.DETERMINERS)
-            while self.take_any(("given", "above", "entire", "whole", "attached", "following")):
-                pass
-            if not self.take_any(w.PICTURE):
-                return None
-        elif self.take(*_FROM_THE_CAMERA):
+def _picture_opening(p: Parser) -> bool | None:
+    """ "In this picture,", "Looking at the photo", "Given the image,"."""
+    p.take("when", "by", "after")
+    if p.take_any(("looking", "look", "based", "given", "considering", "judging", "according", "examining", "for")):
+        p.take_any(("at", "on", "by", "from", "to", "in", "closely"))
+        p.take_any(("at",))
+        p.take_any(w.DETERMINERS)
+        while p.take_any(("given", "above", "entire", "whole", "attached", "following")):
             pass
-        elif self.now not in w.PREPOSITIONS | {"here"} or not self.scope():
+        if not p.take_any(w.PICTURE):
             return None
-        self.take("carefully", "closely", "shown", "given", "above", "provided", "below")
-        self.take(",", "and", ":")
-        return True
-
-    def _request(self) -> bool | None:
-        """ "Could you tell me (if)", "I want to know", "Do you know"."""
-        start = self.i
-        if self.take_any(w.MODAL | {"do"}) and self.take("you", "i", "we"):
-            self.take("please", "kindly", "also", "perhaps", "maybe")
-            if self.take(*_TELL_ME_AFTER_CAN_YOU):
-                if self.tokens[self.i - 2 : self.i] in (["give", "me"], ["show", "me"]):
-                    self.i -= 2
-                    return self.i > start
-                self._embedding()
-                return True
-            # "Can you count …", "could you describe …": an order as it stands.
-            if self.now in _VERBS and self.peek(1) not in ("more", "fewer", "less", "as"):
-                return True
-        self.i = start
-        if self.take(*_TELL_ME):
-            self._embedding()
-            return True
-        if self.take(*_I_WANT_TO):
-            if self.take(*_KNOW):
-                self._embedding()
-            return True
-        if self.take("i wonder", "i am wondering", "i was wondering", "i am curious", "just wondering", "wondering"):
-            self._embedding()
-            return True
-        if self.take(*_IS_IT_TRUE):
-            self.take("to say", "to claim", "to state")
-            self.take("that")
-            return True
+    elif p.take(*_FROM_THE_CAMERA):
+        pass
+    elif p.now not in w.PREPOSITIONS | {"here"} or not p.scope():
         return None
+    p.take("carefully", "closely", "shown", "given", "above", "provided", "below")
+    p.take(",", "and", ":")
+    return True
 
-    def _embedding(self) -> None:
-        self.take("me", "us", "out")
-        self.take(*_THAT)
-        self.take("or not")
 
-    def _drop_tag(self) -> None:
-        """Forget ", right?", ", isn't it?", "or not" at the end."""
-        tags = (["right"], ["correct"], ["yes"], ["or", "not"], ["true", "or", "false"], ["yes", "or", "no"],
-                ["is", "not", "it"], ["are", "not", "there"], ["is", "not", "there"], ["are", "not", "they"],
-                ["thanks"], ["thank", "you"], ["please"], ["is", "there"], ["are", "there"],
-                ["is", "there", "one"], ["are", "there", "any"], ["is", "what"])  # fmt: skip
-        for tag in tags:
-            cut = len(self.tokens) - len(tag)
-            if (
-                cut > self.i + 1
-                and self.tokens[cut:] == tag
-                and (self.tokens[cut - 1] == "," or tag[0] in ("or", "true") or tag == ["is", "what"])
-            ):
-                self.tokens = self.tokens[: cut - 1] if self.tokens[cut - 1] == "," else self.tokens[:cut]
+def _request(p: Parser) -> bool | None:
+    """ "Could you tell me (if)", "I want to know", "Do you know"."""
+    start = p.i
+    if p.take_any(w.MODAL | {"do"}) and p.take("you", "i", "we"):
+        p.take("please", "kindly", "also", "perhaps", "maybe")
+        if p.take(*_TELL_ME_AFTER_CAN_YOU):
+            if p.tokens[p.i - 2 : p.i] in (["give", "me"], ["show", "me"]):
+                p.i -= 2
+                return p.i > start
+            _embedding(p)
+            return True
+        # "Can you count …", "could you describe …": an order as it stands.
+        if p.now in _VERBS and p.peek(1) not in ("more", "fewer", "less", "as"):
+            return True
+    p.i = start
+    if p.take(*_TELL_ME):
+        _embedding(p)
+        return True
+    if p.take(*_I_WANT_TO):
+        if p.take(*_KNOW):
+            _embedding(p)
+        return True
+    if p.take("i wonder", "i am wondering", "i was wondering", "i am curious", "just wondering", "wondering"):
+        _embedding(p)
+        return True
+    if p.take(*_IS_IT_TRUE):
+        p.take("to say", "to claim", "to state")
+        p.take("that")
+        return True
+    return None
 
-    def _greetings_only(self) -> list[s.Clause] | None:
-        return [] if self.at_end() else None
+
+def _embedding(p: Parser) -> None:
+    p.take("me", "us", "out")
+    p.take(*_THAT)
+    p.take("or not")
+
+
+def starts(p: Parser) -> Iterator[int]:
+    """Where the question itself may begin: after what is known to come before one, or after words that only wrap it."""
+    if p.now in w.VOCATIVES and p.peek(1) == ",":
+        p.i += 2
+    begin = p.i
+    prelude(p)
+    first = p.i
+    yield first
+    for at in range(len(p.tokens) - 2, begin, -1):
+        wrapped = all(token in w.FRAME | {",", ":"} for token in p.tokens[begin:at])
+        if (
+            at != first
+            and wrapped
+            and (p.tokens[at] in w.QUESTION_START | w.PEOPLE_PRONOUNS or p.tokens[at - 1] in (",", ":"))
+        ):
+            yield at
+
+
+def drop_tag(p: Parser) -> None:
+    """Forget ", right?", ", isn't it?", "or not" at the end."""
+    for tag in (["or", "not"], ["true", "or", "false"], ["yes", "or", "no"], ["is", "what"]):
+        cut = len(p.tokens) - len(tag)
+        if cut > p.i + 1 and p.tokens[cut:] == tag:
+            p.tokens = p.tokens[: cut - 1] if p.tokens[cut - 1] == "," else p.tokens[:cut]
+    if p.tokens[-2:] == [",", "please"]:
+        p.tokens = p.tokens[:-2]
+    commas = [k for k, token in enumerate(p.tokens) if token == "," and k > p.i + 1]
+    if (
+        commas
+        and 0 < len(p.tokens) - commas[-1] - 1 <= 6
+        and all(token in w.TAG for token in p.tokens[commas[-1] + 1 :])
+    ):
+        tail = p.tokens[commas[-1] + 1 :]
+        # "There is no cat, is there?": the tag asks for the contrary of what is supposed.
+        p.contrary = tail[0] in w.BE | w.DO and tail[-1] in ("there", "it", "they", "any", "one") and "not" not in tail
+        p.tokens = p.tokens[: commas[-1]]
+    if p.tokens[-1:] == ["please"] and len(p.tokens) > p.i + 1:
+        p.tokens = p.tokens[:-1]
+
+
+def greetings_only(p: Parser) -> list[s.Clause] | None:
+    """ "Hello!", "Thanks.": nothing is asked."""
+    return [] if p.at_end() else None

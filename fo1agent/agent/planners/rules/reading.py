@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fo1agent.agent.planners.rules import syntax as s
 from fo1agent.agent.planners.rules import words as w
-from fo1agent.agent.planners.rules.placing import Placing
+from fo1agent.agent.planners.rules.parser import Parser
 from fo1agent.agent.planners.rules.syntax import NounPhrase
 
 _ALL_OVER = w.phrases(
@@ -13,95 +15,97 @@ _ALL_OVER = w.phrases(
 )
 
 
-class Reading(Placing):
-    """What does it say, what is written on it, read it."""
-
-    def _read(self) -> s.Clause | None:
-        if self.take("read", "transcribe", "read out", "spell out"):
-            self.take("me", "us", "for me")
-            self.take("out loud", "aloud", "out")
-            self.take("to me", "for me")
-            if self.at_end():
-                return s.ReadText()
-            if self.take("what is", "what it says", "whatever is"):
-                self.take_any(w.WRITTEN)
-            thing = self.noun_phrase()
-            if thing is not None:
-                return self._text_of(thing)
-            return self._written_at()
-        if not self.take("what", "which"):
-            return None
-        start = self.i
-        if self.take_any(w.BE | w.MODAL | w.DO | w.HAVE):
-            self.take("it that is", "been", "be", "the thing")
-            if self.take_any(w.WRITTEN | {"displayed", "spelled"}) and self.tokens[self.i - 1] in w.WRITTEN:
-                return self._written_at()
-            self.i = start
-        # "what does the sign say", "what the sign says"
-        self.take_any(w.DO)
-        thing = self.noun_phrase()
-        if thing is not None and self.take_any(
-            ("say", "says", "read", "reads", "state", "states", "spell", "spells", "saying")
-        ):
-            self.take("on it", "out", "on them")
-            found = self._text_of(thing)
-            if self.now:
-                if thing.pronoun:  # "what does it say on the bus"
-                    return self._written_at()
-                relation = self.relation()
-                if relation is None or relation.to is None:
-                    return None
-                found = self._text_of(thing.at(relation))
-            return found
-        # "what can you read on the sign", "what words are on the bus", "what is the text on the bus"
-        self.i = start
-        self.take_any(w.MODAL | w.DO)
-        if self.take("you", "i", "we", "one") and self.take("read"):
-            return self._written_at()
-        self.i = start
-        self.take_any(w.BE)
-        self.take_any(w.DETERMINERS)
-        self.take_any(("visible", "written", "printed", "actual", "exact"))
-        word = self.take_any(w.TEXT_NOUNS)
-        if word or (
-            self.now in ("number", "name", "numbers", "words") and self.peek(1) != "of" and self.take_any((self.now,))
-        ):
-            while self.take_any(
-                w.AUXILIARY | w.WRITTEN | w.SHOWN | w.APPEAR | w.PEOPLE_PRONOUNS | w.SEE | {"there", "that"}
-            ):
-                pass
-            self.take("read")
-            return self._written_at()
-        return None
-
-    def _written_at(self) -> s.Clause | None:
-        """Read where the text is: "on the bus", "next to the bus", or nowhere in particular."""
-        while self.take_any(w.FILLER) or self.scope() or self.take("down"):
-            pass
-        if not self.now:
+def read(p: Parser) -> s.Clause | None:
+    """The text on something: "What does the bus say?", "What is written on the sign?", "Read the sign."."""
+    if p.take("read", "transcribe", "read out", "spell out"):
+        p.take("me", "us", "for me")
+        p.take("out loud", "aloud", "out")
+        p.take("to me", "for me")
+        if p.at_end():
             return s.ReadText()
-        if self.take(*_ALL_OVER):
-            thing = self.noun_phrase()
-            return None if thing is None else self._text_of(thing)
-        relation = self.relation()
-        if relation is None or relation.to is None:
-            return None
-        if relation.name in ("on", "inside", "overlaps"):
-            return self._text_of(relation.to)
-        return s.ReadText(relation.to, relation.name)
+        if p.take("what is", "what it says", "whatever is"):
+            p.take_any(w.WRITTEN)
+        thing = p.noun_phrase()
+        if thing is not None:
+            return _text_of(p, thing)
+        return _written_at(p)
+    if not p.take("what", "which"):
+        return None
+    start = p.i
+    if p.take_any(w.BE | w.MODAL | w.DO | w.HAVE):
+        p.take("it that is", "been", "be", "the thing")
+        if p.take_any(w.WRITTEN | {"displayed", "spelled"}) and p.tokens[p.i - 1] in w.WRITTEN:
+            return _written_at(p)
+        p.i = start
+    if p.take_any(w.BE):  # "what is the bus number"
+        thing = p.noun_phrase(conditions=False)
+        if thing is not None and thing.noun.endswith((" number", " name")) and p.at_end():
+            noun, _, bearer = thing.noun.rpartition(" ")
+            return s.ReadText(replace(thing, noun=noun, definite=True), bearer=bearer)
+        p.i = start
+    # "what does the sign say", "what the sign says"
+    p.take_any(w.DO)
+    thing = p.noun_phrase()
+    if thing is not None and p.take_any(
+        ("say", "says", "read", "reads", "state", "states", "spell", "spells", "saying")
+    ):
+        p.take("on it", "out", "on them")
+        found = _text_of(p, thing)
+        if p.now:
+            if thing.pronoun:  # "what does it say on the bus"
+                return _written_at(p)
+            relation = p.relation()
+            if relation is None or relation.to is None:
+                return None
+            found = _text_of(p, thing.at(relation))
+        return found
+    # "what can you read on the sign", "what words are on the bus", "what is the text on the bus"
+    p.i = start
+    p.take_any(w.MODAL | w.DO)
+    if p.take("you", "i", "we", "one") and p.take("read"):
+        return _written_at(p)
+    p.i = start
+    p.take_any(w.BE)
+    p.take_any(w.DETERMINERS)
+    p.take_any(("visible", "written", "printed", "actual", "exact"))
+    word = p.take_any(w.TEXT_NOUNS)
+    if word or (p.now in ("number", "name", "numbers", "words") and p.peek(1) != "of" and p.take_any((p.now,))):
+        while p.take_any(w.AUXILIARY | w.WRITTEN | w.SHOWN | w.APPEAR | w.PEOPLE_PRONOUNS | w.SEE | {"there", "that"}):
+            pass
+        p.take("read")
+        return _written_at(p)
+    return None
 
-    def _text_of(self, thing: NounPhrase) -> s.Clause:
-        """The text on a thing; a bearer of text ("its sign", "the sign on the bus") is read where it is."""
-        noun = thing.noun.rsplit(" ", 1)[-1]
-        bears = noun in w.BEARERS and thing.noun not in ("stop sign",)
-        if not bears and noun not in w.TEXT_NOUNS:
-            return s.ReadText(thing)
-        bearer = noun if bears else ""
-        if thing.owner is not None:
-            return s.ReadText(thing.owner, bearer=bearer)
-        if thing.relations and thing.relations[0].to is not None:
-            where = thing.relations[0]
-            if where.name in ("on", "inside", "overlaps"):
-                return s.ReadText(where.to, bearer=bearer)
-            return s.ReadText(where.to, where.name, bearer)
-        return s.ReadText(thing, bearer=bearer) if bears else s.ReadText()
+
+def _written_at(p: Parser) -> s.Clause | None:
+    """Read where the text is: "on the bus", "next to the bus", or nowhere in particular."""
+    while p.take_any(w.FILLER) or p.scope() or p.take("down"):
+        pass
+    if not p.now:
+        return s.ReadText()
+    if p.take(*_ALL_OVER):
+        thing = p.noun_phrase()
+        return None if thing is None else _text_of(p, thing)
+    relation = p.relation()
+    if relation is None or relation.to is None:
+        return None
+    if relation.name in ("on", "inside", "overlaps"):
+        return _text_of(p, relation.to)
+    return s.ReadText(relation.to, relation.name)
+
+
+def _text_of(p: Parser, thing: NounPhrase) -> s.Clause:
+    """The text on a thing; a bearer of text ("its sign", "the sign on the bus") is read where it is."""
+    noun = thing.noun.rsplit(" ", 1)[-1]
+    bears = noun in w.BEARERS and thing.noun not in ("stop sign",)
+    if not bears and noun not in w.TEXT_NOUNS:
+        return s.ReadText(thing)
+    bearer = thing.noun if bears else ""
+    if thing.owner is not None:
+        return s.ReadText(thing.owner, bearer=bearer)
+    if thing.conditions and thing.conditions[0].to is not None:
+        where = thing.conditions[0]
+        if where.name in ("on", "inside", "overlaps"):
+            return s.ReadText(where.to, bearer=bearer)
+        return s.ReadText(where.to, where.name, bearer)
+    return s.ReadText(thing, bearer=bearer) if bears else s.ReadText()

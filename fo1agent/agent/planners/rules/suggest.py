@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import SequenceMatcher
-from itertools import permutations
+from itertools import pairwise, permutations
 
 from fo1agent import lexicon
 from fo1agent.agent.planners.rules import words as w
@@ -13,10 +13,10 @@ _ABOUT_ONE = (
     "Is there {a_one} in the picture?",
     "Where is the {one}?",
     "What is next to the {one}?",
-    "What does the {one} say?",
     "Describe the {one}.",
     "Which {one} is the largest?",
 )
+_ABOUT_TEXT = ("What does the {one} say?",)
 _ABOUT_TWO = (
     "Is the {one} to the left of the {other}?",
     "How many {many} are to the left of the {other}?",
@@ -32,6 +32,8 @@ def nearest_question(tokens: list[str]) -> str:
     if not nouns:
         return "How many … are there?"
     candidates = [_fill(template, noun, noun) for template in _ABOUT_ONE for noun in nouns]
+    if set(tokens) & (w.WRITTEN | w.TEXT_NOUNS | w.BEARERS | {"say", "says", "read", "reads"}):
+        candidates += [_fill(template, noun, noun) for template in _ABOUT_TEXT for noun in nouns]
     candidates += [_fill(template, a, b) for template in _ABOUT_TWO for a, b in permutations(nouns, 2)]
     return max(candidates, key=lambda question: _likeness(question, tokens))
 
@@ -39,7 +41,9 @@ def nearest_question(tokens: list[str]) -> str:
 def _nouns(tokens: list[str]) -> list[str]:
     """Up to three visible things that the question names, in the singular."""
     found: list[str] = []
-    for token in tokens:
+    for before, token in pairwise(["", *tokens]):
+        if before == "how":  # "how heavy"
+            continue
         word = lexicon.singular(token)
         if (
             token.isalpha()
@@ -56,7 +60,7 @@ def _fill(template: str, one: str, other: str) -> str:
 
 
 def _with_article(noun: str) -> str:
-    return ("an " if noun[0] in "aeio" else "a ") + noun
+    return ("an " if noun[0] in "aeio" or noun.startswith("umbrella") else "a ") + noun
 
 
 def _likeness(question: str, tokens: list[str]) -> float:

@@ -1,8 +1,23 @@
-"""What a parsed question is made of: noun phrases with their relations, and one clause type per kind of question."""
+"""What a parsed question is made of: noun phrases with their conditions, and one clause type per kind of question."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """How many of them: a share ("all", "most"), or a number with its comparison ("at least two").
+
+    Attributes:
+        share: `all`, `not_all`, `most`, `half`, `at_least_half`, `none`, `some`; "" for a number.
+        comparison: `equal`, `more`, `fewer`, `at_least`, `at_most`, `all_but`; "" for a share.
+        number: the number compared with.
+    """
+
+    share: str = ""
+    comparison: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +29,14 @@ class NounPhrase:
         definite: it says "the", "this", "its": the thing is taken for granted.
         plural: it speaks of several.
         order: how one is chosen ("leftmost"), with `rank`, and `order_to` for nearest and farthest.
-        relations: where it is.
+        conditions: where it is and what it is like.
         pronoun: "it", "they", "one"; `noun` is then "" and stands for an earlier noun phrase.
         owner: whose it is: "its sign", "the sign of the bus".
         negative: "no dogs", "nothing".
+        quantity: "all dogs", "at least two dogs".
+        without: what is left out: "animals besides cats".
+        other: "another dog", "someone else": not the one that was spoken of.
+        place: "the kitchen": where the whole picture may have been taken.
     """
 
     noun: str
@@ -26,24 +45,40 @@ class NounPhrase:
     order: str | None = None
     rank: int = 1
     order_to: NounPhrase | None = None
-    relations: tuple[Relation, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     pronoun: str = ""
     owner: NounPhrase | None = None
     negative: bool = False
+    quantity: Quantity | None = None
+    without: tuple[NounPhrase, ...] = ()
+    other: bool = False
+    place: bool = False
 
-    def at(self, *relations: Relation) -> NounPhrase:
-        """The same thing with further relations."""
-        return replace(self, relations=self.relations + relations)
+    def at(self, *conditions: Condition) -> NounPhrase:
+        """The same thing with further conditions."""
+        return replace(self, conditions=self.conditions + conditions)
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
-    """ "to the left of the bus", "between the bus and the car", or, with a `side`, "on the left"."""
+class Condition:
+    """What is said of a thing: one of a relation, a side of the picture, words, or a kind.
+
+    Attributes:
+        name: "left_of", `to` something, or "between" `to` and `and_to`.
+        side: "left", "top right": where in the picture.
+        words: any of these holds: ("red", "blue"), ("sitting",), ("lie at anchor",).
+        kind: what it is: "(animals that are) dogs".
+        posture: how it is there: "sitting (on the bench)"; "" where nothing of the kind is said.
+        negated: it is not so.
+    """
 
     name: str = ""
     to: NounPhrase | None = None
     and_to: NounPhrase | None = None
     side: str = ""
+    words: tuple[str, ...] = ()
+    kind: NounPhrase | None = None
+    posture: str = ""
     negated: bool = False
 
 
@@ -92,16 +127,106 @@ class WhichMore:
 
 
 @dataclass(frozen=True, slots=True)
-class IsAt:
-    """Does the relation hold of the thing?"""
+class HowManyKinds:
+    """How many different names there are among the things."""
 
     thing: NounPhrase
-    relations: tuple[Relation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WhichKind:
+    """The name that most or fewest of the things have, or that exactly so many have."""
+
+    thing: NounPhrase
+    direction: str = "most"
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reckon:
+    """A number made of a count and given numbers.
+
+    Attributes:
+        things: what is counted.
+        operation: `sum`, `difference` or `product`, with `number`; `shortfall` for how many are missing to `number`.
+        number: the given number.
+        per: what is counted to get the given number: "(two) for each of them".
+    """
+
+    things: tuple[NounPhrase, ...]
+    operation: str
+    number: int = 1
+    per: NounPhrase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IsEnough:
+    """Whether there are (comparison) `times` as many of one thing as of another, or as a given number; with `kinds`, so
+    many different names."""
+
+    things: tuple[NounPhrase, ...]
+    comparison: str
+    other: NounPhrase | int
+    times: int = 1
+    more: int = 0
+    kinds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AllSo:
+    """Whether all that is said is so: "the bench is green and the boat is brown"."""
+
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SameColor:
+    """Whether the things have one colour."""
+
+    things: tuple[NounPhrase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Counts added up, and others taken off."""
+
+    plus: tuple[NounPhrase, ...]
+    minus: tuple[NounPhrase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What was said before, or by the way: it is not asked, but "it" and "they" may go back to it."""
+
+    clause: Clause
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """A sentence that the question does not hang on, and that was not understood."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class WhichOf:
+    """Which of several things is so: names, with the thing or the condition of `thing` that each stands for."""
+
+    options: tuple[tuple[str, NounPhrase | Condition], ...]
+    thing: NounPhrase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IsAt:
+    """Do the conditions hold of the thing?"""
+
+    thing: NounPhrase
+    conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WhichSide:
-    """Which of several relations or sides holds."""
+    """Which of several conditions or sides holds."""
 
     thing: NounPhrase
     options: tuple[str, ...]
@@ -173,6 +298,16 @@ Clause = (
     | IsThere
     | AreMore
     | WhichMore
+    | HowManyKinds
+    | WhichKind
+    | Reckon
+    | IsEnough
+    | WhichOf
+    | AllSo
+    | SameColor
+    | Total
+    | Spoken
+    | Unused
     | IsAt
     | WhichSide
     | IsLarger

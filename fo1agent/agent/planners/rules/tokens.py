@@ -13,6 +13,12 @@ _CONTRACTIONS = (
     (r"\bain't\b", "is not"),
     (r"\b(\w+)n't\b", r"\1 not"),
     (r"\b(what|who|where|there|how|that|it|here|which|he|she|when)'s\b", r"\1 is"),
+    (r"\b(what|which) (\w+)'s\b(?! colou?r)", r"\1 \2 is"),
+    (
+        r"\b(\w+)'s (?=(?:black|white|red|green|blue|yellow|brown|gr[ae]y|orange|pink|purple)(?:[,.?]| or\b|$))",
+        r"\1 is ",
+    ),
+    (r"\bi\.e\.?(?=\W)", "meaning"),
     (r"\b(what|who|where|there|how|it|they|you|we|that|which)'re\b", r"\1 are"),
     (r"\bi'm\b", "i am"),
     (r"\b(i|you|we|they|he|she|it|there)'d\b", r"\1 would"),
@@ -48,6 +54,11 @@ _SPELLINGS = {
     "u": "you",
     "whats": "what",
     "theres": "there",
+    "ppl": "people",
+    "peeps": "people",
+    "pic": "picture",
+    "pics": "pictures",
+    "n't": "not",
 }
 # Roundabout phrases and the plain ones that say the same; "" where nothing is lost.
 _PLAINER = (
@@ -69,7 +80,8 @@ _PLAINER = (
     ("could i have", "give me"),
     ("could i get", "give me"),
     ("may i have", "give me"),
-    ("i need", "give me"),
+    ("i need the", "give me the"),
+    ("i need a", "give me a"),
     ("the headcount of", "the number of"),
     ("the headcount", "the number of people"),
     ("headcount of", "number of"),
@@ -96,8 +108,6 @@ _PLAINER = (
     ("none of the", "no"),
     ("everyone", "all people"),
     ("everybody", "all people"),
-    ("pairs of", ""),
-    ("pair of", ""),
     ("who or what", "what"),
     ("such a thing as", ""),
     ("by any chance", ""),
@@ -181,6 +191,46 @@ _PLAINER = (
     ("shows up", "appears"),
     ("devoid of", "without"),
     ("in there", "here"),
+    ("as well", ""),
+    ("not far from", "near"),
+    ("not that far from", "near"),
+    ("not too far from", "near"),
+    ("not far away from", "near"),
+    ("have a color other than", "are not"),
+    ("has a color other than", "is not"),
+    ("with a color other than", "that are not"),
+    ("of a color other than", "that are not"),
+    ("what has been left", "what is"),
+    ("what has been put", "what is"),
+    ("what was left", "what is"),
+    ("what was put", "what is"),
+    ("what has somebody put", "what is"),
+    ("what has someone put", "what is"),
+    ("what did somebody put", "what is"),
+    ("what did someone put", "what is"),
+    ("not more and not fewer", ""),
+    ("not more and not less", ""),
+    ("no more and no less", ""),
+    ("no more no less", ""),
+    ("do we have left", "are there"),
+    ("do i have left", "are there"),
+    ("are there left", "are there"),
+    ("left over", ""),
+    ("two wheelers", "twowheelers"),
+    ("two wheeler", "twowheeler"),
+    ("sorry to bother you", ""),
+    ("excuse me", ""),
+    ("if you do not mind", ""),
+    ("would you mind telling me", "tell me"),
+    ("when you add them up", "together"),
+    ("when you add them together", "together"),
+    ("all added up", "together"),
+    ("all put together", "together"),
+    ("out of the", "of the"),
+    ("what does that come to", "what is the total"),
+    ("what do they come to", "what is the total"),
+    ("how much is that", "what is the total"),
+    ("how many is that altogether", "what is the total"),
     ("in here", "here"),
 )
 _JOINED = (
@@ -217,7 +267,18 @@ def tokenize(text: str) -> list[str]:
     for pattern, replacement in _CONTRACTIONS:
         text = re.sub(pattern, replacement, text)
     text = re.sub(r"(?<=\w)s'(?=\s)", "s 's", text)
-    tokens: list[str] = re.findall(r"'s\b|[a-z0-9à-öø-ÿ]+|[,;:?.!&+=]", re.sub(r"(?<=\w)[-/_](?=\w)", " ", text))
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)  # 1,000
+    text = re.sub(r"\s+[-–—]+\s+", ", ", text)
+    text = re.sub(r"\b(\w+)'s(?= (?:are|were|do|have)\b)", r"\1s", text)  # a plural, as some spell it
+    text = text.replace("%", " % ")
+    # "Left-handed" is said of a person, not of the picture; "red-haired" is not red.
+    text = re.sub(r"\b(\w+)-(?!red\b)(\w+(?:ed|ing))\b", r"\1\2", text)
+    tokens: list[str] = re.findall(r"'s\b|[^\W_]+|[,;:?.!&+=%]", re.sub(r"(?<=\w)[-/_](?=\w)", " ", text))
+    tokens = [
+        token
+        for k, token in enumerate(tokens)
+        if token != "'s" or (k + 1 < len(tokens) and tokens[k + 1] not in "?.!,")
+    ]
     return _rewrite(_rewrite([_SPELLINGS.get(token, token) for token in tokens], _JOINED_BY_FIRST), _PLAINER_BY_FIRST)
 
 

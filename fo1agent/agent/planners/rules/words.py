@@ -22,7 +22,8 @@ MODAL = words("can could will would should may might must shall")
 AUXILIARY = BE | DO | HAVE | MODAL
 PEOPLE_PRONOUNS = words("you i we one")
 SEE = words(
-    "see spot find notice detect observe identify recognize recognise perceive count discern view discover locate make"
+    "see spot find notice detect observe identify recognize recognise perceive count discern view discover locate "
+    "make saw spotted noticed found"
 )
 SHOW = words(
     "show shows contain contains include includes feature features depict depicts display displays have has hold holds "
@@ -34,14 +35,26 @@ SHOWN = words(
     "included contained detectable observable noticeable apparent around available identifiable recognizable "
     "discernible absent missing"
 )
-STANCE = words(
-    "standing sitting lying parked located situated positioned placed seated hanging walking running resting waiting "
-    "stand stands sit sits lie lies rest rests hang hangs stood sat laid lay put set stationed laying existing "
-    "appearing "
-    "come comes located lined seem seems look looks stay stays walk walks wait waits hover hovers standing belong "
-    "belongs find go goes going moving kept arranged held mounted grazing playing flying floating swimming "
-    "driving travelling traveling crossing"
+# How something is where it is; by itself ("Is he sitting?") it is asked for, before a place it says no more than "is".
+POSTURE = {
+    **dict.fromkeys(("standing", "stand", "stands", "stood"), "standing"),
+    **dict.fromkeys(("sitting", "sit", "sits", "sat", "seated"), "sitting"),
+    **dict.fromkeys(("lying", "lie", "lies", "lay", "laid", "laying"), "lying"),
+    **dict.fromkeys(("resting", "rest", "rests"), "resting"),
+    **dict.fromkeys(("hanging", "hang", "hangs"), "hanging"),
+    **dict.fromkeys(("perched", "leaning"), "leaning"),
+    **{word: word for word in ("parked", "stacked", "mounted", "arranged", "lined", "kept", "held")},
+}
+# Said of a thing behind its name, and formed like no other word.
+PARTICIPLES = words(
+    "ridden held worn eaten driven broken seen hung caught thrown drawn kept made sold stolen tied bitten"
 )
+PLACED = words(
+    "located situated positioned placed put set stationed existing appearing lined seem seems look looks "
+    "stay stays "
+    "hover hovers belong belongs find come comes"
+)
+STANCE = POSTURE.keys() | PLACED
 PICTURE = words(
     "picture image photo photograph scene shot frame snapshot view pic photography pictures images photos screenshot "
     "snap footage drawing painting illustration camera photographer"
@@ -50,7 +63,8 @@ FILLER = words(
     "please actually really exactly approximately roughly currently clearly just overall also too then so now ok okay "
     "again kindly simply maybe perhaps altogether together combined total respectively either precisely "
     "specifically even still anywhere somewhere presently ever already though hey hello hi well um uh thanks thank "
-    "distinct separate visibly definitely strictly horizontally vertically rather collectively jointly indeed"
+    "directly immediately distinct separate visibly definitely strictly horizontally vertically rather collectively "
+    "jointly indeed"
 )
 DETERMINERS = words("the a an any some all every each no this that these those both my your our another other single")
 POSSESSIVES = words("its their his her")
@@ -81,14 +95,17 @@ BOUNDARY = (
     | SHOWN
     | APPEAR
     | FILLER
-    | (STANCE - {"set", "walk", "playing", "swimming", "rest", "put", "flying", "look"})
+    | (STANCE - words("set walk rest put look find lay"))
     | COMPARATIVES
     | words(
         "it they them itself themselves he she him i you we me us there here not than that 's ' outnumber outnumbers"
     )
     | words("surpass surpasses match matches both neither nor all makes")
     | words("outnumbered exceed exceeds say says wearing holding carrying riding using touching overlapping numerous")
-    | words("nearest closest farthest furthest versus equals minus contain contains include includes common frequent")
+    | words(
+        "nearest closest farthest furthest versus equals minus contain contains include includes common frequent "
+        "meaning"
+    )
     | words("see spot notice detect observe find apart")
 )
 
@@ -116,8 +133,16 @@ DIRECTION_ORDER = {
     "lower": "lowest",
     "up": "topmost",
     "down": "lowest",
-    "middle": "central",
-    "center": "central",
+    "middle": "middle",
+    "center": "middle",
+}
+SIZE_ORDER = {
+    **dict.fromkeys(("big", "large", "bigger", "larger"), "largest"),
+    **dict.fromkeys(("small", "little", "smaller", "tiny"), "smallest"),
+    **dict.fromkeys(("tall", "taller"), "tallest"),
+    **dict.fromkeys(("short", "shorter"), "shortest"),
+    **dict.fromkeys(("wide", "wider", "longer"), "widest"),
+    **dict.fromkeys(("narrow", "narrower"), "narrowest"),
 }
 SIDES = {
     "left": "left",
@@ -139,43 +164,55 @@ MEASURES = {
     "shorter": ("height", "fewer"),
     "wider": ("width", "more"),
     **dict.fromkeys(("narrower", "thinner"), ("width", "fewer")),
+    "longer": ("width", "more"),
+    "higher": ("y", "fewer"),
+    "lower": ("y", "more"),
     **dict.fromkeys(("closer", "nearer"), ("distance", "fewer")),
     **dict.fromkeys(("farther", "further"), ("distance", "more")),
 }
 
-NUMBERS = {
-    word: i
-    for i, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
-        ]
-    )
-}
+_UNITS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+NUMBERS = {**{word: i for i, word in enumerate(_UNITS)}, **{word: 10 * i for i, word in enumerate(_TENS, 2)}}
+MULTIPLES = {"dozen": 12, "dozens": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
+_FIRST = [
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+]
 ORDINALS = {
-    **{word: i for i, word in enumerate(("first", "second", "third", "fourth", "fifth", "sixth", "seventh"), 1)},
-    **{
-        f"{i}{ending}": i for i, ending in ((1, "st"), (2, "nd"), (3, "rd"), (4, "th"), (5, "th"), (6, "th"), (7, "th"))
-    },
+    **{word: i for i, word in enumerate(_FIRST, 1)},
+    **{f"{i}{ending}": i for i in range(1, 101) for ending in ("st", "nd", "rd", "th")},
 }
 
 TEXT_NOUNS = words("text word words writing letter letters lettering inscription message caption print texts writings")
@@ -187,6 +224,43 @@ ASPECTS = words(
     "color colour colors kind type sort breed brand material shape make model species pattern style texture"
 )
 
+# Where a whole picture may have been taken.
+PLACES = words(
+    "kitchen room bedroom bathroom lounge office classroom school farm beach station airport park garden yard backyard "
+    "playground zoo market supermarket shop store restaurant cafe bar hall museum library gym stadium harbour "
+    "harbor port "
+    "marina garage workshop warehouse factory street town city village square plaza courtyard house home building "
+    "church "
+    "hotel hospital studio theatre theater court arena pier terrace patio balcony campsite picnic party slope hill "
+    "valley forest woods field meadow lawn stall crossing stop "
+    "lobby corridor hallway cabin"
+)
+# What a question is wrapped in: "who can tell me", "my little one wants to know".
+FRAME = words(
+    "i me my you we us who can could would will do does did please kindly tell say know knows think guess see want "
+    "wants "
+    "need needs like love wonder wondering asking ask hoping hope help check find out let to if whether that about "
+    "just "
+    "quick quickly question so well now hi hello hey ok okay and but only favor favour a the one thing little mom "
+    "mum dad "
+    "mother father wife husband son daughter boss friend teacher kid kids child for am is was are trying be it go "
+    "ahead "
+    "sister brother neighbor says thinks believes claims says heard hear believe suppose assume bet "
+    "sorry thanks thank look looking at this here sure curious interested in give short answer all"
+)
+# Who is spoken to.
+VOCATIVES = words(
+    "sweetheart honey dear darling children kids guys folks buddy friend sir madam mate computer assistant robot "
+    "hey dude "
+    "everybody everyone team people mister love"
+)
+# What a sentence ends in that asks whether it is so: ", isn't it?", "am I right?".
+TAG = words(
+    "is are do does did was were has have had can could would will am not it there that they he she i you we right "
+    "correct "
+    "true false wrong or yes no see think correctly agree ok okay huh eh sure this so please thanks thank must be "
+    "really"
+)
 TOTALS = words("total altogether combined together sum overall")
 OFTEN = words("numerous common frequent plentiful abundant prevalent often frequently prominent")
 WRITTEN = words("written printed inscribed painted engraved labeled labelled lettered spelled embroidered")
