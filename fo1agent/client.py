@@ -16,6 +16,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -110,25 +111,26 @@ class Client:
         given = None if boxes is None else boxes.boxes if isinstance(boxes, Regions) else check_boxes(boxes)
         return RemoteScene(self, image, _file(source, image), given)
 
-    def ask(self, source: Any, question: str, on_step: OnStep | None = None) -> Answer:
+    def ask(self, source: Any, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()) -> Answer:
         """Answer a question about a picture, as `Agent.ask` does.
 
         Args:
             source: a scene that `open` gave, or anything that it takes.
             question: one question in English, or several.
             on_step: called as (number from 1, the step as `Answer.to_dict` gives it) when a step has finished.
+            before: earlier questions about the picture that this one may go back to, oldest first.
         """
-        for event in self.stream(source, question):
+        for event in self.stream(source, question, before=before):
             if isinstance(event, StepEnd) and on_step is not None:
                 on_step(event.number, event.record.to_dict())
             if isinstance(event, AnswerEvent):
                 return event.answer
         raise ServerError("The server ended the stream without an answer.")
 
-    def stream(self, source: Any, question: str) -> Iterator[Event]:
+    def stream(self, source: Any, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
         """Answer a question and tell each event as it happens, as `Agent.stream` does; the answer comes last."""
         scene = source if isinstance(source, RemoteScene) else self.open(source)
-        return scene.stream(question)
+        return scene.stream(question, before=before)
 
     # ---- HTTP ----------------------------------------------------------------------------------------------------
 
@@ -249,14 +251,16 @@ class RemoteScene(Pictured):
     def count(self, phrase: str, *, within: Target = None, threshold: float | None = None) -> CountResult:
         """Count the regions that a phrase names; see `Scene.count`."""
         counted = self._call("count", phrase=phrase, within=self._target(within), threshold=threshold)
-        return CountResult(counted["value"], phrase, self._found(counted))
+        value, found = counted["value"], self._found(counted)
+        return CountResult(value, phrase, found, counted.get("at_least", value), counted.get("at_most", value))
 
     def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
         """Which regions of `a` stand in a relation to any of `b`, each a phrase or one region; see `Scene.relate`."""
         named = {side: one if isinstance(one, str) else self._target(one) for side, one in (("a", a), ("b", b))}
         related = self._call("relate", relation=relation, **named)
         pairs = tuple((self._full(one), self._full(other)) for one, other in related["pairs"])
-        return RelateResult(relation, self._found(related), pairs, related["note"])
+        found = self._found(related)
+        return RelateResult(relation, found, pairs, related["note"], found.not_judged)
 
     def read(self, target: Target = None, *, source: Literal["ocr", "model"] = "ocr") -> ReadResult:
         """Read the text in the picture or a part of it; see `Scene.read`."""
@@ -296,13 +300,13 @@ class RemoteScene(Pictured):
 
         return draw(self.image, self.named() if evidence is None else evidence, candidates, size)
 
-    def ask(self, question: str, on_step: OnStep | None = None) -> Answer:
+    def ask(self, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()) -> Answer:
         """Answer a question about this picture; see `Client.ask`."""
-        return self.client.ask(self, question, on_step)
+        return self.client.ask(self, question, on_step, before=before)
 
-    def stream(self, question: str) -> Iterator[Event]:
+    def stream(self, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
         """Answer a question about this picture, event by event; see `Client.stream`."""
-        body = {"question": question, "stream": True}
+        body = {"question": question, "before": list(before), "stream": True}
         try:
             events = self.client._events({**body, "image": self.handle})
             kind, told = next(events)
@@ -378,7 +382,9 @@ class RemoteScene(Pictured):
             Region(self._full(one["id"]), _four(one["box"]), one["score"], one["label"], source)
             for one in told["regions"]
         ]
-        return Regions.from_list(regions, told.get("none_score"), told.get("note", ""))
+        not_judged = tuple(told.get("not_judged", ()))
+        found = Regions.from_list(regions, told.get("none_score"), told.get("note", ""), not_judged)
+        return replace(found, judged=told.get("judged", ""))
 
 
 class _Heard:
@@ -431,6 +437,8 @@ class _Heard:
             planner=told.get("planner", "rules"),
             notes=tuple(told.get("notes", ())),
             unsupported=tuple(told.get("unsupported", ())),
+            not_judged=tuple(told.get("not_judged", ())),
+            bounds=told.get("bounds"),
         )
 
     def _record(self, told: Mapping[str, Any], known: Mapping[str, Region]) -> StepRecord:
@@ -444,6 +452,7 @@ class _Heard:
             text=told["text"],
             seconds=told["seconds"],
             error=told.get("error", ""),
+            not_judged=tuple(told.get("not_judged", ())),
         )
 
 

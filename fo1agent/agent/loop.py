@@ -17,7 +17,15 @@ from fo1agent.agent.chat import ChatModel, ChatUnavailable
 from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEnd
 from fo1agent.agent.executor import Run, SceneLike
 from fo1agent.agent.plan import Plan
-from fo1agent.agent.planners.base import NotUnderstood, Planned, Planner, Session, SessionPlanner
+from fo1agent.agent.planners.base import (
+    NotUnderstood,
+    Planned,
+    Planner,
+    RememberingPlanner,
+    Session,
+    SessionPlanner,
+    in_its_talk,
+)
 from fo1agent.agent.planners.chat import ChatPlanner
 from fo1agent.agent.trace import StepRecord
 from fo1agent.agent.traces import Place, as_place
@@ -87,13 +95,15 @@ class Agent:
         elif tools:
             raise InputError('Tools of your own are called in mode "steps" alone; plans have a language of their own.')
 
-    def ask(self, source: Any, question: str, on_step: OnStep | None = None) -> Answer:
+    def ask(self, source: Any, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()) -> Answer:
         """Answer a question about a picture.
 
         Args:
             source: an open `Scene`, or anything that the model can open.
             question: one question in English, or several joined by "and", commas or full stops.
             on_step: called as (number from 1, the step as `Answer.to_dict` gives it) when a step has finished.
+            before: earlier questions about the same picture, oldest first, that this one may go back to ("and what
+                colour are they?"); `talk` keeps them by itself.
 
         Returns:
             The answer. A question that is not understood, a word the model does not know or a thing that is not there
@@ -104,14 +114,25 @@ class Agent:
             InputError: there is no model to open it with, or the question is no text or far too long.
             AgentError: the trace cannot be written.
         """
-        for event in self.stream(source, question):
+        for event in self.stream(source, question, before=before):
             if isinstance(event, StepEnd) and on_step is not None:
                 on_step(event.number, event.record.to_dict())
             if isinstance(event, AnswerEvent):
                 return event.answer
         raise AssertionError("a run ends with its answer")
 
-    def stream(self, source: Any, question: str) -> Iterator[Event]:
+    def talk(self, source: Any) -> Talk:
+        """Open a picture to ask several questions about, each of which may go back to the ones before.
+
+        Args:
+            source: as for `ask`.
+
+        Raises:
+            ImageError, InputError: as for `ask`.
+        """
+        return Talk(self, source if hasattr(source, "ground_many") else self._model().open(source))
+
+    def stream(self, source: Any, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
         """Answer a question, told as it goes on: plan, steps, the text as far as it is known, and last the answer.
 
         The picture is opened by the call itself, and what is wrong with it or the question is raised there; the steps
@@ -120,6 +141,7 @@ class Agent:
         Args:
             source: as for `ask`.
             question: as for `ask`.
+            before: as for `ask`.
 
         Raises:
             ImageError, InputError, AgentError: as for `ask`.
@@ -131,15 +153,17 @@ class Agent:
         watch = observation.begin(question, self.planner, self.budget, self._traces, self.verify)
         with self._lock, watch.opening():
             scene = self._open(source, watch)
-        return watch.events(scene, self._events(scene, question, meter))
+        return watch.events(scene, self._events(scene, question, meter, tuple(before)))
 
-    async def aask(self, source: Any, question: str, on_step: OnStep | None = None) -> Answer:
+    async def aask(
+        self, source: Any, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()
+    ) -> Answer:
         """`ask`, in a thread of its own."""
-        return await asyncio.to_thread(self.ask, source, question, on_step)
+        return await asyncio.to_thread(self.ask, source, question, on_step, before=before)
 
-    async def astream(self, source: Any, question: str) -> AsyncIterator[Event]:
+    async def astream(self, source: Any, question: str, *, before: Sequence[str] = ()) -> AsyncIterator[Event]:
         """`stream`, each step in a thread; the picture is opened when the first event is taken."""
-        events = await asyncio.to_thread(self.stream, source, question)
+        events = await asyncio.to_thread(self.stream, source, question, before=before)
         while (event := await asyncio.to_thread(next, events, None)) is not None:
             yield event
 
@@ -166,15 +190,18 @@ class Agent:
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(answered, questions))
 
-    def _events(self, scene: SceneLike, question: str, meter: Meter) -> Iterator[Event]:
+    def _events(self, scene: SceneLike, question: str, meter: Meter, before: tuple[str, ...] = ()) -> Iterator[Event]:
         trace: list[StepRecord] = []
         if self._stepper is None:
-            yield from self._planned(scene, question, meter, self.planner, trace)
+            yield from self._planned(scene, question, meter, self.planner, trace, before=before)
             return
         try:
-            yield from self._stepper.events(scene, question, meter, trace)
+            for event in self._stepper.events(scene, in_its_talk(question, before), meter, trace):
+                asked = isinstance(event, AnswerEvent)
+                yield AnswerEvent(replace(event.answer, question=question)) if asked else event
         except ChatUnavailable as exc:
-            yield from self._planned(scene, question, meter, _rules(), trace, f"The rules answered this: {exc}.")
+            note = f"The rules answered this: {exc}."
+            yield from self._planned(scene, question, meter, _rules(), trace, note, before)
 
     def _planned(
         self,
@@ -184,13 +211,14 @@ class Agent:
         planner: Planner,
         trace: list[StepRecord],
         note: str = "",
+        before: tuple[str, ...] = (),
     ) -> Iterator[Event]:
         """Plan, run, plan again where something was not found, and conclude."""
         notes = [note] if note else []
         session: Session = (
-            planner.session(question, meter, _vocabulary(scene))
+            planner.session(question, meter, _vocabulary(scene), before)
             if isinstance(planner, SessionPlanner)
-            else _OnePlan(planner, question)
+            else _OnePlan(planner, question, before)
         )
         try:
             planned = session.plan()
@@ -259,19 +287,46 @@ class Agent:
     def _open(self, source: Any, watch: observation.Watch | observation.Unwatched) -> SceneLike:
         if hasattr(source, "ground_many"):
             return watch.scene(source)
+        return watch.model(self._model()).open(source)
+
+    def _model(self) -> Any:
         if self.model is None:
             raise InputError("This agent has no model to open pictures with. Make it as Agent(fo1agent.load()).")
-        return watch.model(self.model).open(source)
+        return self.model
+
+
+class Talk:
+    """Questions about one picture, each of which may go back to the ones before: "How many dogs? And what colour are
+    they? Which of them is closest to the cat?".
+
+    Attributes:
+        scene: the picture.
+        questions: what was asked so far.
+    """
+
+    def __init__(self, agent: Agent, scene: Any) -> None:
+        self.agent = agent
+        self.scene = scene
+        self.questions: list[str] = []
+
+    def ask(self, question: str, on_step: OnStep | None = None) -> Answer:
+        """Answer the next question; as `Agent.ask`."""
+        answer = self.agent.ask(self.scene, question, on_step, before=tuple(self.questions))
+        self.questions.append(question)
+        return answer
 
 
 class _OnePlan:
     """A planner that is asked once."""
 
-    def __init__(self, planner: Planner, question: str) -> None:
+    def __init__(self, planner: Planner, question: str, before: Sequence[str] = ()) -> None:
         self.planner = planner
         self.question = question
+        self.before = before
 
     def plan(self) -> Planned:
+        if self.before and isinstance(self.planner, RememberingPlanner):
+            return Planned(self.planner.plan(self.question, self.before), observation.name_of(self.planner))
         return Planned(self.planner.plan(self.question), observation.name_of(self.planner))
 
     def replan(self, records: Sequence[StepRecord]) -> None:

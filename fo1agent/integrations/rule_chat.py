@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,6 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from fo1agent.agent import Agent, Budget
-from fo1agent.agent.executor import PRESUPPOSED
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.ocr import UntrustedText
 from fo1agent.types import Box, Region, Regions
@@ -33,8 +33,9 @@ NAME = "fo1agent-rules"
 class RulePlannerChatModel(BaseChatModel):
     """Answers questions about pictures by fo1agent's grammar, step by step, with fo1agent's tools.
 
-    The last user message is the question. It may name its picture, by id, path or address ("In img_3fa9c1d2: how many
-    cats are there?"); else an earlier message of the user may, or there is only one. Bind the tools of `FO1Toolkit`.
+    The last user message is the question; it may go back to those before it ("and what colour are they?"). It may name
+    its picture, by id, path or address ("In img_3fa9c1d2: how many cats are there?"); else an earlier message of the
+    user may, or there is only one. Bind the tools of `FO1Toolkit`.
 
     The final message holds `Answer.to_dict()`, with evidence and steps, in `additional_kwargs["fo1agent"]`.
     """
@@ -73,16 +74,16 @@ class RulePlannerChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        handle, question = _asked(messages)
+        handle, question, before = _asked(messages)
         offered = {tool["function"]["name"] for tool in kwargs.get("tools", [])}
         scene = _HeardScene(handle, _heard(messages), offered)
         try:
-            answer = Agent(budget=Budget(seconds=self.seconds)).ask(scene, question)
+            answer = Agent(budget=Budget(seconds=self.seconds)).ask(scene, question, before=before)
             message = AIMessage(answer.text, additional_kwargs={"fo1agent": answer.to_dict()})
         except _WantedError as wanted:
-            before = sum(len(one.tool_calls) for one in messages if isinstance(one, AIMessage))
+            made = sum(len(one.tool_calls) for one in messages if isinstance(one, AIMessage))
             calls = [
-                ToolCall(name=name, args=arguments, id=f"call_{before + k}", type="tool_call")
+                ToolCall(name=name, args=arguments, id=f"call_{made + k}", type="tool_call")
                 for k, (name, arguments) in enumerate(wanted.calls)
             ]
             message = AIMessage("", tool_calls=calls)
@@ -106,13 +107,15 @@ _BEHIND = re.compile(rf"(?<=[?.!\n])\s*\(?{_NOUN}{_PICTURE}\)?\s*$", re.IGNORECA
 _WITHIN = re.compile(rf"{_NOUN}{_PICTURE}", re.IGNORECASE)
 
 
-def _asked(messages: Sequence[BaseMessage]) -> tuple[str | None, str]:
-    """(handle of the picture, or None; the question without it)."""
-    said = [one.text for one in messages if isinstance(one, HumanMessage)]
-    handle, question = _split(said[-1]) if said else (None, "")
-    for earlier in reversed(said[:-1]):
-        handle = handle or _split(earlier)[0]
-    return handle, question
+def _asked(messages: Sequence[BaseMessage]) -> tuple[str | None, str, list[str]]:
+    """(handle of the picture, or None; the question without it; the questions about that picture before it)."""
+    asked: list[tuple[str | None, str]] = []  # (the picture that a question is about, the question)
+    for one in messages:
+        if isinstance(one, HumanMessage):
+            named, question = _split(one.text)
+            asked.append((named or (asked[-1][0] if asked else None), question))
+    handle, question = asked[-1] if asked else (None, "")
+    return handle, question, [earlier for about, earlier in asked[:-1] if about == handle]
 
 
 def _split(text: str) -> tuple[str | None, str]:
@@ -189,8 +192,10 @@ class _HeardScene:
         return self.regions
 
     def ground_many(self, phrases: list[str], *, threshold: float | None = None) -> dict[str, Regions]:
-        """Regions of each phrase, down to the least probability that a plan ever takes for one."""
-        asked = [("ground", {"phrase": phrase, "threshold": PRESUPPOSED}) for phrase in phrases]
+        """What each phrase names, as the tool itself takes it; or the best region alone that reaches a threshold: plans
+        ask for that where a thing must be there."""
+        least = {} if threshold is None else {"threshold": threshold, "limit": 1}
+        asked = [("ground", {"phrase": phrase, **least}) for phrase in phrases]
         _, *found = self._ask(("look", {}), *asked)
         return {phrase: self._regions(one) for phrase, one in zip(phrases, found, strict=True)}
 
@@ -241,7 +246,9 @@ class _HeardScene:
             label = None if one["label"] is None else _unfenced(one["label"])
             corners = (box["x1"], box["y1"], box["x2"], box["y2"])
             found.append(Region(f"{result['image']}/{one['id']}", corners, one["score"], label, "fo1"))
-        return Regions.from_list(found, result.get("none_score"), result.get("note", ""))
+        not_judged = tuple(result.get("not_judged", ()))
+        regions = Regions.from_list(found, result.get("none_score"), result.get("note", ""), not_judged)
+        return replace(regions, judged=result.get("judged", ""))
 
 
 def _where(target: Region | None) -> dict[str, Any]:

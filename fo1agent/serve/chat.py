@@ -232,9 +232,9 @@ def _message(service: Service, chat: ChatIn) -> dict[str, Any]:
     """The assistant's message."""
     if _is_planned(chat):
         return _planned(service, chat)
-    picture, question = _asked(chat)
+    picture, question, before = _asked(chat)
     _, scene = service.opened(picture)
-    answer = answered(service, scene, question)
+    answer = answered(service, scene, question, before)
     return {"role": "assistant", "content": answer["text"], "refusal": None, "fo1agent": answer}
 
 
@@ -255,11 +255,11 @@ def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
             reason = "tool_calls"
         yield chunk(message)
     else:
-        picture, question = _asked(chat)
+        picture, question, before = _asked(chat)
         _, scene = service.opened(picture)
         yield chunk({"role": "assistant", "content": ""})
         said = ""
-        for event in service.agent().stream(scene, question):
+        for event in service.agent().stream(scene, question, before=before):
             if event.type == "partial" and event.text.startswith(said):
                 said, new = event.text, event.text[len(said) :]
                 if new:
@@ -275,19 +275,24 @@ def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
     yield "", None
 
 
-def _asked(chat: ChatIn) -> tuple[str, str]:
-    """(the picture, the question)."""
+def _asked(chat: ChatIn) -> tuple[str, str, list[str]]:
+    """(the picture, the question, the user's questions about that picture before it)."""
     said = [message for message in chat.messages if message.role == "user"]
     if not said or not said[-1].text.strip():
         raise InputError("The last user message must hold a question as text.")
     question = said[-1].text
     if len(question) > MAX_QUESTION:
         raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {len(question)}.")
-    for message in reversed(said):
-        if message.pictures:
-            if len(message.pictures) > 1:
-                raise InputError(f"A question is about one picture; the message has {len(message.pictures)}.")
-            return message.pictures[0], question
+    picture, before = "", list[str]()
+    for message in said:
+        if len(message.pictures) > 1:
+            raise InputError(f"A question is about one picture; the message has {len(message.pictures)}.")
+        if message.pictures and message.pictures[0] != picture:
+            picture, before = message.pictures[0], []
+        if message is not said[-1] and message.text.strip():
+            before.append(message.text[:MAX_QUESTION])
+    if picture:
+        return picture, question, before
     raise InputError("No picture was sent. Send one as an image_url part of the user's message.")
 
 

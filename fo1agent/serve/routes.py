@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -101,6 +101,11 @@ class AskIn(BaseModel):
 
     image: str = Field(description=PICTURE, min_length=1)
     question: str = Field(description="One question in English, or several.", max_length=MAX_QUESTION)
+    before: list[Annotated[str, Field(max_length=MAX_QUESTION)]] = Field(
+        default=[],
+        description="Earlier questions about this picture, oldest first: “it” and “they” may go back to them.",
+        max_length=64,
+    )
     stream: bool = Field(False, description="Tell each step as a server-sent event when it happens.")
 
 
@@ -109,7 +114,10 @@ class AskOut(BaseModel):
 
     image: str
     model: str
-    answer: dict[str, Any] = Field(description="text, value, abstained, reason, evidence, regions, steps.")
+    answer: dict[str, Any] = Field(
+        description="text, value, abstained, reason, evidence, regions, steps; not_judged, words of the question that "
+        "could not be judged, and bounds, {at_least, at_most} of a number that hangs on them."
+    )
 
 
 class HealthOut(BaseModel):
@@ -225,23 +233,24 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
 
             def events() -> Iterator[tuple[str, Any]]:
                 _, scene = service.opened(asked.image)
-                for event in service.agent().stream(scene, asked.question):
+                for event in service.agent().stream(scene, asked.question, before=asked.before):
                     yield event.type, event.to_dict()
 
             return sse(await service.stream(request, events))
 
         def work() -> dict[str, Any]:
             handle, scene = service.opened(asked.image)
-            return {"image": handle, "model": service.model.name, "answer": answered(service, scene, asked.question)}
+            answer = answered(service, scene, asked.question, asked.before)
+            return {"image": handle, "model": service.model.name, "answer": answer}
 
         return Json(await service.run(request, work))
 
     return routes
 
 
-def answered(service: Service, scene: Scene, question: str) -> dict[str, Any]:
+def answered(service: Service, scene: Scene, question: str, before: Sequence[str] = ()) -> dict[str, Any]:
     """The answer as JSON values; between its steps it is looked whether anybody still waits."""
-    return service.agent().ask(scene, question, on_step=lambda number, step: check()).to_dict()
+    return service.agent().ask(scene, question, on_step=lambda number, step: check(), before=before).to_dict()
 
 
 def sse(events: Stream[tuple[str, Any]], failure: str = "error") -> StreamingResponse:

@@ -23,7 +23,8 @@ from pydantic import Field
 
 import fo1agent
 from fo1agent.errors import InputError
-from fo1agent.integrations.langchain import FO1Toolkit, RulePlannerChatModel, create_visual_agent
+from fo1agent.integrations.langchain import SYSTEM_PROMPT, FO1Toolkit, RulePlannerChatModel, create_visual_agent
+from fo1agent.integrations.rule_chat import _asked
 from fo1agent.integrations.schemas import parameters
 from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.scene import Model, Scene
@@ -116,6 +117,15 @@ def test_the_suites_try_every_tool() -> None:
 
 
 # ---- the tools ----
+
+
+def test_what_could_not_be_judged_is_told_and_explained(toolkit: FO1Toolkit) -> None:
+    message = called(toolkit, "count", phrase="dead cat")
+    told = json.loads(message.text)
+    assert (told["value"], told["at_least"], told["at_most"], told["not_judged"]) == (None, 0, 1, ["dead"])
+    assert told["regions"][0]["label"] == "cat"
+    assert message.artifact["result"]["not_judged"] == ["dead"]
+    assert "not_judged" in SYSTEM_PROMPT
 
 
 def called(toolkit: FO1Toolkit, name: str, **arguments: Any) -> ToolMessage:
@@ -266,6 +276,11 @@ def test_the_rule_planner_answers_through_the_same_loop(toolkit: FO1Toolkit) -> 
         "What does the cat say?",
         "Describe the picture.",
         "How many ostriches are there?",
+        "How many dead cats are there?",
+        "How many dead cats and how many remotes are there?",
+        "Is the sleepy cat to the left of the remote?",
+        "How many women are there?",
+        "Where is the zebra?",
         "Colourless green ideas sleep furiously",
         "",
         "?" * 5000,
@@ -274,11 +289,14 @@ def test_the_rule_planner_answers_through_the_same_loop(toolkit: FO1Toolkit) -> 
 def test_through_the_loop_the_rule_planner_says_what_the_agent_says(toolkit: FO1Toolkit, question: str) -> None:
     said = create_visual_agent("rules", toolkit=toolkit).invoke({"messages": [HumanMessage(question)]})["messages"]
     try:
-        expected = fo1agent.Agent().ask(toolkit.scenes.get(), question).text
+        answer = fo1agent.Agent().ask(toolkit.scenes.get(), question)
+        expected = answer.text
+        told = said[-1].additional_kwargs["fo1agent"]
+        assert (told["value"], told["bounds"]) == (answer.value, answer.bounds)
+        assert told["not_judged"] == list(answer.not_judged)
     except InputError as exc:
         expected = str(exc)
-    # How good a thing was that is not there, the tools do not tell below the probability that a plan looks at.
-    assert said[-1].text.split(" (best")[0] == expected.split(" (best")[0]
+    assert said[-1].text == expected
 
 
 def test_it_works_waited_for_streamed_and_in_a_thread(toolkit: FO1Toolkit) -> None:
@@ -314,6 +332,41 @@ def test_a_question_may_name_its_picture(two_pictures: FO1Toolkit, question: str
     assert again[-1].text == "There are 2 remotes."
     unclear = agent.invoke({"messages": [HumanMessage("How many cats are there?")]})["messages"]
     assert "Say which picture" in unclear[-1].text
+
+
+def test_a_question_goes_back_to_the_messages_before(toolkit: FO1Toolkit) -> None:
+    agent = create_visual_agent("rules", toolkit=toolkit)
+    said: list[BaseMessage] = []
+    for question, text in [
+        ("How many remotes are there?", "There are 2 remotes."),
+        ("How many of them are right of the cat?", "2 remotes are to the right of the cat."),
+        ("Which of them is closest to the cat?", "The remote to the right of the cat nearest to the cat is r2."),
+        ("What about cats?", "There is 1 cat."),
+    ]:
+        said = agent.invoke({"messages": [*said, HumanMessage(question)]})["messages"]
+        assert said[-1].text == text
+    alone = agent.invoke({"messages": [HumanMessage("Which of them is closest to the cat?")]})["messages"]
+    assert alone[-1].additional_kwargs["fo1agent"]["abstained"]
+    answers = [AIMessage("How many remotes are there?"), HumanMessage("Which of them is closest to the cat?")]
+    unasked = agent.invoke({"messages": [HumanMessage("Hello"), *answers]})["messages"]
+    assert unasked[-1].additional_kwargs["fo1agent"]["abstained"]  # what the model said is no question
+
+
+def test_a_question_about_another_picture_does_not_go_back(two_pictures: FO1Toolkit) -> None:
+    gray = two_pictures.scenes.model.open(Image.new("RGB", (64, 48), "gray")).id
+    agent = create_visual_agent("rules", toolkit=two_pictures)
+    said = agent.invoke({"messages": [HumanMessage("In cat.jpg: how many remotes are there?")]})["messages"]
+    same = agent.invoke({"messages": [*said, HumanMessage("Which of them is closest to the cat?")]})["messages"]
+    assert same[-1].text == "The remote nearest to the cat is r2."
+    other = agent.invoke({"messages": [*same, HumanMessage(f"In {gray}: where are they?")]})["messages"]
+    assert "“they”" in other[-1].text
+    back = agent.invoke({"messages": [*other, HumanMessage("In cat.jpg: where are they?")]})["messages"]
+    assert back[-1].text == "The remotes are at the right of the picture (r0 and r2)."
+
+
+def test_a_message_about_another_picture_that_does_not_name_it_is_not_gone_back_to() -> None:
+    talk = ["In a.jpg: how many dogs are there?", "Are there cats?", "In b.jpg: is there a bus?", "Where are they?"]
+    assert _asked([HumanMessage(one) for one in talk]) == ("b.jpg", "Where are they?", ["is there a bus?"])
 
 
 def test_without_its_tools_the_rule_planner_says_what_it_lacks() -> None:

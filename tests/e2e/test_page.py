@@ -338,6 +338,51 @@ def test_it_says_when_it_cannot_tell(signs: str, visit: Any) -> None:
     page.wait_for_selector(f".turn:first-child h2:text-is('{question.removeprefix('Ask: ')}')")
 
 
+def test_what_it_could_not_judge_stands_below_the_answer(signs: str, visit: Any) -> None:
+    page = visit(signs)
+    give(page, picture())
+    ask(page, "How many stolen buses are there?")
+    assert page.inner_text(".turn:first-child .open") == "Not judged: “stolen” · 0 to 2"
+    assert "not judged: stolen" in page.inner_text(".step:first-child")
+    assert "Not judged: “stolen” · 0 to 2" in page.inner_text("#live")
+    chips = page.eval_on_selector_all(
+        ".turn:first-child .actions .chip", "nodes => nodes.map(node => node.textContent)"
+    )
+    assert chips == ["r0 bus", "r1 bus"]
+    ask(page, "How many buses are there?")
+    assert page.locator(".turn:first-child .open").is_hidden()
+
+
+def test_a_question_goes_back_to_those_on_the_page(signs: str, visit: Any) -> None:
+    page = visit(signs)
+    give(page, picture())
+    ask(page, "How many buses are there?")
+    ask(page, "Which of them is the largest?")
+    assert page.inner_text(".turn:first-child .answer") == "The largest bus is r0."
+    with page.expect_request("**/v1/ask") as sent:
+        ask(page, "And where are they?")
+    assert sent.value.post_data_json["before"] == ["How many buses are there?", "Which of them is the largest?"]
+    assert page.inner_text(".turn:first-child .answer").startswith("The buses are")
+    give(page, picture(420, 240))  # of another photo nothing was asked yet
+    with page.expect_request("**/v1/ask") as sent:
+        ask(page, "Where are they?")
+    assert sent.value.post_data_json["before"] == []
+    assert "“they”" in page.inner_text(".turn:first-child .answer")
+
+
+def test_a_question_that_is_tried_again_does_not_go_back_to_itself(signs: str, visit: Any) -> None:
+    page = visit(signs)
+    give(page, picture())
+    ask(page, "How many buses are there?")
+    page.route("**/v1/ask", answering("event: error\ndata: {}\n\n"))
+    ask(page, "Which of them is the largest?")
+    page.unroute("**/v1/ask")
+    with page.expect_request("**/v1/ask") as sent:
+        page.click(".turn .actions button:text-is('Try again')")
+        page.wait_for_selector(".turn:first-child .answer:has-text('The largest bus')")
+    assert sent.value.post_data_json["before"] == ["How many buses are there?"]
+
+
 def test_a_file_that_is_no_picture_is_refused_in_words(signs: str, visit: Any, tmp_path: Path) -> None:
     page = visit(signs)
     (tmp_path / "notes.png").write_bytes(b"no picture at all")

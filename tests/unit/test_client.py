@@ -94,6 +94,35 @@ def test_every_tool_gives_what_it_gives_here(server: Client, here: Scene) -> Non
     assert scene.inspect(bus, "What colour is it?").text == here.inspect(bus, "What colour is it?").text
 
 
+@pytest.mark.parametrize("phrase", ["sleepy person", "women on a bench", "stolen dog", "people and dogs", "bus"])
+def test_what_could_not_be_judged_comes_over(server: Client, here: Scene, phrase: str) -> None:
+    scene = server.open(gray())
+    for found, expected in [
+        (scene.ground(phrase), here.ground(phrase)),
+        (scene.ground_many([phrase])[phrase], here.ground_many([phrase])[phrase]),
+        (scene.count(phrase).regions, here.count(phrase).regions),
+    ]:
+        assert same(found, expected)
+        assert (found.judged, found.not_judged) == (expected.judged, expected.not_judged)
+    counted, expected = scene.count(phrase), here.count(phrase)
+    assert (counted.value, counted.at_least, counted.at_most) == (expected.value, expected.at_least, expected.at_most)
+    assert counted.not_judged == expected.not_judged
+    assert scene.relate(phrase, "near", "bus").not_judged == here.relate(phrase, "near", "bus").not_judged
+
+
+def test_an_answer_that_hangs_on_such_words_comes_over(server: Client, here: Scene) -> None:
+    question = "How many sleepy people are there, and is there a bus?"
+    events = list(server.open(gray()).stream(question))
+    last = events[-1]
+    assert isinstance(last, AnswerEvent)
+    expected = Agent().ask(here, question)
+    assert last.answer.not_judged == expected.not_judged == ("sleepy",)
+    assert last.answer.bounds == expected.bounds == [{"at_least": 0, "at_most": 1}, None]
+    assert last.answer.value == expected.value == [None, True]
+    assert [step.not_judged for step in last.answer.trace] == [step.not_judged for step in expected.trace]
+    assert ("sleepy",) in [event.record.not_judged for event in events if isinstance(event, StepEnd)]
+
+
 def noise() -> Image.Image:
     """A picture no two parts of which look the same."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
@@ -159,6 +188,26 @@ def test_a_question_is_told_as_events(server: Client) -> None:
     events = list(server.open(gray()).stream(QUESTION))
     assert events[0].type == "plan"
     assert isinstance(events[-1], AnswerEvent)
+
+
+def test_a_question_goes_back_to_those_before_as_one_here(server: Client, here: Scene, app: App) -> None:
+    scene = server.open(gray("blue"))
+    questions = ["How many people are there?", "How many of them are left of the bus?", "What about dogs?"]
+    for at, question in enumerate(questions):
+        before = questions[:at]
+        expected = Agent().ask(here, question, before=before)
+        assert expected.value == 1
+        assert scene.ask(question, before=before).text == expected.text
+        assert server.ask(scene, question, before=before).text == expected.text
+        for events in (scene.stream(question, before=before), server.stream(scene, question, before=before)):
+            (last,) = [event for event in events if isinstance(event, AnswerEvent)]
+            assert last.answer.text == expected.text
+    app.service.scenes.close(scene.handle)  # the picture is sent again, and what was before it, too
+    assert scene.ask(questions[1], before=questions[:1]).value == 1
+    assert scene.ask("How many of them are left of the bus?").abstained
+    assert Agent().talk(scene).ask(questions[0]).value == 1
+    with pytest.raises(InputError, match="before"):
+        scene.ask("Where is it?", before=["Is there a bus?"] * 65)
 
 
 def test_an_agent_here_may_use_the_eyes_there(server: Client, here: Scene) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -50,9 +51,39 @@ def test_the_system_prompt_s_examples_are_plans():
     Agent(planner=llm).ask(street(), QUESTION)
     lines = str(llm.sent[0][0].content).splitlines()
     examples = [json.loads(line) for line in lines if line.startswith("[")]
-    assert len(examples) == 2
+    assert len(examples) == 5
     for example in examples:
         Plan.parse({"question": "", "steps": example})
+
+
+def test_the_system_prompt_tells_every_kind_of_step():
+    llm = ToolChat(script=[call("plan", steps=PEOPLE)])
+    Agent(planner=llm).ask(street(), QUESTION)
+    told = str(llm.sent[0][0].content).partition("Examples of steps")[0]
+    offered = plan_function().parameters["properties"]["steps"]["items"]["anyOf"]
+    missing = [
+        f"{op}.{field}"
+        for op, step in ((one["properties"]["op"]["const"], one) for one in offered)
+        for field in ("op", *step["required"])
+        if not re.search(rf"\b{op if field == 'op' else field}\b", told)
+    ]
+    assert missing == []
+
+
+def test_a_model_that_plans_again_is_told_what_could_not_be_judged():
+    sleepy = steps(
+        {"op": "find", "phrase": "sleepy person", "purpose": "count"},
+        {"op": "count", "of": "s1"},
+        {"op": "find", "phrase": "zebra", "purpose": "the"},
+        {"op": "describe", "of": "s3"},
+        of=["s2", "s4"],
+    )
+    llm = ToolChat(script=[call("plan", steps=sleepy), call("plan", steps=[])])
+    answer = Agent(planner=llm).ask(street(), "How many sleepy people are there, and what is the zebra doing?")
+    assert answer.not_judged == ("sleepy",)
+    told = str(llm.sent[1][-1].content)
+    assert "s2 count" in told
+    assert told.count("not judged: sleepy") == 2
 
 
 def test_the_vocabulary_of_a_closed_model_is_told_in_the_system_prompt_alone():

@@ -252,6 +252,27 @@ async def test_tools_are_listed_and_called(http: httpx.AsyncClient) -> None:
     assert drawn["images"][0]["media_type"] == "image/png"
 
 
+async def test_what_could_not_be_judged_is_told_by_tools_answers_and_chat(http: httpx.AsyncClient) -> None:
+    listed = {tool["name"]: tool["result"] for tool in (await http.get("/v1/tools")).json()["tools"]}
+    assert {"value", "at_least", "at_most", "not_judged"} <= listed["count"]["properties"].keys()
+    image = await sent(http)
+    result = (await http.post("/v1/tools/count", json={"image": image, "phrase": "stolen bus"})).json()["result"]
+    assert (result["value"], result["at_least"], result["at_most"]) == (None, 0, 1)
+    assert (result["not_judged"], result["regions"][0]["label"]) == (["stolen"], "bus")
+    asked = {"image": image, "question": "How many stolen buses are there?"}
+    answer = (await http.post("/v1/ask", json=asked)).json()["answer"]
+    assert (answer["value"], answer["bounds"]) == (None, {"at_least": 0, "at_most": 1})
+    assert answer["not_judged"] == ["stolen"]
+    assert {region["label"] for region in answer["regions"]} == {"bus"}
+    assert answer["steps"][0]["not_judged"] == ["stolen"]
+    picture = {"type": "image_url", "image_url": {"url": image}}
+    content = [{"type": "text", "text": asked["question"]}, picture]
+    chat = {"model": "fake", "messages": [{"role": "user", "content": content}]}
+    message = (await http.post("/v1/chat/completions", json=chat)).json()["choices"][0]["message"]
+    assert message["fo1agent"]["not_judged"] == ["stolen"]
+    assert message["fo1agent"]["bounds"] == {"at_least": 0, "at_most": 1}
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments", "status", "kind"),
     [
@@ -302,6 +323,64 @@ async def test_a_question_is_streamed_and_ends_with_its_answer(http: httpx.Async
     assert events[-1][0] == "answer"
     plain = (await http.post("/v1/ask", json=asked)).json()["answer"]
     assert events[-1][1]["answer"]["text"] == plain["text"]
+
+
+async def test_a_question_goes_back_to_those_before(http: httpx.AsyncClient) -> None:
+    image = await sent(http)
+
+    async def told(question: str, *before: str) -> Any:
+        asked = {"image": image, "question": question, "before": list(before)}
+        plain = (await http.post("/v1/ask", json=asked)).json()["answer"]
+        stream = (await http.post("/v1/ask", json={**asked, "stream": True})).text.strip().split("\n\n")[-1]
+        assert json.loads(stream.partition("data: ")[2])["answer"]["text"] == plain["text"]
+        return plain["value"]
+
+    first, second = "How many people are there?", "How many of them are left of the bus?"
+    assert (await told(first), await told(second, first)) == (1, 1)
+    assert await told("Is it left of the bus?", first, second, "Where is the person?") is True
+    assert await told("What about buses?", first) == 1
+    assert await told("Is it left of the bus?") is None  # each request stands by itself
+
+
+@pytest.mark.parametrize(
+    "before", [["Is there a bus?"] * 65, ["x" * 4001], "Is there a bus?", [5], [None], [["Is there a bus?"]], None]
+)
+async def test_too_much_or_no_text_before_a_question_is_refused(http: httpx.AsyncClient, before: Any) -> None:
+    asked = {"image": await sent(http), "question": "Where is it?", "before": before}
+    response = await http.post("/v1/ask", json=asked)
+    assert response.status_code == 422
+    assert "before" in error_of(response)["message"]
+
+
+async def test_as_much_as_may_be_before_a_question_is_taken(http: httpx.AsyncClient) -> None:
+    before = ["x" * 4000] * 63 + ["Is there a bus?"]
+    asked = {"image": await sent(http), "question": "Where is it?", "before": before}
+    assert (await http.post("/v1/ask", json=asked)).json()["answer"]["value"]
+
+
+def said(role: str, text: str, *pictures: str) -> dict[str, Any]:
+    parts = [{"type": "image_url", "image_url": {"url": picture}} for picture in pictures]
+    return {"role": role, "content": [{"type": "text", "text": text}, *parts]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_goes_back_to_the_users_earlier_messages(http: httpx.AsyncClient, stream: bool) -> None:
+    async def answered(*messages: dict[str, Any]) -> str:
+        response = await http.post(
+            "/v1/chat/completions", json={"messages": messages, "model": "fake", "stream": stream}
+        )
+        if not stream:
+            return response.json()["choices"][0]["message"]["content"]
+        told = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: {")]
+        deltas = [choice["delta"] for line in told for choice in json.loads(line)["choices"]]
+        return "".join(delta.get("content") or "" for delta in deltas)
+
+    image, other = await sent(http), await sent(http, "red")
+    opening = [said("user", "Is there a bus?", image), said("assistant", "Yes. Is there a person? Where is it?")]
+    assert await answered(*opening, said("user", "Where is it?")) == "The bus is at the right of the picture (r0)."
+    assert "“it”" in await answered(said("assistant", "Is there a bus?"), said("user", "Where is it?", image))
+    # What was said before another picture came is not about that one.
+    assert "“it”" in await answered(*opening, said("user", "Where is it?", other))
 
 
 async def test_a_stream_that_cannot_begin_is_a_plain_failure(http: httpx.AsyncClient) -> None:

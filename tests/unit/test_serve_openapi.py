@@ -32,6 +32,14 @@ def test_the_document_is_valid() -> None:
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
+def test_the_document_says_how_many_questions_may_come_before_one() -> None:
+    document: Any = APP.openapi()
+    asked = document["components"]["schemas"]["AskIn"]
+    before = asked["properties"]["before"]
+    assert (before["type"], before["maxItems"], before["items"]["maxLength"]) == ("array", 64, 4000)
+    assert "before" not in asked["required"]
+
+
 @schema.parametrize()
 @settings(
     max_examples=8,

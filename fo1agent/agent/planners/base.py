@@ -32,6 +32,17 @@ class Planner(Protocol):
         ...
 
 
+@runtime_checkable
+class RememberingPlanner(Protocol):
+    """A planner that takes earlier questions of the same talk into account."""
+
+    remembers: bool
+
+    def plan(self, question: str, before: Sequence[str] = ()) -> Plan | NotUnderstood:
+        """As `Planner.plan`, for a question that may go back to those before, oldest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A plan, or why there is none, with who made it and what a person should be told of how it came about."""
@@ -39,6 +50,14 @@ class Planned:
     plan: Plan | NotUnderstood
     planner: str
     note: str = ""
+
+
+def in_its_talk(question: str, before: Sequence[str]) -> str:
+    """A question as a chat model gets it, with those that it may go back to."""
+    if not before:
+        return question
+    earlier = "\n".join(f"- {one}" for one in before)
+    return f"Earlier questions about this picture, for what words like “they” mean:\n{earlier}\n\nNow: {question}"
 
 
 class Session(Protocol):
@@ -65,11 +84,14 @@ class Session(Protocol):
 class SessionPlanner(Protocol):
     """A planner whose work costs and which may be asked again."""
 
-    def session(self, question: str, meter: Meter, vocabulary: Sequence[str] | None) -> Session:
+    def session(
+        self, question: str, meter: Meter, vocabulary: Sequence[str] | None, before: Sequence[str] = ()
+    ) -> Session:
         """Begin with a question.
 
         Args:
             question: as the user asked it.
+            before: the user's questions before it, which it may go back to, oldest first.
             meter: pays for what the planner does.
             vocabulary: all names that the detector knows; None if any will do.
         """

@@ -18,7 +18,7 @@ from fo1agent import prompts
 from fo1agent.agent.budget import Budget, Meter
 from fo1agent.agent.chat import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.agent.plan import AnyStep, Plan
-from fo1agent.agent.planners.base import NotUnderstood, Planned
+from fo1agent.agent.planners.base import NotUnderstood, Planned, in_its_talk
 from fo1agent.agent.planners.rules import RulePlanner
 from fo1agent.agent.trace import StepRecord
 from fo1agent.errors import PlanError
@@ -49,21 +49,31 @@ class ChatPlanner:
         """The plan for a question, on a budget of its own."""
         return self.session(question, Meter(Budget()), None).plan().plan
 
-    def session(self, question: str, meter: Meter, vocabulary: Sequence[str] | None) -> ChatSession:
+    def session(
+        self, question: str, meter: Meter, vocabulary: Sequence[str] | None, before: Sequence[str] = ()
+    ) -> ChatSession:
         """One question, which can be planned again; see `SessionPlanner`."""
-        return ChatSession(self.chat, question, meter, vocabulary)
+        return ChatSession(self.chat, question, meter, vocabulary, before)
 
 
 class ChatSession:
     """One question with a chat model that plans; see `base.Session`."""
 
-    def __init__(self, chat: ChatModel, question: str, meter: Meter, vocabulary: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        chat: ChatModel,
+        question: str,
+        meter: Meter,
+        vocabulary: Sequence[str] | None,
+        before: Sequence[str] = (),
+    ) -> None:
         self.question = question
+        self.before = before
         system = prompts.render("agent_plan")
         if vocabulary is not None:
             system += "\n\n" + prompts.render("agent_vocabulary", ", ".join(vocabulary))
         self._talk = Conversation(chat, system, [plan_function()], meter)
-        self._talk.say(question)
+        self._talk.say(in_its_talk(question, before))
         self._last: tuple[Call, Plan] | None = None
 
     def plan(self) -> Planned:
@@ -75,7 +85,9 @@ class ChatSession:
         name = self._talk.chat.name
         if plan is not None:
             return Planned(plan, name)
-        return Planned(RulePlanner().plan(self.question), RulePlanner.name, f"The rules planned this: {why}.")
+        return Planned(
+            RulePlanner().plan(self.question, self.before), RulePlanner.name, f"The rules planned this: {why}."
+        )
 
     def replan(self, records: Sequence[StepRecord]) -> Planned | None:
         """Another plan on what was found; None when the model has none, keeps the last one, or gives no reply."""
@@ -179,6 +191,8 @@ def _told(record: StepRecord) -> str:
     """What a step gave, in a line; words out of the picture fenced."""
     arguments = json.dumps(record.args, ensure_ascii=False)
     text = record.error or record.text
+    if record.not_judged and "not judged: " not in text:
+        text += f"  not judged: {', '.join(record.not_judged)}"
     if record.tool in _PICTURE_WORDS or isinstance(record.value, UntrustedText):
         text = UntrustedText(text).fenced()
     return f"{record.id} {record.tool} {arguments}: {'failed: ' if record.error else ''}{text}"

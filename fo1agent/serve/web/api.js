@@ -70,8 +70,8 @@ export async function callTool(name, args, signal) {
  *
  * @param {(type: string, event: object) => void} onEvent plan, step_start, step_end, partial and last answer
  */
-export async function ask(image, question, onEvent, signal) {
-  const response = await post("v1/ask", { image, question, stream: true }, signal);
+export async function ask(image, question, before, onEvent, signal) {
+  const response = await post("v1/ask", { image, question, before, stream: true }, signal);
   let last = "";
   for await (const { type, data } of serverEvents(response.body)) {
     const event = parsed(data) ?? {};

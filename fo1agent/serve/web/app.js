@@ -161,6 +161,7 @@ async function submit(question) {
   if (!isFine()) byId("question").blur(); // puts the keyboard of a phone away
   for (const example of [...byId("examples").children]) if (example.textContent === question) example.remove();
   for (const old of turns) old.fold();
+  const before = turns.map((old) => old.question).reverse(); // what "it" and "they" may go back to
   const turn = makeTurn(question, stage, { onOpen: openNamed, onAsk: submit });
   turns = [turn, ...turns].slice(0, MOST_TURNS);
   byId("turns").replaceChildren(...turns.map(({ article }) => article));
@@ -169,7 +170,7 @@ async function submit(question) {
   if (isFine() && document.activeElement === document.body) byId("question").focus();
   announce(`Asked: ${question}`);
   try {
-    await attempt(() => ask(photo.id, question, turn.tell, signal), turn.wait, signal);
+    await attempt(() => ask(photo.id, question, before, turn.tell, signal), turn.wait, signal);
   } catch (error) {
     const stopped = error.name === "AbortError";
     const again = el("button", { type: "button", onclick: () => retry(turn, question) }, "Try again");

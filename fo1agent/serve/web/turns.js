@@ -2,7 +2,7 @@
 
 import { announce, el } from "./dom.js";
 import { regionFrom, shortName } from "./regions.js";
-import { chip, fullName, linked } from "./words.js";
+import { chip, fullName, linked, openWords } from "./words.js";
 
 /**
  * @param {string} question
@@ -12,11 +12,12 @@ import { chip, fullName, linked } from "./words.js";
  */
 export function makeTurn(question, stage, { onOpen, onAsk }) {
   const answer = el("p", { class: "answer waiting" }, "Looking…");
+  const open = el("p", { class: "open dim", hidden: true }); // what could not be judged
   const extra = el("div", { class: "actions" });
   const steps = el("ol", { class: "steps" });
   const summary = el("summary", {}, "Steps");
   const details = el("details", { class: "how", open: true, hidden: true }, summary, steps);
-  const article = el("article", { class: "turn" }, el("h2", {}, question), answer, extra, details);
+  const article = el("article", { class: "turn" }, el("h2", {}, question), answer, open, extra, details);
   const rows = new Map(); // step number → its row
   let shown = { evidence: [], candidates: [] };
 
@@ -80,6 +81,9 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
     article.classList.toggle("abstained", told.abstained);
     answer.classList.remove("waiting");
     answer.replaceChildren(...linked(told.text, meant(), onOpen));
+    const unjudged = openWords(told);
+    open.replaceChildren(unjudged);
+    open.hidden = !unjudged;
     extra.replaceChildren();
     if (shown.evidence.length) extra.append(el("span", { class: "dim" }, "Rests on"), ...evidenceChips());
     const suggested = told.abstained && /“([^”…]+\?)”/.exec(told.text)?.[1];
@@ -87,7 +91,7 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
     const seconds = told.steps.reduce((sum, step) => sum + step.seconds, 0);
     const many = told.steps.length === 1 ? "1 step" : `${told.steps.length} steps`;
     summary.replaceChildren(`${many} · ${seconds < 0.1 ? "under 0.1" : seconds.toFixed(1)} s`);
-    announce(`Answer: ${told.text}`);
+    announce(`Answer: ${told.text} ${unjudged}`.trim());
   }
 
   /** What the names in the answer may mean: the evidence, and for what is not among it the candidates. */
@@ -118,6 +122,7 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
 
   return {
     article,
+    question,
     tell,
     wait,
     fail,

@@ -52,6 +52,19 @@ export function linked(text, regions, onOpen) {
   });
 }
 
+/**
+ * What of a question could not be judged, and what is known of the numbers that hang on it: `Not judged: “dead” · 0 to
+ * 1`; empty where all was. An older server says neither.
+ */
+export function openWords({ not_judged: words = [], bounds = null }) {
+  if (!words.length) return "";
+  const known = [bounds].flat().filter(Boolean);
+  const ranges = known.map(({ at_least: least, at_most: most }) =>
+    most === null ? `${least ?? 0} or more` : `${least ?? 0} to ${most}`,
+  );
+  return [`Not judged: ${words.map((word) => `“${word}”`).join(", ")}`, ...ranges].join(" · ");
+}
+
 /** `r3 bus`; only the first without a label. */
 export const fullName = ({ name, label }) => (label ? `${name} ${label}` : name);
 
