@@ -1,4 +1,5 @@
-"""What an answer claims, held to the picture: regions that were in no result, and, on demand, a second look.
+"""What an answer claims, held to the picture: regions that were in no result, words that nothing can judge, and, on
+demand, a second look.
 
 The second look grounds again what each region is said to be, counts again by the rules' own plan where they have one,
 and reads again what is said to be written. It uses the same model as the tools, so it finds what an answer made up or
@@ -16,16 +17,23 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from fo1agent.agent.budget import Meter
-from fo1agent.agent.executor import Failure, Run
-from fo1agent.agent.plan import Count, Plan
+from fo1agent.agent.executor import Failure, Open, Run, listed
+from fo1agent.agent.plan import Are, Count, Find, Plan
 from fo1agent.agent.planners.rules import RulePlanner
+from fo1agent.agent.support import Results
 from fo1agent.boxes import iou
 from fo1agent.errors import BudgetExceeded, InputError, ToolError
+from fo1agent.phrases import meanings
 from fo1agent.types import Region, Regions
 
 SAME_IOU = 0.5
 """From this overlap on, a region is the one that was found again."""
 
+# What may stand before a phrase in a claim and says nothing of the things.
+_COUNTED = re.compile(
+    r"^(?:(?:the|a|an|no|only|exactly|about|both|all|one|two|three|four|five|six|seven|eight|nine|ten|\d+)\s+)+",
+    re.IGNORECASE,
+)
 _CITED = re.compile(r"\b(?:r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})\b")
 
 
@@ -46,11 +54,15 @@ class Verdict:
         evidence: regions that stood in results and were borne out.
         unsupported: what is not borne out, and why, one clause each.
         nothing_left: whether no claim is.
+        counted: numbers of claims that are borne out.
+        refuted: numbers of claims that are not.
     """
 
     evidence: list[Region] = field(default_factory=list)
     unsupported: list[str] = field(default_factory=list)
     nothing_left: bool = False
+    counted: list[int] = field(default_factory=list)
+    refuted: list[int] = field(default_factory=list)
 
 
 def cited(text: str) -> list[str]:
@@ -59,7 +71,13 @@ def cited(text: str) -> list[str]:
 
 
 def checked(
-    claims: Sequence[Claim], named: Sequence[str], known: Mapping[str, Region], scene: Any, meter: Meter, look: bool
+    claims: Sequence[Claim],
+    named: Sequence[str],
+    known: Mapping[str, Region],
+    results: Results,
+    scene: Any,
+    meter: Meter,
+    look: bool,
 ) -> Verdict:
     """Hold an answer to what is known.
 
@@ -67,9 +85,10 @@ def checked(
         claims: what it says.
         named: ids that its text names beside the claims'.
         known: short id → region, of all that stood in results.
+        results: what the tools told.
         scene: the picture.
         meter: pays for the second look.
-        look: whether to look a second time; without it, only made-up regions are found.
+        look: whether to look a second time; without it, claims are held to the results alone.
     """
     verdict = Verdict()
     evidence: dict[str, Region] = {}
@@ -86,6 +105,12 @@ def checked(
                 regions, more, contradicted = [], [f"“{claim.what}” was not checked: {exc}"], True
             wrong += more
             stands = not contradicted and (bool(regions) or not names)
+        else:
+            more = _not_in_results(claim, regions, results, scene)
+            wrong += more
+            contradicted = bool(more)
+        if claim.count is not None:
+            (verdict.refuted if contradicted else verdict.counted).append(claim.count)
         evidence.update({region.id: region for region in regions})
         verdict.unsupported += wrong
         good += stands
@@ -135,10 +160,10 @@ def _second_look(claim: Claim, regions: list[Region], scene: Any, meter: Meter) 
         elif isinstance(counted, str):
             regions, wrong, contradicted = [], [f"“{claim.what}”: {counted}"], True
         else:
-            wrong = [f"{r.name}: it is not among “{claim.what}”" for r in regions if not _among(r, counted)]
-            regions = [r for r in regions if _among(r, counted)]
-            if claim.count is not None and claim.count != len(counted):
-                wrong.append(f"{claim.count} × “{claim.what}”: counted again, there are {len(counted)}")
+            wrong = [why for region in regions if (why := counted.unlike(region, claim.what))]
+            regions = [region for region in regions if not counted.unlike(region, claim.what)]
+            if claim.count is not None and (counted.open or claim.count != counted.number):
+                wrong.append(f"{claim.count} × “{claim.what}”: counted again, {counted.said}")
                 contradicted = True
     if claim.says and not _is_written(claim.says, regions, scene, meter):
         wrong.append(f"“{claim.says}” is not what is read there")
@@ -146,21 +171,122 @@ def _second_look(claim: Claim, regions: list[Region], scene: Any, meter: Meter) 
     return regions, wrong, contradicted
 
 
-def _counted(what: str, scene: Any, meter: Meter) -> Regions | str | None:
-    """The regions that the rules count for a phrase, why they cannot be counted, or None if they have no plan."""
-    plan = RulePlanner().plan(f"How many {what} are there?")
-    if not isinstance(plan, Plan) or plan.steps[-1].op != "answer" or len(plan.steps[-1].of) != 1:
+@dataclass(frozen=True)
+class _Counted:
+    """What counting again has found.
+
+    Attributes:
+        found: the regions of the phrase.
+        maybe: ids of those of which words of the phrase could not be judged.
+        result: the number, or its bounds.
+        words: the words that could not be judged.
+    """
+
+    found: Regions
+    maybe: frozenset[str]
+    result: Any
+    words: tuple[str, ...]
+
+    @property
+    def open(self) -> bool:
+        return isinstance(self.result, Open)
+
+    @property
+    def number(self) -> int:
+        return len(self.found)
+
+    @property
+    def said(self) -> str:
+        if self.open:
+            return f"there are {self.result.at_least or 0} to {self.number}, for {_not_judged(self.words)}"
+        return f"there are {self.number}"
+
+    def unlike(self, region: Region, what: str) -> str:
+        """Why a region is not what the phrase says, or not known to be; "" if it is."""
+        same = iou(self.found.boxes, np.array([region.box]))[:, 0] >= SAME_IOU if len(self.found) else np.zeros(0, bool)
+        if not same.any():
+            return f"{region.name}: it is not among “{what}”"
+        if all(one in self.maybe for one in np.array(self.found.ids, dtype=object)[same]):
+            return f"{region.name}: {_not_judged(self.words)}"
+        return ""
+
+
+def _counted(what: str, scene: Any, meter: Meter) -> _Counted | str | None:
+    """What the rules count for a phrase, why they cannot count it, or None if they have no plan."""
+    plan = _counting(what)
+    if plan is None:
         return None
-    ref = plan.steps[-1].of[0]
-    if not isinstance(plan.step(ref), Count):
-        return None
+    ref, step = plan.steps[-2].id, plan.steps[-2]
     run = Run(plan, scene, meter)
     for _ in run:
         pass
     result = run.results[ref]
     if run.stopped:
         raise BudgetExceeded(run.stopped)
-    return result.reason if isinstance(result, Failure) else run.rests_on[ref]
+    if isinstance(result, Failure):
+        return result.reason
+    of = next(step.inputs())[0]
+    return _Counted(run.rests_on[ref], run.maybe.get(of, frozenset()), result, run.not_judged[ref])
+
+
+def _counting(what: str) -> Plan | None:
+    """The rules' plan that counts a phrase as its last step before the answer; None if they have none."""
+    plan = RulePlanner().plan(f"How many {_bare(what)} are there?")
+    if not isinstance(plan, Plan) or len(plan.steps) < 2:
+        return None
+    counting, answer = plan.steps[-2:]
+    if answer.op != "answer" or not isinstance(counting, Count) or tuple(answer.of) != (counting.id,):
+        return None
+    return plan
+
+
+def _bare(what: str) -> str:
+    return _COUNTED.sub("", what) or what
+
+
+def _not_in_results(claim: Claim, regions: Sequence[Region], results: Results, scene: Any) -> list[str]:
+    """What of a claim no result bears out, one clause each."""
+    wrong: list[str] = []
+    words = () if results.own else _open_words(claim.what, results, scene)
+    if words and (regions or claim.count or (claim.count == 0 and not results.gives(0))):
+        wrong.append(f"“{claim.what}”: {_not_judged(words)}")
+    elif claim.count is not None and claim.count != len(regions) and not results.gives(claim.count):
+        wrong.append(f"{claim.count} × “{claim.what}”: no result says so")
+    if claim.says and not results.says(claim.says):
+        wrong.append(f"“{claim.says}” stands in no result")
+    return wrong
+
+
+def _open_words(what: str, results: Results, scene: Any) -> tuple[str, ...]:
+    """Words of a phrase that the model of a scene cannot judge; places among them are geometry's, and can be."""
+    plan = _counting(what)
+    if plan is None:  # what the words do there is not known; those that a result could not judge are open still
+        return tuple(results.open_words(what))
+    return _open_in(plan, scene)
+
+
+def open_in_question(question: str, scene: Any) -> tuple[str, ...]:
+    """Words of a question that the model of a scene cannot judge, as far as the rules understand the question."""
+    plan = RulePlanner().plan(question)
+    return _open_in(plan, scene) if isinstance(plan, Plan) else ()
+
+
+def _open_in(plan: Plan, scene: Any) -> tuple[str, ...]:
+    """The words of a plan's phrases that the model of a scene cannot judge."""
+    model = getattr(scene, "model", None)
+    vocabulary = getattr(getattr(model, "predictor", scene), "vocabulary", None)
+    if vocabulary is None:
+        return ()
+    phrases = [step.phrase for step in plan.steps if isinstance(step, Find) and step.phrase]
+    noun = phrases[0] if phrases else "thing"
+    phrases += [f"{words} {noun}" for step in plan.steps if isinstance(step, Are) for words in step.words]
+    name = getattr(model, "name", "the model")
+    words = (word for phrase in phrases for one in meanings(phrase, vocabulary, name) for word in one.not_judged)
+    return tuple(dict.fromkeys(words))
+
+
+def _not_judged(words: Sequence[str]) -> str:
+    return f"{listed([f'“{word}”' for word in words])} could not be judged"
 
 
 def _by_phrase(what: str, regions: list[Region], scene: Any, meter: Meter) -> tuple[list[Region], list[str]]:
@@ -181,15 +307,13 @@ def _unlike(region: Region, phrase: str | None, found: Regions, scene: Any) -> s
     """Why a region is not what a phrase says; "" if it is."""
     if not len(found) and found.note:
         return f"{region.name}: {found.note.rstrip('.')}"
+    if found.not_judged and len(found):
+        return f"{region.name}: {_not_judged(found.not_judged)}"
     overlaps = iou(found.boxes, np.array([region.box]))[:, 0] if len(found) else np.zeros(0)
     best = float(found.scores[overlaps >= SAME_IOU].max(initial=0.0))
     if best >= scene.thresholds["exists"]:
         return ""
     return f"{region.name} looks like “{phrase}” with a probability of only {best:.2f}"
-
-
-def _among(region: Region, found: Regions) -> bool:
-    return len(found) > 0 and float(iou(found.boxes, np.array([region.box])).max()) >= SAME_IOU
 
 
 def _is_written(says: str, regions: list[Region], scene: Any, meter: Meter) -> bool:

@@ -1,7 +1,7 @@
 """Step by step: a chat model calls tools until it knows the answer, and gives it with the regions that it rests on.
 
-What it says is held to what the tools gave: a region that was in no result is no evidence. Text out of pictures reaches
-it fenced, and pictures, where it takes any, in the user's messages.
+What it says is held to what the tools gave: a region that was in no result is no evidence, and what no result bears out
+is named as such. Text out of pictures reaches it fenced, and pictures, where it takes any, in the user's messages.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from fo1agent import prompts
 from fo1agent.agent.answer import Answer
 from fo1agent.agent.budget import Meter
 from fo1agent.agent.chat import Call, ChatModel, ChatUnavailable, Conversation, Function
-from fo1agent.agent.claims import Claim, checked, cited
+from fo1agent.agent.claims import Claim, Verdict, checked, cited, open_in_question
 from fo1agent.agent.events import AnswerEvent, Event, Partial, StepEnd, StepStart
+from fo1agent.agent.executor import listed
+from fo1agent.agent.support import Results, numbers_in, rests_on_something, stands_in, unfounded
 from fo1agent.agent.trace import StepRecord
 from fo1agent.errors import BudgetExceeded, InputError
 from fo1agent.ocr import UntrustedText
-from fo1agent.tools.base import Outcome, RegionRef, Tool, complaint
+from fo1agent.tools.base import Outcome, RegionRef, Tool, complaint, registry
+from fo1agent.tools.counting import Counting
 from fo1agent.tools.schemas import plain, without_absent
 from fo1agent.tools.telling import Drawn, told
 from fo1agent.types import Region, Regions
@@ -40,9 +43,16 @@ class _Final(BaseModel):
 
     text: str = Field(description="The answer in one or two sentences.", min_length=1, max_length=4000)
     value: int | float | bool | str | None = Field(
-        None, description="The answer alone: a number, true or false, or a word."
+        None,
+        description="The answer alone: a number, true or false, or a word. "
+        "null where it hangs on words that could not be judged.",
     )
     claims: list[Claim] = Field(default=[], description="What the answer says, each claim with its regions.")
+    not_judged: list[str] = Field(
+        default=[], description="Words of the question that results name in not_judged and that the answer leaves open."
+    )
+    at_least: float | None = Field(None, description="With not_judged, for a number: there are no fewer.")
+    at_most: float | None = Field(None, description="With not_judged, for a number: there are no more.")
     cannot_tell: bool = Field(False, description="True if the question cannot be answered; the text then says why.")
 
 
@@ -92,6 +102,7 @@ class _Stepping:
         self.meter = meter
         self.trace = trace
         self.known: dict[str, Region] = {}  # by short id: what was in results
+        self.results = Results()
         self.spent = ""  # the limit on tools that was reached
         self.talk = Conversation(stepper.chat, prompts.render("agent_steps"), self._functions(), meter)
 
@@ -185,6 +196,7 @@ class _Stepping:
         text, pictures = told(outcome)
         self.trace.append(record)
         self.known.update({region.name: region for region in record.regions})
+        self.results.add(outcome, f"{tool.name} {sorted(arguments.items())}", tool.name in registry())
         self.talk.result(call, text, pictures if self.of.chat.takes_images else (), failed=not outcome.ok)
         yield StepEnd(number, record)
         return True
@@ -223,7 +235,7 @@ class _Stepping:
             label = self.known[name].label if name in self.known else None
             claims.setdefault(label or "", []).append(name)
         said = [Claim(what=what, regions=names, count=None, says=None) for what, names in claims.items()]
-        return _Final(text=text[:4000], value=None, claims=said, cannot_tell=False)
+        return _Final(text=text[:4000], value=None, claims=said, at_least=None, at_most=None, cannot_tell=False)
 
     def _concluded(self, final: _Final | None) -> Iterator[Event]:
         if final is None:
@@ -235,15 +247,76 @@ class _Stepping:
         if self.of.verify:
             yield Partial(final.text)
         with self.of.lock:
-            verdict = checked(final.claims, cited(final.text), self.known, self.scene, self.meter, self.of.verify)
-        evidence, unsupported = Regions.from_list(verdict.evidence), tuple(verdict.unsupported)
-        if verdict.nothing_left:
-            reason = "nothing that was claimed is borne out by the picture"
-            yield self._answer(f"I can't tell: {reason}.", reason=reason, unsupported=unsupported)
+            verdict = checked(
+                final.claims, cited(final.text), self.known, self.results, self.scene, self.meter, self.of.verify
+            )
+        wrong = self._without_support(final, verdict)
+        evidence = Regions.from_list(verdict.evidence)
+        unsupported = tuple(dict.fromkeys((*verdict.unsupported, *wrong)))
+        left_open = self._left_open(final)
+        refuted = isinstance(final.value, (int, float)) and final.value in verdict.refuted
+        is_open = final.value is None and bool(final.not_judged)
+        nothing_left = verdict.nothing_left and bool(final.claims or not is_open)
+        if nothing_left or (self.of.verify and (wrong or refuted)):
+            nothing = "nothing that was claimed is borne out by the picture"
+            reason = "; ".join(wrong) or (nothing if nothing_left else "; ".join(unsupported))
+            text = f"I can't tell: {reason}."
+            yield self._answer(text, reason=reason, unsupported=unsupported, not_judged=left_open)
             return
         flagged = f" (Not borne out: {'; '.join(unsupported)}.)" if unsupported else ""
+        text = final.text + flagged
+        if is_open:
+            reason = f"I can't judge {listed([f'“{word}”' for word in left_open or final.not_judged])}"
+            bounds = self._bounds(final)
+            fields = {"unsupported": unsupported, "not_judged": left_open, "bounds": bounds}
+            yield self._answer(text, reason=reason, evidence=evidence, **fields)
+            return
         value = final.text if final.value is None else final.value
-        yield self._answer(final.text + flagged, value, evidence=evidence, unsupported=unsupported)
+        yield self._answer(text, value, evidence=evidence, unsupported=unsupported, not_judged=left_open)
+
+    def _without_support(self, final: _Final, verdict: Verdict) -> list[str]:
+        """Why an answer as a whole is not borne out by any result; nothing if it is."""
+        results, asked = self.results, numbers_in(self.question)
+        wrong = [f"“{word}” could not be judged" for word in self._claimed_unjudged(final)]
+        number = final.value if isinstance(final.value, (int, float)) and not isinstance(final.value, bool) else None
+        told = unfounded(final.text, self.question, results)
+        if number is not None and not results.gives(number, asked):
+            told.append(number)
+        claimed = {claim.count for claim in final.claims}  # these have been held to the results already
+        wrong += [f"{one:g}: no result says so" for one in dict.fromkeys(told) if one not in claimed]
+        stands = verdict.evidence or verdict.counted or verdict.unsupported or final.not_judged or wrong
+        if not stands and not rests_on_something(final.text, final.value, self.question, results):
+            wrong.append("no result says so")
+        return wrong
+
+    def _claimed_unjudged(self, final: _Final) -> list[str]:
+        """Words that could not be judged, which the answer takes for true or false all the same."""
+        if self.results.own:  # it may have judged what our tools cannot
+            return []
+        words = self.results.open_words(f"{final.text}\n{self.question}", final.not_judged)
+        if final.value or not self.results.nothing:  # where there is no cat, there is no dead one
+            words += open_in_question(self.question, self.scene)
+        told = " ".join(final.not_judged)
+        return list(dict.fromkeys(word for word in words if not stands_in(word, told)))
+
+    def _left_open(self, final: _Final) -> tuple[str, ...]:
+        """The words that results could not judge and that the answer or the question speaks of."""
+        known = [word for word in final.not_judged if stands_in(word, self.question)]
+        known += [
+            word
+            for word in self.results.not_judged
+            if word in final.not_judged or stands_in(word, self.question) or stands_in(word, final.text)
+        ]
+        return tuple(dict.fromkeys(known))
+
+    def _bounds(self, final: _Final) -> dict[str, Any] | None:
+        """The bounds that an answer gives, where results bear them out."""
+        known = {
+            side: (int(number) if number.is_integer() else number)
+            for side, number in (("at_least", final.at_least), ("at_most", final.at_most))
+            if number is not None and (self.results.bounds(number) or self.results.gives(number))
+        }
+        return {"at_least": known.get("at_least"), "at_most": known.get("at_most")} if known else None
 
     def _answer(self, text: str, value: Any = None, evidence: Regions | None = None, **fields: Any) -> AnswerEvent:
         evidence = evidence or Regions.empty()
@@ -271,7 +344,10 @@ def run_tool(tool: Tool, scene: Any, call_id: str, arguments: Mapping[str, Any])
     regions = _regions(outcome, scene, arguments)
     value, text = _value(outcome), _short(outcome, arguments, regions)
     seconds = time.perf_counter() - start
-    return outcome, StepRecord(call_id, tool.name, dict(arguments), regions, value, text, seconds, outcome.error)
+    open_words = tuple(getattr(outcome.result, "not_judged", ()))
+    return outcome, StepRecord(
+        call_id, tool.name, dict(arguments), regions, value, text, seconds, outcome.error, open_words
+    )
 
 
 def without_nulls(value: Any) -> Any:
@@ -334,4 +410,9 @@ def _short(outcome: Outcome, arguments: Mapping[str, Any], regions: Sequence[Reg
         came = f"“{' '.join(value.split())}”" if value else "no text"
     else:
         came = found if value is None else str(value)
+    if isinstance(outcome.result, Counting) and value is None:
+        most = outcome.result.at_most
+        came = f"{outcome.result.at_least} to {'any number' if most is None else most}"
+    open_words = getattr(outcome.result, "not_judged", ())
+    came += f"  not judged: {', '.join(open_words)}" if open_words else ""
     return f"{asked}  {came}" if asked else came

@@ -151,6 +151,27 @@ def test_step_by_step_with_pictures():
     assert second[4]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
 
 
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_shell_names_what_no_tool_bears_out(repo, monkeypatch, verify):
+    turns = [
+        tool_call("count", {"phrase": "dead cat"}, "a"),
+        tool_call("answer", {"text": "There is 1 dead cat.", "value": 1, "claims": []}, "b"),
+    ]
+    with Endpoint(lambda request: turns.pop(0)).running() as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        asked = ["ask", str(repo / "fo1agent/data/demo/cat.jpg"), "How many dead cats are there?", "--json"]
+        how = ["--planner", "openai:some-model", "--mode", "steps", *(["--verify"] if verify else [])]
+        shown = CliRunner().invoke(main, [*asked, *how])
+    assert shown.exit_code == 0, shown.output
+    said = json.loads(shown.stdout)
+    assert said["unsupported"] == ["“dead” could not be judged", "1: no result says so"]
+    assert said["not_judged"] == said["steps"][0]["not_judged"] == ["dead"]
+    assert said["steps"][0]["text"] == "“dead cat”  0 to 1  not judged: dead"
+    assert (said["abstained"], said["value"]) == (verify, None if verify else 1)
+    assert "could not be judged" in said["text"]
+
+
 def test_at_a_shell(repo, monkeypatch):
     with Endpoint(lambda request: tool_call("plan", {"steps": count_plan("remote")})).running() as endpoint:
         monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
