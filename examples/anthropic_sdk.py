@@ -11,7 +11,7 @@ from pathlib import Path
 from anthropic import Anthropic
 
 import fo1agent as fo
-from fo1agent.integrations.calls import UNTRUSTED_NOTE, anthropic_block, call
+from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, anthropic_block, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import render
 
@@ -26,10 +26,11 @@ data = base64.b64encode(PHOTO.read_bytes()).decode()
 picture = {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": data}}
 messages = [{"role": "user", "content": [picture, {"type": "text", "text": QUESTION}]}]
 
+system = f"{NOT_JUDGED_NOTE} {UNTRUSTED_NOTE}"
 client = Anthropic()
 for _ in range(TURNS):
     said = client.messages.create(
-        model=MODEL, max_tokens=1000, system=UNTRUSTED_NOTE, messages=messages, tools=render("anthropic")
+        model=MODEL, max_tokens=1000, system=system, messages=messages, tools=render("anthropic")
     )
     messages.append({"role": "assistant", "content": said.content})
     if said.stop_reason != "tool_use":

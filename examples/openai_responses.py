@@ -11,7 +11,7 @@ from pathlib import Path
 from openai import OpenAI
 
 import fo1agent as fo
-from fo1agent.integrations.calls import UNTRUSTED_NOTE, call, responses_items
+from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call, responses_items
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import render
 
@@ -30,10 +30,11 @@ items = [
     }
 ]
 
+system = f"{NOT_JUDGED_NOTE} {UNTRUSTED_NOTE}"
 client = OpenAI()
 for _ in range(TURNS):
     response = client.responses.create(
-        model=MODEL, instructions=UNTRUSTED_NOTE, input=items, tools=render("responses"), store=False
+        model=MODEL, instructions=system, input=items, tools=render("responses"), store=False
     )
     items += response.output
     called = [item for item in response.output if item.type == "function_call"]

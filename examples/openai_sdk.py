@@ -11,7 +11,7 @@ from pathlib import Path
 from openai import OpenAI
 
 import fo1agent as fo
-from fo1agent.integrations.calls import UNTRUSTED_NOTE, call, openai_messages
+from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call, openai_messages
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import render
 
@@ -24,7 +24,8 @@ scenes = Scenes()
 scenes.open(PHOTO)
 picture = "data:image/jpeg;base64," + base64.b64encode(PHOTO.read_bytes()).decode()
 asked = [{"type": "text", "text": QUESTION}, {"type": "image_url", "image_url": {"url": picture}}]
-messages = [{"role": "system", "content": UNTRUSTED_NOTE}, {"role": "user", "content": asked}]
+system = f"{NOT_JUDGED_NOTE} {UNTRUSTED_NOTE}"
+messages = [{"role": "system", "content": system}, {"role": "user", "content": asked}]
 
 client = OpenAI()
 for _ in range(TURNS):

@@ -11,7 +11,7 @@ from smolagents import LogLevel, OpenAIModel, ToolCallingAgent
 
 import fo1agent
 from fo1agent.integrations.handles import Scenes
-from fo1agent.integrations.smolagents import UNTRUSTED_NOTE, get_tools
+from fo1agent.integrations.smolagents import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, get_tools
 
 PHOTO = Path(fo1agent.__file__).parent / "data" / "demo" / "cat.jpg"
 QUESTION = "How many remotes are to the right of the cat?"
@@ -22,7 +22,7 @@ scenes.open(PHOTO)
 agent = ToolCallingAgent(
     tools=get_tools(scenes),
     model=OpenAIModel(MODEL, os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")),
-    instructions=UNTRUSTED_NOTE,
+    instructions=f"{NOT_JUDGED_NOTE} {UNTRUSTED_NOTE}",
     max_steps=8,
     verbosity_level=LogLevel.OFF,
 )

@@ -164,6 +164,7 @@ def ask(
         console.note(f"  {console.one_line(note)}")
     parts = ["evidence " + " ".join(console.tag(r) for r in answer.evidence)] if len(answer.evidence) else []
     parts += [
+        *console.not_judged(answer.not_judged, answer.bounds),
         f"{seconds:.1f} s",
         model.name,
         *([f"picture {draw}"] if draw else []),
@@ -192,6 +193,7 @@ def ground(
     for phrase, regions in found.items():
         console.regions(regions)
         console.note(regions.note or ("" if len(regions) else f"nothing looks like “{phrase}”"))
+        console.note(" · ".join(console.not_judged(regions.not_judged)))
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent count street.jpg person --within 0,0,320,480")
@@ -211,16 +213,25 @@ def count(
     json_output: bool,
     **opening: Any,
 ) -> None:
-    """Count what PHRASE names in IMAGE."""
+    """Count what PHRASE names in IMAGE.
+
+    Prints the number; where words of PHRASE cannot be judged, its bounds ("0 to 6") and, on stderr, which words.
+    """
+    from fo1agent.tools.counting import Counting
+
     _, scene = _open(image, **opening)
     counted = scene.count(phrase, within=within, threshold=threshold)
+    told = Counting.of(counted)
     _draw(scene, counted.regions, draw)
     if json_output:
-        console.result_json({"value": counted.value, "phrase": phrase, **_fields(counted.regions)})
+        number = {"value": told.value, "at_least": told.at_least, "at_most": told.at_most}
+        fields = {**_fields(counted.regions), "not_judged": list(told.not_judged)}
+        console.result_json({**number, "phrase": phrase, **fields})
         return
-    console.result(str(counted.value))
+    console.result(console.bounds(told.at_least, told.at_most) if told.value is None else str(told.value))
     console.note(" ".join(f"{console.tag(r)} {r.score:.2f}" for r in counted.regions))
-    console.note(counted.regions.note)
+    console.note(" · ".join(console.not_judged(told.not_judged)))
+    console.note(told.note)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent read street.jpg --region r3")
@@ -597,7 +608,12 @@ def _draw(scene: Scene, regions: Iterable[Region], path: Path | None) -> None:
 
 
 def _fields(regions: Regions) -> dict[str, Any]:
-    return {"regions": regions.to_dicts(), "none_score": regions.none_score, "note": regions.note}
+    return {
+        "regions": regions.to_dicts(),
+        "none_score": regions.none_score,
+        "not_judged": list(regions.not_judged),
+        "note": regions.note,
+    }
 
 
 if __name__ == "__main__":

@@ -44,6 +44,25 @@ def regions(found: Regions) -> None:
         result(f"{tag(region)}  {region.score:.2f}  {region.label or '-'}  [{box}]")
 
 
+def bounds(at_least: float | None, at_most: float | None) -> str:
+    """What is known of a number that is not: "0 to 6", "2 or more"."""
+    if at_most is None:
+        return f"{at_least or 0:g} or more"
+    return f"{at_least or 0:g} to {at_most:g}"
+
+
+def not_judged(words: Iterable[str], known: Any = None) -> list[str]:
+    """What to say of words that could not be judged, in parts: "not judged: dead", "0 to 1".
+
+    Args:
+        words: those words; where there are none, nothing is said.
+        known: the bounds of the number that hangs on them, as in `Answer.bounds`.
+    """
+    words = list(words)
+    numbers = [one for one in (known if isinstance(known, list) else [known]) if one]
+    return [f"not judged: {', '.join(words)}", *(bounds(**one) for one in numbers)] if words else []
+
+
 def tag(region: Region | str) -> str:
     """A region's short name in its own colour; accepts a region id as well."""
     from fo1agent.drawing import region_color

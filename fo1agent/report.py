@@ -28,7 +28,10 @@ PICTURE_SIDE = 1600  # longer side of the picture in the file, pixels; a larger 
 
 
 class AnswerLike(Protocol):
-    """What a report shows; `fo1agent.Answer` is one. Each step has tool, text, error, regions and seconds."""
+    """What a report shows; `fo1agent.Answer` is one. Each step has tool, text, error, regions and seconds.
+
+    What could not be judged is shown where there are `not_judged` and `bounds`, as an `Answer` has them.
+    """
 
     @property
     def question(self) -> str: ...
@@ -67,6 +70,7 @@ def html(answer: AnswerLike, image: Image.Image, title: str | None = None) -> st
         question=answer.question,
         text=answer.text,
         abstained=answer.abstained,
+        open=_open(answer),
         view=_view(image.size, image, shown),
         steps=[_step(record, shown) for record in answer.trace],
         lists=[
@@ -161,6 +165,7 @@ def _side(side: Side, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "name": side.name,
         "text": side.answer.text,
         "abstained": side.answer.abstained,
+        "open": _open(side.answer),
         "view": _view(side.size, side.image, shown),
     }
 
@@ -174,6 +179,21 @@ def _side_regions(side: Side) -> dict[str, dict[str, Any]]:
         if region["name"] in side.marked:
             region["kind"] += " differs"
     return shown
+
+
+def _open(answer: AnswerLike) -> str:
+    """What could not be judged, and what is known of the numbers that hang on it: "Not judged: “dead” · 0 to 1"."""
+    words = getattr(answer, "not_judged", ())
+    bounds = getattr(answer, "bounds", None)
+    known = [one for one in (bounds if isinstance(bounds, list) else [bounds]) if one]
+    if not words:
+        return ""
+    return " · ".join([f"Not judged: {', '.join(f'“{word}”' for word in words)}", *map(_range, known)])
+
+
+def _range(bounds: dict[str, Any]) -> str:
+    least, most = bounds["at_least"] or 0, bounds["at_most"]
+    return f"{least:g} or more" if most is None else f"{least:g} to {most:g}"
 
 
 def _render(template: str, **fields: Any) -> str:
@@ -245,8 +265,11 @@ def _step(record: Any, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A finished step as the template wants it. Two blanks in its text part what was asked from what was found."""
     asked, _, found = record.text.partition("  ")
     asked, found = (asked, found) if found else ("", asked)
+    found, _, not_judged = found.partition("  not judged: ")
     if _ONLY_REGIONS.fullmatch(found):
         found = ""  # the chips say it
+    if not_judged:
+        found = f"{found}  not judged: {not_judged}".strip()
     regions = _distinct(record.regions)
     return {
         "tool": record.tool,

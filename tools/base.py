@@ -70,11 +70,29 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+NotJudged = Annotated[
+    tuple[str, ...],
+    Field(
+        description="Words that could not be judged: the regions are those that they may be true of, or may not. Tell "
+        "the user; never claim or count as if they held. Usually empty."
+    ),
+]
+"""The words of a phrase that a model could not judge, for tool results: ("dead",) where only cats were looked for."""
+
+
+Judged = Annotated[
+    str, Field(description="What was looked for, in words, which is less than the phrase where words were not judged.")
+]
+"""The words of a phrase that a model did judge, for tool results: "cat" of "dead cat"."""
+
+
 class RegionRef(Result):
     """A region in a result."""
 
     id: str = Field(description="Short id, to be passed to other tools.")
-    label: str | None = Field(description="What it was found as or named; null if nobody named it.")
+    label: str | None = Field(
+        description="What it was judged to be, which may be less than the phrase said; null if nobody named it."
+    )
     score: float = Field(description="Probability of that, 0 to 1.")
     box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels; y points down.")
 

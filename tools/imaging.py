@@ -36,7 +36,7 @@ def zoom(scene: Scene, region: RegionOrBox, phrase: str | None = None, margin: f
     """
     part = scene.zoom(region, margin)
     found = part.named() if phrase is None else part.ground(phrase)
-    return Grounding.of(part.to_parent(found))
+    return Grounding.of(part.to_parent(found), phrase)
 
 
 @tool

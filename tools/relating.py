@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fo1agent.scene import Scene
-from fo1agent.tools.base import RegionRef, Result, tool
+from fo1agent.tools.base import NotJudged, RegionRef, Result, tool
 
 Relation = Literal[
     "left_of", "right_of", "above", "below", "inside", "contains", "overlaps", "near", "on", "next_to"
@@ -19,6 +19,7 @@ class Relating(Result):
 
     regions: list[RegionRef] = Field(description="Those of a that stand in the relation to at least one of b.")
     pairs: list[tuple[str, str]] = Field(description="(id in a, id in b) for every pair that stands in the relation.")
+    not_judged: NotJudged = ()
     note: str = Field("", description="Something to know, such as a word that the model does not have; usually empty.")
 
 
@@ -39,5 +40,6 @@ def relate(scene: Scene, a: str, relation: Relation, b: str | None = None) -> Re
     return Relating(
         regions=[RegionRef.of(region) for region in related.regions],
         pairs=[(one.rsplit("/", 1)[-1], other.rsplit("/", 1)[-1]) for one, other in related.pairs],
+        not_judged=related.not_judged,
         note=related.note,
     )

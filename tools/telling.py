@@ -20,6 +20,13 @@ UNTRUSTED_NOTE = (
 )
 """For a system prompt, wherever results of tools are shown to a model."""
 
+NOT_JUDGED_NOTE = (
+    "Keep every word that the question has in the phrases that you look for. `not_judged` in a result holds the words "
+    "that could not be judged: whether they are true of the regions is open. Then say which words those are and give "
+    "the bounds (`at_least`, `at_most`), never a number, a yes or a no that rests on them."
+)
+"""For a system prompt likewise: what to make of words that could not be judged."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -51,7 +58,7 @@ def told(outcome: Outcome, **first: Any) -> tuple[str, tuple[Drawn, ...]]:
 
 
 def _for_model(value: Any, model_words: bool) -> Any:
-    """A result as JSON values: untrusted text fenced, boxes as objects, no picture data, no empty notes.
+    """A result as JSON values: untrusted text fenced, boxes as objects, no picture data, no empty notes and word lists.
 
     Args:
         value: a result or a part of one.
@@ -61,7 +68,9 @@ def _for_model(value: Any, model_words: bool) -> Any:
         fields: dict[str, Any] = {}
         for name in type(value).model_fields:
             field = getattr(value, name)
-            if name == "png_base64" or (name == "note" and not field):
+            if name == "png_base64" or (name in ("note", "not_judged") and not field):
+                continue
+            if name == "judged" and not getattr(value, "not_judged", ()):  # then it is what was asked for
                 continue
             if name == "box" and isinstance(field, tuple) and len(field) == 4:
                 fields[name] = dict(zip(BOX_SCHEMA["required"], field, strict=True))

@@ -274,6 +274,7 @@ def _results(a: StepRecord, b: StepRecord, tolerance: float) -> Iterator[Differe
         yield Difference("error", a.error or "none", b.error or "none")
     if not _same_value(a.value, b.value, tolerance):
         yield Difference("value", _words(a.value), _words(b.value))
+    yield from _open_words(a, b)
     yield from _regions(a.regions, b.regions, tolerance)
 
 
@@ -330,11 +331,36 @@ def _answer(a: Answer, b: Answer, tolerance: float) -> Iterator[Difference]:
         yield Difference("abstained", _words(a.abstained), _words(b.abstained))
     if not _same_value(a.value, b.value, tolerance):
         yield Difference("value", _words(a.value), _words(b.value))
+    if not _same_bounds(a.bounds, b.bounds, tolerance):
+        yield Difference("bounds", _bounds(a.bounds), _bounds(b.bounds))
+    yield from _open_words(a, b)
     if not _same_text(a.text, b.text, tolerance):
         yield Difference("text", a.text, b.text)
     mine, theirs = ({r.name for r in answer.evidence} for answer in (a, b))
     if mine != theirs:
         yield Difference("evidence", _names(a.evidence), _names(b.evidence))
+    if a.unsupported != b.unsupported:
+        yield Difference("not borne out", _words(list(a.unsupported)) or "none", _words(list(b.unsupported)) or "none")
+
+
+def _open_words(a: Answer | StepRecord, b: Answer | StepRecord) -> Iterator[Difference]:
+    if set(a.not_judged) != set(b.not_judged):
+        yield Difference("not judged", _words(list(a.not_judged)) or "none", _words(list(b.not_judged)) or "none")
+
+
+def _same_bounds(a: Any, b: Any, tolerance: float) -> bool:
+    mine, theirs = ([one and list(one.values()) for one in _listed(bounds)] for bounds in (a, b))
+    return _same_value(mine, theirs, tolerance)
+
+
+def _bounds(bounds: Any) -> str:
+    return ", ".join(
+        "none" if one is None else f"{_words(one['at_least'])} to {_words(one['at_most'])}" for one in _listed(bounds)
+    )
+
+
+def _listed(bounds: Any) -> list[dict[str, Any] | None]:
+    return bounds if isinstance(bounds, list) else [bounds]
 
 
 def _plans(a: Trace, b: Trace) -> Iterator[Difference]:

@@ -98,6 +98,8 @@ class Spans:
                     "fo1agent.abstained": event.answer.abstained,
                     "fo1agent.steps": len(event.answer.trace),
                     "fo1agent.evidence": len(event.answer.evidence),
+                    "fo1agent.not_judged": len(event.answer.not_judged),
+                    "fo1agent.unsupported": len(event.answer.unsupported),
                     **({"gen_ai.output.messages": _message("assistant", event.answer.text)} if _captures() else {}),
                 }
             )

@@ -18,11 +18,13 @@ from fo1agent.ocr import UntrustedText
 from fo1agent.types import Region, Regions
 
 FORMAT = 1
-"""Raised when a field is added, dropped or means something else."""
+"""Raised when a field is dropped or means something else. One that is added has a value for lines without it, so that
+older traces can be read."""
 
 
 class Part(BaseModel):
-    """Base of all lines and their parts: nothing missing, nothing unknown, no NaN, no number given as text."""
+    """Base of all lines and their parts: nothing missing but what older traces lack, nothing unknown, no NaN, no number
+    given as text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -148,6 +150,7 @@ class StepPart(Part):
     found: tuple[RegionPart, ...]
     seconds: float = Field(ge=0)
     error: str = Field(description="why it gave no result; empty when it did")
+    not_judged: tuple[str, ...] = Field((), description="words of the question that its result hangs on, not judged")
 
     @model_validator(mode="after")
     def _agree(self) -> StepPart:
@@ -168,13 +171,30 @@ class StepPart(Part):
             found=tuple(map(RegionPart.of, record.regions)),
             seconds=round(record.seconds, 4),
             error=record.error,
+            not_judged=record.not_judged,
         )
 
     def record(self) -> StepRecord:
         """As the rest of the package has it; texts stay marked as untrusted."""
         value = UntrustedText(self.value) if isinstance(self.value, str) else self.value
         found = regions_of(self.found)
-        return StepRecord(self.id, self.tool, self.args, found, value, self.text, self.seconds, self.error)
+        return StepRecord(
+            self.id, self.tool, self.args, found, value, self.text, self.seconds, self.error, self.not_judged
+        )
+
+
+class BoundsPart(Part):
+    """What is known of a number that hangs on words that could not be judged."""
+
+    at_least: int | float | None = Field(description="it is no less; null where that is not known")
+    at_most: int | float | None = Field(description="it is no more; null where that is not known")
+
+    @classmethod
+    def of(cls, bounds: Any) -> BoundsPart | tuple[BoundsPart | None, ...] | None:
+        """As `Answer.bounds` has them: of the answer, or one or none for each part of it."""
+        if isinstance(bounds, list):
+            return tuple(None if one is None else cls(**plain(one)) for one in bounds)
+        return None if bounds is None else cls(**plain(bounds))
 
 
 class AnswerPart(Part):
@@ -189,6 +209,10 @@ class AnswerPart(Part):
     planner: str
     notes: tuple[str, ...]
     unsupported: tuple[str, ...]
+    not_judged: tuple[str, ...] = Field((), description="words of the question that could not be judged")
+    bounds: BoundsPart | tuple[BoundsPart | None, ...] | None = Field(
+        None, description="of a number that hangs on them; one or null for each part of a chained question"
+    )
 
     @model_validator(mode="after")
     def _evidence_is_known(self) -> AnswerPart:
@@ -211,6 +235,8 @@ class AnswerPart(Part):
             planner=answer.planner,
             notes=tuple(answer.notes),
             unsupported=tuple(answer.unsupported),
+            not_judged=tuple(answer.not_judged),
+            bounds=BoundsPart.of(answer.bounds),
         )
 
 

@@ -345,6 +345,8 @@ class Trace:
             planner=told.planner,
             notes=told.notes,
             unsupported=told.unsupported,
+            not_judged=told.not_judged,
+            bounds=told.model_dump(mode="json")["bounds"],
             seconds=last.seconds,
         )
 

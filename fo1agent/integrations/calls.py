@@ -16,9 +16,10 @@ from fo1agent.errors import InputError
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, without_absent
 from fo1agent.tools.base import Outcome, Tool, registry
-from fo1agent.tools.telling import UNTRUSTED_NOTE, Drawn, told
+from fo1agent.tools.telling import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, Drawn, told
 
 __all__ = [
+    "NOT_JUDGED_NOTE",
     "UNTRUSTED_NOTE",
     "CallResult",
     "Drawn",

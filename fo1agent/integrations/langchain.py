@@ -21,7 +21,7 @@ from pydantic_core import to_json
 
 from fo1agent.errors import InputError
 from fo1agent.image import ImageLimits
-from fo1agent.integrations.calls import UNTRUSTED_NOTE, call
+from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.rule_chat import RulePlannerChatModel
 from fo1agent.integrations.schemas import IMAGE, IMAGE_SCHEMA, parameters, without_absent
@@ -34,7 +34,7 @@ __all__ = ["FO1Tool", "FO1Toolkit", "RulePlannerChatModel", "create_visual_agent
 SYSTEM_PROMPT = (
     "You answer questions about pictures with tools that find, count, read and compare what is in them. Call them; do "
     "not guess. Regions have ids such as r3: pass them on to further tools, and name those that your answer rests on. "
-    "Where the tools find nothing, say so. " + UNTRUSTED_NOTE
+    f"Where the tools find nothing, say so. {NOT_JUDGED_NOTE} {UNTRUSTED_NOTE}"
 )
 
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from fo1agent import __version__
 from fo1agent.errors import FO1AgentError, InputError, MissingExtraError
 from fo1agent.image import ID, ImageLimits
-from fo1agent.integrations.calls import UNTRUSTED_NOTE, call
+from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.scene import Model, Scene
@@ -79,7 +79,7 @@ def make_server(
         "fo1agent",
         title="fo1agent",
         version=__version__,
-        instructions=f"{_INSTRUCTIONS} {UNTRUSTED_NOTE} {front.allowed}",
+        instructions=f"{_INSTRUCTIONS} {NOT_JUDGED_NOTE} {UNTRUSTED_NOTE} {front.allowed}",
         on_list_tools=front.list_tools,
         on_call_tool=front.call_tool,
         on_list_resources=front.list_resources,

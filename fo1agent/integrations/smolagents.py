@@ -1,4 +1,4 @@
-"""For smolagents: `ToolCallingAgent(get_tools(scenes), model, instructions=UNTRUSTED_NOTE)`.
+"""For smolagents: `ToolCallingAgent(get_tools(scenes), model, instructions=f"{NOT_JUDGED_NOTE} {UNTRUSTED_NOTE}")`.
 
 `annotate` is left out: a tool of theirs gives its agent text or a picture, not both.
 """
@@ -10,12 +10,12 @@ from typing import Any
 
 from smolagents import Tool as SmolTool
 
-from fo1agent.integrations.calls import UNTRUSTED_NOTE, call
+from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import parameters
 from fo1agent.tools.base import Tool, registry
 
-__all__ = ["UNTRUSTED_NOTE", "VisionTool", "get_tools"]
+__all__ = ["NOT_JUDGED_NOTE", "UNTRUSTED_NOTE", "VisionTool", "get_tools"]
 
 
 def get_tools(scenes: Scenes, tools: Sequence[Tool] = ()) -> list[VisionTool]:

@@ -109,7 +109,15 @@ def test_ground_json_has_one_entry_per_phrase(folder: Path) -> None:
     phrases = parsed(run("ground", "bus.jpg", "bus", "car", "--json"))["phrases"]
     assert list(phrases) == ["bus", "car"]
     assert phrases["bus"]["regions"][0]["label"] == "bus"
-    assert set(phrases["car"]) == {"regions", "none_score", "note"}
+    assert set(phrases["car"]) == {"regions", "none_score", "not_judged", "note"}
+
+
+def test_ground_names_the_words_that_it_could_not_judge(folder: Path) -> None:
+    result = run("ground", "bus.jpg", "stolen bus")
+    assert result.stdout.split()[2] == "bus"
+    assert "not judged: stolen" in result.stderr
+    found = parsed(run("ground", "bus.jpg", "stolen bus", "--json"))["phrases"]["stolen bus"]
+    assert (found["not_judged"], found["regions"][0]["label"]) == (["stolen"], "bus")
 
 
 def test_ground_of_an_unknown_word_says_so_and_exits_0(folder: Path) -> None:
@@ -126,6 +134,40 @@ def test_count_prints_a_number_and_names_what_was_counted(folder: Path) -> None:
     result = run("count", "bus.jpg", "bus", "--draw", "counted.png")
     assert int(result.stdout) == result.stderr.count("r") >= 1
     assert picture_format("counted.png") == "PNG"
+
+
+def test_count_prints_bounds_where_a_word_could_not_be_judged(folder: Path) -> None:
+    result = run("count", "bus.jpg", "stolen bus")
+    assert result.stdout == "0 to 1\n"
+    assert "not judged: stolen" in result.stderr
+    counted = parsed(run("count", "bus.jpg", "stolen bus", "--json"))
+    assert (counted["value"], counted["at_least"], counted["at_most"]) == (None, 0, 1)
+    assert counted["not_judged"] == ["stolen"]
+    assert [region["label"] for region in counted["regions"]] == ["bus"]
+
+
+def test_count_of_what_is_not_there_needs_no_word_judged(folder: Path) -> None:
+    result = run("count", "bus.jpg", "stolen zebra")
+    assert result.stdout == "0\n"
+    assert "not judged: stolen" in result.stderr
+
+
+def test_count_of_an_unknown_word_is_no_number(folder: Path) -> None:
+    result = run("count", "bus.jpg", "quasar")
+    assert result.stdout == "0 or more\n"
+    assert "does not know" in result.stderr
+    counted = parsed(run("count", "bus.jpg", "quasar", "--json"))
+    assert (counted["value"], counted["at_most"], counted["not_judged"]) == (None, None, ["quasar"])
+
+
+def test_ask_names_what_it_could_not_judge_with_its_bounds(folder: Path) -> None:
+    result = run("ask", "bus.jpg", "How many stolen buses are there?", "--html", "open.html")
+    assert "stolen" in result.stdout
+    assert "not judged: stolen · 0 to 1" in result.stderr
+    assert "Not judged: “stolen” · 0 to 1" in Path("open.html").read_text(encoding="utf-8")
+    answer = parsed(run("ask", "bus.jpg", "How many stolen buses are there?", "--json"))
+    assert (answer["value"], answer["abstained"]) == (None, True)
+    assert (answer["not_judged"], answer["bounds"]) == (["stolen"], {"at_least": 0, "at_most": 1})
 
 
 def test_count_within_a_box_away_from_it_is_0(folder: Path) -> None:

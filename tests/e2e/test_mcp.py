@@ -125,6 +125,10 @@ async def check_every_tool(client: Client) -> None:
     assert {"cat", "remote"} <= {region["label"] for region in results["look"]["regions"]}
     assert results["ground"]["regions"][0]["box"].keys() == {"x1", "y1", "x2", "y2"}
     assert results["count"]["value"] == 2
+    counted = (await client.call_tool("count", {"image": "cat.jpg", "phrase": "dead cat"})).structured_content
+    assert counted is not None
+    assert (counted["value"], counted["at_least"], counted["at_most"]) == (None, 0, 1)
+    assert (counted["not_judged"], counted["regions"][0]["label"]) == (["dead"], "cat")
     assert len(results["relate"]["regions"]) == 2
     assert "png_base64" not in results["annotate"]
     assert len({one["image"] for one in results.values()}) == 1

@@ -103,6 +103,30 @@ def test_diff_tells_what_two_runs_have_not_in_common(folder: Path) -> None:
     assert "None at all." in Path("diff.html").read_text(encoding="utf-8")
 
 
+def test_a_trace_of_an_older_version_is_shown_run_again_and_compared(folder: Path, repo: Path) -> None:
+    older = str(repo / "tests" / "data" / "traces" / "before_not_judged.jsonl")
+    assert run("report", older, "older.html", "--image", "cat.jpg").exit_code == 0
+    assert "There is 1 dead cat." in Path("older.html").read_text(encoding="utf-8")
+    result = run("replay", older, "--image", "cat.jpg", "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    differences = {one["what"]: (one["a"], one["b"]) for pair in told["steps"] for one in pair["differences"]}
+    assert differences["label of r1"] == ("dead cat", "cat")
+    assert differences["not judged"] == ("none", "dead")
+    answer = {one["what"]: (one["a"], one["b"]) for one in told["answer"]}
+    assert answer["value"] == ("1, yes", "none, yes")
+    assert answer["bounds"] == ("none", "0 to 1, none")
+
+
+def test_what_could_not_be_judged_is_saved_shown_and_found_the_same(folder: Path) -> None:
+    question = "How many dead cats are there?"
+    run("ask", "cat.jpg", question, "--trace", "dead.jsonl")
+    assert traces.read("dead.jsonl").answer.bounds == {"at_least": 0, "at_most": 1}
+    assert run("replay", "dead.jsonl").stdout.splitlines()[-1] == "The same."
+    assert run("report", "dead.jsonl", "dead.html").exit_code == 0
+    assert "Not judged: “dead” · 0 to 1" in Path("dead.html").read_text(encoding="utf-8")
+
+
 def test_diff_without_the_picture_writes_the_page_and_says_so(folder: Path) -> None:
     image = json.loads(Path("run.jsonl").read_text(encoding="utf-8").splitlines()[0])["image"]
     changed(Path("run.jsonl"), Path("elsewhere.jsonl"), image={**image, "source": "/no/such/picture.jpg"})

@@ -47,7 +47,7 @@ def test_events_are_json_that_says_what_it_is():
 
 
 def test_a_question_that_is_not_understood_is_one_event():
-    (event,) = Agent().stream(street(), "Colourless green ideas sleep furiously?")
+    (event,) = Agent().stream(street(), "Why do colourless green ideas sleep?")
     assert isinstance(event, AnswerEvent)
     assert event.answer.abstained
 

@@ -94,6 +94,26 @@ def test_every_tool_is_declared_closed_with_the_picture_first(folder: Path) -> N
     served(folder, test)
 
 
+def test_what_could_not_be_judged_is_declared_explained_and_told(folder: Path) -> None:
+    async def test(client: Client) -> None:
+        listed = {tool.name: tool for tool in (await client.list_tools()).tools}
+        for name in ("ground", "count", "relate", "zoom"):
+            schema = listed[name].output_schema
+            assert schema is not None
+            assert "not_judged" in schema["properties"]
+        counting: Any = listed["count"].output_schema
+        assert {"type": "null"} in counting["properties"]["value"]["anyOf"]
+        assert "bounds" in (listed["count"].description or "")
+        result = await client.call_tool("count", {"image": "street.png", "phrase": "stolen bus"})
+        told = result.structured_content
+        assert told is not None
+        assert (told["value"], told["at_least"], told["at_most"], told["not_judged"]) == (None, 0, 1, ["stolen"])
+        assert told["regions"][0]["label"] == "bus"
+        assert "not_judged" in (client.instructions or "")
+
+    served(folder, test)
+
+
 def test_paths_lead_nowhere_but_into_the_allowed_folders(folder: Path) -> None:
     (folder / "link.png").symlink_to(folder.parent / "secret.png")
     (folder / "away").symlink_to(folder.parent)

@@ -92,6 +92,21 @@ def test_the_page_shows_question_answer_steps_and_regions(answer: Found) -> None
     assert rows[0] == "img_00000000/r1 img_00000000/r2"
 
 
+def test_what_could_not_be_judged_is_shown_with_its_bounds(answer: Found) -> None:
+    assert "Not judged" not in Page(report.html(answer, PICTURE)).text
+    bounds = {"at_least": 0, "at_most": 2}
+    answer.not_judged, answer.bounds = ("sleepy", "on a <b>bench</b>"), bounds  # pyright: ignore
+    people = regions("r1", "r2")
+    answer.trace = (Record("find", "“sleepy people”  r1 0.90  r2 0.90  not judged: sleepy", people), *answer.trace)
+    page = Page(report.html(answer, PICTURE))
+    assert "Not judged: “sleepy”, “on a <b>bench</b>” · 0 to 2" in page.text
+    assert page.named("b") == []
+    assert "not judged: sleepy" in page.text
+    assert "r1 0.90  r2 0.90" not in page.text, "the chips say it"
+    answer.bounds = [None, bounds, {"at_least": 1, "at_most": None}]  # pyright: ignore
+    assert "· 0 to 2 · 1 or more" in Page(report.html(answer, PICTURE)).text
+
+
 def test_the_page_needs_no_other_file(answer: Found) -> None:
     page = Page(report.html(answer, PICTURE))
     for _, attributes in page.tags:

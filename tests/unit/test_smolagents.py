@@ -15,7 +15,7 @@ from tests.fakes import FakePredictor
 
 pytest.importorskip("smolagents", reason="smolagents is not installed")
 
-from fo1agent.integrations.smolagents import get_tools
+from fo1agent.integrations.smolagents import NOT_JUDGED_NOTE, get_tools
 
 
 @pytest.fixture
@@ -32,6 +32,16 @@ def test_a_call_answers_with_what_a_language_model_reads(scenes: Scenes) -> None
     assert set(tools) == set(fo1agent.registry()) - {"annotate"}
     counted = json.loads(tools["count"](phrase="bus"))
     assert counted["value"] == 1
+
+
+def test_what_could_not_be_judged_is_told(scenes: Scenes) -> None:
+    tools = {tool.name: tool for tool in get_tools(scenes)}
+    counted = json.loads(tools["count"](phrase="stolen bus"))
+    assert (counted["value"], counted["at_least"], counted["at_most"]) == (None, 0, 1)
+    assert counted["not_judged"] == ["stolen"]
+    assert counted["regions"][0]["label"] == "bus"
+    assert "bounds" in tools["count"].description
+    assert "not_judged" in NOT_JUDGED_NOTE
 
 
 def test_what_a_model_did_wrong_is_told_and_not_raised(scenes: Scenes) -> None:

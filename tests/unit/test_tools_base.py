@@ -15,6 +15,7 @@ from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.scene import Model, Scene
 from fo1agent.tools.base import Outcome, Tool, registry, tool
 from fo1agent.tools.relating import relate
+from fo1agent.tools.telling import told
 from tests.fakes import FakePredictor
 
 OBJECTS = [
@@ -215,9 +216,9 @@ def call(scene: Scene, name: str, **arguments: object) -> dict:
 def test_ground(scene: Scene) -> None:
     found = call(scene, "ground", phrase="people")
     assert [region["id"] for region in found["regions"]] == ["r1", "r2"]
-    assert found["regions"][0] == {"id": "r1", "label": "people", "score": 0.9, "box": [50.0, 150.0, 90.0, 280.0]}
-    assert call(scene, "ground", phrase="ostrich")["note"]
-    assert call(scene, "ground", phrase="dog") == {"regions": [], "none_score": 0.9703, "note": ""}
+    assert found["regions"][0] == {"id": "r1", "label": "person", "score": 0.9, "box": [50.0, 150.0, 90.0, 280.0]}
+    nothing = {"regions": [], "none_score": 0.9703, "judged": "dog", "not_judged": [], "note": ""}
+    assert call(scene, "ground", phrase="dog") == nothing
     assert [region["id"] for region in call(scene, "ground", like="r1")["regions"]] == ["r2"]
 
 
@@ -269,6 +270,57 @@ def test_a_box_upside_down_is_told_to_be_mended(scene: Scene) -> None:
 
 def test_count(scene: Scene) -> None:
     assert call(scene, "count", phrase="person", within="b0_0_320_400")["value"] == 1
+    counted = call(scene, "count", phrase="people")
+    assert [counted[name] for name in ("value", "at_least", "at_most", "not_judged")] == [2, 2, 2, []]
+
+
+# ---- words that cannot be judged ----
+
+
+def test_a_word_that_cannot_be_judged_gives_bounds_and_no_number(scene: Scene) -> None:
+    counted = call(scene, "count", phrase="sleepy people on a bench")
+    assert (counted["value"], counted["at_least"], counted["at_most"]) == (None, 0, 2)
+    assert (counted["judged"], counted["not_judged"]) == ("person", ["sleepy", "on a bench"])
+    assert [region["label"] for region in counted["regions"]] == ["person", "person"]
+
+
+def test_a_word_that_cannot_be_judged_holds_of_nothing_where_there_is_nothing(scene: Scene) -> None:
+    counted = call(scene, "count", phrase="sleepy dog")
+    assert (counted["value"], counted["at_least"], counted["at_most"]) == (0, 0, 0)
+    assert counted["not_judged"] == ["sleepy"]
+
+
+def test_a_woman_is_found_as_a_person_and_it_is_said(scene: Scene) -> None:
+    found = call(scene, "ground", phrase="women")
+    assert [(region["id"], region["label"]) for region in found["regions"]] == [("r1", "person"), ("r2", "person")]
+    assert found["not_judged"] == ["woman"]
+
+
+def test_of_what_the_model_has_no_word_for_nothing_is_told(scene: Scene) -> None:
+    counted = call(scene, "count", phrase="ostrich")
+    assert [counted[name] for name in ("value", "at_least", "at_most", "regions")] == [None, 0, None, []]
+    assert counted["not_judged"] == ["ostrich"]
+    assert "does not know" in counted["note"]
+    found = call(scene, "ground", phrase="ostrich")
+    assert (found["none_score"], found["not_judged"]) == (None, ["ostrich"])
+    assert "does not know" in found["note"]
+
+
+def test_words_that_cannot_be_judged_pass_through_relate_and_zoom(scene: Scene) -> None:
+    related = call(scene, "relate", a="tired person", relation="left_of", b="stolen bus")
+    assert related["pairs"] == [["r1", "r0"]]
+    assert related["not_judged"] == ["tired", "stolen"]
+    closer = call(scene, "zoom", region="r0", phrase="stolen bus")
+    assert closer["not_judged"] == ["stolen"]
+    assert {region["label"] for region in closer["regions"]} <= {"bus"}
+
+
+def test_a_language_model_is_told_only_words_that_there_are(scene: Scene) -> None:
+    text, _ = told(registry()["count"].call(scene, {"phrase": "stolen bus"}))
+    assert json.loads(text)["not_judged"] == ["stolen"]
+    assert json.loads(text)["value"] is None
+    text, _ = told(registry()["count"].call(scene, {"phrase": "bus"}))
+    assert "not_judged" not in json.loads(text)
 
 
 def test_read_gives_untrusted_text_and_where_it_stands(scene: Scene) -> None:

@@ -65,6 +65,26 @@ def test_a_run_is_the_same_as_itself_and_as_its_replay() -> None:
     assert verdict(comparison) == "The same."
 
 
+def test_what_could_not_be_judged_counts() -> None:
+    sleepy = recorded(question="How many sleepy people are there?")
+    assert compare(sleepy, replay(sleepy, street()), replayed=True).same
+    plainly = changed(sleepy, 2, not_judged=())
+    assert told(sleepy, plainly) == ["2 not judged: sleepy → none"]
+    assert told(plainly, sleepy) == ["2 not judged: none → sleepy"]
+
+
+def test_bounds_and_words_of_the_answer_count() -> None:
+    trace = recorded(question="How many sleepy people are there?")
+    *lines, last = trace.lines
+    assert isinstance(last, AnswerLine)
+    answer = last.answer.model_copy(update={"bounds": None, "not_judged": (), "value": 4})
+    other = traces.assemble(
+        "after.jsonl", [trace.run, *lines, last.model_copy(update={"answer": answer})], "after.jsonl"
+    )
+    differences = {one.what: (one.a, one.b) for one in compare(trace, other).answer}
+    assert differences == {"value": ("none", "4"), "bounds": ("0 to 4", "none"), "not judged": ("sleepy", "none")}
+
+
 def test_scores_count_from_the_tolerance_on() -> None:
     trace = recorded()
     first, *others = found(trace, 1)

@@ -99,6 +99,7 @@ def test_attributes_follow_the_conventions(spans: InMemorySpanExporter, model: M
     assert run["fo1agent.image.width"] == 640
     assert run["fo1agent.abstained"] is False
     assert run["fo1agent.steps"] == len(answer.trace)
+    assert (run["fo1agent.not_judged"], run["fo1agent.unsupported"]) == (0, 0)
     step = dict(named(spans, "execute_tool read").attributes or {})
     assert step["gen_ai.operation.name"] == "execute_tool"
     assert step["gen_ai.tool.name"] == "read"

@@ -33,6 +33,8 @@ OBJECTS = [
 ]
 QUESTION = "How many people are to the left of the bus?"
 
+OLDER = Path(__file__).resolve().parents[1] / "data" / "traces" / "before_not_judged.jsonl"
+
 
 @pytest.fixture
 def model() -> Model:
@@ -337,6 +339,29 @@ def test_what_was_written_is_read_back(model: Model, photo: Path, tmp_path: Path
     assert trace.answer.evidence.boxes == pytest.approx(answer.evidence.boxes, abs=0.01)
 
 
+OPEN = "How many sleepy people are there, and is there a bus?"
+
+
+def test_what_could_not_be_judged_is_read_back(model: Model, photo: Path, tmp_path: Path) -> None:
+    for k, question in enumerate((OPEN, "How many sleepy people are there?")):
+        answer = Agent(model, traces=tmp_path / str(k)).ask(photo, question)
+        trace = traces.read(only(tmp_path / str(k)))
+        assert answer.not_judged == ("sleepy",)
+        assert answer.bounds
+        assert trace.answer.to_dict() == answer.to_dict()
+        assert [step.to_dict() for step in trace.steps] == [step.to_dict() for step in answer.trace]
+
+
+def test_a_trace_from_before_words_were_told_is_read(tmp_path: Path) -> None:
+    """`before_not_judged.jsonl` was written by the release before: it took dead cats for cats."""
+    trace = traces.read(OLDER)
+    assert trace.complete
+    assert trace.answer.text == "There is 1 dead cat. Yes, there are 2 remotes."
+    assert (trace.answer.value, trace.answer.not_judged, trace.answer.bounds) == ([1, True], (), None)
+    assert {step.not_judged for step in trace.steps} == {()}
+    assert trace.answer.evidence.labels[0] == "dead cat"
+
+
 def broken_lines(good: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, Any]]:
     """(what is wrong, line number, a piece of the reason, the changed line or lines)."""
     run, plan, start, end = good[:4]
@@ -362,7 +387,13 @@ def broken_lines(good: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, An
     yield "no JSON", 4, "JSON", None
     answer = good[-1]
     wrong = {**answer["answer"], "evidence": ["img_00000000/r9"]}
+    yield "words as one text", 4, "not_judged", with_step(end, not_judged="sleepy")
+    yield "bounds of one side", len(good), "at_most", with_answer(answer, bounds={"at_least": 1})
     yield "unknown evidence", len(good), "not among the regions", {**answer, "answer": wrong}
+
+
+def with_answer(line: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {**line, "answer": {**line["answer"], **fields}}
 
 
 def with_step(line: dict[str, Any], **fields: Any) -> dict[str, Any]:
