@@ -19,7 +19,7 @@ import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import first_sign
-from fo1agent.trainers.data.formats.fields import absent_of, images_folder, picture_path, size_of, text
+from fo1agent.trainers.data.formats.fields import absent_of, has_area, images_folder, picture_path, size_of, text
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, reason
 from fo1agent.trainers.data.records import Example
 
@@ -278,7 +278,7 @@ def _annotation(
         )
     x1, x2 = (min(max(v, 0.0), float(width)) for v in (x, x + w))
     y1, y2 = (min(max(v, 0.0), float(height)) for v in (y, y + h))
-    return ([x1, y1, x2, y2] if x2 > x1 and y2 > y1 else None), names[category]
+    return ([x1, y1, x2, y2] if has_area(x1, y1, x2, y2) else None), names[category]
 
 
 def _picture(k: int, record: Any, images: Path) -> tuple[int | str, Path, int, int]:

@@ -74,7 +74,15 @@ def exact_boxes(rows: Any, width: int, height: int) -> np.ndarray:
             raise DataError(f"boxes[{k}] = {row!r:.60} is no x1, y1, x2, y2 box inside {width} x {height} pixels")
         inside = False
     boxes = np.array(rows, dtype=np.float32)
+    flat = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
+    if len(flat):
+        raise DataError(f"boxes[{flat[0]}] = {rows[flat[0]]!r:.60} has no area that float32 can tell")
     return boxes if inside else np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def has_area(x1: float, y1: float, x2: float, y2: float) -> bool:
+    """Whether the box has an area in the numbers that boxes are kept in: a height of 1e-50 is none."""
+    return bool(np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1))
 
 
 def cut_boxes(rows: Sequence[Sequence[float]], width: int, height: int) -> tuple[np.ndarray, list[int]]:
@@ -95,7 +103,7 @@ def cut_boxes(rows: Sequence[Sequence[float]], width: int, height: int) -> tuple
         if not (math.isfinite(x1 + y1 + x2 + y2) and x2 >= x1 and y2 >= y1):
             raise DataError(f"box {k} is from ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}): not finite, or turned around")
         box = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-        if box[2] > box[0] and box[3] > box[1]:
+        if has_area(*box):
             kept.append(k)
             cut.append(box)
     return np.array(cut, np.float32).reshape(-1, 4), kept
