@@ -383,9 +383,17 @@ def does_have(p: Parser) -> s.Clause | None:
 
 
 def is_one_of_two(p: Parser) -> s.Clause | None:
-    """ "Neither dogs nor cats?": that there are none."""
+    """That it holds of none: "Neither dogs nor cats?", "Neither the dog nor the cat is white."."""
     if not p.take("neither"):
         return None
+    start = p.i
+    things = p.things(("nor", "or", "and"), conditions=False)
+    if things is not None and p.take_any(w.BE | w.DO):  # "neither the tv nor the remote is white"
+        said = p.predicate()
+        if said is not None and len(said) == 1 and p.at_end():
+            denied = (replace(said[0], negated=not said[0].negated),)
+            return s.AllSo(tuple(s.IsAt(thing, denied) for thing in things))
+    p.i = start
     things = p.things(("nor", "or", "and"))
     things = None if things is None else p.bag(things)
     if things is None or not p.at_end() or not all(lexicon.is_thing(thing.noun) for thing in things):

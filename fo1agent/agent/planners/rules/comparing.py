@@ -129,7 +129,7 @@ def numbers_compared(p: Parser) -> s.Clause | None:
         verb = p.take_any(w.BE)
     if left.noun.endswith(" count"):
         left, number = replace(left, noun=left.noun.removesuffix(" count")), True
-    if number or left.plural or not left.definite:
+    if number or left.plural or not left.definite or verb == "do":
         p.skip()
         if p.take_any(("outnumber", "outnumbers", "exceed", "exceeds", "surpass", "surpasses")):
             return _pair(p, left, "more")

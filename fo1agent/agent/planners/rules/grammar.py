@@ -108,6 +108,9 @@ def _parse(tokens: list[str], before: list[s.Clause]) -> list[s.Clause] | None:
         found = _parse_sentence(words, spoken, told)
         if found is None and told and _is_chatter(words, sentences):
             clauses.append(s.Unused(" ".join(words)))
+            named = [s.WhatIs(thing) for thing in _named_in(words)]
+            spoken += named
+            clauses += [s.Spoken(one) for one in named]
             continue
         if found is None:
             return None
@@ -191,6 +194,16 @@ def _is_chatter(words: list[str], sentences: list[tuple[list[str], str]]) -> boo
     }
     counts = any(word in w.NUMBERS or word.isdigit() or word in w.MULTIPLES for word in words if word != "one")
     return not shared and not counts and not excludes & (set(words) - {"not"} if "i" in words else set(words))
+
+
+def _named_in(words: list[str]) -> list[NounPhrase]:
+    """The things that a sentence names with an article, though it was not understood: "I can't find the remote"."""
+    found = []
+    for at, word in enumerate(words):
+        thing = Parser(words[at:]).noun_phrase(conditions=False) if word in ("the", "a", "an", "my") else None
+        if thing is not None and lexicon.is_thing(thing.noun.split(" ")[-1]):
+            found.append(replace(thing, definite=True))
+    return found
 
 
 def _parse_sentence(tokens: list[str], before: list[s.Clause], told: bool = False) -> list[s.Clause] | None:

@@ -39,7 +39,7 @@ _COME = w.words(
     "join joins joined park parks parked put puts place places find finds appear appears given receive receives"
 )
 # What is asked of them afterwards: "how many *are left*".
-_REMAINS = w.words("there left missing short needed need lacking remain remains stay then over buying")
+_REMAINS = w.words("there left missing short needed need lacking remain remains stay behind then over buying")
 
 
 def how_many_kinds(p: Parser) -> s.Clause | None:
@@ -145,9 +145,10 @@ def _counted_in_case(before: list[str], case: list[str]) -> NounPhrase | None:
         if token in ("of", "more", "many") or token in w.NUMBERS or token.isdigit():
             parser = Parser(case[at + 1 :])
             parser.take("of")
-            thing = parser.noun_phrase(conditions=False)
+            parser.take("the", "my", "these", "those")
+            thing = _thing_at(parser)
             if thing is not None and lexicon.is_thing(thing.noun):
-                return replace(thing, quantity=None)
+                return thing
     return None
 
 

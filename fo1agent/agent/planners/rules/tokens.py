@@ -18,6 +18,7 @@ _CONTRACTIONS = (
         r"\b(\w+)'s (?=(?:black|white|red|green|blue|yellow|brown|gr[ae]y|orange|pink|purple)(?:[,.?]| or\b|$))",
         r"\1 is ",
     ),
+    (r"\b(\w+)'s (?=(?:on|in|under|at|next to|near|behind|above|below|between|not)\b)", r"\1 is "),
     (r"\bi\.e\.?(?=\W)", "meaning"),
     (r"\b(what|who|where|there|how|it|they|you|we|that|which)'re\b", r"\1 are"),
     (r"\bi'm\b", "i am"),
