@@ -104,7 +104,8 @@ _EXCEPT = w.phrases(
     "do not count | did not count | disregarding | disregard | besides | but not"
 )
 _ANOTHER_COLOR = w.phrases(
-    "any color but | a color but | any color except | some color other than | a color other than | any color other than | a different color than | other than"
+    "any color but | a color but | any color except | some color other than | a color other than | "
+    "any color other than | a different color than | other than"
 )
 _MEANING = w.phrases("meaning | i mean | by which i mean | that is to say | namely | in other words | i e")
 _SHARES = (
