@@ -96,3 +96,10 @@ def test_what_is_english_is_taken_for_nothing_else() -> None:
 )
 def test_few_or_borrowed_words_name_no_language(question: str) -> None:
     assert foreign(question) == ""
+
+
+@pytest.mark.parametrize("question", ["Is there a dog? Ist da ein Bus?", "Is there a bus? 犬はいますか?"])
+def test_a_question_that_is_half_in_another_language_is_not_answered_by_half(question: str) -> None:
+    answer = Agent().ask(street(), question)
+    assert answer.abstained
+    assert answer.text.startswith("I only understand English")

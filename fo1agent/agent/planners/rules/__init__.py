@@ -6,6 +6,7 @@ nearest question it could answer (`suggest`). It knows function words and word o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fo1agent.agent.plan import Plan
@@ -35,7 +36,8 @@ class RulePlanner:
             question: in English.
             before: earlier questions in the same talk, oldest first; "it", "they", "what about" may go back to them.
         """
-        language = foreign(question)
+        # One sentence in another language is enough: half a question is never answered.
+        language = foreign(question) or next(filter(None, map(foreign, re.split(r"[.?!;]", question))), "")
         if language:
             return NotUnderstood(f"I only understand English, and this looks like {language}")
         tokens = tokenize(question)
