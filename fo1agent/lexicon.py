@@ -415,7 +415,9 @@ _DETERMINERS = _words(
 # ---- singular and plural ---------------------------------------------------------------------------------------
 
 _IRREGULAR_SINGULAR = {"people": "person", "persons": "person", "tvs": "tv", "busses": "bus", "buses": "bus"}
-_IRREGULAR_PLURAL = {"person": "people", "ox": "oxen", "potato": "potatoes", "tomato": "tomatoes", "bus": "buses"}
+_IRREGULAR_PLURAL = {
+    "person": "people", "ox": "oxen", "potato": "potatoes", "tomato": "tomatoes", "bus": "buses", "taxi": "taxis"
+}  # fmt: skip
 _UNCHANGED = _words(
     "sheep deer fish aircraft broccoli luggage baggage furniture cutlery silverware cattle species series people "
     "folk food fruit text writing clothing equipment"

@@ -318,7 +318,7 @@ class _Wording:
             if nothing and len(words) == 1 and lexicon.is_thing(words[0]):
                 many = isinstance(self.plan.step(ref), p.Count)
                 return f"{text}, so no {lexicon.plural(words[0]) if many else words[0]}"
-            return f"{text}; I can't judge {_quoted(words)}, but it holds either way"
+            return f"{text}; I can't judge {_quoted(words)}, but the answer is the same either way"
         text = re.sub(r"^(yes|no)[,:] ", "", text)
         if isinstance(self.plan.step(ref), p.Read):
             return f"{text}; whether that is what “{words[0]}” means I can't tell"
@@ -402,7 +402,10 @@ class _Wording:
             if not judged:
                 return self.noun(step.of, count)
             if step.negated:
-                return f"{self.noun(step.of, count)} that {'is' if count == 1 else 'are'} not {' or '.join(judged)}"
+                below = self.plan.step(step.of)
+                again = isinstance(below, p.Are) and below.negated and self._judged_words(below)
+                that = "and" if again else "that is" if count == 1 else "that are"
+                return f"{self.noun(step.of, count)} {that} not {' or '.join(judged)}"
             return f"{' or '.join(judged)} {self.noun(step.of, count)}"
         if isinstance(step, p.Except):
             if step.only:
@@ -665,6 +668,8 @@ class _Wording:
 
     def _logic(self, step: p.Logic) -> str:
         stripped = [re.sub(r"^(yes|no)[,:] ", "", self.clause(ref)) for ref in step.of]
+        if len(stripped) == 2 and {self.run.results[ref] for ref in step.of} == {True, False}:
+            return f"{self.yes(step.id)}: {stripped[0]}, but {stripped[1]}"
         return f"{self.yes(step.id)}: {listed(stripped)}"
 
     def _read(self, step: p.Read) -> str:
@@ -682,6 +687,9 @@ class _Wording:
         else:
             bearer = "it" if again else self.definite(step.of)
         return f"{bearer} reads {text}"
+
+    def _says(self, step: p.Says) -> str:
+        return f"{self.yes(step.id)}, {self.clause(step.of)}"
 
     def _describe(self, step: p.Describe) -> str:
         return str(self.value(step.id))
@@ -721,7 +729,7 @@ class _Wording:
         verb = "is" if len(found) == 1 else "are"
         called = list(dict.fromkeys(self.run.names(step.of)))
         noun = self.noun(step.of, len(found))
-        if len(called) <= 3 and not any(name in lexicon.singular(noun) for name in called):
+        if len(called) <= 3 and not any(name in self.noun(self._base(step.of)[0]) for name in called):
             names = f"{listed([with_article(name) for name in called])}, {names}"  # "the black vehicle": a motorcycle
         return f"the {noun} {verb} {where} of the picture ({names})"
 

@@ -599,6 +599,14 @@ class Run:
             return Open(said)
         return said
 
+    def _says(self, step: p.Says) -> Result:
+        self.rests_on[step.id] = self.rests_on[step.of]
+        text = self.results[step.of]
+        assert isinstance(text, (str, Open))
+        read = text.if_so if isinstance(text, Open) else text
+        said = _letters(step.words) in _letters(str(read))
+        return Open(said) if isinstance(text, Open) else said
+
     def _describe(self, step: p.Describe) -> Result:
         region = None if step.of is None else self._best(step.of)
         self._pay_for(region)
@@ -638,6 +646,8 @@ class Run:
             ]
             if step.op == "are":
                 words.append(" or ".join(step.words))
+            if step.op == "says":
+                words.append(f"“{step.words}”")
             if getattr(step, "negated", False):
                 words.insert(0, "not")
             place = [self._short(getattr(step, key, None)) for key in ("to", "and_to", "without")]
@@ -672,6 +682,11 @@ class Run:
     def _short(self, ref: Any) -> str:
         found = self.results.get(ref) if isinstance(ref, str) else None
         return " ".join(r.name for r in found[:4]) if isinstance(found, Regions) else ""
+
+
+def _letters(text: str) -> str:
+    """The letters and digits of a text, in one case: how it is spaced differs between signs and readers."""
+    return "".join(char for char in text.casefold() if char.isalnum())
 
 
 def _arguments(step: Any) -> dict[str, Any]:
@@ -825,6 +840,7 @@ _DO: dict[str, Callable[[Run, Any], Result]] = {
     "name": Run._name,
     "locate": Run._locate,
     "read": Run._read,
+    "says": Run._says,
     "describe": Run._describe,
     "inspect": Run._inspect,
 }

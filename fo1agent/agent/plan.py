@@ -377,6 +377,18 @@ class Read(Step):
         return self
 
 
+class Says(Step):
+    """Whether the text that was read has these words in it; capitals, blanks and punctuation do not count."""
+
+    gives: ClassVar[Kind] = "bool"
+    op: Literal["says"] = "says"
+    of: Ref
+    words: str = Field(min_length=1, max_length=200, pattern=r"\w")
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        yield self.of, ("text",)
+
+
 class Describe(Step):
     """A caption of the best region of `of`, or of the whole picture."""
 
@@ -427,7 +439,7 @@ class Answer(Step):
 
 AnyStep = Annotated[
     Find | Keep | Are | Except | KeepSide | Select | Count | Kinds | Exists | Measure | Arithmetic | Compare | Share
-    | Which | WhichKind | Colors | SameColor | Either | Place | Logic | Read | Describe | Name | Inspect | Locate
+    | Which | WhichKind | Colors | SameColor | Either | Place | Logic | Read | Says | Describe | Name | Inspect | Locate
     | Answer,
     Field(discriminator="op"),
 ]  # fmt: skip

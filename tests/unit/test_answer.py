@@ -57,7 +57,7 @@ def ask(question, scene=street):
         ("Which person is the leftmost?", "The leftmost person is r0."),
         ("What does the bus say?", "The bus reads “CITY CENTRE 12”."),
         ("What does the sign say?", "The sign reads “STOP”."),
-        ("Is there a dog and a cat?", "No: there is 1 dog and I see no cat."),
+        ("Is there a dog and a cat?", "No: there is 1 dog, but I see no cat."),
         ("Describe the dog", "A dog."),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from fo1agent.agent import Agent, NotUnderstood, Plan
 from fo1agent.agent import plan as p
 from fo1agent.agent.planners.rules import RulePlanner, grammar
+from fo1agent.agent.planners.rules.following import FOLLOW_UPS
 from fo1agent.agent.planners.rules.parser import Parser
 from fo1agent.agent.planners.rules.preamble import drop_tag, starts
 from fo1agent.agent.planners.rules.tokens import tokenize
@@ -225,3 +226,26 @@ def reads(production, example: str) -> bool:
                     if production(parser) is not None and parser.at_end():
                         return True
     return False
+
+
+@pytest.mark.parametrize(
+    ("first", "production", "examples"),
+    [
+        (
+            re.findall(r"\(([^)]*)\)", production.__doc__),
+            production,
+            re.findall(r"\)\s*([^\"(]+)\"", production.__doc__),
+        )
+        for production in FOLLOW_UPS
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_every_follow_up_reads_its_own_example(first, production, examples):
+    before = grammar.parse(tokenize(first[0]))
+    assert before
+    assert examples
+    for example in examples:
+        words = [token for token in tokenize(example) if token not in ("?", ".", "…", "and")]
+        parser = Parser(words)
+        assert production(parser, before) is not None
+        assert parser.at_end()

@@ -123,6 +123,8 @@ class _Composer:
             giving += ["arithmetic", "compare", "which"]
         if truths:
             giving += ["logic", "either"]
+        if self.refs("text"):
+            giving += ["says"]
         if left == 2 and not values:
             return giving
         choosing = ["keep", "are", "except", "side", "select"] if regions else []
@@ -246,6 +248,9 @@ class _Composer:
 
     def _colors(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.one_of([], self.refs("regions"))}, "text"
+
+    def _says(self) -> tuple[dict[str, Any], p.Kind]:
+        return {"of": self.one_of(self.refs("text")), "words": self.one_of([], self.quoted())[1:-1]}, "bool"
 
     def _same_color(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.several(["regions"])}, "bool"

@@ -48,8 +48,8 @@ class RulePlanner:
         earlier = [known for one in before[-REMEMBERED:] if len(known := tokenize(one)) <= MAX_TOKENS]
         clauses = parse(tokens, earlier)
         if clauses is None:
-            return NotUnderstood("I can't parse that question", nearest_question(tokens))
+            return NotUnderstood("I can't parse that question", nearest_question(tokens, *reversed(earlier)))
         try:
             return compile_plan(question, clauses)
         except CannotPlanError as exc:
-            return NotUnderstood(str(exc), nearest_question(tokens))
+            return NotUnderstood(str(exc), nearest_question(tokens, *reversed(earlier)))

@@ -278,7 +278,7 @@ def which_is(p: Parser) -> s.Clause | None:
     thing = p.noun_phrase(conditions=False)
     if thing is None or not (thing.noun or (of and thing.pronoun)) or not p.take_any(w.BE):
         return None
-    said = p.predicate()
+    said = p.predicates()
     if said is None or not said[0].words or not p.at_end():
         return None
     return s.WhereIs((thing if thing.pronoun else replace(thing, definite=False)).at(*said))
@@ -367,19 +367,27 @@ def name_one(p: Parser) -> s.Clause | None:
 
 
 def does_have(p: Parser) -> s.Clause | None:
-    """ "Does each laptop have its own mouse?": at least as many of the one as of the other."""
+    """ "Does each laptop have its own mouse?": no, where there are too few or some have none near; whether what is near
+    a thing is its own, boxes do not tell."""
     if not p.take_any(w.DO):
         return None
     owner = p.noun_phrase(conditions=False)
     if owner is None or owner.quantity != Quantity("all") or not p.take_any(w.HAVE | {"get", "own"}):
         return None
-    p.take("its own", "their own", "his own", "her own", "a", "an", "one")
+    begins = p.i
+    own = p.take("its own", "their own", "his own", "her own")
+    p.take("a", "an", "one")
     times = p.number() or 1
     what = p.noun_phrase(conditions=False)
-    p.take("of its own", "of their own", "each", "to itself", "for itself")
+    own |= p.take("of its own", "of their own", "each", "to itself", "for itself")
     if what is None or not p.at_end():
         return None
-    return s.IsEnough((replace(what, definite=False),), "at_least", replace(owner, quantity=None), times)
+    what = replace(what, definite=False, quantity=None)
+    beside = Condition("near", what), Condition(words=("that have " + " ".join(p.tokens[begins:]),))
+    each = s.IsAt(replace(owner, plural=True, definite=True), beside)
+    if not own and times == 1:
+        return each
+    return s.AllSo((s.IsEnough((what,), "at_least", replace(owner, quantity=None), times), each))
 
 
 def is_one_of_two(p: Parser) -> s.Clause | None:

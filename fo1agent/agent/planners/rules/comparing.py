@@ -317,28 +317,12 @@ def _measure(p: Parser) -> tuple[str, str, NounPhrase | None] | None:
     return None if to is None or to.noun.split(" ")[0] in w.SIDES else (quantity, comparison, to)
 
 
-_OF_ORDER = {
-    "largest": ("area", "more"),
-    "smallest": ("area", "fewer"),
-    "tallest": ("height", "more"),
-    "shortest": ("height", "fewer"),
-    "widest": ("width", "more"),
-    "narrowest": ("width", "fewer"),
-    "leftmost": ("x", "fewer"),
-    "rightmost": ("x", "more"),
-    "topmost": ("y", "fewer"),
-    "lowest": ("y", "more"),
-    "nearest": ("distance", "fewer"),
-    "farthest": ("distance", "more"),
-}
-
-
 def _most(p: Parser) -> tuple[str, str, NounPhrase | None] | None:
     """The same of "(the) biggest", "nearest to the bus"."""
     chosen = p.superlative(NounPhrase("thing"))
-    if chosen is None or chosen.order not in _OF_ORDER or chosen.rank != 1:
+    if chosen is None or chosen.order not in w.OF_ORDER or chosen.rank != 1:
         return None
-    quantity, comparison = _OF_ORDER[chosen.order]
+    quantity, comparison = w.OF_ORDER[chosen.order]
     if (quantity == "distance") != (chosen.order_to is not None):
         return None
     return quantity, comparison, chosen.order_to
@@ -370,7 +354,7 @@ def which_larger(p: Parser) -> s.Clause | None:
     if measured is None:
         return None
     if things is None and named is not None and p.at_end() and measured[2] is None:  # "which dog is bigger?"
-        order = next(order for order, of in _OF_ORDER.items() if of == measured[:2])
+        order = next(order for order, of in w.OF_ORDER.items() if of == measured[:2])
         return s.WhatIs(replace(named, definite=True, order=order, quantity=None))
     if things is None:
         p.take(",", ":")

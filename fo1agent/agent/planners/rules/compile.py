@@ -12,6 +12,7 @@ from fo1agent import lexicon
 from fo1agent.agent import plan as p
 from fo1agent.agent.planners.rules import syntax as s
 from fo1agent.agent.planners.rules.syntax import Condition, NounPhrase
+from fo1agent.agent.planners.rules.tokens import tokenize
 from fo1agent.agent.planners.rules.words import ANIMATE_PRONOUNS
 from fo1agent.color import asks_for_color
 
@@ -29,7 +30,7 @@ def compile_plan(question: str, clauses: list[s.Clause]) -> p.Plan:
     Raises:
         CannotPlanError: a pronoun refers to nothing, or the question is longer than a plan may be.
     """
-    compiler = _Compiler()
+    compiler = _Compiler(question)
     try:
         parts = [ref for clause in clauses for ref in compiler.clause(clause)]
         unused = tuple(clause.words for clause in clauses if isinstance(clause, s.Unused))
@@ -61,7 +62,8 @@ def _kind_of(noun: str) -> str:
 
 
 class _Compiler:
-    def __init__(self) -> None:
+    def __init__(self, question: str) -> None:
+        self.question = question
         self.steps: list[Any] = []
         self._known: dict[Any, str] = {}
         self._mentions: list[tuple[NounPhrase, str]] = []
@@ -396,6 +398,18 @@ class _Compiler:
             return self.add(p.Read, relation=clause.relation, to=thing, **noun)
         itself = clause.bearer and clause.thing.noun.endswith(clause.bearer)
         return self.add(p.Read, of=thing, otherwise="picture") if itself else self.add(p.Read, of=thing, **noun)
+
+    def _Says(self, clause: s.Says) -> str:
+        return self.add(p.Says, of=self._ReadText(clause.read), words=self._as_written(clause.words))
+
+    def _as_written(self, words: str) -> str:
+        """Tokens as they stand in the question: a text is compared by its spelling."""
+        written = self.question.split()
+        spans = (
+            " ".join(written[i:j]) for i in range(len(written)) for j in range(i + 1, min(len(written), i + 12) + 1)
+        )
+        same = (span for span in spans if [one for one in tokenize(span) if one[0].isalnum()] == words.split(" "))
+        return next(same, words).strip("?!.,;:“”\"'")
 
     def _WhatIs(self, clause: s.WhatIs) -> str:
         return self.add(p.Name, of=self.regions(clause.thing, "the" if clause.thing.definite else "ground"))

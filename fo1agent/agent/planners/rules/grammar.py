@@ -36,6 +36,7 @@ from fo1agent.agent.planners.rules.comparing import (
     which_more,
 )
 from fo1agent.agent.planners.rules.counting import added_up, how_many, how_many_more, number_of
+from fo1agent.agent.planners.rules.following import follow_up, is_named
 from fo1agent.agent.planners.rules.parser import Parser
 from fo1agent.agent.planners.rules.placing import (
     has_beside,
@@ -49,7 +50,7 @@ from fo1agent.agent.planners.rules.placing import (
     which_side,
 )
 from fo1agent.agent.planners.rules.preamble import drop_tag, greetings_only, prelude, starts
-from fo1agent.agent.planners.rules.reading import read
+from fo1agent.agent.planners.rules.reading import does_say, read
 from fo1agent.agent.planners.rules.reckoning import (
     are_kinds,
     guests,
@@ -212,8 +213,7 @@ def _parse_sentence(tokens: list[str], before: list[s.Clause], told: bool = Fals
         return []
     if counted := _if_so_how_many(tokens):
         return counted
-    again = _like_the_last(tokens, before) if tokens[0] in ("and", "what", "how") else None
-    whole = again or clause(Parser(tokens))
+    whole = follow_up(tokens, before) or clause(Parser(tokens))
     if whole is not None:
         return whole
     strict = _about_a_topic(tokens) or _parse_parts(tokens, before)
@@ -263,10 +263,10 @@ def _parse_parts(tokens: list[str], before: list[s.Clause], lenient: bool = Fals
         if left is None:
             continue
         right = _parse_sentence(rest, before + left, told=not lenient) if rest[0] in w.QUESTION_START else None
-        right = right or _like_the_last(rest, before + left)
+        right = right or follow_up(rest, before + left)
         if right is not None:
             return left + right
-    return _like_the_last(tokens, before)
+    return follow_up(tokens, before)
 
 
 def _if_so_how_many(tokens: list[str]) -> list[s.Clause] | None:
@@ -278,29 +278,6 @@ def _if_so_how_many(tokens: list[str]) -> list[s.Clause] | None:
     if found is None or len(found) != 1 or not isinstance(found[0], s.IsThere) or found[0].comparison:
         return None
     return [s.HowMany(found[0].things)]
-
-
-def _like_the_last(tokens: list[str], before: list[s.Clause]) -> list[s.Clause] | None:
-    """ "How many dogs are there? And cats?": the same question of something else."""
-    if not before:
-        return None
-    parser = Parser(tokens)
-    parser.take("and", "what about", "how about")
-    parser.take("what about", "how about")
-    things = parser.things()
-    if things is None or not parser.at_end() or not all(_is_named(thing) for thing in things):
-        return None
-    kinds = (s.HowMany, s.IsThere, s.WhereIs, s.AskAbout, s.IsAt)
-    last = next((one for one in reversed(before) if isinstance(one, kinds)), before[-1])
-    if isinstance(last, s.HowMany):
-        return [s.HowMany(tuple(things))]
-    if isinstance(last, s.IsThere) and not last.comparison:
-        return [s.IsThere(tuple(things), last.any_will_do)]
-    if isinstance(last, (s.WhereIs, s.AskAbout)) and len(things) == 1:
-        return [replace(last, thing=things[0])]
-    if isinstance(last, s.IsAt) and len(things) == 1 and not things[0].conditions:
-        return [s.IsAt(things[0], last.conditions)]
-    return None
 
 
 def clause(p: Parser) -> list[s.Clause] | None:
@@ -353,7 +330,7 @@ def fragment(p: Parser) -> s.Clause | None:
         return s.AskAbout(
             replace(things[0], noun=things[0].noun.removesuffix(" color"), definite=True), "What color is it?"
         )
-    if things is None or not all(_is_named(thing) or thing.conditions for thing in things):
+    if things is None or not all(is_named(thing) or thing.conditions for thing in things):
         return None
     return s.IsThere(tuple(things), False, comparison, number)
 
@@ -554,11 +531,6 @@ def _of_the_two(p: Parser) -> s.Clause | None:
     return s.AreMore((named,), comparison, tuple(others))
 
 
-def _is_named(thing: NounPhrase) -> bool:
-    """Whether a phrase that stands by itself names something: a fragment has no grammar to tell it from noise."""
-    return lexicon.is_thing(thing.noun.rpartition(" ")[2])
-
-
 Production = Callable[[Parser], s.Clause | list[s.Clause] | None]
 
 # In their order: a question form that is the beginning of another comes after it.
@@ -593,6 +565,7 @@ PRODUCTIONS: tuple[Production, ...] = (
     same_color,
     color_of,
     read,
+    does_say,
     is_there,
     see_or_show,
     is_without,

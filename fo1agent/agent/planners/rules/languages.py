@@ -48,6 +48,8 @@ _ENGLISH = _words(
     "not any "
     "all this that picture count read describe tell me left right color colour people was has have"
 )
+# Begin a sentence in another language, and none in English: "und wie viele Autos?".
+_AND = {"und": "German", "et": "French", "och": "Swedish", "ve": "Turkish", "y": "Spanish"}
 _SCRIPTS = {
     **{"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean", "CYRILLIC": "Russian"},
     **{"ARABIC": "Arabic", "HEBREW": "Hebrew", "GREEK": "Greek", "DEVANAGARI": "Hindi", "THAI": "Thai"},
@@ -66,6 +68,8 @@ def foreign(question: str) -> str:
     if scripts and len(scripts) * 2 > len(letters):
         return "Japanese" if "Japanese" in scripts else max(set(scripts), key=scripts.count)
     words = re.findall(r"[^\W\d_]+", question.lower())
+    if words and words[0] in _AND:
+        return _AND[words[0]]
     english = sum(word in _ENGLISH for word in words)
     counts = {name: sum(word in known for word in words) for name, known in _KNOWN.items()}
     best = max(counts, key=lambda name: counts[name])

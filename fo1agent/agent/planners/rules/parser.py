@@ -115,8 +115,8 @@ _SHARES = (
     ("most", w.phrases("more than half of | more than half | most of | most | the majority of | a majority of | "
                        "the greater part of | the bulk of")),
     ("half", w.phrases("exactly half of | exactly half | half of | half | 50 % of")),
-    ("none", w.phrases("none of | not any of | not one of | not a single one of | not a single | neither of | no one of"
-                       )),
+    ("none", w.phrases("none of | not any of | not one of | not a single one of | not a single | neither of | "
+                       "no one of | neither")),
     ("not_all", w.phrases("not all of | not all | not every one of | not every | not each of")),
     ("some", w.phrases("some of | any of | either of | any one of | one or more of | any | some")),
 )  # fmt: skip
@@ -670,6 +670,19 @@ class Parser:
             return (Condition(words=(words,), negated=negated),)
         return None
 
+    def predicates(self) -> tuple[Condition, ...] | None:
+        """Read what follows "is", and what "and" or "but" adds to it: "not red and not green"."""
+        said = self.predicate()
+        while said is not None:
+            start = self.i
+            self.take(",")
+            more = self.predicate() if self.take("and", "but") else None
+            if more is None:
+                self.i = start
+                return said
+            said = (*said, *more)
+        return None
+
     def adjectives(self, neither: bool = False) -> Condition | None:
         """Read colours: "red", "red or blue"; "black and white" is one look."""
         start = self.i
@@ -938,6 +951,9 @@ class Parser:
         if not self.take("and"):
             return Condition("between", first, first) if first.plural else None
         second = self.noun_phrase(conditions=False)
+        if second is not None and second.definite and not second.plural:  # "the bus and the person on the right"
+            side = self.attempt(self._sideways)
+            second = second if side is None else second.at(side)
         return None if second is None else Condition("between", first, second)
 
     def _listed_relation(self) -> Condition | None:
@@ -985,6 +1001,7 @@ class Parser:
             found.append(following)
         last = found[-1]
         shared = tuple(condition for condition in last.conditions if condition.name or condition.side)
+        found = [_sharing_the_noun(one, last) for one in found[:-1]] + [last]
         if len(found) > 1 and shared and not any(thing.conditions for thing in found[:-1]):
             found = [*(thing.at(*shared) for thing in found[:-1]), last]
         return found
@@ -1145,7 +1162,7 @@ class Parser:
         if self.take_any(w.PICTURE) and self.take_any(w.SHOW):
             return True
         self.i = start
-        if self.take_any(w.PEOPLE_PRONOUNS) and (self.take_any(w.MODAL) or True) and self.take_any(w.SEE):
+        if self.take_any(w.PEOPLE_PRONOUNS) and self._can() and self.take_any(w.SEE):
             return True
         self.i = start
         if (
@@ -1157,6 +1174,11 @@ class Parser:
             return True
         self.i = start
         return False
+
+    def _can(self) -> bool:
+        self.take_any(w.MODAL | w.DO)
+        self.take("not")
+        return True
 
     def _you_see(self) -> bool:
         self.take("not")
@@ -1174,6 +1196,18 @@ class Parser:
         while self.now and (self.take_any(w.SHOWN | w.APPEAR | w.STANCE | {"be", "there"}) or self.scope()):
             pass
         return self.at_end()
+
+
+def _sharing_the_noun(thing: NounPhrase, last: NounPhrase) -> NounPhrase:
+    """ "The leftmost (or the rightmost person)", "the red (and the blue one)": what the last names, each of them is."""
+    if last.noun and last.order and thing.order and thing.pronoun:
+        return replace(thing, noun=last.noun, pronoun="")
+    if not thing.definite or thing.noun not in lexicon.COLORS:
+        return thing
+    if last.pronoun == "one":
+        return replace(thing, noun="", pronoun="one").at(Condition(words=(thing.noun,)))
+    color, _, noun = last.noun.partition(" ")
+    return replace(thing, noun=f"{thing.noun} {noun}") if color in lexicon.COLORS and noun else thing
 
 
 def _with_antecedent(thing: NounPhrase, before: list[NounPhrase]) -> NounPhrase:

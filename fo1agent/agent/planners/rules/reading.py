@@ -77,6 +77,41 @@ def read(p: Parser) -> s.Clause | None:
     return None
 
 
+_SAY = w.words("say says read reads state states spell spells")
+
+
+def does_say(p: Parser) -> s.Clause | None:
+    """Whether something is written there: "Does the sign say STOP?", "Is EXIT written on the door?", "Is the word bus
+    on the sign?"."""
+    start = p.i
+    if p.take_any(w.DO):
+        thing = p.noun_phrase()
+        if thing is None or not p.take_any(_SAY):
+            return None
+        p.take("the words", "the word")
+        at = _index(p, ("on",)) if thing.pronoun else len(p.tokens)
+        return _says_so(p, at, None if thing.pronoun and at < len(p.tokens) else thing)
+    p.i = start
+    if not p.take_any(w.BE):
+        return None
+    worded = p.take("the words", "the word", "the letters", "the letter", "the text")
+    return _says_so(p, _index(p, tuple(w.WRITTEN) + (("on", "in") if worded else ())), None)
+
+
+def _index(p: Parser, ends: tuple[str, ...]) -> int:
+    return next((at for at in range(p.i, len(p.tokens)) if p.tokens[at] in ends), len(p.tokens))
+
+
+def _says_so(p: Parser, at: int, thing: NounPhrase | None) -> s.Clause | None:
+    """Read the words up to a place, and after it where they are written."""
+    said, p.i = p.tokens[p.i : at], at
+    if not any(word[0].isalnum() for word in said) or (thing is None and not p.now):
+        return None
+    p.take_any(w.WRITTEN)
+    where = _written_at(p) if thing is None else _text_of(p, thing)
+    return s.Says(where, " ".join(said)) if isinstance(where, s.ReadText) else None
+
+
 def _written_at(p: Parser) -> s.Clause | None:
     """Read where the text is: "on the bus", "next to the bus", or nowhere in particular."""
     while p.take_any(w.FILLER) or p.scope() or p.take("down"):

@@ -28,10 +28,10 @@ _GONE = w.words(
     "borrows borrowed lose "
     "loses lost break breaks broke steal steals stole throw throws subtract subtracts drop drops vanish vanishes "
     "disappear disappears die dies sink sinks hide hides take takes took walk walks run runs fly flies swim swims "
-    "go goes"
+    "go goes took sailed ran flew swam walked"
 )
 _TAKEN = w.words(
-    "take takes remove removes sell sells throw throws eat eats leave ignore borrow borrows drop subtract hide"
+    "take takes remove removes sell sells throw throws eat eats leave ignore borrow borrows drop subtract hide took remove lose"
 )
 _COME = w.words(
     "putting adding more another buy buys bought add adds added bring brings brought get gets got come comes came "
@@ -174,6 +174,9 @@ def _changed(thing: NounPhrase, case: list[str], missing: bool) -> s.Clause | No
         if parser.take("everyone", "everybody"):
             each = NounPhrase("person")
             continue
+        if parser.now == "one" and parser.i and case[parser.i - 1] in lexicon.COLORS:  # "the blue one"
+            parser.i += 1
+            continue
         number = None if parser.peek(1) == "can" else parser.number()
         if number is not None and parser.take("times as many"):
             return s.Reckon((thing,), "product", number)
@@ -224,11 +227,11 @@ def _less_these(thing: NounPhrase, case: list[str]) -> s.Clause | None:
     if at is None:
         return None
     parser = Parser(case[at:])
-    gone = parser.noun_phrase(conditions=False)
+    gone = parser.things(("and",), conditions=False)
     parser.take("away", "off", "out", "leaves", "leave", "goes", ",")
     if gone is None or not parser.at_end():
         return None
-    return s.HowMany((replace(thing, without=(gone,)),))
+    return s.HowMany((replace(thing, without=tuple(gone)),))
 
 
 def how_many_with_more(p: Parser) -> s.Clause | None:

@@ -26,9 +26,14 @@ _ABOUT_TWO = (
 )
 
 
-def nearest_question(tokens: list[str]) -> str:
-    """The template, filled with one or two of the question's own nouns, whose words are most like the question's."""
-    nouns = _nouns(tokens)
+def nearest_question(tokens: list[str], *earlier: list[str]) -> str:
+    """The template, filled with one or two of the question's own nouns, whose words are most like the question's.
+
+    Args:
+        tokens: of the question.
+        earlier: tokens of the questions before it, latest first, for a question that has no noun ("the others?").
+    """
+    nouns = next(filter(None, map(_nouns, (tokens, *earlier))), [])
     if not nouns:
         return "How many … are there?"
     candidates = [_fill(template, noun, noun) for template in _ABOUT_ONE for noun in nouns]

@@ -264,6 +264,14 @@ class ReadText:
 
 
 @dataclass(frozen=True, slots=True)
+class Says:
+    """Whether these words are in the text that is read."""
+
+    read: ReadText
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class WhatIs:
     """What the things are called."""
 
@@ -313,6 +321,7 @@ Clause = (
     | IsLarger
     | WhichLarger
     | ReadText
+    | Says
     | WhatIs
     | WhereIs
     | DescribeIt

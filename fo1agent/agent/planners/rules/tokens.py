@@ -60,6 +60,18 @@ _SPELLINGS = {
     "pic": "picture",
     "pics": "pictures",
     "n't": "not",
+    "teh": "the",
+    "hte": "the",
+    "meny": "many",
+    "mnay": "many",
+    "thier": "their",
+    "pepole": "people",
+    "peopel": "people",
+    "yelow": "yellow",
+    "wich": "which",
+    "rigth": "right",
+    "pictrue": "picture",
+    "thre": "there",
 }
 # Roundabout phrases and the plain ones that say the same; "" where nothing is lost.
 _PLAINER = (
@@ -174,6 +186,7 @@ _PLAINER = (
     ("happen to", ""),
     ("in a position", ""),
     ("considering only the area", ""),
+    ("relative to", "with respect to"),
     ("on the left relative to", "left of"),
     ("on the right relative to", "right of"),
     ("to the left relative to", "left of"),

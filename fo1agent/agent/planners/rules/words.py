@@ -171,6 +171,22 @@ MEASURES = {
     **dict.fromkeys(("farther", "further"), ("distance", "more")),
 }
 
+# What a superlative measures, and whether it is the one with more or with less of it.
+OF_ORDER = {
+    "largest": ("area", "more"),
+    "smallest": ("area", "fewer"),
+    "tallest": ("height", "more"),
+    "shortest": ("height", "fewer"),
+    "widest": ("width", "more"),
+    "narrowest": ("width", "fewer"),
+    "leftmost": ("x", "fewer"),
+    "rightmost": ("x", "more"),
+    "topmost": ("y", "fewer"),
+    "lowest": ("y", "more"),
+    "nearest": ("distance", "fewer"),
+    "farthest": ("distance", "more"),
+}
+
 _UNITS = [
     "zero",
     "one",
