@@ -412,10 +412,21 @@ class Parser:
             if either is not None and len(either.words) > 1 and self._may_name(self.now):
                 return (either,)
             self.i = start
+        if self._several_colors():  # "red and blue cars": those that are red and those that are blue
+            said.append(Condition(words=(self.now, self.peek(2))))
+            self.i += 3
         while self.now in ("non", "not") and self.peek(1) in lexicon.COLORS:
             said.append(Condition(words=(self.peek(1),), negated=True))
             self.i += 2
         return tuple(said)
+
+    def _several_colors(self) -> bool:
+        """Whether two colours stand before a plural, each said of some; "black and white" is one look."""
+        colors = {self.now, self.peek(2)}
+        if self.peek(1) != "and" or not colors <= lexicon.COLORS or colors == {"black", "white"}:
+            return False
+        noun = Parser(self.tokens[self.i + 3 :])._noun()
+        return noun is not None and lexicon.is_plural(noun)
 
     def _pronoun(self) -> NounPhrase | None:
         word = self.now

@@ -31,7 +31,8 @@ _GONE = w.words(
     "go goes took sailed ran flew swam walked"
 )
 _TAKEN = w.words(
-    "take takes remove removes sell sells throw throws eat eats leave ignore borrow borrows drop subtract hide took remove lose"
+    "take takes remove removes sell sells throw throws eat eats leave ignore borrow borrows drop subtract hide "
+    "took lose"
 )
 _COME = w.words(
     "putting adding more another buy buys bought add adds added bring brings brought get gets got come comes came "

@@ -106,7 +106,7 @@ BOUNDARY = (
         "nearest closest farthest furthest versus equals minus contain contains include includes common frequent "
         "meaning"
     )
-    | words("see spot notice detect observe find apart")
+    | words("see spot notice detect observe find apart out away aside")
 )
 
 SUPERLATIVES = {
