@@ -87,6 +87,12 @@ def is_thing(noun: str) -> bool:
     return bool(senses) and int(_nouns().files[senses[0][0]]) in _VISIBLE
 
 
+def may_be_seen(noun: str) -> bool:
+    """Whether any of the noun's first senses is something that can be seen: "kite", which is a bad check first."""
+    nouns = _nouns()
+    return any(int(nouns.files[one[0]]) in _VISIBLE for one in nouns.senses_of(singular(noun.lower()))[:4])
+
+
 def is_narrower(noun: str) -> bool:
     """Whether the noun is known to say more than the names that stand in for it: "glass", "taxi"."""
     return noun in _NARROWER

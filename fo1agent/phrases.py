@@ -22,8 +22,11 @@ def _words(text: str) -> frozenset[str]:
 
 # Words before a noun that only point at it.
 _POINTERS = _words(
-    "a an the this that these those some any all each every both several my your our his her its their there here "
-    "visible"
+    "a an the this that these those some any all each every both one my your our his her its their there here visible"
+)
+# Words before a noun that say how many of it are meant, which no single region tells.
+_HOW_MANY = _words(
+    "two three four five six seven eight nine ten eleven twelve dozen hundred several few many most half no"
 )
 # What turns what follows it round, so that it is not judged as it stands.
 _NEGATIONS = _words("no non not never without except besides but excluding minus un")
@@ -128,7 +131,9 @@ def _meanings(phrase: str, vocabulary: tuple[str, ...], model: str, adjectives: 
 
 def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adjectives: frozenset[str]) -> Meaning:
     words = [word for word in words if word != ","]
-    while len(words) > 1 and words[0] in _POINTERS:
+    counted: list[str] = []
+    while len(words) > 1 and (words[0] in _POINTERS or words[0] in _HOW_MANY or words[0].isdigit()):
+        counted += [words[0]] if words[0] not in _POINTERS else []
         words = words[1:]
     if not words:
         return Meaning((), note=f"{model} does not know “”.")
@@ -154,7 +159,7 @@ def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adje
     if not found.names:
         return Meaning((), note=_unknown(model, said, found.near))
     qualities: list[str] = []
-    open_words = [group] if group else []
+    open_words = [*counted, group] if group else counted
     negated = ""
     for word in found.modifiers:
         if word in _NEGATIONS:

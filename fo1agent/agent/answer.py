@@ -144,6 +144,11 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
     text = text_so_far(run)
     if run.assumed:
         text += f" (I take the whole picture for the {listed(list(run.assumed))}.)"
+    for ref, number in run.taken.items() if any(value is not None for value in values) else ():
+        step = run.plan.step(ref)
+        assert isinstance(step, p.Select)
+        name = _found(run, ref)[0].name
+        text += f" (Of the {number} {_Wording(run).noun(step.of, number)} I took the likeliest, {name}.)"
     if parts.unused:
         text += f" (Not used: {_quoted(parts.unused)}.)"
     return Answer(
@@ -247,7 +252,8 @@ def _evidence(run: Run, ref: str) -> list[Region]:
 
 def _is_one(plan: p.Plan, ref: str) -> bool:
     """Whether a step gives the one region of a definite noun phrase."""
-    return isinstance(plan.step(ref), p.Select)
+    step = plan.step(ref)
+    return isinstance(step, p.Select) and step.number == 1
 
 
 _RELATION_WORDS = {
@@ -271,6 +277,13 @@ _SIDE_WORDS = {
     "right": "on the right",
     "top": "at the top",
     "bottom": "at the bottom",
+    "middle": "in the middle",
+}
+_FAR_SIDE_WORDS = {
+    "left": "on the far left",
+    "right": "on the far right",
+    "top": "at the very top",
+    "bottom": "at the very bottom",
     "middle": "in the middle",
 }
 _ORDER_WORDS = {"best": "", "topmost": "highest", "central": "most central", "lowest": "lowest"}
@@ -332,12 +345,13 @@ class _Wording:
         those = _found(self.run, origin)
         several = len(those) > 1
         step = self.plan.step(origin)
-        if isinstance(step, p.Are) and f"that {words[0]}" in step.words:  # a verb: "smoke"
+        if isinstance(step, p.Are) and f"that {words[0]}" in step.words and _is_verb(words[0]):
             does = _numbered_verb(words[0], several)
             return f"{text}; {'which of them' if several else 'whether it'} {does} I can't tell"
-        said = _as_predicate(words[0], several)
+        base = self.noun(self._base(origin)[0])
+        said = _as_predicate(words[0], several, base == "person" or lexicon.is_a(base, "person"))
         if not said:
-            return f"{text}; {'of which of them' if several else 'whether'} “{words[0]}” is true I can't tell"
+            return f"{text}; {_quoted(words)} I can't judge"
         spoken_of = set(self._spoken_of(ref))
         together = set(those.ids) <= spoken_of or spoken_of <= set(those.ids)
         mixed = isinstance(self.plan.step(ref), (p.Compare, p.Arithmetic, p.Logic, p.Which))
@@ -393,6 +407,8 @@ class _Wording:
                 return self.noun(step.of, count)
             if step.rank > 1:
                 word = f"{_ordinal(step.rank)} {word}".strip()
+            if step.number > 1:
+                return f"{word} {self.noun(step.of, 2)}"
             if step.to is not None:
                 preposition = "to" if step.by == "nearest" else "from"
                 return f"{self.noun(step.of)} {word} {preposition} {self.definite(step.to)}"
@@ -407,9 +423,12 @@ class _Wording:
                 that = "and" if again else "that is" if count == 1 else "that are"
                 return f"{self.noun(step.of, count)} {that} not {' or '.join(judged)}"
             return f"{' or '.join(judged)} {self.noun(step.of, count)}"
+        if isinstance(step, p.Exactly):
+            return self.noun(step.of, count)
         if isinstance(step, p.Except):
             if step.only:
-                return self.noun(step.of, count)
+                kind = self.noun(step.without, count)
+                return f"{self.noun(step.of, count)} that {f'is {with_article(kind)}' if count == 1 else f'are {kind}'}"
             left_out = [self._excluded(step.without)]
             while isinstance(below := self.plan.step(step.of), p.Except) and not below.only:
                 step = below
@@ -441,10 +460,13 @@ class _Wording:
     def _relation(self, step: p.Keep | p.KeepSide) -> str:
         negation = "not " if step.negated else ""
         if isinstance(step, p.KeepSide):
-            return f"{negation}{_SIDE_WORDS[step.side]}"
+            return f"{negation}{(_FAR_SIDE_WORDS if step.third else _SIDE_WORDS)[step.side]}"
         second = f" and {self.definite(step.and_to)}" if step.and_to else ""
         if step.and_to == step.to:
             return f"{negation}between the {self.noun(step.to, 2)}"
+        if step.each:
+            every = "both" if len(_found(self.run, step.to)) == 2 else "all"
+            return f"{negation}{_RELATION_WORDS[step.relation]} {every} {self.noun(step.to, 2)}"
         return f"{negation}{_RELATION_WORDS[step.relation]} {self.definite(step.to)}{second}"
 
     def definite(self, ref: str) -> str:
@@ -452,6 +474,8 @@ class _Wording:
         step = self.plan.step(ref)
         if isinstance(step, p.Find) and step.purpose not in ("the", "place"):
             return with_article(self.noun(ref))
+        if isinstance(step, p.Exactly) or (isinstance(step, p.Select) and step.number > 1):
+            return f"the {step.number} {self.noun(ref, 2)}"
         if isinstance(step, (p.Are, p.Keep, p.KeepSide, p.Except)) and self._any_will_do(ref):
             return with_article(self.noun(ref))
         return f"the {self.noun(ref, self._many(ref))}"
@@ -496,6 +520,10 @@ class _Wording:
         """ "There are 3 dogs", "2 people are to the left of the bus"."""
         base, conditions = self._base(of)
         verb = "is" if count == 1 else "are"
+        under = self.plan.step(base)
+        if conditions and (isinstance(under, p.Exactly) or (isinstance(under, p.Select) and under.number > 1)):
+            said = " and ".join(self._condition(one, count or 2) for one in conditions)
+            return f"{count or 'none'} of {self.definite(base)} {verb} {said}"
         if count and all(isinstance(one, p.Are) and not one.negated for one in conditions):
             return f"there {verb} {count} {self.noun(of, count)}"
         said = f"{count or zero} {self.noun(base, count)}"
@@ -543,7 +571,7 @@ class _Wording:
     def _share(self, step: p.Share) -> str:
         whole, part = len(_found(self.run, step.among)), len(_found(self.run, step.of))
         conditions = self._base(step.of)[1][len(self._base(step.among)[1]) :]
-        said = " and ".join(self._condition(one) for one in conditions) or "so"
+        said = " and ".join(self._condition(one, whole) for one in conditions) or "so"
         if not conditions and self.run.not_judged.get(step.id):
             return f"there {'is' if whole == 1 else 'are'} {whole} {self.noun(step.among, whole)}"
         if whole == 1:
@@ -562,11 +590,14 @@ class _Wording:
             return f"{number:g}"
         parts = [self.counted(ref) for ref in refs]
         if given:
-            sign = {"sum": "and {:g} more make", "difference": "less {:g} make", "product": "times {:g} make"}
-            said = sign.get(step.operation, "and {:g} differ by").format(sum(given))
+            sign = {"sum": "and {:g} more make", "take_away": "less {:g} make", "product": "times {:g} make"}
+            said = sign.get(step.operation.replace("difference", "take_away"), "and {:g} differ by").format(sum(given))
             if len(refs) == 1 and isinstance(step.of[0], str):
                 return f"{parts[0]} {said} {number:g}"
             return f"{number:g}: there {'is' if parts[0].startswith('1 ') else 'are'} {listed(parts)}"
+        if isinstance(self.run.results[step.id], Open):
+            parts = list(dict.fromkeys(parts))
+            return f"there {'is' if parts[0].startswith('1 ') else 'are'} {listed(parts)}"
         if step.operation == "sum":
             return f"{number:g} in total: {listed(parts)}"
         if number < 0:
@@ -598,6 +629,9 @@ class _Wording:
         if right is None:
             return f"{yes}: {self.clause(left.id)}"
         if isinstance(left, p.Count) and isinstance(right, p.Count):
+            parts = dict.fromkeys((self.counted(left.id), self.counted(right.id)))
+            if isinstance(self.run.results[step.id], Open):
+                return f"there {'is' if next(iter(parts)).startswith('1 ') else 'are'} {listed(list(parts))}"
             return f"{yes}: {listed([self.counted(left.id), self.counted(right.id)])}"
         below = [ref for one in (left, right) for ref in self._counts_below(one.id)]
         return f"{yes}: {listed([self.counted(ref) for ref in dict.fromkeys(below)])}" if below else yes
@@ -612,7 +646,9 @@ class _Wording:
         winner = str(self.value(step.id))
         steps = [self.plan.step(ref) for ref in step.of]
         if all(isinstance(s, p.Count) for s in steps):
-            parts = listed([self.counted(ref) for ref in step.of])
+            parts = listed(list(dict.fromkeys(self.counted(ref) for ref in step.of)))
+            if isinstance(self.run.results[step.id], Open):
+                return f"there {'is' if parts.startswith('1 ') else 'are'} {parts}"
             if winner == "the same":
                 return f"the same: {parts}"
             return f"{lexicon.plural(winner)}: there are {parts}"
@@ -633,8 +669,12 @@ class _Wording:
     def _either(self, step: p.Either) -> str:
         value = str(self.value(step.id))
         looked = self.plan.step(step.of[0])
+        if isinstance(looked, p.Compare):
+            return f"neither {' nor '.join(step.names)}" if value == "neither" else value
         of = looked.of if isinstance(looked, p.Exists) else None
         condition = None if of is None else self.plan.step(of)
+        if isinstance(self.run.results[step.id], Open) and not isinstance(condition, p.Are):
+            return "I can't tell which"
         if isinstance(condition, p.Are) and isinstance(self.run.results[step.id], Open):
             return f"I see {self.definite(self._base(condition.of)[0])}"
         if isinstance(condition, p.Are):
@@ -717,7 +757,9 @@ class _Wording:
         if isinstance(under, p.Select) and under.by != "best":
             # Only what was chosen among names it: "the thing nearest to the person" is yet to be named.
             base = self.plan.step(self._base(under.of)[0])
-            named = isinstance(base, p.Find) and value in (base.phrase or "").split()
+            named = isinstance(base, p.Find) and lexicon.singular(base.phrase or "").endswith(value)
+            if under.number > 1:
+                return f"the {under.number} {self.noun(step.of)} are {listed([region.name for region in found])}"
             return f"the {self.noun(step.of)} is {found[0].name if named else f'{what} ({found[0].name})'}"
         return f"I see {what}"
 
@@ -725,7 +767,10 @@ class _Wording:
         found = _found(self.run, step.of)
         names = listed([r.name for r in found[:8]]) + (" and more" if len(found) > 8 else "")
         value = self.value(step.id)
-        where = f"{'in' if value == 'middle' else 'at'} the {value}"
+        places = re.split(r", | and ", str(value))
+        where = listed(["in the middle" if place == "middle" else f"at the {place}" for place in places])
+        if "middle" not in places:
+            where = f"at the {value}"
         verb = "is" if len(found) == 1 else "are"
         called = list(dict.fromkeys(self.run.names(step.of)))
         noun = self.noun(step.of, len(found))
@@ -744,14 +789,29 @@ def _all_found(run: Run, ref: str) -> list[str]:
     )
 
 
-def _as_predicate(words: str, several: bool) -> str:
+def _is_verb(words: str) -> bool:
+    """Whether what was not judged begins with a verb: "smoke a pipe"; not "the farmer own"."""
+    first = words.split()[0]
+    return len(words.split()) <= 4 and first not in _NO_VERBS and first not in lexicon.COLORS
+
+
+_NO_VERBS = frozenset(
+    ("the", "a", "an", "it", "is", "are", "short", "left", "if", "because", "my", "his", "her", "not")
+)
+_DEGREES = frozenset(("slightly", "barely", "far", "well", "much", "way", "considerably"))
+
+
+def _as_predicate(words: str, several: bool, of_people: bool = True) -> str:
     """What stands after "it is" or "they are" for words that were not judged; "" where nothing fits there."""
+    if words in _DEGREES:
+        return ""
     first, last = words.split()[0], words.split()[-1]
     if first.endswith(("ing", "ed", "en")):
         return words
     if first in ("that", "who", "which", "not", "no", "have", "has", "do", "does"):
         return ""
-    if " " not in words and words not in lexicon.COLORS and (lexicon.is_a(last, "person") or lexicon.is_narrower(last)):
+    is_kind = (of_people and lexicon.is_a(last, "person")) or lexicon.is_narrower(last)
+    if " " not in words and words not in lexicon.COLORS and is_kind:
         return lexicon.plural(last) if several else with_article(last)
     return "" if " " in words else words
 
@@ -766,8 +826,13 @@ def _numbered_verb(words: str, several: bool) -> str:
     return f"{first} {rest}".strip()
 
 
+_UNCOUNTED = frozenset(("food", "furniture", "fruit", "cutlery", "silverware", "luggage", "baggage", "clothing"))
+
+
 def _numbered(phrase: str, count: int) -> str:
     """A phrase as so many are called; "cat and dog" → "cats and dogs"."""
+    if phrase in _UNCOUNTED:
+        return f"piece{'' if count == 1 else 's'} of {phrase}"
     if count == 1:
         return phrase
     for joiner in (" and ", " or "):

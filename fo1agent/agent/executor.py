@@ -94,6 +94,7 @@ class Run:
         not_judged: step id → the words that could not be judged for it, or for the steps it takes its input from.
         rests_on: step id → the regions that its result rests on.
         assumed: places that the whole picture was taken for.
+        taken: step id → of how many it took the likeliest, where the question speaks of one: "the dog", of two.
         stopped: the budget's limit that ended the run early; "" if none did.
     """
 
@@ -106,6 +107,7 @@ class Run:
         self.not_judged: dict[str, tuple[str, ...]] = {}
         self.rests_on: dict[str, Regions] = {}
         self.stopped = ""
+        self.taken: dict[str, int] = {}
         self.assumed: dict[str, None] = {}
         self._grounded: dict[str, Regions] = {}
         self._unlikely: dict[str, Regions] = {}
@@ -265,7 +267,9 @@ class Run:
         step = self.plan.step(ref)
         if isinstance(step, p.Find) and step.phrase is not None:
             return self._nothing_like(step.phrase)
-        if isinstance(step, (p.Keep, p.Are, p.Except, p.KeepSide, p.Select)) and not len(self._regions(step.of)):
+        if isinstance(step, (p.Keep, p.Are, p.Except, p.KeepSide, p.Select, p.Exactly)) and not len(
+            self._regions(step.of)
+        ):
             return self._absent(step.of)
         return "nothing in the picture fits that description"
 
@@ -277,15 +281,21 @@ class Run:
     def _keep(self, step: p.Keep) -> Result:
         of, to = self._regions(step.of), self._regions(step.to)
         if step.and_to is not None:
+            if step.and_to == step.to and len(to) == 1:
+                return Failure(f"there is only one {self._phrase_of(step.to)}, {to[0].name}", "missing")
             surely = self._between(of, to, self._regions(step.and_to))
             perhaps = surely
             if self._unsure(step.to).any() or self._unsure(step.and_to).any():
                 surely = np.zeros(len(of), dtype=bool)
-                perhaps = ~surely
         else:
             pairs = _related(step.relation, of.boxes, to.boxes)
             pairs &= np.array(of.ids, dtype=str)[:, None] != np.array(to.ids, dtype=str)[None]
-            perhaps, surely = pairs.any(axis=1), pairs[:, ~self._unsure(step.to)].any(axis=1)
+            if step.each:
+                perhaps = surely = pairs.all(axis=1) & (len(to) > 0)
+                if self._unsure(step.to).any():
+                    perhaps = np.ones(len(of), dtype=bool)
+            else:
+                perhaps, surely = pairs.any(axis=1), pairs[:, ~self._unsure(step.to)].any(axis=1)
         return self._chosen(step, ~perhaps, ~surely) if step.negated else self._chosen(step, surely, perhaps)
 
     def _between(self, of: Regions, ends: Regions, others: Regions) -> np.ndarray:
@@ -306,7 +316,8 @@ class Run:
             found = self._ground(phrase)
             unknown = bool(found.note) and not len(found)
             bare = words.removeprefix("that ")
-            open_words = [bare] if unknown else [word for word in found.not_judged if word not in already]
+            told = [word for word in found.not_judged if word not in already]
+            open_words = [bare] if unknown or told else []
             fits = np.ones(len(of), dtype=bool) if unknown else _among(of, found)
             perhaps |= fits
             surely |= fits & (not open_words)
@@ -329,6 +340,9 @@ class Run:
         of = self._regions(step.of)
         if not len(of):
             return Failure(self._absent(step.of), "missing")
+        if step.number >= len(of) - step.rank + 1 > 0 and step.rank == 1 and len(of) == step.number:
+            self._leave_open(step.id, np.array(of.ids, dtype=object)[self._unsure(step.of)])
+            return of
         if self._unsure(step.of).any() or (step.to is not None and self._unsure(step.to).any()):
             # Which of them is meant hangs on words that could not be judged: any of them may be.
             self._leave_open(step.id, of.ids)
@@ -342,9 +356,20 @@ class Run:
             order = order if step.by == "nearest" else order[::-1]
         else:
             order = np.argsort(_sort_key(step.by, of, self.scene), kind="stable")
-        if step.rank > len(order):
-            return Failure(f"there are only {len(order)} to choose from", "missing")
-        return of[[int(order[step.rank - 1])]]
+        if step.rank + step.number - 1 > len(order):
+            return Failure(f"there {_are_only(len(order))} to choose from", "missing")
+        if step.by == "best" and len(of) > 1:
+            self.taken[step.id] = len(of)
+        return of[[int(at) for at in order[step.rank - 1 : step.rank - 1 + step.number]]]
+
+    def _exactly(self, step: p.Exactly) -> Result:
+        of = self._regions(step.of)
+        least, most = self._size(step.of)
+        if least == most != step.number:
+            there = "is only" if most == 1 else f"{'is' if most == 1 else 'are'}{' only' * (most < step.number)}"
+            return Failure(f"there {there} {most or 'none'}, not {step.number}", "missing")
+        self._leave_open(step.id, np.array(of.ids, dtype=object)[self._unsure(step.of)])
+        return of
 
     # ---- numbers, truth, names ----
 
@@ -437,6 +462,8 @@ class Run:
                 maybe |= set(self._regions(of).ids)
             return _number(len(sure), len(maybe))
         (low, high), *others = (self._bounds(ref) for ref in step.of)
+        if step.operation == "take_away" and sum(one for one, _ in others) > high:
+            return Failure(f"there {_are_only(int(high))}", "missing")
         if step.operation == "sum":
             return _number(low + sum(one for one, _ in others), high + sum(one for _, one in others))
         if step.operation == "product":
@@ -604,7 +631,8 @@ class Run:
         text = self.results[step.of]
         assert isinstance(text, (str, Open))
         read = text.if_so if isinstance(text, Open) else text
-        said = _letters(step.words) in _letters(str(read))
+        letters = _letters(step.words)
+        said = letters in _letters(str(read)) if letters else step.words in str(read)
         return Open(said) if isinstance(text, Open) else said
 
     def _describe(self, step: p.Describe) -> Result:
@@ -642,8 +670,10 @@ class Run:
             words = [
                 str(getattr(step, key)).replace("_", " ")
                 for key in ("relation", "side", "by", "operation", "comparison", "quantity", "direction", "number")
-                if getattr(step, key, None) is not None
+                if getattr(step, key, None) is not None and (key, step.op) != ("number", "select")
             ]
+            if step.op == "select" and step.number > 1:
+                words.append(str(step.number))
             if step.op == "are":
                 words.append(" or ".join(step.words))
             if step.op == "says":
@@ -682,6 +712,10 @@ class Run:
     def _short(self, ref: Any) -> str:
         found = self.results.get(ref) if isinstance(ref, str) else None
         return " ".join(r.name for r in found[:4]) if isinstance(found, Regions) else ""
+
+
+def _are_only(number: int) -> str:
+    return f"is only {number}" if number == 1 else f"are only {number}"
 
 
 def _letters(text: str) -> str:
@@ -823,6 +857,7 @@ _DO: dict[str, Callable[[Run, Any], Result]] = {
     "except": Run._except,
     "side": Run._side,
     "select": Run._select,
+    "exactly": Run._exactly,
     "count": Run._count,
     "kinds": Run._kinds,
     "exists": Run._exists,

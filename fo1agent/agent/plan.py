@@ -81,7 +81,8 @@ class Find(Step):
 
 
 class Keep(Step):
-    """The regions of `of` in a relation to any region of `to`; `between` the best of `to` and of `and_to`."""
+    """The regions of `of` in a relation to any region of `to`, or to `each` of them; `between` the best of `to` and of
+    `and_to`."""
 
     gives: ClassVar[Kind] = "regions"
     op: Literal["keep"] = "keep"
@@ -89,6 +90,7 @@ class Keep(Step):
     relation: Relation | Literal["between"]
     to: Ref
     and_to: Ref | None = None
+    each: bool = False
     negated: bool = False
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
@@ -141,8 +143,9 @@ class KeepSide(OfRegions):
 
 
 class Select(Step):
-    """One region of `of`: the `rank`-th in the order `by`; `nearest` and `farthest` are measured from `to`, `central`
-    from the middle of the picture; `middle` is the one that has as many of them on either side."""
+    """One region of `of`, or `number` of them: the `rank`-th (and those after it) in the order `by`; `nearest` and
+    `farthest` are measured from `to`, `central` from the middle of the picture; `middle` is the one that has as many of
+    them on either side."""
 
     gives: ClassVar[Kind] = "regions"
     op: Literal["select"] = "select"
@@ -150,6 +153,7 @@ class Select(Step):
     by: Order
     to: Ref | None = None
     rank: int = Field(default=1, ge=1, le=100)
+    number: int = Field(default=1, ge=1, le=100)
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
         yield self.of, ("regions",)
@@ -161,6 +165,14 @@ class Select(Step):
         if (self.by in ("nearest", "farthest")) != (self.to is not None):
             raise ValueError('to belongs to "nearest" and "farthest", and only to them')
         return self
+
+
+class Exactly(OfRegions):
+    """The regions of `of`, which the question says are so many: "the two dogs"; none where they are not."""
+
+    gives: ClassVar[Kind] = "regions"
+    op: Literal["exactly"] = "exactly"
+    number: int = Field(ge=1, le=1_000_000)
 
 
 class Count(OfRegions):
@@ -200,11 +212,12 @@ class Measure(Step):
 
 
 class Arithmetic(Step):
-    """Sum or product of the numbers; or the first minus the others (`difference`, which may be negative)."""
+    """Sum or product of the numbers; or the first minus the others (`difference`, which may be negative; `take_away`,
+    which cannot be more than there are)."""
 
     gives: ClassVar[Kind] = "number"
     op: Literal["arithmetic"] = "arithmetic"
-    operation: Literal["sum", "difference", "absolute_difference", "product"]
+    operation: Literal["sum", "difference", "absolute_difference", "take_away", "product"]
     of: tuple[Ref | int, ...] = Field(min_length=1, max_length=16)
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
@@ -383,7 +396,7 @@ class Says(Step):
     gives: ClassVar[Kind] = "bool"
     op: Literal["says"] = "says"
     of: Ref
-    words: str = Field(min_length=1, max_length=200, pattern=r"\w")
+    words: str = Field(min_length=1, max_length=200)
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
         yield self.of, ("text",)
@@ -438,9 +451,9 @@ class Answer(Step):
 
 
 AnyStep = Annotated[
-    Find | Keep | Are | Except | KeepSide | Select | Count | Kinds | Exists | Measure | Arithmetic | Compare | Share
-    | Which | WhichKind | Colors | SameColor | Either | Place | Logic | Read | Says | Describe | Name | Inspect | Locate
-    | Answer,
+    Find | Keep | Are | Except | KeepSide | Select | Exactly | Count | Kinds | Exists | Measure | Arithmetic | Compare
+    | Share | Which | WhichKind | Colors | SameColor | Either | Place | Logic | Read | Says | Describe | Name | Inspect
+    | Locate | Answer,
     Field(discriminator="op"),
 ]  # fmt: skip
 

@@ -52,7 +52,7 @@ def test_any_choices_give_a_plan_that_its_lines_spell_and_that_runs(data, questi
 def test_every_op_can_be_written():
     lines = {
         "find": 'find "cat" count', "keep": "keep s1 not_between s1 s2", "side": "side s1 not_far_left",
-        "select": "select s1 nearest s2 1", "count": "count s1", "exists": "exists s1",
+        "select": "select s1 nearest s2 1 2", "exactly": "exactly s1 2", "count": "count s1", "exists": "exists s1",
         "measure": "measure s1 distance s2", "arithmetic": "arithmetic sum s3 s3", "compare": "compare s3 more 5",
         "are": 'are s1 is_not "where" "the cat"', "except": "except s1 only s2", "kinds": "kinds s2",
         "which_kind": "which_kind s2 fewest", "share": "share s1 s2 at_least_half", "either": 'either "cat" s4 "is" s4',

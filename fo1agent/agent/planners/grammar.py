@@ -127,7 +127,7 @@ class _Composer:
             giving += ["says"]
         if left == 2 and not values:
             return giving
-        choosing = ["keep", "are", "except", "side", "select"] if regions else []
+        choosing = ["keep", "are", "except", "side", "select", "exactly"] if regions else []
         return ["find", *choosing, *giving, *(["answer"] if values else [])]
 
     # ---- the pieces of a line; each ends in a blank, or the line with it ----
@@ -170,6 +170,10 @@ class _Composer:
         fields = {"of": of, "relation": relation.removeprefix("not_"), "negated": relation.startswith("not_")}
         if fields["relation"] == "between":
             fields["and_to"] = self.one_of(self.refs("regions"))
+        elif (to := self.one_of(["each"], self.refs("regions"))) != "each":
+            return {**fields, "to": to}, "regions"
+        else:
+            fields["each"] = True
         return {**fields, "to": self.one_of([], self.refs("regions"))}, "regions"
 
     def _are(self) -> tuple[dict[str, Any], p.Kind]:
@@ -198,7 +202,14 @@ class _Composer:
         fields: dict[str, Any] = {"of": self.one_of(self.refs("regions")), "by": self.one_of(_ORDERS)}
         if fields["by"] in ("nearest", "farthest"):
             fields["to"] = self.one_of(self.refs("regions"))
-        return {**fields, "rank": int(self.one_of([], _SMALL_NUMBERS[1:10]))}, "regions"
+        fields["rank"] = int(self.one_of(_SMALL_NUMBERS[1:10], _SMALL_NUMBERS[1:10]))
+        if not self.ended():
+            fields["number"] = int(self.one_of([], _SMALL_NUMBERS[2:10]))
+        return fields, "regions"
+
+    def _exactly(self) -> tuple[dict[str, Any], p.Kind]:
+        of = self.one_of(self.refs("regions"))
+        return {"of": of, "number": int(self.one_of([], _SMALL_NUMBERS[1:]))}, "regions"
 
     def _count(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.one_of([], self.refs("regions"))}, "number"

@@ -23,6 +23,14 @@ MAX_TOKENS = 100
 REMEMBERED = 8
 
 
+# What a picture does not show: what ought to be, and how many are too many.
+_BEYOND = re.compile(
+    r"\b((?:should|must|ought to) there be|there (?:should|must|ought to) be|"
+    r"(?:too|so) (?:many|much|few))\b",
+    re.IGNORECASE,
+)
+
+
 class RulePlanner:
     """Plans questions about counts, existence, comparisons, places, text and names, in many wordings."""
 
@@ -40,6 +48,9 @@ class RulePlanner:
         language = foreign(question) or next(filter(None, map(foreign, re.split(r"[.?!;]", question))), "")
         if language:
             return NotUnderstood(f"I only understand English, and this looks like {language}")
+        if beyond := _BEYOND.search(question):
+            reason = f"What “{beyond[0].lower()}” means I can't judge, as I only see what is there"
+            return NotUnderstood(reason, nearest_question(tokenize(question)))
         tokens = tokenize(question)
         if not any(token[0].isalnum() for token in tokens):
             return NotUnderstood("There is no question", "How many … are there?")

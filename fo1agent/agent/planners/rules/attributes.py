@@ -112,6 +112,9 @@ def _so_many(p: Parser) -> s.Clause | None:
 
 def _choice(p: Parser, thing: NounPhrase, said: tuple[Condition, ...]) -> s.Clause | None:
     """Read "(is the keyboard black) or white", "(is it a cat) or a dog", "(is it on the couch) or on the chair"."""
+    several = thing.plural and thing.definite and thing.quantity is None
+    if several and len(said) == 1 and len(said[0].words) > 1 and not said[0].negated and "either" not in p.tokens:
+        return s.AskAbout(thing, "What color is it?")  # "are the chairs black or white"
     one = len(said) == 1 and not said[0].negated and (thing.quantity is None or not thing.plural)
     whole = thing.definite and not thing.plural and thing.quantity is None
     if not one or not whole:
@@ -265,9 +268,14 @@ def same_color(p: Parser) -> s.Clause | None:
             return None
         things = [*things, more]
     things = [thing.owner if thing.noun == "color" and thing.owner else thing for thing in things]
-    if not p.at_end() or (len(things) == 1 and not things[0].plural):
+    if not p.at_end() or (len(things) == 1 and not things[0].plural) or not all(map(_are_given, things)):
         return None
     return s.SameColor(tuple(replace(thing, quantity=None) for thing in things))
+
+
+def _are_given(thing: NounPhrase) -> bool:
+    """Whether it is all of them that a phrase speaks of: "the dogs", "all dogs"; not "two dogs", "a dog"."""
+    return thing.definite or bool(thing.pronoun) or (thing.plural and thing.quantity in (None, Quantity("all")))
 
 
 def which_is(p: Parser) -> s.Clause | None:
@@ -306,6 +314,8 @@ def color_of(p: Parser) -> s.Clause | None:
     if thing is None:
         return None
     thing = _the_one_meant(p) or thing
+    if thing.quantity is not None and thing.quantity.share != "all":  # "what color are most cows"
+        return None
     return s.AskAbout(replace(thing, definite=True), "What color is it?") if p.at_end() else None
 
 
@@ -363,7 +373,7 @@ def name_one(p: Parser) -> s.Clause | None:
     if p.now not in ("something", "anything", "everything"):
         return None
     thing = p.noun_phrase()
-    return None if thing is None or not thing.conditions else s.WhatIs(thing)
+    return None if thing is None or not thing.conditions else s.WhatIs(replace(thing, quantity=None))
 
 
 def does_have(p: Parser) -> s.Clause | None:

@@ -67,8 +67,9 @@ def _than(p: Parser, comparison: str) -> s.Clause | None:
         if there is not None:
             return s.AreMore(left, comparison, there)
         right = _compared(p)
-        if right and right[-1].conditions and not any(thing.conditions for thing in left):
-            left = tuple(thing.at(*right[-1].conditions) for thing in left)  # "… than cars on the left"
+        where = tuple(one for one in right[-1].conditions if one.name or one.side) if right else ()
+        if where and not any(thing.conditions for thing in left):
+            left = tuple(thing.at(*where) for thing in left)  # "… than cars on the left"
         return s.AreMore(left, comparison, right) if right else None
     p.i = start
     first = p.noun_phrase()
@@ -264,6 +265,10 @@ def is_larger(p: Parser) -> s.Clause | None:
     if measured is None:
         return None
     quantity, comparison, to = measured
+    either = p.take_any(w.MEASURES) if p.peek(1) in w.MEASURES and p.take("or") else ""
+    if either and w.MEASURES[either] == (quantity, "fewer" if comparison == "more" else "more"):
+        first = next(word for word in p.tokens if w.MEASURES.get(word) == (quantity, comparison))
+        return _larger_or_smaller(p, left, (first, either))
     if not p.take("than"):
         return _closer_to_which(p, left, quantity, comparison, to)
     p.take("to")
@@ -274,6 +279,15 @@ def is_larger(p: Parser) -> s.Clause | None:
     if right is None or left.plural or right.plural or right.quantity:
         return None  # one thing is compared with one other
     return s.IsLarger(left, quantity, comparison, right, to)
+
+
+def _larger_or_smaller(p: Parser, left: NounPhrase, words: tuple[str, str]) -> s.Clause | None:
+    """Read "(is the dog bigger or smaller) than the cat": which of the two it is."""
+    right = p.noun_phrase() if p.take("than") else None
+    if right is None or left.plural or right.plural:
+        return None
+    options = ((word, s.IsLarger(left, *w.MEASURES[word], right)) for word in words)
+    return s.WhichOf(tuple(options))
 
 
 def _closer_to_which(

@@ -11,12 +11,17 @@ from pydantic import ValidationError
 from fo1agent import lexicon
 from fo1agent.agent import plan as p
 from fo1agent.agent.planners.rules import syntax as s
-from fo1agent.agent.planners.rules.syntax import Condition, NounPhrase
+from fo1agent.agent.planners.rules.syntax import Condition, NounPhrase, Quantity
 from fo1agent.agent.planners.rules.tokens import tokenize
-from fo1agent.agent.planners.rules.words import ANIMATE_PRONOUNS
+from fo1agent.agent.planners.rules.words import ANIMATE_PRONOUNS, ASPECTS, NUMBER_NOUNS
 from fo1agent.color import asks_for_color
 
 # A direction is measured from the best of several reference things; nearness from any of them.
+_CONVERSE = {
+    "left_of": "right_of", "right_of": "left_of", "above": "below", "below": "above", "on": "has_on",
+    "inside": "contains", "has_on": "on", "contains": "inside", "in_front_of": "behind", "behind": "in_front_of",
+    "near": "near", "next_to": "next_to", "overlaps": "overlaps",
+}  # fmt: skip
 _DIRECTIONS = ("left_of", "right_of", "above", "below", "in_front_of", "behind")
 
 
@@ -51,6 +56,11 @@ def _renamed(step: Any, ids: dict[str, str]) -> Any:
         return ids.get(value, value) if isinstance(value, str) else value
 
     return step.model_copy(update={key: renamed(value) for key, value in fields.items()})
+
+
+def _is_verb(noun: str) -> bool:
+    """Whether what stands where a noun should is a form of a verb: "(is he) running"."""
+    return noun.endswith("ing") and not lexicon.may_be_seen(noun)
 
 
 def _kind_of(noun: str) -> str:
@@ -116,6 +126,13 @@ class _Compiler:
 
     def regions(self, thing: NounPhrase, purpose: p.Purpose) -> str:
         """The step that gives the regions of a noun phrase."""
+        if thing.quantity is not None and thing.quantity.share == "vague":
+            raise CannotPlanError("I can't tell how many that would be (say a number)")
+        measured, _, counted = thing.noun.partition(" of ")
+        if measured in NUMBER_NOUNS and counted and purpose == "count":
+            thing = replace(thing, noun=counted)  # "the numbers of dogs and buses"
+        elif measured in NUMBER_NOUNS or thing.noun in ASPECTS or _is_verb(thing.noun):
+            raise CannotPlanError("I can't parse that question")
         if thing.pronoun == "one":
             thing = replace(thing, noun=_kind_of(self._antecedent(thing)[0].noun), pronoun="")
         if thing.pronoun:
@@ -148,7 +165,9 @@ class _Compiler:
             else:
                 ref = self.add(p.Select, of=ref, by=thing.order, to=self.reference(to), rank=thing.rank)
         elif thing.order is not None:
-            ref = self.add(p.Select, of=ref, by=thing.order, rank=thing.rank)
+            ref = self.add(p.Select, of=ref, by=thing.order, rank=thing.rank, number=thing.number or 1)
+        elif thing.number is not None:
+            ref = self.add(p.Exactly, of=ref, number=thing.number)
         if not thing.pronoun:
             self._mention(thing, ref)
         return ref
@@ -160,21 +179,22 @@ class _Compiler:
                 thing, order="middle", conditions=thing.conditions[:-1]
             )  # "the cup in the middle" of several
         ref = self.regions(thing, "the")
-        if thing.order is None and not isinstance(self._step(ref), p.Select):
+        if thing.order is None and thing.number is None and not isinstance(self._step(ref), p.Select):
             ref = self.add(p.Select, of=ref, by="best")
             if not thing.pronoun:
                 self._mention(thing, ref)
         return ref
 
-    def reference(self, thing: NounPhrase, relation: str = "near") -> str:
-        """What something is related to: "the bus" is the best bus, "a bus" any, "the buses" any of them."""
+    def reference(self, thing: NounPhrase) -> str:
+        """What something is related to: "the bus" is the best bus, "a bus" any, "the buses" all there are."""
         if thing.place:
             return self.add(p.Find, phrase=thing.noun, purpose="place")
         if thing.quantity is not None and thing.quantity.share not in ("some", "all"):
             raise CannotPlanError("I can't relate things to a number of others")
         if thing.pronoun and self._antecedent(thing)[0].plural:
             return self._antecedent(thing)[1]
-        if thing.definite and (not thing.plural or relation in _DIRECTIONS):
+        every = thing.quantity is not None and thing.quantity.share == "all"
+        if thing.definite and not every and not thing.plural:
             return self.the(thing)
         return self.regions(thing, "exists")
 
@@ -202,9 +222,9 @@ class _Compiler:
             kind = self.the(relation.kind) if relation.kind.definite else self.regions(relation.kind, "exists")
             return self.add(p.Except, of=ref, without=kind, only=not relation.negated)
         if relation.side:
-            corner = relation.side.startswith("corner ")
-            for side in relation.side.removeprefix("corner ").split():
-                ref = self.add(p.KeepSide, of=ref, side=side, third=corner, negated=relation.negated)
+            outer = relation.side.startswith("far ")
+            for side in relation.side.removeprefix("far ").split():
+                ref = self.add(p.KeepSide, of=ref, side=side, third=outer, negated=relation.negated)
             return ref
         assert relation.to is not None
         if relation.name == "between":
@@ -214,10 +234,14 @@ class _Compiler:
                 assert relation.and_to is not None
                 to, and_to = self._end(relation.to), self._end(relation.and_to)
             return self.add(p.Keep, of=ref, relation="between", to=to, and_to=and_to, negated=relation.negated)
-        to = self.reference(relation.to, relation.name)
+        to = self.reference(relation.to)
         if relation.to.place:  # on the beach as in the kitchen
             return self.add(p.Keep, of=ref, relation="inside", to=to, negated=relation.negated)
-        return self.add(p.Keep, of=ref, relation=relation.name, to=to, negated=relation.negated)
+        every = relation.to.quantity is not None and relation.to.quantity.share == "all"
+        meant = self._antecedent(relation.to)[0] if relation.to.pronoun else relation.to
+        each = every or (meant.plural and relation.to.definite and relation.name in _DIRECTIONS)
+        ref = self.add(p.Keep, of=ref, relation=relation.name, to=to, each=each, negated=relation.negated)
+        return self.add(p.Are, of=ref, words=(relation.degree,)) if relation.degree else ref
 
     def _end(self, thing: NounPhrase) -> str:
         """What something is between: the bus, or any of several."""
@@ -245,6 +269,10 @@ class _Compiler:
     # ---- clauses ----
 
     def _count(self, thing: NounPhrase) -> str:
+        if thing.negative or (thing.quantity is not None and thing.quantity.share not in ("", "all", "some")):
+            raise CannotPlanError("I can't tell how many are asked for")  # "how many no dogs"
+        if thing.quantity is not None and thing.quantity.comparison:
+            raise CannotPlanError("I can't tell which number is asked for")  # "how many more twelve sheep than cows"
         return self.add(p.Count, of=self.regions(thing, "count"))
 
     def _counts(self, things: tuple[NounPhrase, ...]) -> str:
@@ -252,8 +280,6 @@ class _Compiler:
         return counts[0] if len(counts) == 1 else self.add(p.Arithmetic, operation="sum", of=counts)
 
     def _HowMany(self, clause: s.HowMany) -> str | list[str]:
-        if any(thing.quantity and thing.quantity.comparison and not thing.definite for thing in clause.things):
-            raise CannotPlanError("I can't tell which number is asked for")
         return [self._count(thing) for thing in clause.things] if clause.each else self._counts(clause.things)
 
     def _HowManyMore(self, clause: s.HowManyMore) -> str:
@@ -272,8 +298,17 @@ class _Compiler:
     def _there(self, thing: NounPhrase) -> str:
         quantity = thing.quantity
         if quantity is not None and quantity.comparison:
-            counted = self._count(replace(thing, quantity=None))
-            return self.add(p.Compare, left=counted, comparison=quantity.comparison, right=quantity.number)
+            counted = self._count(replace(thing, quantity=None, negative=False))
+            so = self.add(p.Compare, left=counted, comparison=quantity.comparison, right=quantity.number)
+            return self.add(p.Logic, operation="not", of=(so,)) if thing.negative else so
+        last = thing.conditions[-1] if thing.conditions else None
+        to_each = last is not None and last.to is not None and last.to.quantity == Quantity("all")
+        if last is not None and last.to is not None and to_each and last.name in _CONVERSE and not thing.negative:
+            # "Is there a person on each bench?": whether each bench has one.
+            to = self.regions(replace(last.to, quantity=None), "exists")
+            one = replace(thing, definite=False, plural=False, quantity=None, conditions=thing.conditions[:-1])
+            with_one = self.keep(to, Condition(_CONVERSE[last.name], one))
+            return self.add(p.Share, of=with_one, among=to, quantity="all")
         ref = self.add(p.Exists, of=self.regions(thing, "exists"))
         none = thing.negative or (quantity is not None and quantity.share == "none")
         return self.add(p.Logic, operation="not", of=(ref,)) if none else ref
@@ -287,6 +322,8 @@ class _Compiler:
 
     def _IsAt(self, clause: s.IsAt) -> str:
         thing, quantity = clause.thing, clause.thing.quantity
+        if quantity is not None and quantity.share == "vague":
+            raise CannotPlanError("I can't tell how many that would be (say a number)")
         if thing.negative or (quantity is not None and quantity.share == "none"):  # "no boat is blue"
             return self._there(replace(thing.at(*clause.conditions), negative=True, quantity=None))
         if quantity is not None and quantity.comparison == "all_but":  # "all of the suitcases but one are black"
@@ -296,9 +333,13 @@ class _Compiler:
             return self.add(p.Compare, left=part, comparison="equal", right=rest)
         if quantity is not None and quantity.comparison:  # "exactly one apple is green"
             return self._there(replace(thing, definite=False).at(*clause.conditions))
+        if quantity is not None and quantity.share == "some" and (thing.order or thing.number):
+            whole = self.regions(replace(thing, quantity=None), "the")  # "one of the two leftmost dogs"
+            return self.add(p.Exists, of=self.kept(whole, thing, clause.conditions))
         if quantity is not None and quantity.share == "some":
             return self._there(replace(thing, quantity=None).at(*clause.conditions))
-        if quantity is not None or (thing.plural and thing.order is None):  # "are the dogs on the couch": all of them
+        several = thing.plural and (thing.order is None or thing.number)
+        if quantity is not None or several:  # "are the dogs on the couch": all of them
             share = "all" if quantity is None else quantity.share
             whole = part = self.regions(replace(thing, quantity=None), "the" if thing.definite else "exists")
             part = self.kept(part, thing, clause.conditions)
@@ -320,11 +361,12 @@ class _Compiler:
             each = self._count(clause.per)
             if clause.number != 1:
                 each = self.add(p.Arithmetic, operation="product", of=(each, clause.number))
-            return self.add(p.Arithmetic, operation="difference", of=(counted, each))
+            return self.add(p.Arithmetic, operation="take_away", of=(counted, each))
         if clause.operation == "shortfall":
             wanted: str | int = clause.number if clause.per is None else self._count(clause.per)
             return self.add(p.Arithmetic, operation="difference", of=(wanted, counted))
-        return self.add(p.Arithmetic, operation=clause.operation, of=(counted, clause.number))
+        operation = "take_away" if clause.operation == "difference" else clause.operation
+        return self.add(p.Arithmetic, operation=operation, of=(counted, clause.number))
 
     def _IsEnough(self, clause: s.IsEnough) -> str:
         if clause.kinds:
@@ -362,6 +404,9 @@ class _Compiler:
         names = tuple(name for name, _ in clause.options)
         refs = []
         for _, option in clause.options:
+            if isinstance(option, s.IsLarger):
+                refs.append(self._IsLarger(option))
+                continue
             if isinstance(option, Condition):
                 assert clause.thing is not None
                 of = self.keep(self.the(clause.thing), option)
@@ -383,6 +428,8 @@ class _Compiler:
     def _IsLarger(self, clause: s.IsLarger) -> str:
         left = self._measure(clause.left, clause.quantity, clause.to)
         right = self._measure(clause.right, clause.quantity, clause.to)
+        if left == right:
+            raise CannotPlanError("I can't compare a thing with itself")
         return self.add(p.Compare, left=left, comparison=clause.comparison, right=right)
 
     def _WhichLarger(self, clause: s.WhichLarger) -> str:
@@ -412,6 +459,8 @@ class _Compiler:
         return next(same, words).strip("?!.,;:“”\"'")
 
     def _WhatIs(self, clause: s.WhatIs) -> str:
+        if clause.thing.quantity is not None and clause.thing.quantity.share not in ("", "all", "some"):
+            raise CannotPlanError("I can't name a part of things")
         return self.add(p.Name, of=self.regions(clause.thing, "the" if clause.thing.definite else "ground"))
 
     def _WhereIs(self, clause: s.WhereIs) -> str:
@@ -427,6 +476,6 @@ class _Compiler:
 
     def _AskAbout(self, clause: s.AskAbout) -> str:
         several = clause.thing.plural or (clause.thing.pronoun and self._antecedent(clause.thing)[0].plural)
-        if several and asks_for_color(clause.question) and clause.thing.order is None:
+        if several and asks_for_color(clause.question) and (clause.thing.order is None or clause.thing.number):
             return self.add(p.Colors, of=self.regions(clause.thing, "the"))
         return self.add(p.Inspect, of=self.the(clause.thing), question=clause.question)

@@ -32,6 +32,8 @@ def how_many(p: Parser) -> s.Clause | list[s.Clause] | None:
     """ "How many dogs are there?", "How many boats aren't white?", "How many dogs and how many cats?"."""
     if not p.take("how many", "how much", "how numerous are"):
         return None
+    if chosen := p.attempt(lambda: _of_the_chosen(p)):
+        return chosen
     p.take("of")
     p.take("different")
     if p.now in ("kinds", "types", "sorts", "species", "colors", "color", "times"):
@@ -63,6 +65,19 @@ def how_many(p: Parser) -> s.Clause | list[s.Clause] | None:
         return None
     apart = (each and not summed and not p._total()) or p.tokens[-1] in ("respectively", "each") or "each" in p.tokens
     return replace(counted, each=bool(apart) and len(counted.things) > 1)
+
+
+def _of_the_chosen(p: Parser) -> list[s.Clause] | None:
+    """Read "(how many of) the two leftmost dogs are black": what is said of them comes after they are chosen."""
+    p.take("out of", "of")
+    whole = p.noun_phrase(conditions=False)
+    if whole is None or not whole.number:
+        return None
+    said = p.predicates() if p.take_any(w.BE) else None
+    if said is None or not p.at_end():
+        return None
+    them = NounPhrase("", definite=True, plural=True, pronoun="them")
+    return [s.Spoken(s.WhatIs(whole)), s.HowMany((them.at(*said),))]
 
 
 def _among(p: Parser, of: NounPhrase) -> list[NounPhrase] | None:

@@ -42,7 +42,11 @@ def same_of(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
     """ "(How many dogs are there?) And cats?": the same of something else."""
     p.take("what about", "how about")
     things = p.things()
-    if things is None or not p.at_end() or not all(is_named(thing) for thing in things):
+    if (
+        things is None
+        or not p.at_end()
+        or not all(is_named(thing) or (thing.pronoun == "one" and thing.conditions) for thing in things)
+    ):
         return None
     kinds = (s.HowMany, s.IsThere, s.WhereIs, s.AskAbout, s.IsAt)
     last = next((one for one in reversed(before) if isinstance(one, kinds)), before[-1])

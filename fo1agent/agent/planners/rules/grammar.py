@@ -6,8 +6,8 @@ who says so. The order of the productions matters where one question form is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass, replace
 
 from fo1agent import lexicon
 from fo1agent.agent.planners.rules import syntax as s
@@ -115,10 +115,19 @@ def _parse(tokens: list[str], before: list[s.Clause]) -> list[s.Clause] | None:
             continue
         if found is None:
             return None
+        if told and any(map(_claims, found)):  # "There are no cows. What color are the cows?"
+            clauses.append(s.Unused(" ".join(words)))
         spoken += found
         asked += 0 if told else len(found)
         clauses += [s.Spoken(one) for one in found] if told else found
     return clauses if asked else None
+
+
+def _claims(found: s.Clause) -> bool:
+    """Whether what is told by the way may be wrong: a number, that there is none, how a thing is."""
+    if isinstance(found, s.IsThere):
+        return bool(found.comparison) or any(thing.negative or thing.quantity for thing in found.things)
+    return isinstance(found, s.IsAt)
 
 
 def joined_sentences(tokens: list[str]) -> list[tuple[list[str], str]]:
@@ -280,6 +289,52 @@ def _if_so_how_many(tokens: list[str]) -> list[s.Clause] | None:
     return [s.HowMany(found[0].things)]
 
 
+def _numbers_said(tokens: Sequence[str]) -> set[int]:
+    """The numbers above one that a question says."""
+    parser, said = Parser(list(tokens)), set[int]()
+    while parser.now:
+        if parser.take("of the two", "the two of them", "of these two", "of those two"):  # says how many are named
+            continue
+        if parser.take("plus", "minus") and parser.number() == 1:
+            said.add(-1)  # no clause adds one to a count within a comparison
+        ordinal = parser.now in w.ORDINALS
+        number = None if ordinal else parser.number()
+        if number is None:
+            parser.i += 1
+        elif number > 1:
+            said.add(number)
+    return said
+
+
+def _numbers_kept(found: object) -> tuple[set[int], str]:
+    """The numbers and the words that a clause is made of."""
+    if isinstance(found, bool) or found is None:
+        return set(), ""
+    if isinstance(found, int):
+        return {found}, ""
+    if isinstance(found, str):
+        return set(), f" {found}"
+    parts: Iterable[object] = ()
+    if isinstance(found, (tuple, list)):
+        parts = found
+    elif is_dataclass(found):
+        parts = [getattr(found, one.name) for one in fields(found)]
+    numbers, text = set[int](), ""
+    for part in parts:
+        more, words = _numbers_kept(part)
+        numbers, text = numbers | more, text + words
+    return numbers, text
+
+
+def _accounts_for_numbers(tokens: Sequence[str], clauses: list[s.Clause]) -> bool:
+    """Whether each number that is said has a place in what was read: "the two dogs" are two."""
+    said = _numbers_said(tokens)
+    if not said:
+        return True
+    kept, text = _numbers_kept(clauses)
+    return all(number in kept or _numbers_said(text.split()) & {number} for number in said)
+
+
 def clause(p: Parser) -> list[s.Clause] | None:
     """Read the tokens as one clause (rarely, several that share words); None unless all of them fit."""
     tokens = p.tokens
@@ -291,6 +346,8 @@ def clause(p: Parser) -> list[s.Clause] | None:
             found = production(p)
             if found is not None and p.at_end():
                 clauses = found if isinstance(found, list) else [found]
+                if production is not is_which and not _accounts_for_numbers(p.tokens[start:], clauses):
+                    continue
                 return [_supposed(one) for one in clauses] if p.contrary else clauses
     p.tokens, p.i = tokens, 0
     return None

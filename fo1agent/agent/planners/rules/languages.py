@@ -33,7 +33,7 @@ _KNOWN = {
         "persone sinistra destra"
     ),
     "Portuguese": _words(
-        "quantos quantas há são os as uma um na no da do onde quem qual cor imagem foto cão cachorro pessoas esquerda "
+        "quantos quantas há são os as uma um na da onde quem qual cor imagem foto cão cachorro pessoas esquerda "
         "direita quê"
     ),
     "Dutch": _words(

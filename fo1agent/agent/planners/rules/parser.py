@@ -128,9 +128,10 @@ _RELATION_STARTS = frozenset(parts[0] for parts, _ in _RELATION_TOKENS)
 _DIRECTIONS = {"left": "left_of", "right": "right_of"}
 _SIDEWAYS = {**_DIRECTIONS, "top": "above", "bottom": "below"}
 _EMPHASIS = w.words(
-    "directly immediately slightly somewhere just physically positioned located situated placed further farther more "
-    "much way far well off over towards toward up down out back"
+    "directly immediately somewhere just physically positioned located situated placed further farther more "
+    "off over towards toward up down out back"
 )
+_DEGREES = w.words("slightly barely far well much way considerably")
 
 
 @lru_cache(maxsize=4096)
@@ -228,10 +229,23 @@ class Parser:
 
     def _quantity(self) -> Quantity | None:
         for share, options in _SHARES:
+            starts = self.i
             if self.take(*options):
+                if self.tokens[starts] == "both":
+                    listed = self.now in ("a", "an") or "and" in self.tokens[self.i : self.i + 4]  # "both a cat and"
+                    return Quantity("some") if listed else Quantity("all", of=2)
+                if share == "all" and self.now in ("but", "except") and self.peek(1) in w.NUMBERS:  # "all but one of"
+                    self.i += 1
+                    number = self.number() or 1
+                    self.take("of")
+                    return Quantity("", "all_but", number)
                 if share == "all" and self.now in ("other", "another"):
                     return None
                 return Quantity(share)
+        if self.take("several", "a few", "multiple", "numerous", "various"):
+            return Quantity("", "at_least", 2)
+        if self.now in ("few", "many", "lots", "plenty") and self.take("few", "many", "lots of", "plenty of"):
+            return Quantity("vague")
         start = self.i
         for phrases, comparison in (
             (("no more than", "not more than", "at most", "up to", "maximum"), "at_most"),
@@ -258,7 +272,7 @@ class Parser:
         if self.take("out of", "of"):
             whole = self.attempt(self.number)  # "two out of three kites"
             if whole is not None:
-                return Quantity("", "equal", number)
+                return Quantity("", "equal", number, whole)
         return Quantity("", "equal", number)
 
     # ---- words that say nothing about what is wanted ----
@@ -284,6 +298,9 @@ class Parser:
         if self.take("right now", "at the moment", "at present", "in the background", "in the foreground"):
             return True
         if self.take_any(("in", "on", "within", "inside", "from", "of", "across", "throughout", "at", "into", "for")):
+            if self.now in ("both", "each", "every", "other", "another", "all"):
+                self.i = start  # there is but one picture
+                return False
             self.take_any(w.DETERMINERS)
             while self.take_any(
                 ("given", "above", "entire", "whole", "attached", "uploaded", "provided", "same", "full")
@@ -320,7 +337,9 @@ class Parser:
             pass
         pronoun = self._pronoun()
         if pronoun is not None:
-            pronoun = replace(pronoun, plural=pronoun.plural or quantity is not None, quantity=quantity)
+            pronoun = replace(
+                pronoun, plural=pronoun.plural or quantity is not None, quantity=quantity or pronoun.quantity
+            )
             return self._after(pronoun) if conditions else pronoun
         self.take("different", "distinct", "individual", "separate")
         quantity = quantity or self.quantity()
@@ -328,6 +347,8 @@ class Parser:
         owner: NounPhrase | None = None
         self.take("one of", "all of", "any of", "some of", "each of", "both of", "none of")
         while word := self.take_any(w.DETERMINERS | w.POSSESSIVES):
+            if definite and word in ("every", "each", "no", "any", "some", "a", "an"):
+                return None  # "the no bus"
             definite |= word in ("the", "this", "that", "these", "those", "both", "my", "your", "our")
             negative |= word == "no"
             other |= word in ("other", "another")
@@ -344,7 +365,8 @@ class Parser:
         ):
             number = self.number()
         if number is not None and not definite and quantity is None:
-            quantity = Quantity("", "equal", number)
+            quantity, number = Quantity("", "equal", number), None
+        number = number if quantity is None or quantity.of is None else quantity.of
         if order is None:
             order, rank = self._order()
         if (
@@ -353,6 +375,11 @@ class Parser:
             self.i += 1
             return NounPhrase("", definite=True, order=w.DIRECTION_ORDER[self.tokens[self.i - 1]], pronoun="one")
         direction = self._direction_adjective()
+        if self.now == "non" and self._may_name(self.peek(1)) and self.peek(1) not in lexicon.COLORS:  # "a non-dog"
+            self.i += 1
+            kind = self._noun()
+            none = None if kind is None else Condition(kind=NounPhrase(lexicon.singular(kind)), negated=True)
+            return None if none is None else NounPhrase("", definite=definite, plural=True, quantity=quantity).at(none)
         said = self._adjectives_before()
         noun = self._noun()
         if noun is None:
@@ -380,6 +407,7 @@ class Parser:
             negative=negative,
             quantity=quantity,
             other=other,
+            number=None if number == 1 or (quantity == Quantity("some") and not definite) else number,
         )
         if not pronoun_one and before and last in ("thing", "things", "object", "objects", "item", "items"):
             found = replace(found, noun="")
@@ -432,14 +460,19 @@ class Parser:
         word = self.now
         if word in w.PERSONS and word != "who":
             self.i += 1
-            return NounPhrase("person", other=self.take("else"))
+            every = Quantity("all") if word.startswith("every") else None
+            return NounPhrase("person", plural=bool(every), other=self.take("else"), quantity=every)
         if word in w.NOBODY:
             self.i += 1
             return NounPhrase(w.NOBODY[word], negative=True)
         if word in ("something", "anything", "everything"):
             self.i += 1
-            said = self.adjectives()  # "anything red"
-            found = NounPhrase("", plural=word == "everything", other=self.take("else"))
+            every = Quantity("all") if word == "everything" else None
+            asked_of = every and self.i > 1 and self.tokens[self.i - 2] in w.BE  # "is everything red"
+            said = None if asked_of else self.adjectives()  # "anything red"
+            found = NounPhrase("", plural=bool(every), other=self.take("else"), quantity=every)
+            if self.take("but", "except", "besides", "other than"):  # "anything but dogs"
+                found = replace(found, without=tuple(self.things(("and", "or"), conditions=False) or ()))
             return found if said is None else found.at(said)
         follows = self.peek(1)
         if word in ("this", "that", "these", "those") and self._may_name(follows):
@@ -730,7 +763,7 @@ class Parser:
             return thing
         if thing is None or thing.definite or thing.pronoun or thing.negative or thing.quantity is not None:
             return None
-        if not lexicon.is_thing(thing.noun) or not (definite or thing.plural):
+        if not lexicon.may_be_seen(thing.noun) or not (definite or thing.plural):
             return None
         return thing
 
@@ -848,20 +881,27 @@ class Parser:
         return self.attempt(self._relation)
 
     def _relation(self) -> Condition | None:
+        start = self.i
         negated = self.take("not")
         posture = w.POSTURE.get(self.now, "")
         while (
             self.take_any(w.STANCE | w.APPEAR)
             or self.take("to be", "been")
             or self._emphasis()
+            or self._degree()
             or (self.now in w.FILLER and self.take_any(w.FILLER))
         ):
             negated |= self.take("not")
         for read in (self._closer_to_the_edge, self._sideways, self._between, self._listed_relation):
             found = self.attempt(read)
             if found is not None:
-                return replace(found, negated=negated, posture=posture)
+                degree = next((word for word in self.tokens[start : self.i] if word in _DEGREES), "")
+                return replace(found, negated=negated, posture=posture, degree="" if found.side else degree)
         return None
+
+    def _degree(self) -> bool:
+        """Read "slightly", "well": how much so."""
+        return bool(self.take_any(_DEGREES))
 
     def _emphasis(self) -> bool:
         """Read "directly"; "right" only before another relation ("right next to")."""
@@ -911,19 +951,21 @@ class Parser:
             self.take_any(w.SIDE_PARTS)
             return Condition(_DIRECTIONS[side], owner)
         self.take("the", "your", "my")
-        while self.take_any(("far", "very", "immediate", "extreme", "more", "further", "farther")):
-            pass
+        far = False
+        while word := self.take_any(("far", "very", "immediate", "extreme", "more", "further", "farther")):
+            far |= word in ("far", "very", "extreme")
         vertical = self.take_any(("upper", "lower", "top", "bottom")) if self.peek(1) in ("left", "right") else ""
         side = self.take_any(w.SIDES)
         if not side:
             return None
         if vertical:
             return self._corner(vertical, side)
-        part = bool(self.take_any(w.SIDE_PARTS))
-        while self.take_any(w.SIDE_PARTS):
-            pass
+        part = False
+        while word := self.take_any(w.SIDE_PARTS):
+            part, far = True, far or word in ("third", "edge")
+        where = ("far " if far and w.SIDES[side] != "middle" else "") + w.SIDES[side]
         if self.scope():
-            return Condition(side=w.SIDES[side])
+            return Condition(side=where)
         if self.take("of", "from") or (not part and self.take("than")) or (side in _DIRECTIONS and self.take("to")):
             if side not in _DIRECTIONS:
                 return None  # "at the top of the bus", "in the middle of the road" are read elsewhere
@@ -932,7 +974,7 @@ class Parser:
         if side in ("middle", "center"):
             return Condition(side="middle") if lead else None
         if (lead or part or self._at_end()) and not self._may_name(self.now):
-            return Condition(side=w.SIDES[side])
+            return Condition(side=where)
         return None
 
     def _owned_side(self) -> NounPhrase | None:
@@ -948,7 +990,7 @@ class Parser:
         self.take_any(w.SIDE_PARTS)
         if self.take("of") and not (self.take("the", "this") and self.take_any(w.PICTURE)):
             return None
-        return Condition(side=f"{'corner ' if corner else ''}{w.SIDES[vertical]} {side}")
+        return Condition(side=f"{'far ' if corner else ''}{w.SIDES[vertical]} {side}")
 
     def _at_end(self) -> bool:
         return self.now in ("", "?", ".", ",", "and", "or", ";")
@@ -976,7 +1018,7 @@ class Parser:
                 self.i += len(parts)
                 to = self.noun_phrase()
                 if to is not None and not to.negative and to.noun not in w.PICTURE:
-                    whole = to.definite and not to.conditions and to.noun.split(" ")[-1] in w.PLACES
+                    whole = to.definite and not to.conditions and _is_place(to.noun)
                     return Condition(name, replace(to, place=whole))
                 self.i = start
         return None
@@ -1209,11 +1251,17 @@ class Parser:
         return self.at_end()
 
 
+def _is_place(noun: str) -> bool:
+    """Whether the whole picture may have been taken there: "kitchen", "living room"; not "dog house"."""
+    *before, last = noun.split(" ")
+    return last in w.PLACES and not any(lexicon.is_a(word, "animal") for word in before)
+
+
 def _sharing_the_noun(thing: NounPhrase, last: NounPhrase) -> NounPhrase:
     """ "The leftmost (or the rightmost person)", "the red (and the blue one)": what the last names, each of them is."""
     if last.noun and last.order and thing.order and thing.pronoun:
         return replace(thing, noun=last.noun, pronoun="")
-    if not thing.definite or thing.noun not in lexicon.COLORS:
+    if thing.noun not in lexicon.COLORS:
         return thing
     if last.pronoun == "one":
         return replace(thing, noun="", pronoun="one").at(Condition(words=(thing.noun,)))

@@ -96,9 +96,11 @@ def quantity(p: Parser) -> tuple[str, int]:
         p.take(*(phrase for phrase in phrases if phrase)) if phrases[-1] == "" else None
         only = p.i > start
         p.take("exactly")
-        number = int(p.now) if p.now.isdigit() else w.NUMBERS.get(p.now, -1)
-        if number >= 0 and p.peek(1) != "of":
-            p.i += 1
+        given = p.i
+        number = p.number()
+        if number is not None and p.now == "of":
+            p.i, number = given, None
+        if number is not None:
             if p.take("or more"):
                 return "at_least", number
             return ("at_most", number) if p.take("or fewer", "or less") else (comparison, number)

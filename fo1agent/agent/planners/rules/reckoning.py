@@ -181,6 +181,8 @@ def _changed(thing: NounPhrase, case: list[str], missing: bool) -> s.Clause | No
         number = None if parser.peek(1) == "can" else parser.number()
         if number is not None and parser.take("times as many"):
             return s.Reckon((thing,), "product", number)
+        if number is not None and not missing and _is_another(parser, number, thing):
+            return None
         if number is not None:
             numbers.append(number)
             continue
@@ -202,6 +204,8 @@ def _changed(thing: NounPhrase, case: list[str], missing: bool) -> s.Clause | No
         return s.Reckon((thing,), "shortfall", numbers[0])
     if each is not None and words & _GONE:
         return s.Reckon((thing,), "difference", numbers[0], each)
+    if each is not None and lexicon.is_a(each.noun, thing.noun):
+        return None  # "if every cow had two horses, how many animals": the cows are animals too
     if each is not None:
         return s.Reckon((each,), "product", numbers[0])
     more = "more" in words or "another" in words
@@ -210,6 +214,24 @@ def _changed(thing: NounPhrase, case: list[str], missing: bool) -> s.Clause | No
     if words & _GONE:
         return s.Reckon((thing,), "difference", numbers[0])
     return None
+
+
+def _is_another(parser: Parser, number: int, thing: NounPhrase) -> bool:
+    """Whether what a number is said of is something else than what is counted: "two cows leave, how many horses"."""
+    start = parser.i
+    parser.take("of them", "of these", "of those", "of the", "of my", "of our", "of")
+    parser.take("more", "extra", "additional", "other", "of the")
+    named = parser.noun_phrase(conditions=False)
+    parser.i = start
+    if named is None or (
+        named.plural != (number != 1) and lexicon.plural(named.noun) != named.noun
+    ):  # a verb: "(if two) sail off"
+        return False
+    one = next((word for word in named.noun.split(" ") if lexicon.is_thing(word) and word not in lexicon.COLORS), "")
+    other = thing.noun.split(" ")[-1]
+    if not one:
+        return False
+    return one not in ("person", other) and not lexicon.is_a(one, other) and not lexicon.is_a(other, one)
 
 
 def _thing_at(parser: Parser) -> NounPhrase | None:
@@ -230,7 +252,7 @@ def _less_these(thing: NounPhrase, case: list[str]) -> s.Clause | None:
     parser = Parser(case[at:])
     gone = parser.things(("and",), conditions=False)
     parser.take("away", "off", "out", "leaves", "leave", "goes", ",")
-    if gone is None or not parser.at_end():
+    if gone is None or not parser.at_end() or any(one.noun == thing.noun and not one.conditions for one in gone):
         return None
     return s.HowMany((replace(thing, without=tuple(gone)),))
 

@@ -13,11 +13,13 @@ class Quantity:
         share: `all`, `not_all`, `most`, `half`, `at_least_half`, `none`, `some`; "" for a number.
         comparison: `equal`, `more`, `fewer`, `at_least`, `at_most`, `all_but`; "" for a share.
         number: the number compared with.
+        of: of how many it speaks: "two of the three".
     """
 
     share: str = ""
     comparison: str = ""
     number: int = 0
+    of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class NounPhrase:
         quantity: "all dogs", "at least two dogs".
         without: what is left out: "animals besides cats".
         other: "another dog", "someone else": not the one that was spoken of.
+        number: how many there are of them, it says: "the two dogs", "both dogs".
         place: "the kitchen": where the whole picture may have been taken.
     """
 
@@ -52,6 +55,7 @@ class NounPhrase:
     quantity: Quantity | None = None
     without: tuple[NounPhrase, ...] = ()
     other: bool = False
+    number: int | None = None
     place: bool = False
 
     def at(self, *conditions: Condition) -> NounPhrase:
@@ -65,7 +69,8 @@ class Condition:
 
     Attributes:
         name: "left_of", `to` something, or "between" `to` and `and_to`.
-        side: "left", "top right": where in the picture.
+        side: "left", "top right", "far left": where in the picture.
+        degree: how much so, which boxes do not tell: "slightly (to the left of it)".
         words: any of these holds: ("red", "blue"), ("sitting",), ("lie at anchor",).
         kind: what it is: "(animals that are) dogs".
         posture: how it is there: "sitting (on the bench)"; "" where nothing of the kind is said.
@@ -79,6 +84,7 @@ class Condition:
     words: tuple[str, ...] = ()
     kind: NounPhrase | None = None
     posture: str = ""
+    degree: str = ""
     negated: bool = False
 
 
@@ -212,7 +218,7 @@ class Unused:
 class WhichOf:
     """Which of several things is so: names, with the thing or the condition of `thing` that each stands for."""
 
-    options: tuple[tuple[str, NounPhrase | Condition], ...]
+    options: tuple[tuple[str, NounPhrase | Condition | IsLarger], ...]
     thing: NounPhrase | None = None
 
 

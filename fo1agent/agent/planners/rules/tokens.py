@@ -9,6 +9,7 @@ from collections.abc import Iterable
 _CONTRACTIONS = (
     (r"\bcan't\b", "can not"),
     (r"\bcannot\b", "can not"),
+    (r"(?<!\S)-(?=\d)", "minus "),
     (r"\bwon't\b", "will not"),
     (r"\bain't\b", "is not"),
     (r"\b(\w+)n't\b", r"\1 not"),

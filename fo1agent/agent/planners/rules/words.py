@@ -62,7 +62,7 @@ PICTURE = words(
 FILLER = words(
     "please actually really exactly approximately roughly currently clearly just overall also too then so now ok okay "
     "again kindly simply maybe perhaps altogether together combined total respectively either precisely "
-    "specifically even still anywhere somewhere presently ever already though hey hello hi well um uh thanks thank "
+    "specifically even anywhere somewhere presently already though hey hello hi well um uh thanks thank "
     "directly immediately distinct separate visibly definitely strictly horizontally vertically rather collectively "
     "jointly indeed"
 )
@@ -154,7 +154,7 @@ SIDES = {
     "middle": "middle",
     "center": "middle",
 }
-SIDE_PARTS = words("side half part edge end portion third section area region corner hand sides quarter bit")
+SIDE_PARTS = words("side half part edge end portion third section area region corner hand sides bit")
 
 # Comparative adjective → (what is measured, comparison).
 MEASURES = {
@@ -239,6 +239,9 @@ BEARERS = words(
 ASPECTS = words(
     "color colour colors kind type sort breed brand material shape make model species pattern style texture"
 )
+
+# Nouns for numbers: what asks whether there is one was not understood.
+NUMBER_NOUNS = words("number amount percentage percent average sum rest difference total share proportion")
 
 # Where a whole picture may have been taken.
 PLACES = words(
