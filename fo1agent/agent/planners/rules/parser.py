@@ -407,7 +407,7 @@ class Parser:
             negative=negative,
             quantity=quantity,
             other=other,
-            number=None if number == 1 or (quantity == Quantity("some") and not definite) else number,
+            number=None if number == 1 or (quantity == Quantity("some") and not definite and not order) else number,
         )
         if not pronoun_one and before and last in ("thing", "things", "object", "objects", "item", "items"):
             found = replace(found, noun="")
