@@ -166,11 +166,12 @@ def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adje
             negated = word
         elif word in ("and", "or") or word in _POINTERS or all(word in name.split() for name in found.names):
             continue
-        elif _is_adjective(word, adjectives) and not negated:
+        elif _is_adjective(word, adjectives) and not negated and found.names != ("traffic light",):
             qualities.append(word)
         else:
             open_words.append(f"{negated} {word}".strip())
             negated = ""
+    # Of a traffic light, a colour is the lamp that is lit, not the paint.
     noun = " or ".join(found.names) if found.special or found.names == ("person",) else _noun_of(said, found)
     if found.special:
         open_words.append(found.special)

@@ -271,6 +271,8 @@ class Run:
             self._regions(step.of)
         ):
             return self._absent(step.of)
+        if isinstance(step, p.Except) and not step.only:
+            return f"there is no other {self._phrase_of(ref)}"
         return "nothing in the picture fits that description"
 
     def _nothing_like(self, phrase: str) -> str:

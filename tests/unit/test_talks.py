@@ -188,6 +188,10 @@ def test_the_rules_go_back_too_where_the_chat_model_cannot_be_reached() -> None:
         ("street", "Are there a dog and a bus?", "Which one is bigger?", "bus"),
         ("street", "Is the dog left of the bus?", "And what about the bicycle?", False),
         ("park", "How many dogs are there?", "which is the leftmost?", "dog"),
+        ("street", "Where is the left car?", "and the other one?", "right"),
+        ("street", "What colour is the left car?", "And the right one?", "blue"),
+        ("street", "Which car is the largest?", "and the smallest?", "car"),
+        ("street", "How many cars are there?", "and the red ones?", 1),
     ],
 )
 def test_a_few_words_ask_on(scene: str, first: str, follow_up: str, value: Any) -> None:

@@ -61,6 +61,21 @@ def same_of(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
     return None
 
 
+def another_one(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
+    """ "(Where is the left dog?) And the other one?", "… And the smallest?": the same of another one of them."""
+    p.take("what about", "how about")
+    one = p.noun_phrase(conditions=False)
+    subject, last = _subject(before), before[-1]
+    if one is None or one.pronoun != "one" or len(subject) != 1 or not p.at_end() or not (one.order or one.other):
+        return None
+    asked = replace(one, noun=subject[0].noun, pronoun="")
+    if isinstance(last, (s.WhereIs, s.AskAbout, s.DescribeIt)):
+        return replace(last, thing=asked)
+    if isinstance(last, s.IsAt):
+        return s.IsAt(asked, last.conditions)
+    return s.WhatIs(asked) if isinstance(last, (s.WhatIs, s.HowMany, s.IsThere)) else None
+
+
 def where(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
     """ "(Is there a dog?) Where?"."""
     subject = _subject(before)
@@ -160,4 +175,4 @@ def _beside_the_same(one: Condition, earlier: Sequence[Condition]) -> Condition:
 
 FollowUp = Callable[[Parser, Sequence[s.Clause]], "s.Clause | None"]
 
-FOLLOW_UPS: tuple[FollowUp, ...] = (same_of, where, how_many, elsewhere, which_measures, color)
+FOLLOW_UPS: tuple[FollowUp, ...] = (same_of, another_one, where, how_many, elsewhere, which_measures, color)

@@ -220,7 +220,7 @@ def _parse_sentence(tokens: list[str], before: list[s.Clause], told: bool = Fals
     """The clauses of a sentence. What is only told by the way must be understood whole."""
     if before and " ".join(tokens) in _SAME_AGAIN:
         return []
-    if counted := _if_so_how_many(tokens):
+    if counted := _if_so(tokens):
         return counted
     whole = follow_up(tokens, before) or clause(Parser(tokens))
     if whole is not None:
@@ -278,14 +278,16 @@ def _parse_parts(tokens: list[str], before: list[s.Clause], lenient: bool = Fals
     return follow_up(tokens, before)
 
 
-def _if_so_how_many(tokens: list[str]) -> list[s.Clause] | None:
-    """ "Are there any dogs, and if so, how many?": the number says both."""
+def _if_so(tokens: list[str]) -> list[s.Clause] | None:
+    """ "Are there any dogs, and if so, how many?": the number says both; "… and if so, where?" asks both."""
     asked = [token for token in tokens if token not in (",", "and")]
-    if asked[-4:] != ["if", "so", "how", "many"]:
+    if asked[-4:] != ["if", "so", "how", "many"] and asked[-3:] != ["if", "so", "where"]:
         return None
     found = clause(Parser(tokens[: len(tokens) - 1 - tokens[::-1].index("if")]))
     if found is None or len(found) != 1 or not isinstance(found[0], s.IsThere) or found[0].comparison:
         return None
+    if asked[-1] == "where":
+        return [*found, *map(s.WhereIs, found[0].things)]
     return [s.HowMany(found[0].things)]
 
 
