@@ -34,16 +34,21 @@ _PALETTE = (
     "#a6e3b0",  # light green
     "#c9b6ff",  # lilac
 )
+# The palette itself, then paler, then darker, so that 27 regions differ.
+_TIERS = ((0, 0.0), (255, 0.5), (0, 0.35))
 _LABEL_LETTERS = 24
 _MAX_HIDDEN = 0.22  # share of the picture that tags may hide before they say less
 _INK, _PAPER = (17, 17, 17), (255, 255, 255)
 
 
 def region_color(name: str) -> str:
-    """The colour of a region, `#rrggbb`, from its short name (`r7`) or its id; neighbouring numbers differ."""
+    """The colour of a region, `#rrggbb`, from its short name (`r7`) or its id: 27 in all, so that r0 to r26 differ."""
     name = name.rsplit("/", 1)[-1]
     number = int(name[1:]) if name[:1] == "r" and name[1:].isdigit() else zlib.crc32(name.encode())
-    return _PALETTE[number % len(_PALETTE)]
+    toward, share = _TIERS[number // len(_PALETTE) % len(_TIERS)]
+    color = _PALETTE[number % len(_PALETTE)]
+    mixed = (int(int(color[at : at + 2], 16) * (1 - share) + toward * share) for at in (1, 3, 5))
+    return "#" + "".join(f"{value:02x}" for value in mixed)
 
 
 def tag_text(region: Region, detail: Literal[0, 1, 2] = 2) -> str:

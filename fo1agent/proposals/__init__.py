@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from fo1agent.errors import InputError
 from fo1agent.image import LoadedImage
-from fo1agent.proposals.base import Proposer
+from fo1agent.proposals.base import Function, Proposer
 from fo1agent.proposals.given import Given
 from fo1agent.types import Regions
 
@@ -28,8 +28,8 @@ def resolve_proposer(
     """The proposer that `spec` means.
 
     Args:
-        spec: a proposer, which is returned as it is; `given`; `ultralytics:` and weights; `transformers:` and a hub
-            name or folder; or just the folder of a Hugging Face detector.
+        spec: a proposer, or a plain function from picture to `Regions`; `given`; `ultralytics:` and weights;
+            `transformers:` and a hub name or folder; or just the folder of a Hugging Face detector.
         device: where a detector runs, as torch names it.
 
     Raises:
@@ -39,7 +39,7 @@ def resolve_proposer(
     """
     if not isinstance(spec, (str, os.PathLike)):
         if callable(spec):
-            return spec
+            return spec if hasattr(spec, "name") else Function(spec)
         raise InputError(f"A {type(spec).__name__} is no proposer. Pass {_FORMS}.")
     text = os.fspath(spec)
     kind, colon, name = text.partition(":")

@@ -6,7 +6,7 @@ decides. Knows no detector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -25,7 +25,7 @@ SAME_BOX_IOU = 0.9
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Anything that turns a picture into boxes; a function with a `name` attribute is enough.
+    """Anything that turns a picture into boxes; `Function` makes a plain function one.
 
     Returns regions in pixels of the original picture, best score first, scores from 0 to 1; none is an ordinary answer.
     """
@@ -36,6 +36,28 @@ class Proposer(Protocol):
         ...
 
     def __call__(self, image: LoadedImage, /) -> Regions: ...
+
+
+class Function:
+    """A proposer made of a plain function from `LoadedImage` to `Regions`, named as the function is."""
+
+    def __init__(self, propose: Callable[[LoadedImage], Regions]) -> None:
+        self.propose = propose
+        self.name = str(getattr(propose, "__name__", type(propose).__name__))
+
+    def __call__(self, image: LoadedImage, /) -> Regions:
+        """The function's boxes.
+
+        Raises:
+            ProposalError: it did not give `Regions`.
+        """
+        found = self.propose(image)
+        if not isinstance(found, Regions):
+            raise ProposalError(
+                f"The proposer {self.name} gave {type(found).__name__}; wanted Regions, as "
+                "fo1agent.proposals.base.to_regions makes of boxes, scores and labels."
+            )
+        return found
 
 
 def to_regions(

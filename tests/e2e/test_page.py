@@ -271,6 +271,26 @@ def test_photographs_and_questions_are_offered_to_begin_with(signs: str, visit: 
     assert page.locator("#examples button").all_inner_texts() == questions[1:]
 
 
+def test_what_was_found_is_named_in_full_when_it_is_wished(signs: str, visit: Any, demo: Path) -> None:
+    things = [{"id": f"img_1/r{k}", "label": "cup" if k else "bus", "score": 0.9, "box": [9 * k, 0, 9 * k + 8, 8]}
+              for k in range(15)]  # fmt: skip
+    page = visit(signs)
+    told = {"image": "img_1", "width": 640, "height": 480, "model": "m", "note": "", "regions": things}
+    page.route("**/v1/images", lambda route: route.fulfill(json=told))
+    page.route("**/pixels", lambda route: route.fulfill(path=demo / "bus.jpg"))
+    page.set_input_files("#file", {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": b"x"})
+    page.wait_for_selector(READY)
+    assert page.locator("#found .chip").count() == 12
+    # One bus and fourteen cups: "the bus", but not "the cup".
+    assert page.locator("#examples button").all_inner_texts()[:2] == [
+        "How many cups are there?",
+        "How many cups are to the left of the bus?",
+    ]
+    page.click("#found button:text-is('and 3 more')")
+    assert page.locator("#found .chip").count() == 15
+    assert page.locator("#found button:has-text('more')").count() == 0
+
+
 def test_every_proposal_can_be_shown(nano: str, visit: Any, demo: Path) -> None:
     page = visit(nano)
     give(page, demo / "bus.jpg")

@@ -14,6 +14,7 @@ import { chip, fullName, plural } from "./words.js";
 const byId = (id) => document.getElementById(id);
 const MOST_TRIES = 8; // at a busy server
 const MOST_TURNS = 20;
+const FIRST_CHIPS = 12; // so many of the things found are named before “and 7 more” is pressed
 const FIRST_QUESTIONS = {
   "cat.jpg": ["How many remotes are to the right of the cat, and is there a dog?", "What is next to the cat?"],
   "bus.jpg": ["What is written on the bus?", "How many cars are to the left of the bus?"],
@@ -116,10 +117,16 @@ function showPhoto() {
   byId("status").replaceChildren(found, el("span", { class: "pixels" }, ` · ${width} × ${height}`));
   byId("all").hidden = regions.length <= things.length;
   showEverything(false);
-  byId("found").replaceChildren(
-    ...things.slice(0, 12).map((region) => chip(region.name, fullName(region), openNamed)),
-  );
+  showFound(things, FIRST_CHIPS);
   suggest(photo.file.name, things);
+}
+
+/** A chip for each of the first things, and a button for the others. */
+function showFound(things, most) {
+  const chips = things.slice(0, most).map((region) => chip(region.name, fullName(region), openNamed));
+  const left = things.length - chips.length;
+  const more = el("button", { type: "button", onclick: () => showFound(things, things.length) }, `and ${left} more`);
+  byId("found").replaceChildren(...chips, ...(left ? [more] : []));
 }
 
 function status(text) {
@@ -134,11 +141,17 @@ function showEverything(on) {
 
 /** Questions to start with, made of what was found. */
 function suggest(name, things) {
-  const labels = [...new Set(things.filter(({ label, score }) => label && score > 0.4).map(({ label }) => label))];
-  const [one, other] = labels;
+  const sure = things.filter(({ label, score }) => label && score > 0.4).map(({ label }) => label);
+  const labels = [...new Set(sure)];
+  // “The bus” is said only where there is one.
+  const single = labels.filter((label) => sure.filter((other) => other === label).length === 1);
+  const several = labels.find((label) => !single.includes(label));
+  const [one, other] = single;
   const made = [
-    one && `How many ${plural(one)} are there?`,
+    labels[0] && `How many ${plural(several ?? labels[0])} are there?`,
     one && other && `Is the ${other} to the left of the ${one}?`,
+    one && !other && several && `How many ${plural(several)} are to the left of the ${one}?`,
+    !one && several && `Which ${several} is the largest?`,
     "What text is in the picture?",
   ];
   const questions = FIRST_QUESTIONS[name] ?? made.filter(Boolean);
@@ -209,7 +222,7 @@ async function attempt(action, wait, signal) {
     } catch (error) {
       const { status } = error;
       if (status === 401) await askForToken(signal);
-      else if (status === 429 && tries < MOST_TRIES) await countDown(error.retryAfter || 2 ** tries, wait, signal);
+      else if ((status === 429 || status === 503) && tries < MOST_TRIES) await countDown(error.retryAfter || 2 ** tries, wait, signal);
       else if (status === 404 && photo && !isOpening() && !forgotten) {
         forgotten = true;
         wait("The server has forgotten the photo. Sending it again…");

@@ -13,11 +13,24 @@ export const PALETTE = [
   "#c9b6ff", // lilac
 ];
 
-/** The colour of a region, `#rrggbb`, from its short name (`r7`) or its id. */
+const TIERS = [
+  ["#000000", 0], // the palette itself, then paler, then darker
+  ["#ffffff", 0.5],
+  ["#000000", 0.35],
+];
+
+/** The colour of a region, `#rrggbb`, from its short name (`r7`) or its id: 27 in all. */
 export function regionColor(id) {
   const name = id.slice(id.lastIndexOf("/") + 1);
   const number = /^r\d+$/.test(name) ? Number(name.slice(1)) : crc32(name);
-  return PALETTE[number % PALETTE.length];
+  const [toward, share] = TIERS[Math.floor(number / PALETTE.length) % TIERS.length];
+  return mixed(PALETTE[number % PALETTE.length], toward, share);
+}
+
+function mixed(color, toward, share) {
+  const channel = (text, start) => parseInt(text.slice(start, start + 2), 16);
+  const made = [1, 3, 5].map((at) => Math.floor(channel(color, at) * (1 - share) + channel(toward, at) * share));
+  return `#${made.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 }
 
 /** Dark or white, whichever reads better on `color` (`#rrggbb`). */

@@ -1,0 +1,33 @@
+"""docs/proposals.md: its Python blocks print what the page says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import fo1agent
+from fo1agent.errors import ProposalError
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "fo1agent" / "data" / "demo"
+
+
+def test_a_proposer_of_your_own_is_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "proposals.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```\n```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(DEMO)
+    assert len(blocks) == page.count("```python") == 1
+    for code, expected in blocks:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(code, "proposals.md", "exec"), {})
+        assert printed.getvalue().strip() == expected.strip()
+
+
+def test_a_function_that_gives_something_else_is_told_so() -> None:
+    model = fo1agent.load(proposer=lambda image: [[0, 0, 10, 10]])
+    with pytest.raises(ProposalError, match=r"gave list; wanted Regions, as .*to_regions"):
+        model.open(DEMO / "cat.jpg")
