@@ -13,15 +13,21 @@ from fo1agent import console
 
 if TYPE_CHECKING:
     from fo1agent.trainers.data.check import SourceReport
-    from fo1agent.trainers.data.formats.source import SourceRecipe
+    from fo1agent.trainers.data.formats.source import Source, SourceRecipe
 
 # The names of trainers.data.formats.FORMATS and of convert.TARGETS; a test compares. Importing them takes a second.
 FORMATS = (
     *("examples", "coco", "yolo", "voc", "refcoco", "flickr", "genome"),
     *("scene_text", "conversations", "questions", "captions", "shards", "hub"),
 )
+# And of boxes.FORMS.
+FORMS = (
+    *("xyxy", "xywh", "cxcywh", "xyxy-normalized", "xywh-normalized", "cxcywh-normalized"),
+    *("xyxy-1000", "xywh-1000", "cxcywh-1000"),
+)
 TARGETS = ("examples", "coco", "yolo", "conversations", "shards")
 _MOST_LABELS = 8
+_VAL = "For yolo: share of the pictures to hold out as val; if absent, val is train."
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
 PATH = click.Path(exists=True, path_type=Path)
@@ -33,6 +39,9 @@ def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records."),
         click.option(
             "--tolerance", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share that may be bad."
+        ),
+        click.option(
+            "--boxes", type=click.Choice(FORMS), metavar="FORM", help=f"What boxes hold: {', '.join(FORMS[:4])}, …"
         ),
         click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="For hub: what holds what."),
         click.option("--split", metavar="NAME", help="train, val, … of a format that holds several."),
@@ -86,6 +95,7 @@ def preview(source: Path, out: Path, count: int, seed: int, **reading: Any) -> N
     failed = draw(opened, out, count, seed)
     for reason in [*opened.problems.first, *failed]:
         console.note(f"left out: {console.one_line(reason)}")
+    _print_warnings(opened)
     console.result(f"wrote {out}")
 
 
@@ -94,19 +104,23 @@ def preview(source: Path, out: Path, count: int, seed: int, **reading: Any) -> N
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 @click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="What to write.")
 @click.option("--copy", is_flag=True, help="Put the pictures into OUT too; yolo and shards always hold them.")
+@click.option("--val", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE", help=_VAL)
 @_source_options
 @as_json
-def convert(source: Path, out: Path, target: str, copy: bool, json_output: bool, **reading: Any) -> None:
+def convert(
+    source: Path, out: Path, target: str, copy: bool, val: float | None, json_output: bool, **reading: Any
+) -> None:
     """Write SOURCE anew, to the new folder OUT."""
     from fo1agent.trainers.data.convert import convert as write
     from fo1agent.trainers.data.formats import open_source
 
     opened = open_source(_recipe(source, **reading))
-    report = write(opened, target, out, copy)
+    report = write(opened, target, out, copy, val)
     for reason in opened.problems.first:
         console.note(f"left out: {console.one_line(reason)}")
+    _print_warnings(opened)
     if json_output:
-        console.result_json(vars(report))
+        console.result_json({**vars(report), "warnings": opened.warnings()})
         return
     console.result(f"wrote {report.examples} examples to {out}")
     if report.left_out:
@@ -116,12 +130,18 @@ def convert(source: Path, out: Path, target: str, copy: bool, json_output: bool,
         console.result(f"note: {report.note}")
 
 
+def _print_warnings(source: Source) -> None:
+    for warning in source.warnings():
+        console.note(f"note: {console.one_line(warning)}")
+
+
 def _recipe(
     path: Path,
     format_name: str | None,
     images: Path | None,
     split: str | None,
     columns: Sequence[str],
+    boxes: str | None,
     tolerance: float,
     limit: int | None,
 ) -> SourceRecipe:
@@ -135,6 +155,7 @@ def _recipe(
         format=format_name,
         images=images,
         split=split,
+        boxes=boxes,
         columns={field: column for field, _, column in pairs},
         limit=limit,
         tolerance=Tolerance(tolerance) if tolerance else Tolerance(share=0, least=0),
@@ -177,6 +198,10 @@ def _print_source(source: SourceReport) -> None:
     ]
     if said:
         console.result(f"  words     {', '.join(said)}")
+    for doubt in source.doubts:
+        console.result(f"  DOUBT     {console.one_line(doubt)}")
+    for remark in source.remarks:
+        console.result(f"  note      {console.one_line(str(remark))}")
     for reason in source.reasons[:5]:
         console.result(f"  bad       {console.one_line(reason)}")
     if source.bad > 5:

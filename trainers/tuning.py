@@ -104,6 +104,8 @@ def tune(recipe: TuneRecipe, table: StageTable, on_log: Callable[[dict[str, Any]
     check_out(recipe.out)
     table, processes = adjusted(table, recipe), find_processes()
     mixture = Mixture.of(recipe.sources, recipe.train.seed)
+    for warning in mixture.warnings() if processes.first else ():
+        log.warning("%s", warning)
     model, processor, stored = prepare(recipe, table, mixture)
     stage = make_stage(recipe, table, model, processor, mixture)
     # A recipe may give a rate for a part that this model lacks, or that LoRA stands for.

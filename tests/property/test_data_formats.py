@@ -17,7 +17,8 @@ from PIL import Image
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import ArrayFile, LineFile
 from fo1agent.trainers.data.formats import SourceRecipe, Tolerance, open_source
-from fo1agent.trainers.data.formats.fields import cut_boxes, exact_boxes, regions_of
+from fo1agent.trainers.data.formats.boxes import BoxReader
+from fo1agent.trainers.data.formats.fields import exact_boxes, regions_of
 
 BOX = [10, 5, 20, 30]
 SIZED = {"file_name": "a.png", "width": 100, "height": 50}
@@ -168,7 +169,7 @@ def test_arrays_by_position_are_arrays_in_order(records: list[dict], block: int)
 
 @pytest.mark.parametrize("height", [0.0, 1e-50])
 def test_a_box_without_area_is_no_box(height: float) -> None:
-    boxes, kept = cut_boxes([[10, 0, 40, height], [10, 5, 40, 25]], 100, 50)
+    boxes, kept, _ = BoxReader("xyxy").read([[10, 0, 40, height], [10, 5, 40, 25]], 100, 50)
     assert kept == [1]
     assert boxes.tolist() == [[10, 5, 40, 25]]
     with pytest.raises(DataError, match=r"boxes\[0\]"):

@@ -89,9 +89,15 @@ def broken(path, value):
         ("{", "is not JSON"),
         ([1], "no list 'images'"),
         ({"images": [], "annotations": {}, "categories": []}, "no list 'annotations'"),
-        (broken(["annotations", 1, "bbox"], [1, 2, 3]), "annotations[1] lacks"),
-        (broken(["annotations", 1, "bbox"], [1, 2, 3, -4]), "annotations[1] has bbox [1, 2, 3, -4]"),
-        (broken(["annotations", 1, "bbox"], [1, 2, 3, float("nan")]), "wanted finite"),
+        (
+            broken(["annotations", 1, "bbox"], [1, 2, 3]),
+            "annotations[1]: bbox is [1, 2, 3]; wanted four numbers, x, y, width, height",
+        ),
+        (broken(["annotations", 1, "bbox"], [1, 2, 3, -4]), "annotations[1]: bbox is [1, 2, 3, -4]: a side below 0"),
+        (
+            broken(["annotations", 1, "bbox"], [1, 2, 3, float("nan")]),
+            "annotations[1]: bbox is [1, 2, 3, nan]: not finite",
+        ),
         (broken(["annotations", 0, "image_id"], 8), "annotations[0] belongs to image 8"),
         (broken(["annotations", 0, "category_id"], 2), "annotations[0] has category 2"),
         (broken(["images", 1], {"id": 9, "width": 3, "height": 4}), "images[1] lacks"),

@@ -184,9 +184,9 @@ def test_yolo_boxes_outlines_and_backgrounds(tmp_path: Path, names: str) -> None
     [
         ("2 0.5 0.5 0.2 0.4", "class 2, but there are 2 names"),
         ("0 50 25 20 10", "wanted numbers from 0 to 1"),
-        ("0 0.5 0.5 nan 0.4", "wanted numbers from 0 to 1"),
+        ("0 0.5 0.5 nan 0.4", "the box is [0.5, 0.5, nan, 0.4]: not finite"),
         ("0 0.5 0.5 0.2", "4 numbers; wanted class, center x"),
-        ("cup 0.5 0.5 0.2 0.4", "invalid literal"),
+        ("cup 0.5 0.5 0.2 0.4", "class 'cup'; wanted a whole number"),
     ],
 )
 def test_a_bad_yolo_line_is_named(tmp_path: Path, line: str, why: str) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.formats import guess_format, open_source
 from fo1agent.trainers.data.formats.shards import encoded
-from fo1agent.trainers.data.formats.source import SourceRecipe, Tolerance
+from fo1agent.trainers.data.formats.source import Remark, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example, open_picture
 
 QUANTILES = (5, 25, 50, 75, 95)
@@ -43,6 +43,8 @@ class SourceReport:
         short_sides: quantiles of the boxes' shorter sides, pixels, by percent.
         captions, phrases, empty_phrases, texts, turns: how many there are; phrases that name nothing; texts known.
         absent: names that a picture is known not to show, on average.
+        remarks: what was read otherwise than it stands there, or not at all, with how often and where first.
+        doubts: what all records together say against how they were read, and what of the source was not read.
     """
 
     name: str
@@ -66,6 +68,8 @@ class SourceReport:
     texts: int = 0
     turns: int = 0
     absent: float = 0.0
+    remarks: list[Remark] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,7 @@ def _check_source(
     report.good, report.bad, report.passed = problems.good, problems.bad, problems.passed
     problems.tolerance = recipe.tolerance
     report.tolerated, report.reasons = not problems.exceeded(), list(problems.first)
+    report.remarks, report.doubts = list(problems.remarks), list(source.doubts())
     report.pictures, report.ids, report.boxes = len(keys.paths), len(keys.ids), len(sides)
     report.unlabelled = labels.pop("", 0)
     report.labels = dict(labels.most_common())

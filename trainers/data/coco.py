@@ -1,15 +1,15 @@
 """COCO's JSON, read once into plain records: boxes, names, crowds, captions, and which names a picture does not show.
 
-Reads what COCO, LVIS and everything that copies their layout has in common; segmentations are not looked at. Of a
-picture, only the head is read, and only where its record lacks a size. Boxes become xyxy float pixels of the stored
-picture.
+Reads what COCO, LVIS and everything that copies their layout has in common; a segmentation is looked at only where
+there is no box. Of a picture, only the head is read, and only where its record lacks a size. Boxes become xyxy float
+pixels of the stored picture.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,17 @@ import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import first_sign
-from fo1agent.trainers.data.formats.fields import absent_of, has_area, images_folder, picture_path, size_of, text
+from fo1agent.trainers.data.formats.boxes import BoxReader
+from fo1agent.trainers.data.formats.fields import absent_of, flag, images_folder, picture_path, size_of, text, twin
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, reason
+from fo1agent.trainers.data.outlines import outline
 from fo1agent.trainers.data.records import Example
+
+log = logging.getLogger(__name__)
+_said: set[str] = set()
+
+FROM_OUTLINE = "a box is the one around its segmentation, for it has no bbox"
+IGNORED = "a box is marked ignore, and is read as a crowd"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +53,9 @@ class CocoData:
 def load_coco(instances: str | Path, images: str | Path, captions: str | Path | None = None) -> CocoData:
     """Read a whole instances file, in which nothing may be wrong; `read_coco` counts what is.
 
+    What was read otherwise than it stands there, and what is doubtful about all boxes together, is logged as a warning,
+    once a file.
+
     Args:
         instances: COCO or LVIS JSON: `images`, `annotations` (xywh `bbox`, `category_id`, optional `iscrowd`),
             `categories`. If a picture lists `neg_category_ids` (LVIS), those are its absent names; if none does, boxes
@@ -56,7 +67,12 @@ def load_coco(instances: str | Path, images: str | Path, captions: str | Path | 
         DataError: not such a file, or a record in it is wrong; names file, record and reason.
     """
     tree = read_tree(instances)
-    found = tuple(_source(tree, Path(images), captions, Tolerance(share=0, least=0)))
+    source = _source(tree, Path(images), captions, Tolerance(share=0, least=0), None)
+    found = tuple(source)
+    for warning in source.warnings():
+        if warning not in _said:
+            _said.add(warning)
+            log.warning("%s", warning)
     return CocoData(found, tree.categories, tree.count - sum(len(example.boxes) for example in found))
 
 
@@ -65,6 +81,7 @@ def read_coco(
     images: str | Path | None = None,
     captions: str | Path | None = None,
     tolerance: Tolerance | None = None,
+    boxes: str | None = None,
 ) -> Source:
     """The pictures of an instances file; one with a wrong annotation is bad as a whole, for it lacks a box.
 
@@ -72,6 +89,7 @@ def read_coco(
         instances, captions: as for `load_coco`.
         images: folder of the pictures; None to look for it.
         tolerance: how many pictures may be bad.
+        boxes: the form of each `bbox`, of `boxes.FORMS`; None for x, y, width, height in pixels.
 
     Raises:
         DataError: not such a file.
@@ -81,7 +99,8 @@ def read_coco(
     if tree.records:
         with contextlib.suppress(*_WRONG):  # that record is bad
             first = _file_name(tree.records[0])
-    return _source(tree, images_folder(tree.file, Path(images) if images else None, first), captions, tolerance)
+    folder = images_folder(tree.file, Path(images) if images else None, first)
+    return _source(tree, folder, captions, tolerance, boxes)
 
 
 def looks_like(path: Path) -> bool:
@@ -92,19 +111,21 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_coco(recipe.path, recipe.images, recipe.captions, recipe.tolerance)
+    return read_coco(recipe.path, recipe.images, recipe.captions, recipe.tolerance, recipe.boxes)
 
 
-def _source(tree: CocoTree, images: Path, captions: str | Path | None, tolerance: Tolerance | None) -> Source:
-    sentences = load_captions(captions) if captions else {}
-    count = len(tree.records)
+def _source(
+    tree: CocoTree, images: Path, captions: str | Path | None, tolerance: Tolerance | None, boxes: str | None
+) -> Source:
+    sentences = _of_pictures(tree, captions) if captions else {}
+    count, reader = len(tree.records), BoxReader("xywh", boxes)
 
     def parse(k: int, source: str) -> Example:
         if k >= count:
             number, annotation = tree.strangers[k - count]
             identity = annotation.get("image_id") if isinstance(annotation, dict) else None
             raise DataError(f"annotations[{number}] belongs to image {identity!r}, which is not in the file")
-        return tree.example(k, images, source, sentences)[0]
+        return tree.example(k, images, source, sentences, reader)[0]
 
     def where(k: int) -> str:
         record = tree.records[k] if k < count else None
@@ -112,7 +133,23 @@ def _source(tree: CocoTree, images: Path, captions: str | Path | None, tolerance
 
     # A box that belongs to no picture is a bad record of its own.
     items = range(count + len(tree.strangers))
-    return Source(str(tree.file), items, parse, where, tree.categories, tolerance)
+    return Source(str(tree.file), items, parse, where, tree.categories, tolerance, reader.doubts)
+
+
+def _of_pictures(tree: CocoTree, captions: str | Path) -> dict[int | str, tuple[str, ...]]:
+    """The captions of the file's pictures, by its own ids.
+
+    Raises:
+        DataError: none of them is of one of the pictures.
+    """
+    found: dict[int | str, tuple[str, ...]] = {}
+    for identity, sentences in load_captions(captions).items():
+        key = twin(identity, tree.position)
+        if key in tree.position:
+            found[key] = (*found.get(key, ()), *sentences)
+    if not found and tree.position:
+        raise DataError(f"{captions}: no caption is of a picture in {tree.file}.")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +181,12 @@ class CocoTree:
         return tuple(self.names.values())
 
     def example(
-        self, k: int, images: Path, source: str, captions: Mapping[int | str, tuple[str, ...]] | None = None
+        self,
+        k: int,
+        images: Path,
+        source: str,
+        captions: Mapping[int | str, tuple[str, ...]] | None = None,
+        reader: BoxReader | None = None,
     ) -> tuple[Example, tuple[Any, ...]]:
         """The picture of record `k`, and the ids of the annotations that its boxes are.
 
@@ -155,31 +197,36 @@ class CocoTree:
         identity, picture, width, height = _picture(k, record, images)
         if self.position[identity] != k:
             raise DataError(f"images[{k}] has the id of images[{self.position[identity]}]")
-        boxes, labels, crowd, ids = [], [], [], []
-        for number, annotation in self.annotations.get(identity, ()):
-            box, name = _annotation(number, annotation, self.names, width, height)
-            if box is not None:
-                boxes.append(box)
-                labels.append(name)
-                crowd.append(bool(annotation.get("iscrowd", 0)))
-                ids.append(annotation.get("id"))
+        reader = reader or BoxReader("xywh")
+        found = [
+            _annotation(number, annotation, self.names, width, height, reader)
+            for number, annotation in self.annotations.get(identity, ())
+        ]
+        try:
+            cut = reader.cut([one.corners for one in found], width, height)
+        except DataError as exc:
+            raise DataError(f"annotations[{found[0].number}]: {exc}") from exc
+        kept = [found[k] for k in cut.kept]
+        labels = tuple(one.name for one in kept)
         if self.exhaustive:
             absent = absent_of(self.categories, labels)
         else:
-            absent = tuple(self.names[c] for c in record.get("neg_category_ids", ()) if c in self.names)
+            negative = (twin(_number_or_text(c), self.names) for c in record.get("neg_category_ids") or ())
+            absent = tuple(self.names[c] for c in negative if c in self.names)
         example = Example(
             identity,
             picture,
             width,
             height,
-            np.array(boxes, dtype=np.float32).reshape(-1, 4),
-            tuple(labels),
-            np.array(crowd, dtype=bool),
+            cut.boxes,
+            labels,
+            np.array([one.crowd for one in kept], dtype=bool),
             (captions or {}).get(identity, ()),
             absent,
             source=source,
+            remarks=(*cut.remarks, *(remark for one in kept for remark in one.remarks)),
         )
-        return example, tuple(ids)
+        return example, tuple(one.id for one in kept)
 
 
 _LISTS = ("images", "annotations", "categories")
@@ -204,7 +251,7 @@ def read_tree(instances: str | Path) -> CocoTree:
     annotations: dict[Any, list[tuple[int, Any]]] = {}
     strangers = []
     for k, annotation in enumerate(tree["annotations"]):
-        identity = _id(annotation, "image_id")
+        identity = twin(_id(annotation, "image_id"), position)
         if identity in position:
             annotations.setdefault(identity, []).append((k, annotation))
         else:
@@ -260,25 +307,53 @@ def load_captions(file: str | Path) -> dict[int | str, tuple[str, ...]]:
     return captions
 
 
+@dataclass(frozen=True)
+class _Found:
+    """An annotation as it was read: its place in the file, id, corners (not cut), name, flag, and what to say."""
+
+    number: int
+    id: Any
+    corners: tuple[float, float, float, float]
+    name: str
+    crowd: bool
+    remarks: tuple[str, ...]
+
+
 def _annotation(
-    k: int, annotation: Any, names: Mapping[int | str, str], width: int, height: int
-) -> tuple[list[float] | None, str]:
-    # Box cut at the border (None if nothing is left of it), category name.
+    k: int, annotation: Any, names: Mapping[int | str, str], width: int, height: int, reader: BoxReader
+) -> _Found:
+    if not isinstance(annotation, dict):
+        raise DataError(f"annotations[{k}] is {annotation!r:.60}; wanted an object")
+    if "category_id" not in annotation:
+        raise DataError(f"annotations[{k}] lacks category_id")
+    category = twin(_id(annotation, "category_id"), names)
+    if category not in names:
+        raise DataError(f"annotations[{k}] has category {annotation['category_id']!r:.60}, which is not in the file")
+    crowd, ignored = (flag(annotation.get(key), f"annotations[{k}]: {key}") for key in ("iscrowd", "ignore"))
+    remarks = (IGNORED,) if ignored and not crowd else ()
+    if "segmentation" in annotation:  # there is no box; see `_without_outlines`
+        corners = _outlined(k, annotation["segmentation"], width, height, reader)
+        remarks = (*remarks, FROM_OUTLINE)
+    elif "bbox" not in annotation:
+        raise DataError(f"annotations[{k}] lacks bbox, and has no segmentation to take one from")
+    else:
+        corners = reader.corners(annotation["bbox"], width, height, f"annotations[{k}]: bbox")
+    return _Found(k, annotation.get("id"), corners, names[category], crowd or ignored, remarks)
+
+
+def _outlined(
+    k: int, segmentation: Any, width: int, height: int, reader: BoxReader
+) -> tuple[float, float, float, float]:
     try:
-        category, box = annotation["category_id"], annotation["bbox"]
-        x, y, w, h = (float(v) for v in box)
-        known = category in names
-    except _WRONG as exc:
-        raise DataError(f"annotations[{k}] lacks category_id or a bbox of four numbers ({reason(exc)})") from exc
-    if not known:
-        raise DataError(f"annotations[{k}] has category {category!r}, which is not in the file")
-    if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
-        raise DataError(
-            f"annotations[{k}] has bbox {box}; wanted finite [x, y, width, height] with sides of at least 0"
-        )
-    x1, x2 = (min(max(v, 0.0), float(width)) for v in (x, x + w))
-    y1, y2 = (min(max(v, 0.0), float(height)) for v in (y, y + h))
-    return ([x1, y1, x2, y2] if has_area(x1, y1, x2, y2) else None), names[category]
+        if isinstance(segmentation, DataError):
+            raise segmentation
+        (x, y, w, h), size = segmentation
+        if size is not None and size != (height, width):
+            raise DataError(f"segmentation is of {size[1]} x {size[0]} pixels, the picture has {width} x {height}")
+    except DataError as exc:
+        raise DataError(f"annotations[{k}] lacks bbox, and its {exc}") from exc
+    across, down = (1.0, 1.0) if size is not None else reader.scale(width, height)
+    return x * across, y * down, (x + w) * across, (y + h) * down
 
 
 def _picture(k: int, record: Any, images: Path) -> tuple[int | str, Path, int, int]:
@@ -308,7 +383,7 @@ def _number_or_text(identity: Any) -> int | str | None:
     # Tables that numbers went through make 7.0 of 7.
     if isinstance(identity, float) and identity.is_integer():
         return int(identity)
-    return identity if isinstance(identity, int | str) else None
+    return identity if isinstance(identity, int | str) and not isinstance(identity, bool) else None
 
 
 def _read_json(file: Path) -> Any:
@@ -319,8 +394,19 @@ def _read_json(file: Path) -> Any:
 
 
 def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Outlines are most of such a file; nothing here looks at them.
-    return {key: value for key, value in pairs if key != "segmentation"}
+    # Outlines are most of such a file. One that stands for a box becomes that, at once; the others are not kept.
+    record = dict(pairs)
+    if "segmentation" in record:
+        segmentation = record.pop("segmentation")
+        box = record.get("bbox")
+        missing = not box or (isinstance(box, list) and all(v == 0 for v in box[2:]))
+        if missing and segmentation:
+            try:
+                record["segmentation"] = outline(segmentation)
+            except DataError as exc:
+                if not box:  # one without area is left out like any other
+                    record["segmentation"] = exc
+    return record
 
 
 def _read_text(file: Path) -> str:

@@ -7,6 +7,7 @@ flat.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -37,17 +38,18 @@ _DESCRIBE = "Describe this image in one sentence."
 @dataclass
 class Converted:
     """What was written, how much of what was left out, because the format has no place for it, and what it now says
-    that the source did not."""
+    that the source did not; `held_out` of the examples are in the part called val."""
 
     target: str
     out: str
     examples: int = 0
     bad: int = 0
+    held_out: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     note: str = ""
 
 
-def convert(source: Source, target: str, out: str | Path, copy: bool = False) -> Converted:
+def convert(source: Source, target: str, out: str | Path, copy: bool = False, val: float | None = None) -> Converted:
     """Write a source's good examples to the new folder `out`.
 
     Args:
@@ -56,32 +58,49 @@ def convert(source: Source, target: str, out: str | Path, copy: bool = False) ->
         out: the folder to make.
         copy: put the pictures into it too; otherwise files name them where they lie, by whole paths. YOLO folders and
             shards always hold them, as does any folder those that come out of archives.
+        val: for `yolo`: share of the pictures to hold out, the same ones every time; at least one is, and at least one
+            is not. None to name the training pictures as `val` too, for its trainers want one.
 
     Raises:
-        InputError: no such target.
+        InputError: no such target, or a share that is none, or of another target.
         DataError: the source has too many bad records or nothing to write, a picture is missing, or `out` cannot be
             written.
     """
     if target not in TARGETS:
         raise InputError(f"No format {target!r} to write. Known: {', '.join(TARGETS)}.")
+    if val is not None and (target != "yolo" or not 0 < val < 1):
+        raise InputError(f"val is a share between 0 and 1 for yolo, got {val:g} for {target}.")
     survey = _survey(source)
     if not survey.count:
         raise DataError(f"{source.name}: no examples to write. {(source.problems.first or ['It is empty.'])[0]}")
     if target == "yolo" and not survey.names:
         raise DataError(f"{source.name}: no box has a label, so a YOLO folder would have nothing to name.")
+    held_out = None
+    if val is not None:
+        if len(survey.draws) < 2:
+            raise DataError(f"{source.name}: one picture; to hold some out as val takes two.")
+        # At least one on either side: the lowest draw is held out, the highest is not.
+        held_out = min(max(val, min(survey.draws)), max(survey.draws - {max(survey.draws)}))
     report = Converted(target, str(out), left_out=_left_out(target, survey))
+    notes = []
     if target == "yolo" and not survey.exhaustive:
-        report.note = "in a YOLO folder, names without a box count as absent; the source does not say that they are"
+        notes.append("in a YOLO folder, names without a box count as absent; the source does not say that they are")
+    if target == "yolo" and val is None:
+        notes.append("val is the same pictures as train; --val 0.1 would hold out a tenth of them")
     if target == "shards":
         report.examples = write_shards(out, source, PER_SHARD, survey.vocabulary)
     else:
         with whole(out) as folder:
             folder.mkdir()
-            writer = {"examples": _examples, "coco": _coco, "yolo": _yolo, "conversations": _conversations}[target]
-            report.examples = writer(source, survey, folder, copy, Path(out))
+            writer = {"examples": _examples, "coco": _coco, "conversations": _conversations}.get(target)
+            if writer is not None:
+                report.examples = writer(source, survey, folder, copy)
+            else:
+                report.examples, report.held_out = _yolo(source, survey, folder, held_out)
             if not report.examples:
                 raise DataError(f"{source.name}: nothing to say in {target}: no turns, and no names, phrases or texts.")
     report.bad = source.problems.bad
+    report.note = "; ".join(notes)
     return report
 
 
@@ -95,6 +114,7 @@ class _Survey:
         exhaustive: every name without a box is absent, in every picture.
         numbered: ids are whole numbers, no two the same.
         held: how much there is of each kind of thing.
+        draws: a number from 0 to 1 for each picture, which its name decides.
     """
 
     count: int
@@ -102,6 +122,7 @@ class _Survey:
     exhaustive: bool
     numbered: bool
     held: Counter[str]
+    draws: set[float]
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -114,8 +135,10 @@ def _survey(source: Source) -> _Survey:
     names = dict.fromkeys(source.vocabulary)
     held: Counter[str] = Counter()
     ids: set[int] = set()
+    draws: set[float] = set()
     count, numbered, sizes = 0, True, set()
     for example in source:
+        draws.add(_draw(example, count))
         count += 1
         names.update(dict.fromkeys(label for label in example.labels if label))
         names.update(dict.fromkeys(example.absent))
@@ -137,7 +160,13 @@ def _survey(source: Source) -> _Survey:
             }
         )
     exhaustive = bool(names) and sizes == {len(names)}
-    return _Survey(count, tuple(names), exhaustive, numbered, held)
+    return _Survey(count, tuple(names), exhaustive, numbered, held, draws)
+
+
+def _draw(example: Example, number: int) -> float:
+    """A number from 0 to 1 by the picture's name, so that another run, or another machine, holds out the same."""
+    name = example.path.name if example.path is not None else f"{example.id} {number}"
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def _left_out(target: str, survey: _Survey) -> dict[str, int]:
@@ -154,29 +183,34 @@ def _left_out(target: str, survey: _Survey) -> dict[str, int]:
 class _Pictures:
     """Puts pictures into the new folder, or names them where they are; each gets a name of its own."""
 
-    def __init__(self, folder: Path, copy: bool, under: str = "images") -> None:
-        self.folder, self.copy, self.under = folder, copy, under
-        self._used: dict[str, str | None] = {}  # by stem, for labels of a.jpg and a.png would be one file
+    def __init__(self, folder: Path, copy: bool) -> None:
+        self.folder, self.copy = folder, copy
+        # By stem, for labels of a.jpg and a.png would be one file, and without case, for A.jpg and a.jpg would be one
+        # on many machines: where the picture came from, and what it is called.
+        self._used: dict[str, tuple[str | None, str]] = {}
 
-    def name_of(self, example: Example, number: int) -> str:
+    def name_of(self, example: Example, number: int, under: str = "images") -> str:
         """What a file in the folder calls the picture."""
         if example.path is not None and not self.copy:
             return str(example.path.absolute())
         data = None if example.path else encoded(example)
         name = example.path.name if example.path else f"{number:06d}{suffix_of(data or b'')}"
         origin = str(example.path) if example.path else None
-        if Path(name).stem in self._used:
-            if origin is not None and self._used[Path(name).stem] == origin:
-                return f"{self.under}/{name}"  # several examples of one picture
+        stem = Path(name).stem.casefold()
+        if stem in self._used:
+            before, placed = self._used[stem]
+            if origin is not None and before == origin:
+                return placed  # several examples of one picture
             name = f"{number:06d}_{name}"
-        self._used[Path(name).stem] = origin
-        target = self.folder / self.under / name
+        placed = f"{under}/{name}"
+        self._used[Path(name).stem.casefold()] = origin, placed
+        target = self.folder / placed
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(encoded(example) if data is None else data)
-        return f"{self.under}/{name}"
+        return placed
 
 
-def _examples(source: Source, survey: _Survey, folder: Path, copy: bool, out: Path) -> int:
+def _examples(source: Source, survey: _Survey, folder: Path, copy: bool) -> int:
     pictures = _Pictures(folder, copy)
 
     def placed() -> Iterator[Example]:
@@ -187,7 +221,7 @@ def _examples(source: Source, survey: _Survey, folder: Path, copy: bool, out: Pa
     return write_examples(folder / "examples.jsonl", placed(), vocabulary=survey.vocabulary)
 
 
-def _coco(source: Source, survey: _Survey, folder: Path, copy: bool, out: Path) -> int:
+def _coco(source: Source, survey: _Survey, folder: Path, copy: bool) -> int:
     pictures, number_of = _Pictures(folder, copy), {name: k for k, name in enumerate(survey.names, start=1)}
     boxes = captions = count = 0
     with ExitStack() as stack:
@@ -264,29 +298,34 @@ def _join(file: Path, arrays: Iterable[Path], rest: dict[str, Any]) -> None:
         target.write(b"}\n")
 
 
-def _yolo(source: Source, survey: _Survey, folder: Path, copy: bool, out: Path) -> int:
-    pictures = _Pictures(folder, copy=True, under="images/train")
+def _yolo(source: Source, survey: _Survey, folder: Path, held_out: float | None) -> tuple[int, int]:
+    """How many examples were written, and how many of them are held out: those whose draw is at most `held_out`."""
+    pictures = _Pictures(folder, copy=True)
     number_of = {name: k for k, name in enumerate(survey.names)}
-    labels = folder / "labels" / "train"
-    labels.mkdir(parents=True)
-    count = 0
+    parts = {"train": "images/train", "val": "images/train" if held_out is None else "images/val"}
+    for place in set(parts.values()):
+        (folder / place.replace("images", "labels")).mkdir(parents=True)
+    count = away = 0
     for count, example in enumerate(source, start=1):
-        name = pictures.name_of(example, count)
+        part = "train" if held_out is None or _draw(example, count - 1) > held_out else "val"
+        away += part == "val"
+        name = pictures.name_of(example, count, parts[part])
         size = np.array([example.width, example.height] * 2)
         lines = []
         for k, (x1, y1, x2, y2) in enumerate((example.boxes.astype(np.float64) / size).tolist()):
             if example.labels[k] and not example.crowd[k]:
                 row = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
                 lines.append(" ".join([str(number_of[example.labels[k]]), *(f"{v:.8g}" for v in row)]))
-        with open(labels / Path(name).with_suffix(".txt").name, "a", encoding="utf-8") as file:
+        labels = folder / Path(name.replace("images", "labels", 1)).with_suffix(".txt")
+        with open(labels, "a", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)  # added: several examples may share a picture
-    settings = {"train": "images/train", "names": dict(enumerate(survey.names))}
+    settings = {**parts, "names": dict(enumerate(survey.names))}
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
-    return count
+    return count, away
 
 
-def _conversations(source: Source, survey: _Survey, folder: Path, copy: bool, out: Path) -> int:
+def _conversations(source: Source, survey: _Survey, folder: Path, copy: bool) -> int:
     pictures, count = _Pictures(folder, copy), 0
     with open(folder / "conversations.jsonl", "w", encoding="utf-8") as file:
         for number, example in enumerate(source, start=1):

@@ -12,7 +12,7 @@ import shutil
 import threading
 from array import array
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from fo1agent.errors import DataError
 MAX_LINE = 64 << 20  # bytes; a longer line is no record but a file without lines
 _BLOCK = 4 << 20
 _OPENING = threading.Lock()
+_SYSTEMS = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "Thumbs.db", "ehthumbs.db", "desktop.ini"})
 _GAP = re.compile(r"[\s,]*")
 
 
@@ -178,6 +179,16 @@ class ArrayFile(_Indexed):
                 if not more or len(buffer) - at > MAX_LINE:
                     raise DataError(f"{self.path}: element {count} is no JSON object: {problem or 'the file ends'}.")
                 buffer, at = buffer[at:] + decode(more), 0
+
+
+def is_twin(path: str | PurePath) -> bool:
+    """Whether a file is what systems put beside a person's files: `._a.jpg`, `__MACOSX/…`, `@eaDir/…`, `Thumbs.db`,
+    and all else that is hidden.
+
+    Args:
+        path: from the folder that the person named, which may well be a hidden one.
+    """
+    return any(part.startswith(".") or part in _SYSTEMS for part in PurePath(path).parts if part != "..")
 
 
 def first_sign(path: Path) -> bytes:

@@ -85,6 +85,10 @@ class Mixture:
         parts = [f"{fingerprint(source.name)} {len(source)}" for source in self.sources]
         return hashlib.sha256("\n".join([*parts, repr(self.shares)]).encode()).hexdigest()[:16]
 
+    def warnings(self) -> list[str]:
+        """What some records of each source say of the way they are read, a sentence each; reads them."""
+        return [warning for source in self.sources for warning in source.glance()]
+
     def place(self, position: int) -> tuple[int, int]:
         """Which source a position draws from, and the how-manieth draw from that source it is, from 0."""
         if position < 0:

@@ -50,6 +50,7 @@ class Example:
         turns: questions with their replies.
         data: the encoded picture (JPEG, PNG, …) of an example that comes out of an archive.
         source: "file:line" or the like, for messages.
+        remarks: what was read otherwise than it stands there, or not at all, once for each time.
     """
 
     id: int | str
@@ -66,6 +67,7 @@ class Example:
     turns: tuple[Turn, ...] = ()
     data: bytes | None = field(default=None, repr=False)
     source: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

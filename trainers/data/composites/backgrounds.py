@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from fo1agent.errors import DataError, ImageError
 from fo1agent.image import load_image
 from fo1agent.trainers.data.coco import load_coco
+from fo1agent.trainers.data.files import is_twin
 
 _PHOTOS_TRIED, _SIDES_TRIED = 5, 8
 _LEAST_PIECE = 90  # pixels of a photograph; enlarged more than that, edges blur away
@@ -79,7 +80,8 @@ def read_backgrounds(folder: Path | None, instances: Path | None = None) -> Back
     """
     if folder is None:
         return Backgrounds()
-    photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    photos = sorted(p for p in files if not is_twin(p.relative_to(folder)))
     if not photos:
         raise DataError(f"--photos {folder}: no pictures (.jpg, .png, .webp).")
     known = () if instances is None else load_coco(instances, folder)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.composites.names import classify
+from fo1agent.trainers.data.files import is_twin
 
 MOST_PIXELS = 256  # long side; larger ones are shrunk when read
 _LEAST_PIXELS = 64  # long side
@@ -62,7 +63,8 @@ def read_folder(folder: Path) -> list[Sprite]:
         DataError: the folder holds no picture with a transparent part.
     """
     sprites = []
-    for file in sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".webp")):
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".webp"))
+    for file in sorted(p for p in files if not is_twin(p.relative_to(folder))):
         within = file.relative_to(folder)
         word = within.parts[0] if len(within.parts) > 1 else re.sub(r"[-_ ]?\d+$", "", file.stem)
         label = " ".join(re.sub(r"[_-]", " ", word).lower().split())

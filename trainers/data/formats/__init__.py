@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import DataError, InputError
+from fo1agent.trainers.data.files import is_twin
 from fo1agent.trainers.data.formats.source import Problems, Source, SourceRecipe, Tolerance
 
 # In the order in which a path is tried: what is easily told apart first.
@@ -64,6 +65,7 @@ _ONLY = {
     "split": ("yolo", "voc", "refcoco", "flickr", "scene_text", "hub"),
     "captions": ("coco",),
     "names": ("voc",),
+    "boxes": ("examples", "coco", "yolo", "refcoco", "genome", "scene_text", "conversations", "questions", "shards"),
     "columns": ("hub",),
     "words_alone": ("conversations",),
 }  # fmt: skip
@@ -95,7 +97,7 @@ def guess_format(path: Path) -> str:
 def _files_inside(folder: Path, most: int = 12) -> list[str]:
     """The files of a folder, and of the folders in it, that are sources by themselves."""
     found = []
-    inside = (p for pattern in ("*", "*/*") for p in sorted(folder.glob(pattern)))
+    inside = (p for pattern in ("*", "*/*") for p in sorted(folder.glob(pattern)) if not is_twin(p.relative_to(folder)))
     for file in islice((p for p in inside if p.suffix in (".json", ".jsonl", ".csv", ".tsv") and p.is_file()), most):
         try:
             found.append(f"{file.relative_to(folder)} ({guess_format(file)})")

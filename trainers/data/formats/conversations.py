@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import (
     check_regions,
-    cut_boxes,
     identity,
     images_folder,
     picture_path,
@@ -45,6 +45,7 @@ def read_conversations(
     images: str | Path | None = None,
     words_alone: bool = False,
     tolerance: Tolerance | None = None,
+    boxes: str | None = None,
 ) -> Source:
     """Pictures with what was said about them.
 
@@ -53,13 +54,16 @@ def read_conversations(
         images: folder of the pictures; None to look for it.
         words_alone: keep records without a picture, as examples of 0 x 0 pixels with neither path nor data.
         tolerance: how many records may be bad.
+        boxes: the form of `bbox_list`, of `boxes.FORMS`; None for x1, y1, x2, y2 in pixels.
 
     Raises:
         DataError: no such file.
     """
     path = Path(path)
     folder = images_folder(path, Path(images) if images else None, first_picture(path))
-    return object_source(path, partial(_example, images=folder, words_alone=words_alone), tolerance=tolerance)
+    reader = BoxReader("xyxy", boxes)
+    parse = partial(_example, images=folder, words_alone=words_alone, reader=reader)
+    return object_source(path, parse, tolerance=tolerance, doubts=reader.doubts)
 
 
 def looks_like(path: Path) -> bool:
@@ -70,7 +74,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_conversations(recipe.path, recipe.images, recipe.words_alone, recipe.tolerance)
+    return read_conversations(recipe.path, recipe.images, recipe.words_alone, recipe.tolerance, recipe.boxes)
 
 
 def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
@@ -102,7 +106,7 @@ def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
     return tuple(Turn(said[k], said[k + 1]) for k in range(0, len(said), 2))
 
 
-def _example(record: dict[str, Any], source: str, images: Path, words_alone: bool) -> Example | None:
+def _example(record: dict[str, Any], source: str, images: Path, words_alone: bool, reader: BoxReader) -> Example | None:
     name = record.get("image", record.get("images"))
     if isinstance(name, list):
         if len(name) > 1:
@@ -113,7 +117,7 @@ def _example(record: dict[str, Any], source: str, images: Path, words_alone: boo
     path = None if name is None else picture_path(images, name)
     width, height = (0, 0) if path is None else size_of(record, path)
     rows = record.get("bbox_list") or []
-    boxes, kept = cut_boxes(rows, width, height)
+    boxes, kept, remarks = reader.read(rows, width, height, "bbox_list[{}]".format)
     if len(kept) < len(rows):
         k = next(k for k in range(len(rows)) if k not in kept)
         raise DataError(f"bbox_list[{k}] = {rows[k]!r:.60} has no area inside {width} x {height} pixels")
@@ -121,4 +125,5 @@ def _example(record: dict[str, Any], source: str, images: Path, words_alone: boo
     turns = turns_of(messages, len(boxes))
     crowd = np.zeros(len(boxes), dtype=bool)
     key = identity(record.get("id", name or source))
-    return Example(key, path, width, height, boxes, ("",) * len(boxes), crowd, turns=turns, source=source)
+    labels = ("",) * len(boxes)
+    return Example(key, path, width, height, boxes, labels, crowd, turns=turns, source=source, remarks=remarks)

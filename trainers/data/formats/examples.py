@@ -25,6 +25,7 @@ import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import whole
+from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import (
     absent_of,
     check_regions,
@@ -44,13 +45,19 @@ KEYS = {
 }
 
 
-def read_examples(path: str | Path, images: str | Path | None = None, tolerance: Tolerance | None = None) -> Source:
+def read_examples(
+    path: str | Path,
+    images: str | Path | None = None,
+    tolerance: Tolerance | None = None,
+    boxes: str | None = None,
+) -> Source:
     """The examples of a file that `write_examples` wrote: iterate to stream them, or take them by position.
 
     Args:
         path: the `.jsonl` file.
         images: folder that `file_name` starts from; the file's own if None.
         tolerance: how many lines may be bad; see `Tolerance`.
+        boxes: the form of `boxes`, of `boxes.FORMS`; None for x1, y1, x2, y2 in pixels.
 
     Raises:
         DataError: no such file; while reading, more bad lines than the tolerance allows.
@@ -58,7 +65,9 @@ def read_examples(path: str | Path, images: str | Path | None = None, tolerance:
     path = Path(path)
     folder = path.parent if images is None else Path(images)
     vocabulary = read_names(names_file(path)) if names_file(path).is_file() else ()
-    return object_source(path, partial(from_record, images=folder, vocabulary=vocabulary), vocabulary, tolerance)
+    reader = BoxReader("xyxy", boxes)
+    parse = partial(from_record, images=folder, reader=reader, vocabulary=vocabulary)
+    return object_source(path, parse, vocabulary, tolerance, reader.doubts)
 
 
 def write_examples(
@@ -109,16 +118,24 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_examples(recipe.path, recipe.images, recipe.tolerance)
+    return read_examples(recipe.path, recipe.images, recipe.tolerance, recipe.boxes)
 
 
-def from_record(record: dict[str, Any], source: str, images: Path, vocabulary: Sequence[str] = ()) -> Example:
+def from_record(
+    record: dict[str, Any], source: str, images: Path, reader: BoxReader, vocabulary: Sequence[str] = ()
+) -> Example:
     """An example of one line's object; what is wrong with it is raised as DataError, LookupError or TypeError."""
     if not record.keys() <= KEYS:
         raise DataError(f"unknown key {min(record.keys() - KEYS)!r}; known: {', '.join(sorted(KEYS))}")
     name = identity(record["id"])
     width, height = size(record["width"], record["height"])
-    boxes = exact_boxes(record.get("boxes"), width, height)
+    rows = record.get("boxes") or []
+    if reader.told:
+        rows = [reader.corners(row, width, height, f"boxes[{k}]") for k, row in enumerate(rows)]
+    else:
+        reader.look(rows, width, height)
+    boxes = exact_boxes(rows, width, height)
+    reader.check_tiny(boxes.tolist(), width, height)
     count = len(boxes)
     labels = strings(record["labels"], "labels") if "labels" in record else ("",) * count
     if len(labels) != count:

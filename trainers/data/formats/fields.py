@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterable, Sequence
 from io import BytesIO
@@ -19,6 +18,8 @@ from fo1agent.image import ImageLimits
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _EDGE = 1.0  # pixels that a box may stand out by and still be rounding
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_NUMBER = re.compile(r"0|-?[1-9]\d{0,17}")  # as Python and JSON write it: "007" is another id than 7
 _REGION = re.compile(r"<region(\d+)>")
 _NO_BOXES = np.zeros((0, 4), np.float32)
 
@@ -65,6 +66,8 @@ def exact_boxes(rows: Any, width: int, height: int) -> np.ndarray:
     for k, row in enumerate(rows):
         try:
             x1, y1, x2, y2 = row
+            if not isinstance(row, list | tuple | np.ndarray) or bool in map(type, row):
+                raise TypeError  # an object, or a text, can be taken apart too
             if 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:
                 continue
             near = -_EDGE <= x1 < x2 <= width + _EDGE and -_EDGE <= y1 < y2 <= height + _EDGE
@@ -80,48 +83,29 @@ def exact_boxes(rows: Any, width: int, height: int) -> np.ndarray:
     return boxes if inside else np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
 
 
-def has_area(x1: float, y1: float, x2: float, y2: float) -> bool:
-    """Whether the box has an area in the numbers that boxes are kept in: a height of 1e-50 is none."""
-    return bool(np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1))
-
-
-def cut_boxes(rows: Sequence[Sequence[float]], width: int, height: int) -> tuple[np.ndarray, list[int]]:
-    """Cut xyxy rows at the picture's border: ([N, 4] float32, positions of the rows that are left).
-
-    Rows of which nothing is left, which other people's files hold and which teach nothing, are dropped.
+def flag(value: Any, what: str) -> bool:
+    """Yes or no, as files write it: true, 1, 1.0, "1", "true", and their opposites; null is no.
 
     Raises:
-        DataError: a row is not four finite numbers with x2 >= x1 and y2 >= y1.
+        DataError: something else.
     """
-    kept: list[int] = []
-    cut: list[tuple[float, float, float, float]] = []
-    for k, row in enumerate(rows):
-        try:
-            x1, y1, x2, y2 = (float(v) for v in row)
-        except (TypeError, ValueError) as exc:
-            raise DataError(f"box {k} is {row!r:.60}; wanted four numbers") from exc
-        if not (math.isfinite(x1 + y1 + x2 + y2) and x2 >= x1 and y2 >= y1):
-            raise DataError(f"box {k} is from ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}): not finite, or turned around")
-        box = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-        if has_area(*box):
-            kept.append(k)
-            cut.append(box)
-    return np.array(cut, np.float32).reshape(-1, 4), kept
+    if value is None:
+        return False
+    known = _FLAGS.get(value.strip().lower() if isinstance(value, str) else str(value).lower())
+    if known is None:
+        raise DataError(f"{what} is {value!r:.60}; wanted 0 or 1")
+    return known
 
 
-def xywh(row: Any) -> tuple[float, float, float, float]:
-    """xyxy of an x, y, width, height row.
-
-    Raises:
-        DataError: not four numbers, or a side below 0.
-    """
-    try:
-        x, y, w, h = (float(v) for v in row)
-    except (TypeError, ValueError) as exc:
-        raise DataError(f"bbox is {row!r:.60}; wanted x, y, width, height") from exc
-    if not (w >= 0 and h >= 0):
-        raise DataError(f"bbox is {row!r:.60}: a side below 0; wanted x, y, width, height")
-    return x, y, x + w, y + h
+def twin(identity: Any, known: Any) -> Any:
+    """The key of `known` that an id means: itself, or the same number where one is text and the other is not."""
+    if isinstance(identity, int | str) and identity not in known:
+        other: int | str = str(identity) if isinstance(identity, int) else identity
+        if isinstance(identity, str) and _NUMBER.fullmatch(identity):
+            other = int(identity)
+        if other in known:
+            return other
+    return identity
 
 
 def text(value: Any, what: str) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.formats.fields import cut_boxes
+from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.formats.voc import parse_xml, stated_size, voc_box
 from fo1agent.trainers.data.records import Example, Reference
@@ -44,7 +45,7 @@ def read_flickr(
     """
     root = Path(path)
     if split is None:
-        ids = sorted(p.stem for p in (root / "Sentences").glob("*.txt"))
+        ids = sorted(p.stem for p in (root / "Sentences").glob("*.txt") if not is_twin(p.name))
     else:
         try:
             ids = (root / f"{split}.txt").read_text(encoding="utf-8").split()
@@ -54,12 +55,14 @@ def read_flickr(
         raise DataError(f"{root / 'Sentences'}: no sentences.")
     default = root / "flickr30k-images" if (root / "flickr30k-images").is_dir() else root / "images"
     folder = Path(images) if images else default
+    reader = BoxReader("xyxy", hint=None)
     return Source(
         str(path),
         ids,
-        partial(_example, root=root, images=folder),
+        partial(_example, root=root, images=folder, reader=reader),
         lambda position: f"{root.name}/{ids[position]}",
         tolerance=tolerance,
+        doubts=reader.doubts,
     )
 
 
@@ -71,7 +74,7 @@ def open_source(recipe: SourceRecipe) -> Source:
     return read_flickr(recipe.path, recipe.images, recipe.split, recipe.tolerance)
 
 
-def _example(identity: str, source: str, root: Path, images: Path) -> Example:
+def _example(identity: str, source: str, root: Path, images: Path, reader: BoxReader) -> Example:
     tree = parse_xml(root / "Annotations" / f"{identity}.xml")
     stated = tree.find("size")
     if stated is None:
@@ -83,7 +86,7 @@ def _example(identity: str, source: str, root: Path, images: Path) -> Example:
         if bndbox is not None:
             rows.append(voc_box(bndbox))
             chains.append({(name.text or "").strip() for name in element.findall("name")})
-    boxes, kept = cut_boxes(rows, width, height)
+    boxes, kept, remarks = reader.read(rows, width, height)
     chains = [chains[k] for k in kept]
 
     captions, named = [], {}
@@ -106,4 +109,5 @@ def _example(identity: str, source: str, root: Path, images: Path) -> Example:
         tuple(captions),
         phrases=phrases,
         source=source,
+        remarks=remarks,
     )

@@ -19,20 +19,27 @@ import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import ArrayFile
-from fo1agent.trainers.data.formats.fields import cut_boxes, identity, size, text, xywh
+from fo1agent.trainers.data.formats.boxes import BoxReader
+from fo1agent.trainers.data.formats.fields import identity, size, text, twin
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, object_source
 from fo1agent.trainers.data.records import Example, Reference
 
 REGIONS, PICTURES = "region_descriptions.json", "image_data.json"
 
 
-def read_genome(path: str | Path, images: str | Path | None = None, tolerance: Tolerance | None = None) -> Source:
+def read_genome(
+    path: str | Path,
+    images: str | Path | None = None,
+    tolerance: Tolerance | None = None,
+    boxes: str | None = None,
+) -> Source:
     """The pictures of Visual Genome, with their regions' phrases.
 
     Args:
         path: the folder with `region_descriptions.json` and `image_data.json`, or the former.
         images: folder that holds the pictures or the folders of them; that of the files if None.
         tolerance: how many pictures may be bad.
+        boxes: the form of x, y, width and height, of `boxes.FORMS`; None for pixels.
 
     Raises:
         DataError: a file is missing, or is not what it should be.
@@ -43,8 +50,9 @@ def read_genome(path: str | Path, images: str | Path | None = None, tolerance: T
     for record in ArrayFile(root / PICTURES):
         with contextlib.suppress(DataError, KeyError, TypeError):  # its regions are the bad record
             known[identity(record["image_id"])] = (*size(record["width"], record["height"]), str(record.get("url", "")))
-    parse = partial(_example, known=known, images=Path(images) if images else root)
-    return object_source(root / REGIONS, parse, tolerance=tolerance)
+    reader = BoxReader("xywh", boxes)
+    parse = partial(_example, known=known, images=Path(images) if images else root, reader=reader)
+    return object_source(root / REGIONS, parse, tolerance=tolerance, doubts=reader.doubts)
 
 
 def looks_like(path: Path) -> bool:
@@ -53,19 +61,21 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_genome(recipe.path, recipe.images, recipe.tolerance)
+    return read_genome(recipe.path, recipe.images, recipe.tolerance, recipe.boxes)
 
 
-def _example(record: dict[str, Any], source: str, known: dict[Any, tuple[int, int, str]], images: Path) -> Example:
-    key = identity(record["id"] if "id" in record else record["image_id"])
+def _example(
+    record: dict[str, Any], source: str, known: dict[Any, tuple[int, int, str]], images: Path, reader: BoxReader
+) -> Example:
+    key = twin(identity(record["id"] if "id" in record else record["image_id"]), known)
     if key not in known:
         raise DataError(f"picture {key!r} has no size in {PICTURES}")
     width, height, url = known[key]
     rows, sentences = [], []
     for region in record["regions"]:
-        rows.append(xywh((region["x"], region["y"], region["width"], region["height"])))
+        rows.append((region["x"], region["y"], region["width"], region["height"]))
         sentences.append(text(region["phrase"], "phrase"))
-    boxes, kept = cut_boxes(rows, width, height)
+    boxes, kept, remarks = reader.read(rows, width, height, "regions[{}]".format)
     named: dict[str, list[int]] = {}
     for position, k in enumerate(kept):
         named.setdefault(sentences[k], []).append(position)
@@ -82,4 +92,5 @@ def _example(record: dict[str, Any], source: str, known: dict[Any, tuple[int, in
         np.zeros(len(boxes), dtype=bool),
         phrases=tuple(Reference(words, tuple(of)) for words, of in named.items()),
         source=source,
+        remarks=remarks,
     )

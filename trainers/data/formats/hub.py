@@ -4,10 +4,10 @@ Which column holds what, the recipe says:
 
     {path: cppe5/, format: hub, columns: {image: image, boxes_xywh: objects.bbox, labels: objects.category}}
 
-Fields are `image`, `id`, `width`, `height`; `boxes_xyxy`, `boxes_xywh` (pixels) or `boxes_xyxy_normalized` (from 0 to
-1); `labels` (text, or numbers whose names the data set knows), `texts`, `caption`, `captions`, `question` with
-`answer`, and `conversations`. A point leads into a column: `objects.bbox`. Pictures are decoded when they are used. The
-network is not asked for anything.
+Fields are `image`, `id`, `width`, `height`; `boxes_xyxy`, `boxes_xywh` or `boxes_cxcywh` (pixels), or one of these with
+`_normalized` (from 0 to 1) or `_1000` (from 0 to 1000) behind it; `labels` (text, or numbers whose names the data set
+knows), `texts`, `caption`, `captions`, `question` with `answer`, and `conversations`. A point leads into a column:
+`objects.bbox`. Pictures are decoded when they are used. The network is not asked for anything.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError, InputError, MissingExtraError
+from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.formats.boxes import FORMS, BoxReader
 from fo1agent.trainers.data.formats.conversations import turns_of
-from fo1agent.trainers.data.formats.fields import cut_boxes, identity, picture_size, size, text, xywh
+from fo1agent.trainers.data.formats.fields import identity, picture_size, size, text
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example, Turn
 
+BOXES = {f"boxes_{form.replace('-', '_')}": form for form in FORMS}
 FIELDS = (
-    "image", "id", "width", "height", "boxes_xyxy", "boxes_xywh", "boxes_xyxy_normalized", "labels", "texts",
-    "caption", "captions", "question", "answer", "conversations",
-)  # fmt: skip
+    *("image", "id", "width", "height", *BOXES, "labels", "texts"),
+    *("caption", "captions", "question", "answer", "conversations"),
+)
 
 
 def read_hub(
@@ -56,6 +59,9 @@ def read_hub(
     if unknown or "image" not in columns:
         what = f"unknown field(s) {', '.join(unknown)}" if unknown else "no column for image"
         raise InputError(f"{path}: {what}. Say in columns which column holds which of: {', '.join(FIELDS)}.")
+    told = [field for field in columns if field in BOXES]
+    if len(told) > 1:
+        raise InputError(f"{path}: {' and '.join(told)} are one too many; boxes have one form.")
     data = _open(path, split)
     for name in columns.values():
         if name.split(".")[0] not in data.column_names:
@@ -64,15 +70,19 @@ def read_hub(
         names = _label_names(data.features, columns["labels"]) if "labels" in columns else ()
     except (LookupError, TypeError) as exc:
         raise InputError(f"{path}: column {columns['labels']!r} leads to nothing in {data.features}.") from exc
-    parse = partial(_example, columns=dict(columns), names=names)
-    return Source(str(path), data, parse, lambda k: f"{path.name}, row {k}", names, tolerance)
+    form = BOXES[told[0]] if told else "xyxy"
+    reader = BoxReader(
+        form, hint=lambda other: f"boxes_{other.replace('-', '_')}={columns[told[0]]}" if told else other
+    )
+    parse = partial(_example, columns=dict(columns), names=names, reader=reader)
+    return Source(str(path), data, parse, lambda k: f"{path.name}, row {k}", names, tolerance, reader.doubts)
 
 
 def looks_like(path: Path) -> bool:
     if path.is_file():
         return path.suffix == ".parquet"
     return any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json")) or any(
-        True for _ in path.rglob("*.parquet")
+        not is_twin(p.relative_to(path)) for p in path.rglob("*.parquet")
     )
 
 
@@ -86,7 +96,8 @@ def _open(path: Path, split: str | None) -> Any:
     except ImportError as exc:
         raise MissingExtraError('Reading Hugging Face data sets needs: pip install "fo1agent[hub]"') from exc
     try:
-        if path.is_dir() and not any(path.rglob("*.parquet")):
+        tables = sorted(p for p in path.rglob("*.parquet") if not is_twin(p.relative_to(path)))
+        if path.is_dir() and not tables:
             data = datasets.load_from_disk(str(path))
             if isinstance(data, datasets.DatasetDict):
                 wanted = split or next(iter(data), None)
@@ -94,7 +105,7 @@ def _open(path: Path, split: str | None) -> Any:
                     raise DataError(f"{path}: no split {wanted!r}; it has {', '.join(map(str, data))}.")
                 data = data[wanted]
         else:
-            files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+            files = [path] if path.is_file() else tables
             chosen: list[Any] = [str(f) for f in files if split is None or f.name.startswith(split)]
             if not chosen:
                 raise DataError(f"{path}: no parquet files whose names start with {split!r}.")
@@ -120,15 +131,17 @@ def _label_names(features: Mapping[str, Any], column: str) -> tuple[str, ...]:
     return tuple(getattr(feature, "names", ()))
 
 
-def _example(row: Mapping[str, Any], source: str, columns: Mapping[str, str], names: tuple[str, ...]) -> Example:
+def _example(
+    row: Mapping[str, Any], source: str, columns: Mapping[str, str], names: tuple[str, ...], reader: BoxReader
+) -> Example:
     have = {name: _value(row, column) for name, column in columns.items()}
     path, data = _picture(have["image"])
     if "width" in have and "height" in have:
         width, height = size(have["width"], have["height"])
     else:
         width, height = picture_size(io.BytesIO(data) if data is not None else path or Path())
-    rows = _rows(have, width, height)
-    boxes, kept = cut_boxes(rows, width, height)
+    rows = next((list(have[field] or ()) for field in BOXES if field in have), [])
+    boxes, kept, remarks = reader.read(rows, width, height, "box {}".format)
     labels = _per_box([_name(v, names) for v in have.get("labels") or ()], rows, kept, "labels", "")
     texts = _per_box(list(have.get("texts") or ()), rows, kept, "texts", None) if "texts" in have else ()
     captions = have.get("captions") or ([have["caption"]] if have.get("caption") else [])
@@ -150,6 +163,7 @@ def _example(row: Mapping[str, Any], source: str, columns: Mapping[str, str], na
         turns=turns,
         data=data,
         source=source,
+        remarks=remarks,
     )
 
 
@@ -169,15 +183,6 @@ def _picture(value: Any) -> tuple[Path | None, bytes | None]:
     if not isinstance(name, str) or not name:
         raise DataError("has no picture")
     return Path(name), None
-
-
-def _rows(have: Mapping[str, Any], width: int, height: int) -> list[Any]:
-    if "boxes_xywh" in have:
-        return [xywh(row) for row in have["boxes_xywh"] or ()]
-    if "boxes_xyxy_normalized" in have:
-        scale = (width, height, width, height)
-        return [[v * s for v, s in zip(row, scale, strict=True)] for row in have["boxes_xyxy_normalized"] or ()]
-    return list(have.get("boxes_xyxy") or ())
 
 
 def _name(value: Any, names: tuple[str, ...]) -> str:

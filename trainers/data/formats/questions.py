@@ -22,8 +22,8 @@ import numpy as np
 
 from fo1agent import lexicon
 from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import (
-    cut_boxes,
     identity,
     images_folder,
     picture_name,
@@ -31,7 +31,6 @@ from fo1agent.trainers.data.formats.fields import (
     picture_path,
     size_of,
     text,
-    xywh,
 )
 from fo1agent.trainers.data.formats.source import (
     Source,
@@ -44,20 +43,28 @@ from fo1agent.trainers.data.formats.source import (
 from fo1agent.trainers.data.records import Example, Reference, Turn
 
 
-def read_questions(path: str | Path, images: str | Path | None = None, tolerance: Tolerance | None = None) -> Source:
+def read_questions(
+    path: str | Path,
+    images: str | Path | None = None,
+    tolerance: Tolerance | None = None,
+    boxes: str | None = None,
+) -> Source:
     """The questions of a file of lines, or of a `.json` that holds an array of such objects.
 
     Args:
         path: the file.
         images: folder of the pictures; None to look for it.
         tolerance: how many lines may be bad.
+        boxes: the form of `bbox` and `boxes`, of `boxes.FORMS`; None for x, y, width, height in pixels.
 
     Raises:
         DataError: no such file.
     """
     path = Path(path)
     folder = images_folder(path, Path(images) if images else None, first_picture(path))
-    return object_source(path, partial(_example, images=folder), tolerance=tolerance)
+    reader = BoxReader("xywh", boxes)
+    parse = partial(_example, images=folder, reader=reader)
+    return object_source(path, parse, tolerance=tolerance, doubts=reader.doubts)
 
 
 def looks_like(path: Path) -> bool:
@@ -78,24 +85,24 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_questions(recipe.path, recipe.images, recipe.tolerance)
+    return read_questions(recipe.path, recipe.images, recipe.tolerance, recipe.boxes)
 
 
-def _example(record: dict[str, Any], source: str, images: Path) -> Example:
+def _example(record: dict[str, Any], source: str, images: Path, reader: BoxReader) -> Example:
     path = picture_path(images, picture_name(record))
     width, height = size_of(record, path)
-    rows: list[tuple[float, float, float, float]] = []
+    rows: list[Any] = []
     label, absent, phrases, turns = "", (), (), ()
     if "category" in record:
         label = text(record["category"], "category")
         answer = record["answer"]
-        rows = [xywh(row) for row in record.get("boxes", ())]
+        rows = record.get("boxes") or []
         if type(answer) is not int or answer < 0 or (rows and len(rows) != answer):
             raise DataError(f"the answer is {answer!r}, with {len(rows)} boxes; wanted their number")
         turns = (Turn(f"How many {lexicon.plural(label)} are there?", str(answer)),)
         absent = (label,) if answer == 0 else ()
     elif "bbox" in record:
-        rows = [xywh(record["bbox"])]
+        rows = [record["bbox"]]
         phrases = (Reference(text(record["question"], "question"), (0,)),)
     elif "question" in record:
         answer = record["answer"] if "answer" in record else _most(record["answers"])
@@ -108,7 +115,7 @@ def _example(record: dict[str, Any], source: str, images: Path) -> Example:
         turns = (Turn(f"True or false? {text(record['text'], 'text')}", "True." if record["label"] else "False."),)
     else:
         raise DataError("has no question, category, label or positive")
-    boxes, kept = cut_boxes(rows, width, height)
+    boxes, kept, remarks = reader.read(rows, width, height, "bbox {}".format)
     if len(kept) < len(rows):
         raise DataError("a box lies outside the picture")
     labels, crowd = (label,) * len(boxes), np.zeros(len(boxes), dtype=bool)
@@ -124,6 +131,7 @@ def _example(record: dict[str, Any], source: str, images: Path) -> Example:
         phrases=phrases,
         turns=turns,
         source=source,
+        remarks=remarks,
     )
 
 

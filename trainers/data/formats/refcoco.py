@@ -19,8 +19,9 @@ from typing import Any
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.coco import CocoTree, read_tree
-from fo1agent.trainers.data.files import ArrayFile
-from fo1agent.trainers.data.formats.fields import text
+from fo1agent.trainers.data.files import ArrayFile, is_twin
+from fo1agent.trainers.data.formats.boxes import BoxReader
+from fo1agent.trainers.data.formats.fields import text, twin
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example, Reference
 
@@ -32,6 +33,7 @@ def read_refcoco(
     images: str | Path | None = None,
     split: str | None = None,
     tolerance: Tolerance | None = None,
+    boxes: str | None = None,
 ) -> Source:
     """The pictures that phrases were written for, with all their boxes.
 
@@ -40,6 +42,7 @@ def read_refcoco(
         images: folder of the pictures; `images` in the folder if None.
         split: `train`, `val`, `testA`, …; None for all references.
         tolerance: how many pictures may be bad.
+        boxes: the form of each `bbox`, of `boxes.FORMS`; None for x, y, width, height in pixels.
 
     Raises:
         DataError: a file is missing, or is not what it should be; only a pickle is there.
@@ -51,15 +54,25 @@ def read_refcoco(
     of_picture: dict[Any, list[dict[str, Any]]] = {}
     for k, reference in enumerate(ArrayFile(references)):
         if split is None or reference.get("split") == split:
-            identity = reference.get("image_id")
+            identity = twin(reference.get("image_id"), tree.position)
             # One that names no picture is a bad record of its own.
             key = identity if isinstance(identity, int | str) else f"of reference {k}"
             of_picture.setdefault(key, []).append(reference)
     if not of_picture:
         raise DataError(f"{references}: no references of split {split!r}.")
     ids = list(of_picture)
-    parse = partial(_example, tree=tree, images=Path(images) if images else root / "images", references=of_picture)
-    return Source(str(path), ids, parse, lambda k: f"{references.name}, image {ids[k]}", tree.categories, tolerance)
+    reader = BoxReader("xywh", boxes)
+    folder = Path(images) if images else root / "images"
+    parse = partial(_example, tree=tree, images=folder, references=of_picture, reader=reader)
+    return Source(
+        str(path),
+        ids,
+        parse,
+        lambda k: f"{references.name}, image {ids[k]}",
+        tree.categories,
+        tolerance,
+        reader.doubts,
+    )
 
 
 def looks_like(path: Path) -> bool:
@@ -72,29 +85,36 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_refcoco(recipe.path, recipe.images, recipe.split, recipe.tolerance)
+    return read_refcoco(recipe.path, recipe.images, recipe.split, recipe.tolerance, recipe.boxes)
 
 
 def _example(
-    identity: int, source: str, tree: CocoTree, images: Path, references: dict[Any, list[dict[str, Any]]]
+    identity: int,
+    source: str,
+    tree: CocoTree,
+    images: Path,
+    references: dict[Any, list[dict[str, Any]]],
+    reader: BoxReader,
 ) -> Example:
     if identity not in tree.position:
         raise DataError(f"it is not in {INSTANCES}")
-    example, annotations = tree.example(tree.position[identity], images, source)
+    example, annotations = tree.example(tree.position[identity], images, source, reader=reader)
     position = {annotation: k for k, annotation in enumerate(annotations)}
     named: dict[str, list[int]] = {}
     for reference in references[identity]:
-        if reference["ann_id"] not in position:
+        box = twin(reference["ann_id"], position)
+        if box not in position:
             raise DataError(f"reference {reference.get('ref_id')}: no box has the id {reference['ann_id']!r}")
         for sentence in reference["sentences"]:
             boxes = named.setdefault(text(sentence["sent"], "sent"), [])
-            if position[reference["ann_id"]] not in boxes:
-                boxes.append(position[reference["ann_id"]])
+            if position[box] not in boxes:
+                boxes.append(position[box])
     return replace(example, phrases=tuple(Reference(words, tuple(boxes)) for words, boxes in named.items()))
 
 
 def _references(root: Path) -> Path:
-    found = [file for file in sorted(root.glob("*.json")) if file.name != INSTANCES and _is_references(file)]
+    files = [file for file in sorted(root.glob("*.json")) if file.name != INSTANCES and not is_twin(file.name)]
+    found = [file for file in files if _is_references(file)]
     if len(found) == 1:
         return found[0]
     if found:

@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.errors import DataError
+from fo1agent.errors import DataError, InputError
 from fo1agent.trainers.data.files import first_sign
+from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import (
     PICTURE_SUFFIXES,
-    cut_boxes,
+    flag,
     identity,
     images_folder,
     picture_name,
@@ -35,7 +36,6 @@ from fo1agent.trainers.data.formats.fields import (
     size,
     size_of,
     text,
-    xywh,
 )
 from fo1agent.trainers.data.formats.source import (
     Source,
@@ -56,6 +56,7 @@ def read_scene_text(
     images: str | Path | None = None,
     split: str | None = None,
     tolerance: Tolerance | None = None,
+    boxes: str | None = None,
 ) -> Source:
     """Pictures with the words in them.
 
@@ -64,21 +65,27 @@ def read_scene_text(
         images: folder of the pictures; None to look for it.
         split: COCO-Text's `set` of a picture, as `train`; None for all.
         tolerance: how many pictures may be bad.
+        boxes: the form of each `bbox`, of `boxes.FORMS`; None for x, y, width, height in pixels. ICDAR has no choice.
 
     Raises:
         DataError: none of these.
+        InputError: `boxes` is given for ICDAR's files, which hold corners in pixels.
     """
     path = Path(path)
+    reader = BoxReader("xywh", boxes)
     folder = Path(images) if images else None
     if path.is_dir():
+        if boxes is not None:
+            raise InputError(f"{path}: boxes is for .json and .jsonl; ICDAR's files hold corners in pixels.")
         return _icdar(path, folder, tolerance)
     if path.suffix == ".jsonl":
         first = first_picture(path)
         where = images_folder(path, folder, first)
         if folder is None and first is not None and not (where / first).is_file():
             where = path.parent / "crops" / path.stem.rsplit("_", 1)[-1]
-        return object_source(path, partial(_words, images=where), tolerance=tolerance)
-    return _coco_text(path, folder or path.parent, split, tolerance)
+        parse = partial(_words, images=where, reader=reader)
+        return object_source(path, parse, tolerance=tolerance, doubts=reader.doubts)
+    return _coco_text(path, folder or path.parent, split, tolerance, reader)
 
 
 def looks_like(path: Path) -> bool:
@@ -97,10 +104,10 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_scene_text(recipe.path, recipe.images, recipe.split, recipe.tolerance)
+    return read_scene_text(recipe.path, recipe.images, recipe.split, recipe.tolerance, recipe.boxes)
 
 
-def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance | None) -> Source:
+def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance | None, reader: BoxReader) -> Source:
     try:
         tree = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_outlines)
         pictures = {key: p for key, p in tree["imgs"].items() if split is None or p.get("set") == split}
@@ -117,17 +124,26 @@ def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance
         texts = [word.get("utf8_string") if word.get("legibility", "legible") == "legible" else None for word in found]
         width, height = size(picture["width"], picture["height"])
         file = picture_path(images, picture["file_name"])
-        rows = [xywh(word["bbox"]) for word in found]
-        return _example(picture["id"], file, (width, height), rows, texts, source)
+        rows = [reader.corners(word["bbox"], width, height, f"bbox {k}") for k, word in enumerate(found)]
+        return _example(picture["id"], file, (width, height), rows, texts, source, reader)
 
     keys = list(pictures)
-    return Source(str(path), list(pictures.values()), parse, lambda k: f"{path.name}#{keys[k]}", (TEXT,), tolerance)
+    return Source(
+        str(path),
+        list(pictures.values()),
+        parse,
+        lambda k: f"{path.name}#{keys[k]}",
+        (TEXT,),
+        tolerance,
+        reader.doubts,
+    )
 
 
 def _icdar(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
     files = sorted(path.glob("gt_*.txt"))
     if not files:
         raise DataError(f"{path}: no gt_*.txt files.")
+    reader = BoxReader("xyxy", hint=None)
 
     def parse(file: Path, source: str) -> Example:
         stem = file.stem.removeprefix("gt_")
@@ -144,23 +160,28 @@ def _icdar(path: Path, images: Path | None, tolerance: Tolerance | None) -> Sour
             if len(corners) != 8:
                 raise DataError(f"line {number}: wanted eight numbers and the text, parted by commas")
             values = [float(v) for v in corners]
+            if not all(map(math.isfinite, values)):
+                raise DataError(f"line {number}: a word's corner is not a finite number")
             rows.append((min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])))
             texts.append(written)
-        return _example(stem, picture, picture_size(picture), rows, texts, source)
+        width, height = picture_size(picture)
+        rows = [reader.corners(row, width, height) for row in rows]
+        return _example(stem, picture, (width, height), rows, texts, source, reader)
 
-    return Source(str(path), files, parse, lambda k: files[k].name, (TEXT,), tolerance)
+    return Source(str(path), files, parse, lambda k: files[k].name, (TEXT,), tolerance, reader.doubts)
 
 
-def _words(record: dict[str, Any], source: str, images: Path) -> Example:
+def _words(record: dict[str, Any], source: str, images: Path, reader: BoxReader) -> Example:
     name = picture_name(record)
     path = picture_path(images, name)
     width, height = size_of(record, path)
     if "words" in record:
-        rows = [xywh(word["bbox"]) for word in record["words"]]
-        texts = [word["text"] if word.get("legible", True) else None for word in record["words"]]
+        words = record["words"]
+        rows = [reader.corners(word["bbox"], width, height, f"bbox {k}") for k, word in enumerate(words)]
+        texts = [word["text"] if flag(word.get("legible", True), "legible") else None for word in words]
     else:
         rows, texts = [(0.0, 0.0, float(width), float(height))], [text(record["text"], "text")]
-    return _example(record.get("id", name), path, (width, height), rows, texts, source)
+    return _example(record.get("id", name), path, (width, height), rows, texts, source, reader)
 
 
 def _example(
@@ -170,15 +191,24 @@ def _example(
     rows: Sequence[tuple[float, float, float, float]],
     texts: Sequence[Any],
     source: str,
+    reader: BoxReader,
 ) -> Example:
     if not all(v is None or isinstance(v, str) for v in texts):
         raise DataError("a word's text is neither text nor null")
-    if not all(math.isfinite(v) for row in rows for v in row):
-        raise DataError("a word's corner is not a finite number")
-    boxes, kept = cut_boxes(rows, *size_wh)
+    boxes, kept, remarks = reader.cut(rows, *size_wh)
     written = tuple(None if texts[k] is None or texts[k].strip() in _ILLEGIBLE else texts[k].strip() for k in kept)
     crowd = np.zeros(len(boxes), dtype=bool)
-    return Example(identity(key), path, *size_wh, boxes, (TEXT,) * len(boxes), crowd, texts=written, source=source)
+    return Example(
+        identity(key),
+        path,
+        *size_wh,
+        boxes,
+        (TEXT,) * len(boxes),
+        crowd,
+        texts=written,
+        source=source,
+        remarks=remarks,
+    )
 
 
 def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import MAX_LINE, read_at, whole
+from fo1agent.trainers.data.files import MAX_LINE, is_twin, read_at, whole
+from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.captions import captioned
 from fo1agent.trainers.data.formats.examples import KEYS, from_record, to_record
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, identity, picture_size
@@ -33,24 +34,32 @@ NAMES = "names.txt"
 _MAX_PICTURE = 256 << 20
 
 
-def read_shards(path: str | Path, tolerance: Tolerance | None = None) -> Source:
+def read_shards(path: str | Path, tolerance: Tolerance | None = None, boxes: str | None = None) -> Source:
     """The pictures of one `.tar` file, or of all in a folder.
+
+    Args:
+        path: the file or folder.
+        tolerance: how many pictures may be bad.
+        boxes: the form of `boxes` in records of ours, of `boxes.FORMS`; None for x1, y1, x2, y2 in pixels.
 
     Raises:
         DataError: no tar files, or one that cannot be read.
     """
     path = Path(path)
-    files = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    files = sorted(p for p in path.glob("*.tar") if not is_twin(p.name)) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path}: no .tar files.")
     index = _Index(files)
-    vocabulary = index.names()
+    vocabulary, reader = index.names(), BoxReader("xyxy", boxes)
 
     def parse(position: int, source: str) -> Example:
         picture, record, caption = index.read(position)
-        return _example(picture, record, caption, position, source, vocabulary)
+        return _example(picture, record, caption, position, source, vocabulary, reader)
 
-    return Source(str(path), range(len(index)), parse, index.where, vocabulary, tolerance)
+    def doubts() -> list[str]:
+        return [*reader.doubts(), *index.doubts()]
+
+    return Source(str(path), range(len(index)), parse, index.where, vocabulary, tolerance, doubts)
 
 
 def write_shards(
@@ -117,11 +126,11 @@ def suffix_of(data: bytes) -> str:
 
 
 def looks_like(path: Path) -> bool:
-    return path.suffix == ".tar" if path.is_file() else next(path.glob("*.tar"), None) is not None
+    return path.suffix == ".tar" if path.is_file() else any(not is_twin(p.name) for p in path.glob("*.tar"))
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_shards(recipe.path, recipe.tolerance)
+    return read_shards(recipe.path, recipe.tolerance, recipe.boxes)
 
 
 class _Index:
@@ -134,6 +143,7 @@ class _Index:
         self.files = files
         self._rows = array("q")
         self._names: tuple[int, int, int] | None = None
+        self._twice: list[str] = []
         self._first: list[int] = []
         self._descriptors: dict[int, int] = {}
         self._opening = threading.Lock()
@@ -148,11 +158,13 @@ class _Index:
                 this = name[: len(name) - len(dot) - len(suffix)]
                 suffix = suffix.lower()
                 place = 1 if f".{suffix}" in PICTURE_SUFFIXES else {"json": 3, "txt": 5}.get(suffix)
-                if place is None or not stem:
+                if place is None or not stem or is_twin(name):
                     continue
                 if this != key:
                     self._keep(key, row)
                     key, row = this, [number, 0, -1, 0, -1, 0, -1]
+                if row[place + 1] >= 0:
+                    self._twice.append(f"{file.name}: {name}")
                 row[place : place + 2] = start, size
             self._keep(key, row)
 
@@ -162,6 +174,14 @@ class _Index:
     def __del__(self) -> None:
         for descriptor in getattr(self, "_descriptors", {}).values():
             os.close(descriptor)
+
+    def doubts(self) -> list[str]:
+        if not self._twice:
+            return []
+        return [
+            f"{len(self._twice)} file(s) stand where the key has one of the kind already, as {self._twice[0]}; "
+            "the last one is taken"
+        ]
 
     def where(self, position: int) -> str:
         number = self._row(position)[0]
@@ -214,11 +234,17 @@ def _members(file: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _example(
-    picture: bytes, record: bytes | None, caption: bytes | None, position: int, source: str, vocabulary: Sequence[str]
+    picture: bytes,
+    record: bytes | None,
+    caption: bytes | None,
+    position: int,
+    source: str,
+    vocabulary: Sequence[str],
+    reader: BoxReader,
 ) -> Example:
     known = json_object(record) if record is not None else {}
     if known and known.keys() <= KEYS and "width" in known:
-        example = from_record({**known, "file_name": "-"}, source, Path(), vocabulary)
+        example = from_record({**known, "file_name": "-"}, source, Path(), reader, vocabulary)
         return replace(example, path=None, data=picture)
     sentence = caption.decode("utf-8").strip() if caption is not None else known.get("caption")
     if not isinstance(sentence, str) or not sentence.strip():

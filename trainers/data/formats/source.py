@@ -46,6 +46,19 @@ class Tolerance:
             raise InputError(f"tolerance wants 0 <= share <= 1 and least >= 0, got {self.share}, {self.least}.")
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What was read otherwise than it stands there, or not at all: how often, and where first."""
+
+    what: str
+    count: int
+    first: str
+
+    def __str__(self) -> str:
+        often = f" ({self.count} times, first at {self.first})" if self.count > 1 else f" ({self.first})"
+        return self.what + often
+
+
 class Problems:
     """What was wrong with one source's records: how many were bad, and why the first ones were.
 
@@ -53,6 +66,7 @@ class Problems:
         good, bad: records read, and records left out.
         passed: records that are well but not for us: no picture, another split.
         first: "where: reason" of the first bad ones.
+        remarks: what was said of the others.
     """
 
     KEPT = 100
@@ -64,6 +78,23 @@ class Problems:
         self.bad = 0
         self.passed = 0
         self.first: list[str] = []
+        self._remarks: dict[str, tuple[int, str]] = {}
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        return tuple(Remark(what, count, first) for what, (count, first) in self._remarks.items())
+
+    def clear(self) -> None:
+        """Forget all, to count anew."""
+        self.good = self.bad = self.passed = 0
+        self.first.clear()
+        self._remarks.clear()
+
+    def remark(self, example: Example) -> None:
+        """Count what an example says of itself."""
+        for what in example.remarks:
+            count, first = self._remarks.get(what, (0, example.source))
+            self._remarks[what] = count + 1, first
 
     def skip(self, where: str, reason: str, total: int | None = None) -> None:
         """Count a bad record.
@@ -113,6 +144,8 @@ class Source(Sequence[Any]):
         where: names the item at a position: "file:line".
         vocabulary: names that the boxes carry, as far as the source says; () when it says nothing.
         tolerance: see `Tolerance`.
+        doubts: what the records read so far say together against the way they are read, or what else a person should
+            know of the whole source.
 
     Raises:
         DataError: a name holds half a character.
@@ -129,8 +162,10 @@ class Source(Sequence[Any]):
         where: Callable[[int], str] | None = None,
         vocabulary: Sequence[str] = (),
         tolerance: Tolerance | None = None,
+        doubts: Callable[[], Sequence[str]] = list,
     ) -> None:
         self.name = name
+        self.doubts = doubts
         self.vocabulary = tuple(vocabulary)
         try:
             "".join(self.vocabulary).encode()
@@ -150,8 +185,7 @@ class Source(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Example]:
         problems, where = self.problems, self._where
-        problems.good = problems.bad = problems.passed = 0
-        problems.first.clear()
+        problems.clear()
         self._known_bad.clear()
         for position, item in enumerate(self._items):
             if position == self.limit:
@@ -167,6 +201,7 @@ class Source(Sequence[Any]):
                 problems.passed += 1
                 continue
             problems.good += 1
+            problems.remark(example)
             yield example
 
     def __getitem__(self, position: int) -> Example | None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -175,10 +210,31 @@ class Source(Sequence[Any]):
         if position in self._known_bad:
             return None
         try:
-            return self._example(self._items[position], self._where(position))
+            example = self._example(self._items[position], self._where(position))
         except _BAD as exc:
             self.reject(position, reason(exc))
             return None
+        if example is not None and example.remarks:
+            with self._counting:
+                self.problems.remark(example)
+        return example
+
+    def warnings(self) -> list[str]:
+        """Remarks and doubts about what was read so far, a sentence each, the source's name first."""
+        return [f"{self.name}: {said}" for said in (*self.doubts(), *self.problems.remarks)]
+
+    def glance(self, most: int = 200) -> list[str]:
+        """The same of some records, evenly over the whole, before anything is read; bad ones are not counted here."""
+        step = max(1, len(self) // most)
+        kept, self.problems = self.problems, Problems(self.name, Tolerance(share=1))
+        try:
+            for position in range(0, len(self), step):
+                with contextlib.suppress(*_BAD):
+                    if (example := self._example(self._items[position], self._where(position))) is not None:
+                        self.problems.remark(example)
+            return self.warnings()
+        finally:
+            self.problems = kept
 
     def _example(self, item: Any, place: str) -> Example | None:
         example = self._parse(item, place)
@@ -212,6 +268,7 @@ def object_source(
     parse: Callable[[dict[str, Any], str], Example | None],
     vocabulary: Sequence[str] = (),
     tolerance: Tolerance | None = None,
+    doubts: Callable[[], Sequence[str]] = list,
 ) -> Source:
     """A source whose items are the JSON objects of a file: one array of them, or one a line; empty lines are none."""
     name, items = path.name, _objects(path)
@@ -229,6 +286,7 @@ def object_source(
         (lambda position: f"{name}[{position}]") if array else (lambda position: f"{name}:{position + 1}"),
         vocabulary,
         tolerance,
+        doubts,
     )
 
 
@@ -295,6 +353,7 @@ class SourceRecipe:
         split: `train`, `val`, … of formats that hold several; None for what the format takes by itself.
         captions: a captions file that belongs to a COCO file.
         names: boxes are exhaustive for these names, so one without a box is absent; () for what the source says.
+        boxes: the form of the boxes' numbers (see `boxes.FORMS`), where it is not the format's usual one.
         columns: for `hub`: which column holds what.
         words_alone: for `conversations`: keep records without a picture, as examples of 0 x 0 pixels with neither path
             nor data.
@@ -309,6 +368,7 @@ class SourceRecipe:
     split: str | None = None
     captions: Path | None = None
     names: tuple[str, ...] = ()
+    boxes: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     words_alone: bool = False
     weight: float | None = None

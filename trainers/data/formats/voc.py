@@ -18,11 +18,14 @@ from xml.etree import ElementTree
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, cut_boxes, picture_size, size, text
+from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.formats.boxes import BoxReader
+from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, flag, picture_size, size, text
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example
 
 _MAX_BYTES = 8 << 20
+DIFFICULT = "a box is marked difficult, and is read as any other"
 
 
 def read_voc(
@@ -47,7 +50,7 @@ def read_voc(
     root = Path(path)
     folder = root / "Annotations" if (root / "Annotations").is_dir() else root
     if split is None:
-        files = sorted(str(p) for p in folder.glob("*.xml"))
+        files = sorted(str(p) for p in folder.glob("*.xml") if not is_twin(p.name))
     else:
         listing = root / "ImageSets" / "Main" / f"{split}.txt"
         try:
@@ -57,20 +60,24 @@ def read_voc(
         files = [str(folder / f"{line.split()[0]}.xml") for line in lines if line.strip()]
     if not files:
         raise DataError(f"{folder}: no XML files.")
+    reader = BoxReader("xyxy", hint=None)
     places = [Path(images)] if images else [root / "JPEGImages", root / "images", folder]
     return Source(
         str(path),
         files,
-        partial(_example, places=places, names=names),
+        partial(_example, places=places, names=names, reader=reader),
         lambda position: files[position],
         names,
         tolerance,
+        reader.doubts,
     )
 
 
 def looks_like(path: Path) -> bool:
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
-    first = next(folder.glob("*.xml"), None) if folder.is_dir() and not (path / "Sentences").is_dir() else None
+    if not folder.is_dir() or (path / "Sentences").is_dir():
+        return False
+    first = next((p for p in folder.glob("*.xml") if not is_twin(p.name)), None)
     if first is None:
         return False
     with open(first, "rb") as file:
@@ -127,7 +134,7 @@ def voc_box(bndbox: ElementTree.Element) -> tuple[float, float, float, float]:
     return x1 - 1, y1 - 1, x2, y2
 
 
-def _example(file: str, source: str, places: Sequence[Path], names: Sequence[str]) -> Example:
+def _example(file: str, source: str, places: Sequence[Path], names: Sequence[str], reader: BoxReader) -> Example:
     path = Path(file)
     tree = parse_xml(path)
     picture = _picture(path, tree.findtext("filename"), places)
@@ -136,18 +143,22 @@ def _example(file: str, source: str, places: Sequence[Path], names: Sequence[str
         width, height = stated_size(stated)
     else:
         width, height = picture_size(picture)
-    rows, found = [], []
+    rows, found, difficult = [], [], []
     for element in tree.iter("object"):
         bndbox = element.find("bndbox")
         if bndbox is None:
             raise DataError(f"object {len(found)} has no <bndbox>")
         rows.append(voc_box(bndbox))
         found.append(text(child(element, "name"), "name"))
-    boxes, kept = cut_boxes(rows, width, height)
+        difficult.append(flag(element.findtext("difficult") or None, "difficult"))
+    boxes, kept, remarks = reader.read(rows, width, height, "object {}".format)
+    remarks = (*remarks, *(DIFFICULT for k in kept if difficult[k]))
     labels = tuple(found[k] for k in kept)
     crowd = np.zeros(len(boxes), dtype=bool)
     absent = absent_of(names, labels)
-    return Example(path.stem, picture, width, height, boxes, labels, crowd, absent=absent, source=source)
+    return Example(
+        path.stem, picture, width, height, boxes, labels, crowd, absent=absent, source=source, remarks=remarks
+    )
 
 
 def _picture(file: Path, name: str | None, places: Sequence[Path]) -> Path:

@@ -4,6 +4,9 @@
     images/train/a.jpg
     labels/train/a.txt     class center_x center_y width height, from 0 to 1; or class x y x y x y … of an outline
 
+Of an outline, and of the four corners of a turned box, the upright box around it is read. Where `data.yaml` has a
+`kpt_shape`, the numbers behind the first five are keypoints; those, and a score as sixth number, are not used.
+
 A picture without a label file is one without objects, as it is for YOLO's own trainers: boxes are exhaustive, so every
 name without a box is absent. Without a `data.yaml`, the names are those of `classes.txt` or `obj.names`, one a line. Of
 pictures, only the head is read, for their size.
@@ -21,90 +24,152 @@ import numpy as np
 import yaml
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, cut_boxes, picture_path, picture_size
+from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.formats.boxes import BoxReader
+from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, picture_path, picture_size
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example
 
 _SLACK = 0.01  # a normalised coordinate may be outside 0 to 1 by this much and still be rounding
 _NAME_FILES = ("classes.txt", "obj.names")
-_SPLITS = ("train", "val", "valid", "test")
+_SPLITS = ("train", "val", "valid", "validation", "test")
+
+KEYPOINTS = "keypoints stand behind a box, and are not used"
+SCORE = "a sixth number stands behind a box, as scores do in predictions, and is not used"
+OUTLINE = "a box is the one around an outline"
+CORNERS = "a box is the upright one around four points, of an outline or of a turned box"
+TURNED = "a turned box is read as the upright one around it"
 
 
-def read_yolo(path: str | Path, split: str | None = None, tolerance: Tolerance | None = None) -> Source:
+def read_yolo(
+    path: str | Path, split: str | None = None, tolerance: Tolerance | None = None, boxes: str | None = None
+) -> Source:
     """The pictures of a YOLO data set, with their boxes.
 
     Args:
         path: `data.yaml`, or the folder that it lies in.
         split: `train`, `val` or `test`; None for `train`, or everything where there are no splits.
         tolerance: how many pictures may be bad.
+        boxes: the form of the four numbers, of `boxes.FORMS`; None for center x, center y, width, height from 0 to 1.
 
     Raises:
-        DataError: no names, no such split, or no pictures.
+        DataError: no names, or not as many as `nc` says, no such split, or no pictures.
     """
     path = Path(path)
-    settings = path if path.is_file() else next(iter(sorted(path.glob("*.y*ml"))), None)
+    settings = path if path.is_file() else _settings_file(path)
+    said: list[str] = []
+    extra, turned = 0, False
     if settings is not None:
         tree = _settings(settings)
-        names, pictures = _names(settings, tree.get("names")), _split(settings, tree, split)
+        names, pictures = _names(settings, tree), _split(settings, tree, split)
+        extra, turned = _keypoints(settings, tree.get("kpt_shape")), str(tree.get("task", "")).lower() == "obb"
+        others = [name for name in _SPLITS if tree.get(name)]
+        if split is None and len(others) > 1:
+            said = [f"only {others[0]} is read; {settings.name} has {', '.join(others[1:])} too, for --split"]
     else:
         names, pictures = _listed_names(path), _pictures(path / "images" / split if split else path)
     if not pictures:
         raise DataError(f"{path}: no pictures{f' of split {split}' if split else ''}.")
+    reader = BoxReader("cxcywh-normalized", boxes, slack=_SLACK)
     return Source(
         str(path),
         pictures,
-        partial(_example, names=names),
+        partial(_example, names=names, reader=reader, extra=extra, turned=turned),
         lambda position: str(_labels_of(Path(pictures[position]))),
         names,
         tolerance,
+        lambda: [*reader.doubts(), *said],
     )
 
 
 def looks_like(path: Path) -> bool:
     if path.is_file():
         return path.suffix in (".yaml", ".yml") and _has_names(path)
-    return any(_has_names(file) for file in path.glob("*.y*ml")) or _names_file(path) is not None
+    return _settings_file(path) is not None or _names_file(path) is not None
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_yolo(recipe.path, recipe.split, recipe.tolerance)
+    return read_yolo(recipe.path, recipe.split, recipe.tolerance, recipe.boxes)
 
 
-def _example(picture: str, source: str, names: Sequence[str]) -> Example:
+def _example(picture: str, source: str, names: Sequence[str], reader: BoxReader, extra: int, turned: bool) -> Example:
     path = Path(picture)
     width, height = picture_size(path)
-    labels_file = _labels_of(path)
     rows: list[tuple[float, float, float, float]] = []
     classes: list[int] = []
-    for number, line in enumerate(_lines(labels_file), start=1):
-        if not line.strip():
+    said: list[str | None] = []
+    for number, line in enumerate(_lines(_labels_of(path)), start=1):
+        words = line.split()
+        if not words:
             continue
         try:
-            kind, box = _row(line.split(), len(names))
+            classes.append(_class(words[0], len(names)))
+            box, remark = _box(words[1:], extra, turned)
+            if isinstance(box, list):
+                rows.append(reader.corners(box, width, height, "the box"))
+            else:
+                rows.append(_around(box, reader, width, height))
         except (DataError, ValueError) as exc:
             raise DataError(f"line {number}: {exc}") from exc
-        classes.append(kind)
-        rows.append((box[0] * width, box[1] * height, box[2] * width, box[3] * height))
-    boxes, kept = cut_boxes(rows, width, height)
+        said.append(remark)
+    boxes, kept, remarks = reader.cut(rows, width, height)
     labels = tuple(names[classes[k]] for k in kept)
-    crowd = np.zeros(len(boxes), dtype=bool)
-    return Example(path.stem, path, width, height, boxes, labels, crowd, absent=absent_of(names, labels), source=source)
+    return Example(
+        path.stem,
+        path,
+        width,
+        height,
+        boxes,
+        labels,
+        np.zeros(len(boxes), dtype=bool),
+        absent=absent_of(names, labels),
+        source=source,
+        remarks=(*remarks, *(remark for k in kept if (remark := said[k]) is not None)),
+    )
 
 
-def _row(words: Sequence[str], count: int) -> tuple[int, tuple[float, float, float, float]]:
-    # Class and normalised xyxy box of one line.
-    if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
-        raise DataError(f"{len(words)} numbers; wanted class, center x, center y, width, height")
-    kind = int(words[0].removesuffix(".0"))
-    if not 0 <= kind < count:
-        raise DataError(f"class {kind}, but there are {count} names, from 0")
-    values = [float(word) for word in words[1:]]
-    if not all(math.isfinite(v) and -_SLACK <= v <= 1 + _SLACK for v in values):
-        raise DataError(f"{' '.join(words[1:])[:60]}: wanted numbers from 0 to 1, parts of the picture's size")
-    if len(values) == 4:
-        x, y, w, h = values
-        return kind, (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-    return kind, (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
+def _class(word: str, count: int) -> int:
+    # Tools that write tables of numbers make 1.0 or 1.000000e+00 of 1.
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not value.is_integer():
+        raise DataError(f"class {word!r:.40}; wanted a whole number")
+    if not 0 <= value < count:
+        raise DataError(f"class {int(value)}, but there are {count} names, from 0")
+    return int(value)
+
+
+def _box(words: Sequence[str], extra: int, turned: bool) -> tuple[list[float] | tuple[float, ...], str | None]:
+    """Four numbers of a box, or x, y, x, y, … to go around, of a line's words behind the class; and what to say."""
+    values, count = [float(word) for word in words], len(words)
+    if count == 4:
+        return values, None
+    if extra and count == 4 + extra:
+        if not all(map(math.isfinite, values)):
+            raise DataError("a keypoint is not a finite number")
+        return values[:4], KEYPOINTS
+    if extra:
+        raise DataError(f"{count + 1} numbers; wanted class, box and keypoints: 5, or {5 + extra} by kpt_shape")
+    if count == 5 and 0 <= values[4] <= 1:
+        return values[:4], SCORE
+    if count < 6 or count % 2:
+        raise DataError(
+            f"{count + 1} numbers; wanted class, center x, center y, width, height, or class and points"
+            + ("; if there are keypoints, data.yaml needs kpt_shape" if count > 6 else "")
+        )
+    return tuple(values), (TURNED if turned else CORNERS) if count == 8 else OUTLINE
+
+
+def _around(points: Sequence[float], reader: BoxReader, width: int, height: int) -> tuple[float, float, float, float]:
+    # The box around points, in pixels.
+    if reader.normalized and not all(-_SLACK <= v <= 1 + _SLACK for v in points):  # NaN is not, either
+        raise DataError(f"{points!r:.60}: wanted numbers from 0 to 1, parts of the picture's size")
+    if not all(math.isfinite(v) for v in points):
+        raise DataError(f"{points!r:.60}: wanted finite numbers")
+    x, y = reader.scale(width, height)
+    return min(points[::2]) * x, min(points[1::2]) * y, max(points[::2]) * x, max(points[1::2]) * y
 
 
 def _lines(file: Path) -> list[str]:
@@ -154,12 +219,18 @@ def _split(settings: Path, tree: dict[str, Any], split: str | None) -> list[str]
 def _pictures(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    return sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(str(p) for p in found if not is_twin(p.relative_to(folder)))
+
+
+def _settings_file(folder: Path) -> Path | None:
+    files = sorted(file for file in folder.glob("*.y*ml") if not is_twin(file.name))
+    return next((file for file in files if _has_names(file)), None)
 
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise DataError(f"Cannot read {file}: {' '.join(str(exc).split())}.") from exc
     if not isinstance(tree, dict):
@@ -167,8 +238,18 @@ def _settings(file: Path) -> dict[str, Any]:
     return tree
 
 
-def _names(file: Path, names: Any) -> tuple[str, ...]:
+def _keypoints(file: Path, shape: Any) -> int:
+    """How many numbers of keypoints stand behind a box, by `kpt_shape`: [how many, 2 or 3 each]."""
+    if shape is None:
+        return 0
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(v) is int and 0 < v < 10_000 for v in shape):
+        raise DataError(f"{file}: kpt_shape is {shape!r:.60}; wanted [how many keypoints, 2 or 3 numbers of each].")
+    return shape[0] * shape[1]
+
+
+def _names(file: Path, tree: dict[str, Any]) -> tuple[str, ...]:
     # A list, or a mapping of numbers from 0 to names.
+    names, count = tree.get("names"), tree.get("nc")
     if isinstance(names, dict):
         numbered = {str(k): name for k, name in names.items()}
         if numbered.keys() != {str(k) for k in range(len(names))}:
@@ -180,6 +261,8 @@ def _names(file: Path, names: Any) -> tuple[str, ...]:
         # A name that is a list may be a thousand million others, by YAML's aliases; and YAML's yes is no text.
         if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
             raise DataError(f"{file}: name {k} is no text but {type(name).__name__}; put it into quotes.")
+    if count is not None and str(count).removesuffix(".0") != str(len(names)):
+        raise DataError(f"{file}: nc is {count!r:.20}, but there are {len(names)} names; mend the one that is wrong.")
     return tuple(str(name).strip() for name in names)
 
 
