@@ -81,3 +81,35 @@ def test_what_cannot_be_done_is_one_clear_line(source: str, arguments: tuple[str
     result = run(*arguments)
     assert result.exit_code == code
     assert says in result.stderr
+
+
+def test_doubts_and_notes_are_printed_by_every_command(source: str) -> None:
+    Image.new("RGB", (100, 100)).save("b.png")
+    rows = [[10 * k, 10 * k, 10 * k + 40, 10 * k + 40] for k in range(1, 6)]
+    images = [{"id": 1, "file_name": "b.png", "width": 100, "height": 100}]
+    annotations = [{"id": k, "image_id": "1", "category_id": 1, "bbox": row} for k, row in enumerate(rows)]
+    tree = {"images": images, "annotations": annotations, "categories": [{"id": "1", "name": "cup"}]}
+    Path("i.json").write_text(json.dumps(tree))
+    doubt = "of the boxes, read as xywh, do not lie in their pictures; read as xyxy (x1, y1, x2, y2), they do"
+    checked = run("check", "i.json")
+    assert f"  DOUBT     60% {doubt}; if they are, say --boxes xyxy\n" in checked.stdout
+    assert "  note      a box stands out of its picture and was cut at the border (3 times, first at i.json#1)" in (
+        checked.stdout
+    )
+    report = json.loads(run("check", "i.json", "--json").stdout)["sources"][0]
+    assert report["remarks"][0]["count"] == 3
+    assert len(report["doubts"]) == 1
+    assert f"note: i.json: 60% {doubt}" in run("preview", "i.json", "--out", "s.png").stderr
+    assert f"note: i.json: 60% {doubt}" in run("convert", "i.json", "out", "--to", "coco").stderr
+    assert len(json.loads(run("convert", "i.json", "o2", "--to", "coco", "--json").stdout)["warnings"]) == 2
+    assert "DOUBT" not in run("check", "i.json", "--boxes", "xyxy").stdout
+
+
+def test_val_holds_out_pictures(source: str) -> None:
+    for name in "bcd":
+        Path(f"{name}.png").write_bytes(Path("a.png").read_bytes())
+    Path("e.jsonl").write_text("".join(json.dumps(RECORD | {"id": n, "file_name": f"{n}.png"}) + "\n" for n in "abcd"))
+    report = json.loads(run("convert", source, "out", "--to", "yolo", "--val", "0.5", "--json").stdout)
+    assert report["held_out"] == len(list(Path("out/labels/val").iterdir())) > 0
+    assert run("convert", source, "o2", "--to", "coco", "--val", "0.5").exit_code == 1
+    assert run("convert", source, "o2", "--to", "yolo", "--val", "1").exit_code == 2

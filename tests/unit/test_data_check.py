@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from fo1agent.cli_data import FORMATS as FORMATS_AT_THE_SHELL
+from fo1agent.cli_data import FORMS as FORMS_AT_THE_SHELL
 from fo1agent.cli_data import TARGETS as TARGETS_AT_THE_SHELL
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.check import check
 from fo1agent.trainers.data.convert import TARGETS, convert
 from fo1agent.trainers.data.formats import FORMATS, SourceRecipe, Tolerance, guess_format, open_source
+from fo1agent.trainers.data.formats.boxes import FORMS
 from fo1agent.trainers.data.formats.examples import read_examples, write_examples
 from fo1agent.trainers.data.preview import card, preview
 from fo1agent.trainers.data.records import Example, Reference, Turn, open_picture
@@ -287,6 +289,10 @@ def test_nothing_to_convert_says_why(tmp_path: Path) -> None:
     (tmp_path / "e.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"no examples to write\. e\.jsonl:1: lacks 'id'"):
         convert(read_examples(tmp_path / "e.jsonl"), "coco", tmp_path / "out")
+
+
+def test_the_shell_knows_every_form_of_boxes() -> None:
+    assert FORMS_AT_THE_SHELL == FORMS
 
 
 def test_the_shell_knows_every_format() -> None:

@@ -67,7 +67,8 @@ def load_coco(instances: str | Path, images: str | Path, captions: str | Path | 
         DataError: not such a file, or a record in it is wrong; names file, record and reason.
     """
     tree = read_tree(instances)
-    source = _source(tree, Path(images), captions, Tolerance(share=0, least=0), None)
+    reader = BoxReader("xywh", hint=lambda form: f"write it anew with fo1agent data convert --to coco --boxes {form}")
+    source = _source(tree, Path(images), captions, Tolerance(share=0, least=0), reader)
     found = tuple(source)
     for warning in source.warnings():
         if warning not in _said:
@@ -100,7 +101,7 @@ def read_coco(
         with contextlib.suppress(*_WRONG):  # that record is bad
             first = _file_name(tree.records[0])
     folder = images_folder(tree.file, Path(images) if images else None, first)
-    return _source(tree, folder, captions, tolerance, boxes)
+    return _source(tree, folder, captions, tolerance, BoxReader("xywh", boxes))
 
 
 def looks_like(path: Path) -> bool:
@@ -115,10 +116,10 @@ def open_source(recipe: SourceRecipe) -> Source:
 
 
 def _source(
-    tree: CocoTree, images: Path, captions: str | Path | None, tolerance: Tolerance | None, boxes: str | None
+    tree: CocoTree, images: Path, captions: str | Path | None, tolerance: Tolerance | None, reader: BoxReader
 ) -> Source:
     sentences = _of_pictures(tree, captions) if captions else {}
-    count, reader = len(tree.records), BoxReader("xywh", boxes)
+    count = len(tree.records)
 
     def parse(k: int, source: str) -> Example:
         if k >= count:

@@ -28,7 +28,8 @@ FORMS = tuple(layout + unit for unit in UNITS for layout in LAYOUTS)
 CUT = "a box stands out of its picture and was cut at the border"
 GONE = "a box lies outside its picture, or has no area, and was left out"
 
-_TINY = 1.5  # pixels; where all boxes of a picture lie within them, they are parts of its size
+# Pixels; where all boxes of a picture lie within them, they are parts of its size, of which two may have been added.
+_TINY = 2.0
 _SMALLEST = 16  # pixels of a picture's shorter side, below which nothing is said of tiny boxes
 _KEPT = 1000  # boxes that are looked at together
 _LOST = 0.1  # share of boxes outside their pictures from which another form is looked for
@@ -51,7 +52,7 @@ class BoxReader:
     Args:
         usual: the form (of `FORMS`) that the format's boxes have.
         told: the form that a person says they have; None where nobody did.
-        hint: what a person would write to say a form; None where the format has no choice.
+        hint: what a person would do to say a form; None where the format has no choice.
         slack: how far outside 0 to 1 a normalised number may be; what stands out is cut.
 
     Raises:
@@ -62,7 +63,7 @@ class BoxReader:
         self,
         usual: str,
         told: str | None = None,
-        hint: Callable[[str], str] | None = lambda form: f"--boxes {form}",
+        hint: Callable[[str], str] | None = lambda form: f"say --boxes {form}",
         slack: float = 0.5,
     ) -> None:
         if told is not None and told not in FORMS:
@@ -157,9 +158,9 @@ class BoxReader:
         if sized and all(min(row) >= -_TINY and max(row) <= _TINY for row in sized):
             raise DataError(
                 f"all boxes lie in the first {_TINY:g} pixels of {width} x {height}, as"
-                f" [{', '.join(f'{v:g}' for v in sized[0])}] does: they look like parts of its size, from 0 to 1"
-                + self._or("they are", f"{self.layout}-normalized")
-                + self._or("they are pixels", self.layout, ", and ")
+                f" {', '.join(f'{v:g}' for v in sized[0])} does: they look like parts of its size, from 0 to 1"
+                + self._or("they are", f"{self.layout}-normalized (or the like)")
+                + self._or("they are pixels", self.layout)
             )
 
     def doubts(self) -> list[str]:
@@ -167,22 +168,29 @@ class BoxReader:
         if self.told or not self._seen:
             return []
         seen = np.array(list(self._seen), np.float64)
+        small = (seen[:, :4].max(axis=1) <= 1.01) & (seen[:, 4:].min(axis=1) >= _SMALLEST)
+        if not self._grid and small.mean() > 0.5:
+            forms = [f"{layout}-normalized" for layout in (self.layout, *LAYOUTS)]
+            best = max(forms, key=lambda form: _share_inside(seen[small], form))
+            return [f"numbers are from 0 to 1, and so hardly pixels{self._or('they are parts of the size', best)}"]
         lost = 1 - _share_inside(seen, self.form)
+        large = seen[seen[:, 4:].max(axis=1) > 1000]
+        on_grid = False
+        if not self._grid and len(large) and 900 <= large[:, :4].max() <= 1000:
+            on_grid = float(np.log(large[:, 4:].max(axis=1) / 1000).sum()) > _SURE
         if lost >= _LOST and lost * len(seen) > _FEW:
             others = [form for form in FORMS if form != self.form and _share_inside(seen, form) >= _FITS]
             # A grid that is hardly filled fits because its boxes would be small, and so explains nothing.
             others = [form for form in others if _fills(seen, UNITS[form[len(form.split("-")[0]) :]])]
+            others.sort(key=lambda form: form.endswith("-1000") != on_grid)
             other = self._or("they are", others[0]) if others else ""
-            fits = f", read as {others[0]} ({LAYOUTS[others[0].partition('-')[0]]}) they all do" if others else ""
+            fits = f"; read as {others[0]} ({LAYOUTS[others[0].partition('-')[0]]}), they do" if others else ""
             return [f"{lost:.0%} of the boxes, read as {self.form}, do not lie in their pictures{fits}{other}"]
-        large = seen[seen[:, 4:].max(axis=1) > 1000]
-        if not self._grid and len(large) and 900 <= large[:, :4].max() <= 1000:
-            unlikely = float(np.log(large[:, 4:].max(axis=1) / 1000).sum())
-            if unlikely > _SURE:
-                return [
-                    "no box goes beyond 1000, though pictures are larger, so they may be on a grid of 0 to 1000"
-                    + self._or("they are", f"{self.layout}-1000")
-                ]
+        if on_grid:
+            return [
+                "no box goes beyond 1000, though pictures are larger, so they may be on a grid of 0 to 1000"
+                + self._or("they are", f"{self.layout}-1000")
+            ]
         return []
 
     def _check_share(self, values: tuple[float, ...], row: Any, name: str) -> None:
@@ -195,7 +203,7 @@ class BoxReader:
             )
 
     def _or(self, case: str, form: str, sign: str = "; ") -> str:
-        return f"{sign}if {case}, say {self._hint(form)}" if self._hint is not None else ""
+        return f"{sign}if {case}, {self._hint(form)}" if self._hint is not None else ""
 
 
 def four_numbers(row: Any, name: str, wanted: str) -> tuple[float, float, float, float]:

@@ -183,7 +183,8 @@ def picture_size(path: Path | BytesIO) -> tuple[int, int]:
             return (height, width) if image.getexif().get(0x0112) in _SIDEWAYS else (width, height)
     except FileNotFoundError as exc:
         raise DataError(f"there is no picture {path}") from exc
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
+    except (OSError, ValueError, SyntaxError, ImportError, Image.DecompressionBombError) as exc:
+        # ImportError: ultralytics, once imported, makes Pillow look for a plugin where it knows no such picture.
         what = path if isinstance(path, Path) else "what stands there"
         raise DataError(f"{what} is no picture that can be read: {exc}") from exc
 

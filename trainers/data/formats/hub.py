@@ -72,7 +72,7 @@ def read_hub(
         raise InputError(f"{path}: column {columns['labels']!r} leads to nothing in {data.features}.") from exc
     form = BOXES[told[0]] if told else "xyxy"
     reader = BoxReader(
-        form, hint=lambda other: f"boxes_{other.replace('-', '_')}={columns[told[0]]}" if told else other
+        form, hint=lambda other: f"say boxes_{other.replace('-', '_')}={columns[told[0]]}" if told else other
     )
     parse = partial(_example, columns=dict(columns), names=names, reader=reader)
     return Source(str(path), data, parse, lambda k: f"{path.name}, row {k}", names, tolerance, reader.doubts)
