@@ -85,7 +85,7 @@ def test_what_cannot_be_done_is_one_clear_line(source: str, arguments: tuple[str
 
 def test_doubts_and_notes_are_printed_by_every_command(source: str) -> None:
     Image.new("RGB", (100, 100)).save("b.png")
-    rows = [[10 * k, 10 * k, 10 * k + 40, 10 * k + 40] for k in range(1, 6)]
+    rows = [[15 * k, 15 * k, 15 * k + 25, 15 * k + 25] for k in range(1, 6)]
     images = [{"id": 1, "file_name": "b.png", "width": 100, "height": 100}]
     annotations = [{"id": k, "image_id": "1", "category_id": 1, "bbox": row} for k, row in enumerate(rows)]
     tree = {"images": images, "annotations": annotations, "categories": [{"id": "1", "name": "cup"}]}

@@ -199,7 +199,7 @@ def test_a_box_is_taken_from_runs_as_pycocotools_takes_it(tmp_path: Path, packed
         if not packed:
             flat = pixels.flatten(order="F")
             edges = np.flatnonzero(np.diff(flat)) + 1
-            lengths = np.diff([0, *edges, len(flat)]).tolist()
+            lengths = np.diff(np.array([0, *edges.tolist(), len(flat)])).tolist()
             counts = [0, *lengths] if flat[0] else lengths
         box, size = outline({"size": [int(height), int(width)], "counts": counts})
         assert list(box) == mask.toBbox(runs).tolist()
@@ -481,6 +481,12 @@ def test_twins_of_and_in_archives_are_passed_over(tmp_path: Path) -> None:
         f"{tmp_path}: 1 file(s) stand where the key has one of the kind already, as a.tar: ./x/0.jpeg; "
         "the last one is taken"
     ]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tgz"])
+def test_a_packed_file_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="is packed; unpack it"):
+        guess_format(write(tmp_path / name, "PK"))
 
 
 def test_names_that_differ_by_case_stay_apart_on_every_machine(tmp_path: Path) -> None:

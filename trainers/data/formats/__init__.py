@@ -90,6 +90,8 @@ def guess_format(path: Path) -> str:
             continue
     if path.is_dir() and (inside := _files_inside(path)):
         raise DataError(f"{path} is a folder of files; name one of them: {', '.join(inside)}.")
+    if path.suffix in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"):
+        raise DataError(f"{path} is packed; unpack it, and name the folder or file that comes out of it.")
     tried = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
     raise DataError(f"{path} looks like none of the formats known ({tried}). Name its format if it is one of them.")
 
