@@ -88,7 +88,9 @@ def _turns() -> Iterator[bool]:
 
 def _checked(lengths: Iterable[Any]) -> Iterator[int]:
     for number, length in enumerate(lengths):
-        if number >= _MOST or isinstance(length, bool) or not isinstance(length, int) or length < 0:
+        if number >= _MOST:
+            raise DataError(f"segmentation's counts are more than {_MOST}")
+        if isinstance(length, bool) or not isinstance(length, int) or length < 0:
             raise DataError(f"segmentation's counts hold {length!r:.40}; wanted whole numbers of pixels")
         yield length
 
