@@ -557,7 +557,7 @@ class _Wording:
 
     def _kinds(self, step: p.Kinds) -> str:
         number = self.value(step.id)
-        noun = self.noun(step.of, 2)
+        noun = self.noun(step.of, 2).replace("pieces of ", "")
         return f"there {'is' if number == 1 else 'are'} {number or 'no'} kind{'' if number == 1 else 's'} of {noun}"
 
     def _which_kind(self, step: p.WhichKind) -> str:

@@ -298,6 +298,12 @@ class Run:
                     perhaps = np.ones(len(of), dtype=bool)
             else:
                 perhaps, surely = pairs.any(axis=1), pairs[:, ~self._unsure(step.to)].any(axis=1)
+        of_all = self.plan.step(step.of)
+        if isinstance(of_all, p.Find) and of_all.phrase is None and not step.negated:
+            # "What is next to the cars?" does not ask for the cars.
+            named = [i for ref in (step.to, step.and_to) if ref for i in self._regions(ref).ids]
+            others = ~np.isin(np.array(of.ids, dtype=str), named)
+            surely, perhaps = surely & others, perhaps & others
         return self._chosen(step, ~perhaps, ~surely) if step.negated else self._chosen(step, surely, perhaps)
 
     def _between(self, of: Regions, ends: Regions, others: Regions) -> np.ndarray:

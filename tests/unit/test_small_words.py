@@ -88,6 +88,12 @@ def test_a_small_word_is_judged(question: str, value: Any) -> None:
         ("Do most cows have the same color?", "I can't tell"),
         ("Are there more cows than benches plus one?", "can't parse"),
         ("Is the dog bigger than it is?", "with itself"),
+        ("If I buy two cows, how many cows are left?", "can't parse"),
+        ("How many cows are left?", "can't parse"),
+        ("How many people can sit on the bench?", "“can sit”"),
+        ("What is missing?", "“missing”"),
+        ("Are the cows too brown?", "“too”"),
+        ("Is there an odd number of cows?", "can't parse"),
     ],
 )
 def test_a_small_word_that_cannot_be_judged_is_not_passed_over(question: str, said: str) -> None:

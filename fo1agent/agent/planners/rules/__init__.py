@@ -26,7 +26,9 @@ REMEMBERED = 8
 # What a picture does not show: what ought to be, and how many are too many.
 _BEYOND = re.compile(
     r"\b((?:should|must|ought to) there be|there (?:should|must|ought to) be|"
-    r"(?:too|so) (?:many|much|few))\b",
+    r"(?:too|so) (?:many|much|few)|too (?=(?:black|white|red|green|blue|yellow|brown|gr[ae]y|big|large|small|tall)\b)|"
+    r"(?:can|could) (?:sit|stand|lie|fit|sleep|ride)|^(?:can|could) (?:\w+ ){1,3}(?:sit|stand|lie|fit|sleep|ride)|"
+    r"(?<=what is )(?:missing|absent))\b",
     re.IGNORECASE,
 )
 
@@ -49,7 +51,7 @@ class RulePlanner:
         if language:
             return NotUnderstood(f"I only understand English, and this looks like {language}")
         if beyond := _BEYOND.search(question):
-            reason = f"What “{beyond[0].lower()}” means I can't judge, as I only see what is there"
+            reason = f"What “{beyond[0].lower().strip()}” means I can't judge, as I only see what is there"
             return NotUnderstood(reason, nearest_question(tokenize(question)))
         tokens = tokenize(question)
         if not any(token[0].isalnum() for token in tokens):

@@ -108,8 +108,9 @@ class _Compiler:
             # "Which of them is red?": the red one.
             subject = (replace(meant[0], plural=about.order is None and meant[0].plural), self._chosen_of(meant[1]))
         if isinstance(clause, s.WhatIs) and not clause.thing.noun and clause.thing.order is None:
-            # "What is right of it?" goes on speaking of "it".
-            self._mentions = [one for one in self._mentions if one[0] != clause.thing]
+            # "What is right of it?" goes on speaking of "it"; "they" are what was named.
+            named = [(replace(clause.thing, plural=True), ref) for noun, ref in self._mentions if noun == clause.thing]
+            self._mentions = [one for one in self._mentions if one[0] != clause.thing] + named
         elif subject is not None:
             self._mentions = [one for one in self._mentions if one[1] != subject[1]] + [subject]
         return result if isinstance(result, list) else [result]
@@ -129,9 +130,10 @@ class _Compiler:
         if thing.quantity is not None and thing.quantity.share == "vague":
             raise CannotPlanError("I can't tell how many that would be (say a number)")
         measured, _, counted = thing.noun.partition(" of ")
+        number = measured.split(" ")[-1] in NUMBER_NOUNS
         if measured in NUMBER_NOUNS and counted and purpose == "count":
             thing = replace(thing, noun=counted)  # "the numbers of dogs and buses"
-        elif measured in NUMBER_NOUNS or thing.noun in ASPECTS or _is_verb(thing.noun):
+        elif number or thing.noun in ASPECTS or _is_verb(thing.noun):
             raise CannotPlanError("I can't parse that question")
         if thing.pronoun == "one":
             thing = replace(thing, noun=_kind_of(self._antecedent(thing)[0].noun), pronoun="")

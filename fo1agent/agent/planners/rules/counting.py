@@ -17,6 +17,7 @@ _STATE = w.phrases(
 )
 _COUNT = w.phrases("count up | count | add up | add together | add | sum up | sum | tally | enumerate")
 
+_GENERAL = w.words("fruits animals vehicles foods things objects items")
 _WHAT_TOTAL = w.phrases(
     "what is the total | what total | what number | what do you get | what do i get | what is the sum | "
     "what is the result"
@@ -35,7 +36,10 @@ def how_many(p: Parser) -> s.Clause | list[s.Clause] | None:
     if chosen := p.attempt(lambda: _of_the_chosen(p)):
         return chosen
     p.take("of")
-    p.take("different")
+    if p.take("different") and p.now in _GENERAL:  # "how many different fruits": kinds of them
+        things = p.things(("and",))
+        kinds = None if things is None else p.bag(things)
+        return s.HowManyKinds(kinds[0]) if kinds and len(kinds) == 1 else None
     if p.now in ("kinds", "types", "sorts", "species", "colors", "color", "times"):
         return None
     p.take("in total", "total", "overall")
@@ -60,6 +64,8 @@ def how_many(p: Parser) -> s.Clause | list[s.Clause] | None:
             p.i = start
             break
         each += more
+    if p.tokens[-2:] in (["are", "left"], ["is", "left"]):
+        return None  # those that remain, or on the left: nothing says which
     counted = _counted(p, things + each)
     if counted is None:
         return None

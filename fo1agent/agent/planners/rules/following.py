@@ -53,7 +53,10 @@ def same_of(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
     if isinstance(last, s.HowMany):
         return s.HowMany(tuple(things))
     if isinstance(last, s.IsThere) and not last.comparison:
-        return s.IsThere(tuple(things), last.any_will_do)
+        where = tuple(one for one in last.things[-1].conditions if one.name or one.side)
+        bare = not any(thing.conditions for thing in things)
+        placed = [thing.at(*where) for thing in things] if bare else things  # "(a dog on the bench?) A person?"
+        return s.IsThere(tuple(placed), last.any_will_do)
     if isinstance(last, (s.WhereIs, s.AskAbout)) and len(things) == 1:
         return replace(last, thing=things[0])
     if isinstance(last, s.IsAt) and len(things) == 1 and not things[0].conditions:
@@ -87,7 +90,7 @@ def where(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
 def how_many(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
     """ "(Are there any cars?) How many?", "… And how many on the left?", "… How many of them are red?"."""
     subject = _subject(before)
-    if not subject or not p.take("how many"):
+    if not subject or w.TOTALS & set(p.tokens) or not p.take("how many"):
         return None
     p.take("of them", "of those", "of these")
     p.take("exactly", "are there", "do you see", "are there exactly")
@@ -169,7 +172,9 @@ def _said_anew(thing: NounPhrase, said: tuple[Condition, ...]) -> NounPhrase:
 
 def _beside_the_same(one: Condition, earlier: Sequence[Condition]) -> Condition:
     """ "(left of the bus,) and on the right": of the bus, not of the picture."""
-    to = next((known.to for known in earlier if known.name in _OF_THING.values() and known.to is not None), None)
+    to = next((known.to for known in earlier if known.name and known.to is not None and not known.to.pronoun), None)
+    if to is not None and one.to is not None and one.to.pronoun in ("it", "them", "they"):
+        return replace(one, to=to)  # "(left of the couch?) Right of it?"
     return replace(one, name=_OF_THING[one.side], side="", to=to) if to and one.side in _OF_THING else one
 
 

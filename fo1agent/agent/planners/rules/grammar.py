@@ -357,6 +357,9 @@ def clause(p: Parser) -> list[s.Clause] | None:
 
 def _supposed(found: s.Clause) -> s.Clause:
     """What "…, is there?" asks after "there is no …": whether there is."""
+    if isinstance(found, s.IsAt) and found.conditions[-1].negated:  # "the kite is not red, is it?"
+        so = replace(found.conditions[-1], negated=False)
+        return replace(found, conditions=(*found.conditions[:-1], so))
     if not isinstance(found, s.IsThere):
         return found
     return replace(found, things=tuple(replace(thing, negative=False) for thing in found.things))

@@ -295,7 +295,7 @@ class Parser:
             return True  # "does the picture have a dog in it"
         if self.take("in this one", "in that one"):
             return True
-        if self.take("right now", "at the moment", "at present", "in the background", "in the foreground"):
+        if self.take("right now", "at the moment", "at present"):
             return True
         if self.take_any(("in", "on", "within", "inside", "from", "of", "across", "throughout", "at", "into", "for")):
             if self.now in ("both", "each", "every", "other", "another", "all"):
@@ -776,7 +776,11 @@ class Parser:
         self.take("if you", "if we", "if i", "when you", "when")
         if self.take(*_EXCEPT):
             self.take("for", "any", "all")
-            left_out = self.things(("and", "or", "&"), conditions=True)
+            start = self.i
+            left_out = self.things(("and", "or", "&"), conditions=False)
+            if left_out and any(thing.pronoun == "one" for thing in left_out):  # "the one on the left"
+                self.i = start
+                left_out = self.things(("and", "or", "&"), conditions=True)
             known = left_out and not any(thing.noun in lexicon.COLORS for thing in left_out)
             return tuple(left_out) if left_out and known else None
         left_out = self.things(("and", "or", "&"), conditions=False)
@@ -967,15 +971,26 @@ class Parser:
         if self.scope():
             return Condition(side=where)
         if self.take("of", "from") or (not part and self.take("than")) or (side in _DIRECTIONS and self.take("to")):
+            if side in _DIRECTIONS and self.take("the middle", "the center", "middle", "center"):
+                self.scope()
+                return Condition(side=side)
             if side not in _DIRECTIONS:
                 return None  # "at the top of the bus", "in the middle of the road" are read elsewhere
             to = self.noun_phrase()
             return None if to is None else Condition(_DIRECTIONS[side], to)
         if side in ("middle", "center"):
             return Condition(side="middle") if lead else None
+        if self.now in ("and", "or") and self._side_of_something():
+            return None  # "to the left and to the right of the bus"
         if (lead or part or self._at_end()) and not self._may_name(self.now):
             return Condition(side=where)
         return None
+
+    def _side_of_something(self) -> bool:
+        """Whether "and to the right of …" follows, so that the side before it is no side of the picture either."""
+        ahead = self.tokens[self.i + 1 : self.i + 6]
+        sides = [k for k, word in enumerate(ahead) if word in _DIRECTIONS]
+        return bool(sides) and ahead[sides[0] + 1 : sides[0] + 2] == ["of"]
 
     def _owned_side(self) -> NounPhrase | None:
         """Read "the bus's" in "to the bus's left"."""

@@ -24,16 +24,13 @@ _FEWEST_OF = w.phrases(
 _SUPPOSE = w.phrases("if | suppose | supposing | imagine | assume | assuming | say | let us say | when | once | after")
 # What is done to some of the things decides whether there are then more or fewer of them.
 _GONE = w.words(
-    "removing taking eating away off remove removes removed leave leaves eat eats ate eaten sell sells sold borrow "
-    "borrows borrowed lose "
+    "removing taking eating away off remove removes removed leave leaves eat eats ate eaten sell sells sold "
+    "borrows lose "
     "loses lost break breaks broke steal steals stole throw throws subtract subtracts drop drops vanish vanishes "
     "disappear disappears die dies sink sinks hide hides take takes took walk walks run runs fly flies swim swims "
     "go goes took sailed ran flew swam walked"
 )
-_TAKEN = w.words(
-    "take takes remove removes sell sells throw throws eat eats leave ignore borrow borrows drop subtract hide "
-    "took lose"
-)
+_TAKEN = w.words("take takes remove removes sell sells throw throws eat eats leave ignore drop subtract hide took lose")
 _COME = w.words(
     "putting adding more another buy buys bought add adds added bring brings brought get gets got come comes came "
     "arrive arrives arrived "
@@ -107,7 +104,12 @@ def reckoned(p: Parser) -> s.Clause | None:
     thing = _counted_in(before) or _counted_in_case(before, case)
     if thing is None:
         return None
-    found = _changed(thing, case, bool({"missing", "short", "lacking", "needed", "need"} & set(before)))
+    found = _changed(
+        thing,
+        case,
+        bool({"left", "remain", "remains"} & set(before)),
+        bool({"missing", "short", "lacking", "needed", "need"} & set(before)),
+    )
     if found is not None:
         p.i = len(p.tokens)
     return found
@@ -153,7 +155,7 @@ def _counted_in_case(before: list[str], case: list[str]) -> NounPhrase | None:
     return None
 
 
-def _changed(thing: NounPhrase, case: list[str], missing: bool) -> s.Clause | None:
+def _changed(thing: NounPhrase, case: list[str], remains: bool, missing: bool) -> s.Clause | None:
     """What a supposition does to a count."""
     parser = Parser(case)
     numbers: list[int] = []
@@ -209,6 +211,8 @@ def _changed(thing: NounPhrase, case: list[str], missing: bool) -> s.Clause | No
     if each is not None:
         return s.Reckon((each,), "product", numbers[0])
     more = "more" in words or "another" in words
+    if remains and (more or not words & _GONE):
+        return None  # "if I buy two apples, how many are left": in the shop, or at home
     if more or (words & _COME and not words & {"away", "off", "lost", "broken", "stolen"}):
         return s.Reckon((thing,), "sum", numbers[0])
     if words & _GONE:

@@ -187,6 +187,8 @@ _PLAINER = (
     ("happen to", ""),
     ("in a position", ""),
     ("considering only the area", ""),
+    ("is not a single", "is no"),
+    ("are not a single", "is no"),
     ("relative to", "with respect to"),
     ("on the left relative to", "left of"),
     ("on the right relative to", "right of"),
