@@ -30,9 +30,9 @@ from fo1agent.agent.trace import StepRecord
 from fo1agent.errors import FO1AgentError, InputError, ServerError, ToolFailed
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText
-from fo1agent.pictured import Pictured, Target
+from fo1agent.pictured import Pictured, Target, id_within, is_region_id
 from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
-from fo1agent.types import Region, Regions, check_boxes
+from fo1agent.types import Region, Regions, check_boxes, read_box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -328,7 +328,7 @@ class RemoteScene(Pictured):
         source = "given" if self._given is not None else "fo1"
         self._regions = Regions.from_list(
             [
-                Region(self._full(one["id"]), _corners(one["box"]), one["score"], one["label"], source)
+                Region(self._full(one["id"]), read_box(one["box"]), one["score"], one["label"], source)
                 for one in told["regions"]
             ],
             note=self.note,
@@ -357,13 +357,14 @@ class RemoteScene(Pictured):
         """A target as the id by which tools take it."""
         if target is None:
             return None
-        if isinstance(target, str):
+        target = id_within(target) or target
+        if isinstance(target, str) and is_region_id(target):
             return target
         if isinstance(target, Region):
             if target.id.partition("/")[0] != self.id:
                 raise InputError(f"{target.id} is a region of another picture; this one is {self.id}.")
             return target.name
-        box = check_boxes([target])[0]
+        box = check_boxes([read_box(target)])[0]
         return "b" + "_".join(str(max(0, round(v))) for v in box.tolist())
 
     def _told(self, region_id: str) -> Region:
@@ -379,7 +380,7 @@ class RemoteScene(Pictured):
         """The regions of a tool's result."""
         source = self._regions.source
         regions = [
-            Region(self._full(one["id"]), _four(one["box"]), one["score"], one["label"], source)
+            Region(self._full(one["id"]), read_box(one["box"]), one["score"], one["label"], source)
             for one in told["regions"]
         ]
         not_judged = tuple(told.get("not_judged", ()))
@@ -418,7 +419,9 @@ class _Heard:
     def _answer(self, told: Mapping[str, Any]) -> Answer:
         named = self._scene._full
         known = {  # by the server's ids, which are longer where it has two pictures of one short id
-            one["id"]: Region(named(one["id"].rpartition("/")[2]), _four(one["box"]), one["score"], one["label"], "fo1")
+            one["id"]: Region(
+                named(one["id"].rpartition("/")[2]), read_box(one["box"]), one["score"], one["label"], "fo1"
+            )
             for one in told["regions"]
         }
         evidence = set(told["evidence"])
@@ -507,18 +510,9 @@ def _failure(response: httpx.Response) -> FO1AgentError:
     return ServerError(message, status)
 
 
-def _four(box: Sequence[float]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(v) for v in box)
-    return x1, y1, x2, y2
-
-
-def _corners(box: Mapping[str, float]) -> tuple[float, float, float, float]:
-    return _four([box[side] for side in ("x1", "y1", "x2", "y2")])
-
-
 def _spelled(name: str) -> tuple[float, float, float, float] | None:
     """The box that an id such as b10_20_110_220 spells; None for another id."""
     parts = name[1:].split("_")
     if not name.startswith("b") or len(parts) != 4 or not all(part.isdigit() for part in parts):
         return None
-    return _four([float(part) for part in parts])
+    return read_box(parts)

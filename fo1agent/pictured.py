@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
 
@@ -17,22 +18,28 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.boxes import clip, enlarge, iou, visible
-from fo1agent.errors import InputError
+from fo1agent.errors import BoxError, InputError
 from fo1agent.image import ID, LoadedImage, load_image
-from fo1agent.types import Box, Region, Regions, check_boxes
+from fo1agent.types import Box, Region, Regions, check_boxes, read_box, shown
 
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
 _REGION_NAME = re.compile(rf"(?:({ID})/)?(r\d{{1,6}}|b\d{{1,6}}_\d{{1,6}}_\d{{1,6}}_\d{{1,6}})")
 
-Target = Region | str | Box | Sequence[float] | None
-"""What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels, or None for the
-whole picture."""
+Target = Region | str | Box | Sequence[float] | Mapping[str, Any] | None
+"""What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels in any form that
+`types.read_box` takes, or None for the whole picture."""
 
 
 def is_region_id(text: str) -> bool:
     """Whether a text has the form of a region's id, `r7`, `img_3fa9c1d2/r7` or `b10_20_110_220`."""
     return _REGION_NAME.fullmatch(text.strip()) is not None
+
+
+def id_within(target: Any) -> str | None:
+    """The region's id in a dict that tells of a region, as results have them; None for all else."""
+    told = target.get("id") if isinstance(target, Mapping) else None
+    return told.strip() if isinstance(told, str) and is_region_id(told) else None
 
 
 class Pictured(ABC):
@@ -81,9 +88,14 @@ class Pictured(ABC):
         """
         match = _REGION_NAME.fullmatch(region_id.strip()) if isinstance(region_id, str) else None
         if match is None:
-            raise InputError(f"{region_id!r:.80} is no region id. {self._known()}")
+            raise InputError(
+                f"{shown(region_id)} is no region id, such as r3, nor a box, [x1, y1, x2, y2]. {self._known()}"
+            )
         picture, name = match.groups()
-        if picture not in (None, self.id):
+        # The picture's id may be given in full. A shorter one than its own here is another picture's.
+        if picture is not None and not (
+            picture.startswith(self.id) and f"img_{self.loaded.sha256}".startswith(picture)
+        ):
             raise InputError(f"{region_id} is a region of another picture; this one is {self.id}. {self._known()}")
         if name.startswith("b"):
             return self._box_region([float(v) for v in name[1:].split("_")])
@@ -124,10 +136,10 @@ class Pictured(ABC):
 
     def _box_region(self, box: Any) -> Region:
         """A box from outside as a region: the proposal it equals, or one of its own."""
-        boxes = check_boxes([box])
+        boxes = check_boxes([read_box(box)])
         if not visible(boxes, self.loaded.size_hw)[0]:
-            shown = ", ".join(f"{v:g}" for v in boxes[0])
-            raise InputError(f"The box ({shown}) shows nothing of the {self.width}x{self.height} picture.")
+            corners = ", ".join(f"{v:g}" for v in boxes[0])
+            raise InputError(f"The box ({corners}) shows nothing of the {self.width}x{self.height} picture.")
         boxes = clip(boxes, self.loaded.size_hw)
         proposals = self._boxes()
         if len(proposals):
@@ -138,12 +150,20 @@ class Pictured(ABC):
         x1, y1, x2, y2 = boxes[0].tolist()
         return Region(self._box_id((x1, y1, x2, y2)), (x1, y1, x2, y2), 1.0)
 
+    def _named_or_box(self, text: str) -> Region:
+        """A region by its id, or by a box written as text."""
+        if not is_region_id(text):
+            with suppress(BoxError):
+                return self._box_region(read_box(text))
+        return self.region(text)
+
     def _region_of(self, target: Target) -> Region:
         """A target as a region of this scene; None gives the whole picture."""
         if target is None:
             return self._whole()
+        target = id_within(target) or target
         if isinstance(target, str):
-            return self.region(target)
+            return self._named_or_box(target)
         if isinstance(target, Region):
             picture = target.id.partition("/")[0]
             if picture != self.id:

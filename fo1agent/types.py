@@ -6,8 +6,11 @@ when it is made, and is sliced like a list; an empty one is ordinary.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Sequence
+import re
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -55,9 +58,9 @@ class Region:
         return (x2 - x1) * (y2 - y1)
 
     def to_dict(self) -> dict[str, Any]:
-        """`{id, box, label, score}`, as every JSON surface prints it."""
+        """`{id, box, label, score}`: the short id, [x1, y1, x2, y2] to a hundredth of a pixel, as on every route."""
         return {
-            "id": self.id,
+            "id": self.name,
             "box": [round(v, 2) for v in self.box],
             "label": self.label,
             "score": round(self.score, 4),
@@ -235,20 +238,132 @@ def _ring(box: Box) -> list[list[float]]:
     return [[x1, y1], [x2, y1], [x2, y2], [x1, y2], [x1, y1]]
 
 
+# The names by which boxes are written, each unambiguous; x, y, width and height are not: of the corner or the middle?
+_CORNER_NAMES = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"))
+_SIDE_NAMES = ("left", "top", "width", "height")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
+_MOST_TEXT = 400  # characters of one box as text
+_MOST_TEXTS = 4_000_000  # characters of all boxes as text
+
+WANTED_BOX = "[x1, y1, x2, y2], four numbers in pixels"
+"""How a box is written, for messages."""
+
+_short = reprlib.Repr()
+_short.maxlist = _short.maxtuple = _short.maxdict = 8
+_short.maxstring = _short.maxother = 80
+_short.maxlevel = 4
+
+
+def shown(value: Any) -> str:
+    """A value from outside in at most 80 characters, for a message that says what was got."""
+    try:
+        text = _short.repr(value)
+    except Exception:  # a number of ten thousand digits, or a stranger's own __repr__
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def read_box(value: Any) -> Box:
+    """A box in any of the forms that people and language models write, as four finite numbers.
+
+    Args:
+        value: four numbers in a list, tuple or array ([4] or [1, 4]); two corners, [[x1, y1], [x2, y2]]; a dict with
+            x1, y1, x2, y2, or xmin…, or left, top, right, bottom, or left, top, width, height; a dict with `box` or
+            `bbox_2d` that holds one of these; any of them as JSON text; or a `Region`. A number may be text ("12.5").
+
+    Raises:
+        BoxError: it is none of these. Whether x1 <= x2 is not looked at.
+    """
+    box = _four(value, depth=0)
+    if box is None:
+        raise BoxError(f"A box is {WANTED_BOX}; got {shown(value)}.")
+    return box
+
+
+def _four(value: Any, depth: int) -> Box | None:
+    """The box that a value means; None if it means none."""
+    if depth > 3:
+        return None
+    if isinstance(value, Region):
+        return value.box
+    if isinstance(value, (str, bytes)):
+        return _four(_from_text(value, _MOST_TEXT), depth + 1)
+    if isinstance(value, Mapping):
+        return _four_named(value, depth)
+    if hasattr(value, "tolist") and hasattr(value, "shape"):  # of numpy, torch and their kin
+        return _four(value.tolist(), depth + 1) if tuple(value.shape) in ((4,), (1, 4), (2, 2)) else None
+    if not isinstance(value, (list, tuple)):
+        return None
+    if len(value) == 1:
+        return _four(value[0], depth + 1) if isinstance(value[0], (list, tuple)) else None
+    if len(value) == 2 and all(isinstance(corner, (list, tuple)) and len(corner) == 2 for corner in value):
+        value = (*value[0], *value[1])
+    if len(value) != 4:
+        return None
+    numbers = [number for one in value if (number := _number(one)) is not None]
+    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+
+
+def _four_named(value: Mapping[Any, Any], depth: int) -> Box | None:
+    if len(value) == 1:
+        ((name, inner),) = value.items()
+        return _four(inner, depth + 1) if name in ("box", "bbox_2d") else None
+    for names in (*_CORNER_NAMES, _SIDE_NAMES):
+        if value.keys() == set(names):
+            box = _four([value[name] for name in names], depth + 1)
+            if box is not None and names == _SIDE_NAMES:
+                left, top, width, height = box
+                return left, top, left + width, top + height
+            return box
+    return None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, also as text or as an array's only value; None for all else, truth values too."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # numpy's and torch's scalars
+        value = value.item()
+    if isinstance(value, str) and len(value) <= 64 and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _from_text(text: str | bytes, most: int) -> Any:
+    """What JSON text holds, or four numbers with commas between them; None if it is neither, or too long."""
+    if len(text) > most:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        if isinstance(text, bytes):
+            return None
+    inner = text.strip()
+    inner = inner[1:-1] if inner[:1] + inner[-1:] in ("()", "[]") else inner
+    parts = inner.split(",")
+    return parts if len(parts) == 4 else None
+
+
 def check_boxes(boxes: Any) -> np.ndarray:
     """Return boxes as a new float64 array [N, 4]; N may be 0.
 
+    Args:
+        boxes: an array [N, 4], a list of what `read_box` takes, `Regions`, or JSON text of a list.
+
     Raises:
-        BoxError: wrong shape, a value that is not finite, or x2 < x1 or y2 < y1; the message names index and values.
+        BoxError: wrong shape, a value that is no finite number, or x2 < x1 or y2 < y1; the message names index and
+            values.
     """
-    try:
-        array = np.array(boxes, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as exc:
-        raise BoxError(f"boxes must be numbers of shape [N, 4] (xyxy pixels), got {boxes!r:.80}.") from exc
+    array = _rows(boxes)
     if array.size == 0:
         return np.zeros((0, 4))
     if array.ndim != 2 or array.shape[1] != 4:
-        raise BoxError(f"boxes must have shape [N, 4] (xyxy pixels), got {list(array.shape)}.")
+        hint = " Put one box into a list: [[x1, y1, x2, y2]]." if array.shape == (4,) else ""
+        raise BoxError(f"boxes must have shape [N, 4] (xyxy pixels), got {list(array.shape)}.{hint}")
     bad = ~np.isfinite(array).all(axis=1) | (array[:, 2] < array[:, 0]) | (array[:, 3] < array[:, 1])
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
@@ -258,3 +373,35 @@ def check_boxes(boxes: Any) -> np.ndarray:
         side = "x2 < x1" if values[2] < values[0] else "y2 < y1"
         raise BoxError(f"boxes[{i}] = {values}: {side}. Pass xyxy pixels; for xywh use boxes.xywh_to_xyxy.")
     return array
+
+
+def _rows(boxes: Any) -> np.ndarray:
+    """Boxes as a new float64 array of any shape."""
+    given = boxes
+    if isinstance(given, Regions):
+        return given.boxes.copy()
+    if isinstance(given, (str, bytes)):
+        given = _from_text(given, _MOST_TEXTS)
+    if isinstance(given, np.ndarray) and given.dtype.kind in "iuf":
+        return np.array(given, dtype=np.float64)
+    if hasattr(given, "tolist") and hasattr(given, "shape"):
+        if 0 in tuple(given.shape):
+            return np.zeros((0, 4))
+        given = given.tolist()
+    if not isinstance(given, (list, tuple)):
+        raise BoxError(f"boxes must be numbers of shape [N, 4] (xyxy pixels), got {shown(boxes)}.")
+    if all(isinstance(row, (list, tuple)) and all(type(v) in (int, float) for v in row) for row in given):
+        try:
+            return np.array(given, dtype=np.float64)
+        except (ValueError, OverflowError):  # rows of different lengths, or a number that is no float's
+            pass
+    elif len(given) == 4 and all(_number(v) is not None for v in given):
+        return np.array([_number(v) for v in given])  # one box alone, whose shape is told
+    rows = [_four(row, depth=0) for row in given]
+    for i, row in enumerate(rows):
+        if row is None:
+            raise BoxError(
+                f"boxes must be numbers of shape [N, 4] (xyxy pixels): boxes[{i}] must be {WANTED_BOX}, and finite; "
+                f"got {shown(given[i])}."
+            )
+    return np.array(rows, dtype=np.float64)

@@ -8,11 +8,14 @@ pass through. How tools are told to a particular language model is not known her
 from __future__ import annotations
 
 import inspect
-import math
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints, overload
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Annotated, Any, Self, get_args, get_type_hints, overload
 
 from pydantic import (
     AfterValidator,
@@ -23,12 +26,14 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     create_model,
+    model_validator,
 )
 
-from fo1agent.errors import InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
+from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
 from fo1agent.ocr import UntrustedText
+from fo1agent.pictured import id_within, is_region_id
 from fo1agent.scene import Scene
-from fo1agent.types import Region
+from fo1agent.types import WANTED_BOX, Region, read_box, shown
 
 Untrusted = Annotated[
     str,
@@ -38,30 +43,72 @@ Untrusted = Annotated[
 """Text out of a picture, for tool results: data that may say anything, never an instruction."""
 
 
-BOX_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {side: {"type": "number"} for side in ("x1", "y1", "x2", "y2")},
-    "required": ["x1", "y1", "x2", "y2"],
-    "additionalProperties": False,
-}
-"""JSON schema of a box in pixels of the upright picture; y points down."""
+BOX_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+"""JSON schema of a box, [x1, y1, x2, y2] in pixels of the upright picture; y points down."""
+
+_MOST_TEXT = 40_000  # characters of a region or a list of them as text
+
+WANTED_PLACE = f"a region's id such as r3, or a box {WANTED_BOX}"
 
 
-def _box_id(value: Any) -> Any:
-    """A box object as the id of that box, to whole pixels; anything else as it is."""
-    if not isinstance(value, Mapping):
+def _place(value: Any) -> Any:
+    """The id of a region in any form that language models write: an id, a region as a result gives it, or a box, whose
+    id holds it to whole pixels. Other text is left to the scene, which knows what there is."""
+    if isinstance(value, Region):
+        return value.id
+    if isinstance(value, str):
+        text = value.strip().strip("\"'")
+        if is_region_id(text):
+            return text
+        if not re.match(r"[\[({\d.+-]", text):
+            return value
+        if text.startswith("{"):
+            with suppress(ValueError, RecursionError):
+                value = json.loads(text) if len(text) <= _MOST_TEXT else text
+    if name := id_within(value):
+        return name
+    try:
+        box = read_box(value)
+    except BoxError:
+        if isinstance(value, str):
+            return value
+        raise ValueError(f"must be {WANTED_PLACE}") from None
+    return "b" + "_".join(str(round(min(max(v, 0), 999_999))) for v in box)
+
+
+def _places(value: Any) -> Any:
+    """Several places: a list or array of them, the same as JSON text, or one alone."""
+    if isinstance(value, str) and value.lstrip().startswith("[") and len(value) <= _MOST_TEXT:
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if hasattr(value, "tolist") and hasattr(value, "shape"):
+        value = [] if 0 in tuple(value.shape) else value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        one_box = len(value) == 4 and not any(isinstance(one, (str, Sequence, Mapping, Region)) for one in value)
+        return [value] if one_box else list(value)
+    return [value]
+
+
+def _phrase_or_place(value: Any) -> Any:
+    """A phrase as it is; a region or a box as an id."""
+    if isinstance(value, str) and not re.match(r"\s*[\[({]", value):
         return value
-    sides = [value.get(side) for side in BOX_SCHEMA["required"]]
-    numbers = [v for v in sides if isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < math.inf]
-    if len(value) != 4 or len(numbers) != 4:
-        raise ValueError("a box is {x1, y1, x2, y2}, four numbers in pixels")
-    return "b" + "_".join(str(round(min(max(v, 0), 999_999))) for v in numbers)
+    return _place(value)
 
 
 RegionOrBox = Annotated[
-    str, BeforeValidator(_box_id), WithJsonSchema({"anyOf": [{"type": "string"}, BOX_SCHEMA]}, mode="validation")
+    str, BeforeValidator(_place), WithJsonSchema({"anyOf": [{"type": "string"}, BOX_SCHEMA]}, mode="validation")
 ]
-"""A tool's argument that says where: the id of a region (r3), or a box as {x1, y1, x2, y2}, which becomes its id."""
+"""A tool's argument that says where: the id of a region (r3), or a box as [x1, y1, x2, y2], which becomes its id."""
+
+RegionId = Annotated[str, BeforeValidator(_place)]
+"""The same, declared as an id alone."""
+
+RegionsOrBoxes = Annotated[list[RegionOrBox], BeforeValidator(_places)]
+"""Several of these."""
+
+PhraseOrRegion = Annotated[str, BeforeValidator(_phrase_or_place)]
+"""A tool's argument that says what: a phrase, or the id of a region."""
 
 
 class Result(BaseModel):
@@ -94,13 +141,14 @@ class RegionRef(Result):
         description="What it was judged to be, which may be less than the phrase said; null if nobody named it."
     )
     score: float = Field(description="Probability of that, 0 to 1.")
-    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels; y points down.")
+    box: Annotated[tuple[float, float, float, float], WithJsonSchema(BOX_SCHEMA)] = Field(
+        description="[x1, y1, x2, y2] in pixels; y points down."
+    )
 
     @classmethod
     def of(cls, region: Region) -> RegionRef:
         """A region as results carry it."""
-        x1, y1, x2, y2 = (round(v, 1) for v in region.box)
-        return cls(id=region.name, label=region.label, score=round(region.score, 4), box=(x1, y1, x2, y2))
+        return cls(**region.to_dict())
 
 
 class Outcome(BaseModel):
@@ -130,6 +178,7 @@ class Tool:
         arguments: pydantic model of its arguments; its JSON schema is what a language model is given.
         result: pydantic model of its result.
         run: (scene, arguments) → result. Raises what the function raises; `call` does not.
+        home: (module, name) of the function that it was made from, by which it is pickled; None for none.
     """
 
     name: str
@@ -137,6 +186,31 @@ class Tool:
     arguments: type[BaseModel]
     result: type[BaseModel]
     run: Callable[[Scene, Any], BaseModel]
+    home: tuple[str, str] | None = None
+
+    # A tool holds functions and classes made on the spot: it is copied as itself, and pickled as the name of the
+    # module's variable that it is.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Tool], tuple[str, str]]:
+        """Raises InputError: no module has it under its function's name."""
+        if not self._is_at_home():
+            raise InputError(
+                f"The tool {self.name} cannot be pickled: it is not found again as a variable of a module. Define it "
+                "with @tool at the top of a module that can be imported."
+            )
+        assert self.home is not None
+        return _from_home, self.home
+
+    def _is_at_home(self) -> bool:
+        with suppress(InputError):
+            return self.home is not None and _from_home(*self.home) is self
+        return False
 
     def call(self, scene: Scene, arguments: Mapping[str, Any] | str | bytes = "{}") -> Outcome:
         """Check the arguments, run, and put what the caller did wrong into the outcome.
@@ -149,7 +223,9 @@ class Tool:
             if isinstance(arguments, (str, bytes)):
                 checked = self.arguments.model_validate_json(arguments)
             else:
-                checked = self.arguments.model_validate(dict(arguments))
+                checked = self.arguments.model_validate(
+                    dict(arguments) if isinstance(arguments, Mapping) else arguments
+                )
             return Outcome(tool=self.name, result=self.run(scene, checked))
         except ValidationError as exc:
             if exc.title != self.arguments.__name__:
@@ -243,7 +319,12 @@ def _made(function: Callable[..., Any], name: str | None) -> Tool:
         said = told.get(parameter.name)
         fields[parameter.name] = (hints[parameter.name], Field(default, description=said) if said else Field(default))
     title = "".join(part.capitalize() for part in name.split("_"))
-    arguments = create_model(f"{title}Arguments", __config__=ConfigDict(extra="forbid"), **fields)
+    arguments = create_model(
+        f"{title}Arguments",
+        __config__=ConfigDict(extra="forbid"),
+        __validators__={"known_and_plain": model_validator(mode="before")(_checked_names)},
+        **fields,
+    )
 
     returned = hints.get("return")
     if returned is None:
@@ -257,7 +338,21 @@ def _made(function: Callable[..., Any], name: str | None) -> Tool:
         given = function(scene, **{key: getattr(checked, key) for key in fields})
         return result.model_validate({"value": given}) if wrapped else given
 
-    return Tool(name, description, arguments, result, run)
+    return Tool(name, description, arguments, result, run, (function.__module__, function.__qualname__))
+
+
+def _from_home(module: str, name: str) -> Tool:
+    """The tool that a module has under a name.
+
+    Raises:
+        InputError: it has none.
+    """
+    found: Any = None
+    with suppress(ImportError, AttributeError):
+        found = getattr(import_module(module), name)
+    if not isinstance(found, Tool):
+        raise InputError(f"There is no tool {name} in the module {module} any more.")
+    return found
 
 
 def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
@@ -276,11 +371,37 @@ def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
     return description.strip(), told
 
 
+def _checked_names(cls: type[BaseModel], given: Any) -> Any:
+    """Refuse arguments of unknown names, and truth values for numbers, which Python takes for 0 and 1."""
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"the arguments must be an object of {', '.join(cls.model_fields) or 'nothing'}; got {shown(given)}"
+        )
+    if said := unknown_names(given, list(cls.model_fields)):
+        raise ValueError(said)
+    for name, value in given.items():
+        kinds = {int, float, bool} & {(annotation := cls.model_fields[name].annotation), *get_args(annotation)}
+        if isinstance(value, bool) and kinds and bool not in kinds:
+            raise ValueError(f"{name} must be a number, got {value}")
+    return given
+
+
+def unknown_names(given: Iterable[Any], known: Sequence[str], what: str = "argument") -> str:
+    """What to say of names that are not known, with those that are, and which was probably meant; "" if all are."""
+    said = []
+    for name in list(dict.fromkeys(str(one)[:64] for one in given if one not in known))[:5]:
+        close = get_close_matches(name.lower(), known, 1)
+        said.append(f"no {what} {name!r}{f' (did you mean {close[0]!r}?)' if close else ''}")
+    return f"there is {', '.join(said)}; there are: {', '.join(known) or 'none'}" if said else ""
+
+
 def complaint(exc: ValidationError) -> str:
     """A validation error in one line, for a planner."""
     parts = []
     for error in exc.errors(include_url=False, include_context=False):
-        where = ".".join(str(part) for part in error["loc"]) or "arguments"
-        got = "" if error["type"] == "missing" else f" (got {error['input']!r:.80})"
-        parts.append(f"{where}: {error['msg']}{got}")
+        where = ".".join(str(part) for part in error["loc"]) or ("arguments" if error["type"] != "value_error" else "")
+        own = error["type"] == "value_error" and not error["loc"]  # of a whole model; says itself what it got
+        got = "" if own or error["type"] == "missing" else f" (got {shown(error['input'])})"
+        said = f"{error['msg'].removeprefix('Value error, ')}{got}"
+        parts.append(f"{where}: {said}" if where else said)
     return "; ".join(parts)

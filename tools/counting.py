@@ -48,7 +48,7 @@ def count(scene: Scene, phrase: str, within: RegionOrBox | None = None, threshol
 
     Args:
         phrase: what to count, as a short noun phrase: "people", "red car". Keep every word that the question has.
-        within: id of a region (r3), or a box {x1, y1, x2, y2} in pixels: only count in there.
+        within: id of a region (r3), or a box [x1, y1, x2, y2] in pixels: only count in there.
         threshold: least probability of a thing to be counted, 0 to 1. Leave out for the model's own.
     """
     return Counting.of(scene.count(phrase, within=within, threshold=threshold))

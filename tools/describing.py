@@ -34,7 +34,7 @@ def describe(scene: Scene, region: RegionOrBox | None = None) -> Description:
     """Say what the picture shows, or what one region shows.
 
     Args:
-        region: id of a region (r3), or a box {x1, y1, x2, y2} in pixels. Leave out for the whole picture.
+        region: id of a region (r3), or a box [x1, y1, x2, y2] in pixels. Leave out for the whole picture.
     """
     said = scene.describe(region)
     return Description(
@@ -54,7 +54,7 @@ def inspect(scene: Scene, question: str, region: RegionOrBox | None = None) -> I
 
     Args:
         question: one question in plain words.
-        region: id of a region (r3), or a box {x1, y1, x2, y2} in pixels. Leave out for the whole picture.
+        region: id of a region (r3), or a box [x1, y1, x2, y2] in pixels. Leave out for the whole picture.
     """
     said = scene.inspect(region, question)
     return Inspection(text=said.text, regions=[RegionRef.of(one) for one in said.regions])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from fo1agent.scene import Scene
-from fo1agent.tools.base import Judged, NotJudged, RegionOrBox, RegionRef, Result, tool
+from fo1agent.tools.base import Judged, NotJudged, RegionId, RegionOrBox, RegionRef, Result, tool
 from fo1agent.types import Regions
 
 
@@ -37,7 +37,7 @@ class Grounding(Result):
 def ground(
     scene: Scene,
     phrase: str | None = None,
-    like: str | None = None,
+    like: RegionId | None = None,
     within: RegionOrBox | None = None,
     threshold: float | None = None,
     limit: int | None = None,
@@ -49,7 +49,7 @@ def ground(
     Args:
         phrase: what to look for, as a short noun phrase: "bus", "red car", "people". Leave out when `like` is given.
         like: id of a region (r3): find other things of the same kind. Leave out when `phrase` is given.
-        within: id of a region (r3), or a box {x1, y1, x2, y2} in pixels: only look in there.
+        within: id of a region (r3), or a box [x1, y1, x2, y2] in pixels: only look in there.
         threshold: least probability, 0 to 1. Leave out for the model's own; lower it to see what was almost found.
         limit: at most so many regions, the most probable ones.
     """

@@ -8,7 +8,7 @@ import io
 from pydantic import Field
 
 from fo1agent.scene import Scene
-from fo1agent.tools.base import RegionOrBox, Result, tool
+from fo1agent.tools.base import RegionOrBox, RegionsOrBoxes, Result, tool
 from fo1agent.tools.grounding import Grounding
 
 PICTURE_SIDE = 1024  # longer side of a drawn picture, unless asked otherwise
@@ -30,7 +30,7 @@ def zoom(scene: Scene, region: RegionOrBox, phrase: str | None = None, margin: f
     The regions it gives are boxes in pixels of the whole picture and can be passed to other tools.
 
     Args:
-        region: id of a region (r3), or a box {x1, y1, x2, y2} in pixels.
+        region: id of a region (r3), or a box [x1, y1, x2, y2] in pixels.
         phrase: what to look for there. Leave out for everything that the model can name.
         margin: how much around the region to take with it, as a share of its size.
     """
@@ -40,11 +40,11 @@ def zoom(scene: Scene, region: RegionOrBox, phrase: str | None = None, margin: f
 
 
 @tool
-def annotate(scene: Scene, regions: list[RegionOrBox] | None = None, size: int = PICTURE_SIDE) -> Picture:
+def annotate(scene: Scene, regions: RegionsOrBoxes | None = None, size: int = PICTURE_SIDE) -> Picture:
     """Draw regions on the picture, each with its id, label and probability, and give the picture.
 
     Args:
-        regions: ids of regions (r3), or boxes {x1, y1, x2, y2} in pixels. Leave out for everything that the
+        regions: ids of regions (r3), or boxes [x1, y1, x2, y2] in pixels. Leave out for everything that the
             model can name.
         size: pixels of the longer side, 64 to 4096.
     """

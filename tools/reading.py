@@ -30,7 +30,7 @@ def read(scene: Scene, region: RegionOrBox | None = None, source: Literal["ocr",
     """Read the text in the picture or in one region: signs, labels, numbers, documents.
 
     Args:
-        region: id of a region (r3), or a box {x1, y1, x2, y2} in pixels. Leave out to read the whole picture.
+        region: id of a region (r3), or a box [x1, y1, x2, y2] in pixels. Leave out to read the whole picture.
         source: "ocr", a reader of printed text, or "model", the vision model's own reading.
     """
     found = scene.read(region, source=source)

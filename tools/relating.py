@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fo1agent.scene import Scene
-from fo1agent.tools.base import NotJudged, RegionRef, Result, tool
+from fo1agent.tools.base import NotJudged, PhraseOrRegion, RegionRef, Result, tool
 
 Relation = Literal[
     "left_of", "right_of", "above", "below", "inside", "contains", "overlaps", "near", "on", "next_to"
@@ -24,7 +24,7 @@ class Relating(Result):
 
 
 @tool
-def relate(scene: Scene, a: str, relation: Relation, b: str | None = None) -> Relating:
+def relate(scene: Scene, a: PhraseOrRegion, relation: Relation, b: PhraseOrRegion | None = None) -> Relating:
     """Find which things stand in a spatial relation to others: people left of the bus, cups on the table.
 
     It compares boxes in the plane of the picture; what is in front of what it cannot tell.

@@ -75,7 +75,7 @@ class Answer:
         return self.trace
 
     def to_dict(self) -> dict[str, Any]:
-        """`text, value, abstained, reason, evidence, regions, steps, …`, ready for JSON; evidence as region ids."""
+        """`text, value, abstained, reason, evidence, regions, steps, …`, ready for JSON; evidence as short ids."""
         regions = {r.id: r for r in (*self.evidence, *self.candidates)}
         return {
             "question": self.question,
@@ -85,7 +85,7 @@ class Answer:
             "reason": self.reason,
             "not_judged": list(self.not_judged),
             "bounds": self.bounds,
-            "evidence": list(self.evidence.ids),
+            "evidence": [region.name for region in self.evidence],
             "regions": [r.to_dict() for r in regions.values()],
             "steps": [record.to_dict() for record in self.trace],
             "planner": self.planner,

@@ -35,13 +35,13 @@ class StepRecord:
     not_judged: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """`{tool, args, text, regions, seconds}`, with `error` and `not_judged` where there are any; regions as ids."""
+        """`{tool, args, text, regions, seconds}`, `error` and `not_judged` where there are any; regions by short id."""
         result: dict[str, Any] = {
             "id": self.id,
             "tool": self.tool,
             "args": self.args,
             "text": self.text,
-            "regions": list(self.regions.ids),
+            "regions": [region.name for region in self.regions],
             "seconds": round(self.seconds, 4),
         }
         if self.error:

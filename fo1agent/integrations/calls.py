@@ -8,6 +8,7 @@ take none in a tool's message.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 from fo1agent.errors import InputError
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, without_absent
-from fo1agent.tools.base import Outcome, Tool, registry
+from fo1agent.tools.base import Outcome, Tool, registry, unknown_names
 from fo1agent.tools.telling import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, Drawn, told
+from fo1agent.types import shown
 
 __all__ = [
     "NOT_JUDGED_NOTE",
@@ -38,8 +40,7 @@ class CallResult:
         tool: the name that was called.
         image: id of the picture; "" if none was opened.
         outcome: the typed result, or the error.
-        text: JSON for a model: the result with boxes as `{x1, y1, x2, y2}` and untrusted text fenced, or
-            `{error, retry}`.
+        text: JSON for a model: the result with untrusted text fenced, or `{error, retry}`.
         images: the pictures in the result; they are not in the text.
     """
 
@@ -86,14 +87,21 @@ def call(
         return _refused(name, f"There is no tool {name[:64]!r}. There are: {', '.join(known)}.")
     tool = known[name]
     try:
-        given = json.loads(arguments or "{}") if isinstance(arguments, (str, bytes)) else dict(arguments)
+        given = json.loads(arguments or "{}") if isinstance(arguments, (str, bytes)) else arguments
     except (ValueError, RecursionError) as exc:
         return _refused(name, f"The arguments are not JSON: {str(exc)[:200]}.")
-    if not isinstance(given, dict):
-        return _refused(name, f"The arguments must be a JSON object, got {type(given).__name__}.")
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping):
+        return _refused(name, f"The arguments must be a JSON object, got {shown(given)}.")
+    given = dict(given)
+    if said := unknown_names(given, [IMAGE, *tool.arguments.model_fields]):
+        return _refused(name, f"{tool.name}: {said}.")
     handle = given.pop(IMAGE, None)
+    if isinstance(handle, os.PathLike):
+        handle = os.fspath(handle)
     if handle is not None and not isinstance(handle, str):
-        return _refused(name, f"{IMAGE} must be a picture's id, path or address, got {handle!r:.80}.")
+        return _refused(name, f"{IMAGE} must be a picture's id, path or address, got {shown(handle)}.")
     with scenes.lock:
         try:
             scene = scenes.get(handle)

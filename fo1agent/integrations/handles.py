@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import dropwhile
-from typing import Any
+from typing import Any, Self
 
 from fo1agent.errors import InputError
 from fo1agent.image import DIGITS, ID, ImageLimits, ImageSource, LoadedImage, load_image
@@ -67,6 +67,15 @@ class Scenes:
         if keep < 1:
             raise InputError(f"keep must be 1 or more, got {keep!r}.")
         self.lock: AbstractContextManager[Any] = nullcontext() if together else threading.RLock()
+        self._settings = {
+            "folders": tuple(folders),
+            "urls": urls,
+            "limits": limits,
+            "keep": keep,
+            "keep_bytes": keep_bytes,
+            "together": together,
+        }
+        self._lazy = model is None  # nothing here needs a model that somebody made elsewhere
         self._guard = threading.RLock()  # of the pictures below, never held while one is read or encoded
         self._model = model
         self._urls = urls
@@ -74,11 +83,48 @@ class Scenes:
         self._folders = tuple(folders)
         self._keep = keep
         self._keep_bytes = keep_bytes
-        self._pinned: dict[str, Scene] = {}  # by key, as all that follows
+        self._opened: dict[str, Scene] = {}  # by key, as all that follows; `_pinned` is how to get at it
+        self._asleep: dict[str, LoadedImage] = {}  # to be encoded first: they came out of a pickle
         self._visited: OrderedDict[str, Scene] = OrderedDict()
         self._names: dict[str, str] = {}
         self._keys: OrderedDict[str, str] = OrderedDict()  # handle → key, open or not, those used long ago first
         self._handles: dict[str, str] = {}  # the same, key → handle
+
+    # Open pictures are shared: a copy looks at the same ones. A pickle holds the host's pictures and no model.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Raises InputError: a model, or a scene that one had opened, was passed, and no pickle holds a model."""
+        if not self._lazy:
+            raise InputError(
+                "Open pictures cannot be pickled with the model that they were given. Leave the model out, for "
+                "fo1-nano, which is loaded again where it is needed, and open pictures by path, not as scenes; or make "
+                "the tools anew in the other process."
+            )
+        with self._guard:
+            pictures = {key: scene.loaded for key, scene in self._opened.items()} | self._asleep
+            known = {"_names": dict(self._names), "_keys": self._keys.copy(), "_handles": dict(self._handles)}
+            return {"settings": self._settings, "pictures": pictures, "known": known}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(None, **state["settings"])
+        self._asleep = state["pictures"]
+        vars(self).update(state["known"])
+
+    @property
+    def _pinned(self) -> dict[str, Scene]:
+        """The host's pictures, by key."""
+        if self._asleep:
+            with self._guard:
+                for key, image in list(self._asleep.items()):
+                    self._opened[key] = self.model.open(image, limits=replace(self._limits, folders=None))
+                    del self._asleep[key]
+        return self._opened
 
     @property
     def model(self) -> Model:
@@ -113,6 +159,7 @@ class Scenes:
         """
         with self.lock:
             limits = replace(self._limits, folders=None)
+            self._lazy = self._lazy and not isinstance(source, Scene)
             scene = self._told_apart(source) if isinstance(source, Scene) else self._encoded(source, limits)
             key = _key(scene.loaded)
             with self._guard:

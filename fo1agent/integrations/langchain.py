@@ -108,9 +108,17 @@ class FO1Tool(BaseTool):
         """What language models are shown: the same schema as everywhere, without references."""
         return {"title": self.name, "description": self.description, **parameters(self._tool)}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the tool and its pictures, with what was set besides: its classes are made on the spot."""
+        made = type(self).of(self._tool, self._scenes)
+        kept = {name: value for name, value in self.__dict__.items() if value != getattr(made, name, None)}
+        kept.pop("args_schema", None)
+        return _remade, (type(self), self._tool, self._scenes, kept)
+
     def _run(self, *text: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
         if text:  # `tool.invoke("remote")`: the first argument alone
-            arguments = {next(iter(_arguments(self._tool).model_fields)): text[0]}
+            first = next(name for name in (*self._tool.arguments.model_fields, IMAGE))
+            arguments = {first: text[0], **arguments}
         result = call(self.name, arguments, self._scenes, {self.name: self._tool})
         if not result.ok:
             raise ToolException(result.text)
@@ -118,6 +126,13 @@ class FO1Tool(BaseTool):
 
     async def _arun(self, *text: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
         return await asyncio.to_thread(self._run, *text, **arguments)
+
+
+def _remade(kind: type[FO1Tool], tool: Tool, scenes: Scenes, kept: dict[str, Any]) -> FO1Tool:
+    made = kind.of(tool, scenes)
+    for name, value in kept.items():
+        setattr(made, name, value)
+    return made
 
 
 def create_visual_agent(

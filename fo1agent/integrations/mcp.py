@@ -31,8 +31,8 @@ from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.scene import Model, Scene
-from fo1agent.tools.base import BOX_SCHEMA, RegionRef, Tool, registry
-from fo1agent.types import Region
+from fo1agent.tools.base import RegionRef, Tool, registry, unknown_names
+from fo1agent.types import Region, shown
 
 try:
     import anyio
@@ -324,7 +324,7 @@ def _declared(tool: Tool, reaches_out: bool) -> types.Tool:
 
 
 def _output_schema(tool: Tool) -> dict[str, Any]:
-    """The JSON schema of what `calls.call` makes of results: boxes are objects, picture data stands apart."""
+    """The JSON schema of what `calls.call` makes of results: picture data stands apart."""
     schema = _as_told(tool.result.model_json_schema())
     known = schema.get("properties", {})
     said = {"type": "string", "description": "The picture's id, to be passed as `image`."}
@@ -344,8 +344,6 @@ def _as_told(node: Any) -> Any:
     properties = made.get("properties")
     if isinstance(properties, dict):
         properties.pop("png_base64", None)
-        if len(properties.get("box", {}).get("prefixItems", ())) == 4:
-            properties["box"] = {**BOX_SCHEMA, "description": "Pixels of the upright picture; y points down."}
         if "required" in made:
             made["required"] = [name for name in made["required"] if name in properties]
     return made
@@ -354,13 +352,11 @@ def _as_told(node: Any) -> Any:
 def _check_arguments(tool: Tool, given: Mapping[str, Any]) -> None:
     """Refuse a call without a picture, or with an argument that the tool does not have."""
     known = [IMAGE, *tool.arguments.model_fields]
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        named = ", ".join(repr(name)[:40] for name in unknown[:5])
-        raise InputError(f"{tool.name} has no argument {named}. It takes: {', '.join(known)}.")
+    if said := unknown_names(given, known):
+        raise InputError(f"{tool.name}: {said}.")
     if not isinstance(given.get(IMAGE), str) or not given[IMAGE].strip():
         raise InputError(
-            f"{tool.name} needs image: a path, an address, or an id (img_…); got {given.get(IMAGE)!r:.80}."
+            f"{tool.name} needs image: a path, an address, or an id (img_…); got {shown(given.get(IMAGE))}."
         )
 
 

@@ -25,7 +25,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from fo1agent.agent import Agent, Budget
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.ocr import UntrustedText
-from fo1agent.types import Box, Region, Regions
+from fo1agent.types import Box, Region, Regions, read_box
 
 NAME = "fo1agent-rules"
 
@@ -242,10 +242,8 @@ class _HeardScene:
     def _regions(self, result: Mapping[str, Any]) -> Regions:
         found = []
         for one in result["regions"]:
-            box = one["box"]
             label = None if one["label"] is None else _unfenced(one["label"])
-            corners = (box["x1"], box["y1"], box["x2"], box["y2"])
-            found.append(Region(f"{result['image']}/{one['id']}", corners, one["score"], label, "fo1"))
+            found.append(Region(f"{result['image']}/{one['id']}", read_box(one["box"]), one["score"], label, "fo1"))
         not_judged = tuple(result.get("not_judged", ()))
         regions = Regions.from_list(found, result.get("none_score"), result.get("note", ""), not_judged)
         return replace(regions, judged=result.get("judged", ""))

@@ -50,22 +50,13 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 Handle = Annotated[str, Path(pattern=f"^{HANDLE}$", description="A picture's id.")]
 
 
-class Corners(BaseModel):
-    """A box in pixels of the upright picture; y points down."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-
-
 class RegionOut(BaseModel):
     """A region of a picture."""
 
     id: str = Field(description="Short id, the same wherever this picture is opened.")
     label: str | None
     score: float = Field(description="Probability of the label, 0 to 1.")
-    box: Corners
+    box: tuple[float, float, float, float] = Field(description="[x1, y1, x2, y2] in pixels; y points down.")
     sure: bool = Field(description="Whether the model is sure of the label, and this is its best region for the thing.")
 
 

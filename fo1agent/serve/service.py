@@ -222,16 +222,7 @@ def image_body(service: Service, handle: str, scene: Scene) -> dict[str, Any]:
         "width": scene.width,
         "height": scene.height,
         "model": service.model.name,
-        "regions": [
-            {
-                "id": region.name,
-                "label": region.label,
-                "score": round(region.score, 4),
-                "box": dict(zip(("x1", "y1", "x2", "y2"), (round(v, 2) for v in region.box), strict=True)),
-                "sure": region.id in named,
-            }
-            for region in scene.regions
-        ],
+        "regions": [{**region.to_dict(), "sure": region.id in named} for region in scene.regions],
         "note": scene.note,
         "key": service.scenes.key(handle),
     }

@@ -38,8 +38,8 @@ QUESTION = "How many remotes are to the right of the cat, and is there a dog?"
 EXAMPLES: dict[str, dict[str, Any]] = {
     "look": {},
     "ground": {"phrase": "remote"},
-    "count": {"phrase": "cat", "within": {"x1": 0, "y1": 0, "x2": 640, "y2": 407}},
-    "read": {"region": {"x1": 400, "y1": 140, "x2": 620, "y2": 290}},
+    "count": {"phrase": "cat", "within": [0, 0, 640, 407]},
+    "read": {"region": [400, 140, 620, 290]},
     "describe": {"region": "r0"},
     "inspect": {"question": "What colour is it?", "region": "r0"},
     "relate": {"a": "remote", "relation": "right_of", "b": "cat"},
@@ -144,7 +144,7 @@ def test_content_is_for_the_model_and_the_artifact_for_the_program(toolkit: FO1T
     message = called(toolkit, "ground", phrase="remote", limit=1)
     assert message.status == "success"
     content, artifact = json.loads(message.text), message.artifact
-    assert set(content["regions"][0]["box"]) == {"x1", "y1", "x2", "y2"}
+    assert len(content["regions"][0]["box"]) == 4
     assert artifact["image"] == content["image"]
     assert artifact["result"]["regions"][0]["id"] == content["regions"][0]["id"]
     json.dumps(artifact)
@@ -260,7 +260,7 @@ def test_the_rule_planner_answers_through_the_same_loop(toolkit: FO1Toolkit) -> 
     assert said[-1].text == answer.text == "2 remotes are to the right of the cat. No, I see no dog."
     found = said[-1].additional_kwargs["fo1agent"]
     assert found["value"] == answer.value == [2, False]
-    assert found["evidence"] == list(answer.evidence.ids)
+    assert found["evidence"] == [region.name for region in answer.evidence]
     assert [call["name"] for call in said[1].tool_calls] == ["look", "ground", "ground", "ground"]
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fo1agent.integrations.schemas import parameters, without_absent
-from fo1agent.tools.base import BOX_SCHEMA, RegionOrBox, registry
+from fo1agent.tools.base import RegionOrBox, registry
 
 TOOLS = list(registry().values())
 laws = settings(
@@ -36,7 +36,8 @@ def _of_kind(kind: str, schema: dict[str, Any]) -> st.SearchStrategy:
         required = {name: known.pop(name) for name in schema["required"]}
         return st.fixed_dictionaries(required, optional=known)
     if kind == "array":
-        return st.lists(allowed_by(schema["items"]), max_size=4)
+        sizes = {"min_size": schema.get("minItems", 0), "max_size": schema.get("maxItems", 4)}
+        return st.lists(allowed_by(schema["items"]), **sizes)
     numbers = st.integers() | st.integers(-(10**400), 10**400)
     return {
         "string": st.text(max_size=9),
@@ -61,8 +62,7 @@ def test_what_the_schema_allows_the_model_accepts(tool, strict: bool, data: st.D
 def held_by(annotation: Any) -> st.SearchStrategy:
     """Values of an argument's type, made from the type and not from the schema."""
     if annotation == RegionOrBox:
-        sides = st.lists(st.floats(-10, 5000), min_size=4, max_size=4)
-        return st.text(max_size=9) | sides.map(lambda v: dict(zip(BOX_SCHEMA["required"], v, strict=True)))
+        return st.text(max_size=9) | st.lists(st.floats(-10, 5000), min_size=4, max_size=4)
     if get_origin(annotation) is Annotated:
         return held_by(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):

@@ -284,7 +284,7 @@ def test_records_say_what_was_done():
     ]
     as_json = records[3].to_dict()
     assert as_json["args"] == {"of": "s1", "relation": "left_of", "to": "s3", "each": False, "negated": False}
-    assert as_json["regions"] == ["img_0/r0", "img_0/r1"]
+    assert as_json["regions"] == ["r0", "r1"]
     assert all(record.seconds >= 0 for record in records)
 
 

@@ -78,7 +78,7 @@ async def test_a_picture_is_opened_described_and_forgotten(http: httpx.AsyncClie
         "id": "r0",
         "label": "bus",
         "score": 0.9,
-        "box": {"x1": 30.0, "y1": 10.0, "x2": 60.0, "y2": 40.0},
+        "box": [30.0, 10.0, 60.0, 40.0],
         "sure": True,
     }
     image = body["image"]
@@ -160,7 +160,7 @@ async def test_a_picture_with_boxes_has_those_as_regions(http: httpx.AsyncClient
     assert by_form.json() == by_json.json()
     image = by_form.json()["image"]
     assert image.startswith(await sent(http) + "-")
-    assert [one["box"] for one in by_form.json()["regions"]] == [{"x1": 1.0, "y1": 2.0, "x2": 30.0, "y2": 40.0}]
+    assert [one["box"] for one in by_form.json()["regions"]] == [[1.0, 2.0, 30.0, 40.0]]
     found = await http.post("/v1/tools/look", json={"image": image})
     assert [one["box"] for one in found.json()["result"]["regions"]] in ([], [[1.0, 2.0, 30.0, 40.0]])
 

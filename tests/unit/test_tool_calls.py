@@ -40,7 +40,7 @@ def told(result: CallResult) -> dict:
     return json.loads(result.text)
 
 
-def test_a_call_gives_json_with_boxes_as_objects(scenes: Scenes) -> None:
+def test_a_call_gives_json_with_boxes_and_short_ids(scenes: Scenes) -> None:
     result = call("count", '{"phrase": "person"}', scenes)
     assert result.ok
     assert result.image == scenes.get().id
@@ -49,7 +49,7 @@ def test_a_call_gives_json_with_boxes_as_objects(scenes: Scenes) -> None:
         "id": "r1",
         "label": "person",
         "score": 0.9,
-        "box": {"x1": 50.0, "y1": 150.0, "x2": 90.0, "y2": 280.0},
+        "box": [50.0, 150.0, 90.0, 280.0],
     }
     assert result.outcome.result.value == 2
     json.dumps(result.to_dict())

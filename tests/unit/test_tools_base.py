@@ -3,8 +3,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pydantic import BaseModel
 
@@ -16,6 +19,7 @@ from fo1agent.scene import Model, Scene
 from fo1agent.tools.base import Outcome, Tool, registry, tool
 from fo1agent.tools.relating import relate
 from fo1agent.tools.telling import told
+from fo1agent.types import Region
 from tests.fakes import FakePredictor
 
 OBJECTS = [
@@ -235,11 +239,40 @@ def test_look_says_what_the_picture_is(scene: Scene) -> None:
     assert seen["thresholds"]["count"] == 0.25
 
 
-def test_a_box_may_be_given_as_an_object(scene: Scene) -> None:
-    box = {"x1": 0, "y1": -3.5, "x2": 320.4, "y2": 400}
-    assert call(scene, "count", phrase="person", within=box) == call(
-        scene, "count", phrase="person", within="b0_0_320_400"
-    )
+@pytest.mark.parametrize(
+    "box",
+    [
+        [0, -3.5, 320.4, 400],
+        (0, -3.5, 320.4, 400),
+        ["0", "-3.5", "320.4", "4e2"],
+        [[0, -3.5, 320.4, 400]],
+        [[0, -3.5], [320.4, 400]],
+        "[0, -3.5, 320.4, 400]",
+        "0, -3.5, 320.4, 400",
+        "(0, -3.5, 320.4, 400)",
+        {"x1": 0, "y1": -3.5, "x2": 320.4, "y2": 400},
+        '{"x1": 0, "y1": -3.5, "x2": 320.4, "y2": 400}',
+        {"xmin": 0, "ymin": -3.5, "xmax": 320.4, "ymax": 400},
+        {"left": 0, "top": -3.5, "right": 320.4, "bottom": 400},
+        {"left": 0, "top": -3.5, "width": 320.4, "height": 403.5},
+        {"bbox_2d": [0, -3.5, 320.4, 400]},
+        np.array([0, -3.5, 320.4, 400]),
+        np.array([[0, -3.5, 320.4, 400]], dtype=np.float32),
+        torch.tensor([0, -3.5, 320.4, 400], requires_grad=True),
+        Region("img_0/b0_0_320_400", (0, -3.5, 320.4, 400), 1.0),
+        "b0_0_320_400",
+        {"id": "b0_0_320_400", "label": None, "score": 1.0, "box": [0, 0, 320, 400]},
+    ],
+    ids=str,
+)
+def test_a_box_may_be_given_in_any_form_that_is_plain(scene: Scene, box: Any) -> None:
+    if isinstance(box, Region):
+        box = Region(f"{scene.id}/b0_0_320_400", box.box, 1.0)
+    wanted = call(scene, "count", phrase="person", within="b0_0_320_400")
+    counted = registry()["count"].call(scene, {"phrase": "person", "within": box})
+    assert counted.ok, counted.error
+    assert counted.result.model_dump(mode="json") == wanted
+    assert [one.name for one in scene.ground("person", within=box)] == [one["id"] for one in wanted["regions"]]
     drawn = registry()["annotate"].call(scene, {"regions": ["r1", box]})
     assert drawn.ok, drawn.error
 
@@ -249,16 +282,24 @@ def test_a_box_may_be_given_as_an_object(scene: Scene) -> None:
     [
         {},
         {"x1": 0, "y1": 0, "x2": 9},
-        {"x1": 0, "y1": 0, "x2": 9, "y2": "9"},
+        {"x1": 0, "y1": 0, "x2": 9, "y2": "nine"},
+        {"x": 0, "y": 0, "width": 9, "height": 9},
+        [0, 0, 9],
+        [0, 0, 9, True],
+        [0, 0, 9, 10**400],
+        [[0, 0, 9, 9], [0, 0, 9, 9]],
+        np.zeros((0, 4)),
+        5,
         {"x1": 0, "y1": 0, "x2": 9, "y2": True},
         {"x1": 0, "y1": 0, "x2": 9, "y2": float("nan")},
         {"x1": 0, "y1": 0, "x2": 9, "y2": 9, "z": 1},
     ],
 )
-def test_what_is_no_box_is_told_to_be_mended(scene: Scene, box: dict) -> None:
+def test_what_is_no_box_is_told_to_be_mended(scene: Scene, box: Any) -> None:
     outcome = registry()["count"].call(scene, {"phrase": "person", "within": box})
     assert outcome.retry
-    assert "four numbers in pixels" in outcome.error
+    assert outcome.error.startswith("within: must be a region's id such as r3, or a box [x1, y1, x2, y2], four numbers")
+    assert "(got " in outcome.error
 
 
 def test_a_box_upside_down_is_told_to_be_mended(scene: Scene) -> None:

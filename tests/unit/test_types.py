@@ -24,7 +24,7 @@ def test_a_region_knows_its_name_centre_and_area():
 
 def test_to_dict_is_json():
     assert json.loads(json.dumps(three()[1].to_dict())) == {
-        "id": "img_3fa9c1d2/r1",
+        "id": "r1",
         "box": [5.0, 5.0, 15.0, 25.0],
         "label": None,
         "score": 0.5,
