@@ -157,7 +157,7 @@ def ask(
                 answer.save(temporary)
     fields = answer.to_dict()
     if json_output:
-        console.result_json(fields)
+        console.result_json({"image": scene.id, **fields})
         return
     console.result(answer.text)
     for note in answer.notes:

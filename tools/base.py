@@ -81,8 +81,9 @@ def _places(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip().startswith("[") and len(value) <= _MOST_TEXT:
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
-    if hasattr(value, "tolist") and hasattr(value, "shape"):
-        value = [] if 0 in tuple(value.shape) else value.tolist()
+    array: Any = value
+    if hasattr(array, "tolist") and hasattr(array, "shape"):
+        value = [] if 0 in tuple(array.shape) else array.tolist()
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         one_box = len(value) == 4 and not any(isinstance(one, (str, Sequence, Mapping, Region)) for one in value)
         return [value] if one_box else list(value)
@@ -319,10 +320,11 @@ def _made(function: Callable[..., Any], name: str | None) -> Tool:
         said = told.get(parameter.name)
         fields[parameter.name] = (hints[parameter.name], Field(default, description=said) if said else Field(default))
     title = "".join(part.capitalize() for part in name.split("_"))
+    validators: dict[str, Any] = {"known_and_plain": model_validator(mode="before")(_checked_names)}
     arguments = create_model(
         f"{title}Arguments",
         __config__=ConfigDict(extra="forbid"),
-        __validators__={"known_and_plain": model_validator(mode="before")(_checked_names)},
+        __validators__=validators,
         **fields,
     )
 

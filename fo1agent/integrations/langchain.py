@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool, BaseToolkit, ToolException
 from pydantic import BaseModel, Field, PrivateAttr, create_model, model_validator
 from pydantic_core import to_json
@@ -23,7 +25,7 @@ from fo1agent.errors import InputError
 from fo1agent.image import ImageLimits
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
-from fo1agent.integrations.rule_chat import RulePlannerChatModel
+from fo1agent.integrations.rule_chat import RulePlannerChatModel, sent_pictures
 from fo1agent.integrations.schemas import IMAGE, IMAGE_SCHEMA, parameters, without_absent
 from fo1agent.ocr import UntrustedText
 from fo1agent.scene import Model
@@ -149,7 +151,8 @@ def create_visual_agent(
     Args:
         llm: `"rules"`, which needs no language model; a LangChain chat model that calls tools; or a name for
             `init_chat_model`, such as "openai:gpt-5".
-        pictures: as for `FO1Toolkit`.
+        pictures: as for `FO1Toolkit`. Those that come in a user's message are opened as well; an address in one is
+            opened only if the toolkit allows addresses.
         toolkit: instead of `pictures`, for all other settings.
         tools: LangChain tools of your own beside ours.
         system_prompt: said to the model after ours.
@@ -165,13 +168,37 @@ def create_visual_agent(
     if toolkit is not None and given:
         raise InputError("Pass pictures or a toolkit, not both; toolkit.scenes.open(picture) opens one in it.")
     toolkit = toolkit or FO1Toolkit(pictures=pictures)
+    middleware = [_SentPictures(toolkit.scenes), *options.pop("middleware", ())]
     parts = [SYSTEM_PROMPT, _open_pictures(toolkit.scenes), system_prompt]
     return create_agent(
         RulePlannerChatModel() if llm == "rules" else llm,
         [*toolkit.get_tools(), *tools],
         system_prompt="\n\n".join(part for part in parts if part),
+        middleware=middleware,
         **options,
     )
+
+
+class _SentPictures(AgentMiddleware):
+    """Opens the pictures that the user's messages bring along, so that the tools can look at them."""
+
+    def __init__(self, scenes: Scenes) -> None:
+        super().__init__()
+        self._scenes = scenes
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        self._open(request.messages)
+        return handler(request)
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        await asyncio.to_thread(self._open, request.messages)
+        return await handler(request)
+
+    def _open(self, messages: Sequence[BaseMessage]) -> None:
+        for message in messages:
+            if isinstance(message, HumanMessage):
+                for picture in sent_pictures(message):
+                    self._scenes.receive(picture)
 
 
 def _open_pictures(scenes: Scenes) -> str:

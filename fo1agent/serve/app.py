@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -57,8 +57,8 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
     )
     app.service = service
     problems.install(app)
-    app.include_router(routes.router(service))
-    app.include_router(chat.router(service))
+    app.include_router(routes.router(service), dependencies=[Depends(routes.no_query)])
+    app.include_router(chat.router(service), dependencies=[Depends(routes.no_query)])
     _add_upkeep(app)
     _add_page(app)
     app.add_middleware(Guard, settings=settings)

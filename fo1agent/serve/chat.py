@@ -4,8 +4,11 @@ The last user message is the question. Its picture comes with it, or with an ear
 data: URL, the id of an open picture, or an address if those are allowed. The message that answers it has the text as
 content, and in a field of its own, `fo1agent`, all that an `Answer` holds.
 
-Where a caller offers fo1agent's own tools, the rule planner calls them and leaves the picture to the caller, as any
-language model would; what comes back in tools' messages is what it goes by.
+Where a caller offers fo1agent's own tools, the rule planner calls them and leaves looking to the caller, as any
+language model would; what comes back in tools' messages is what it goes by. A picture that comes
+along it names by its id.
+
+Each field of OpenAI's is used, changes nothing and is checked, or is refused: see `chat_options`.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.errors import InputError
+from fo1agent.integrations.chat_options import NONE, ChatOptions, Closed
 from fo1agent.integrations.rule_chat import RulePlannerChatModel
 from fo1agent.serve.gate import check
 from fo1agent.serve.problems import Json, Problem
@@ -31,59 +35,72 @@ from fo1agent.tools.base import registry
 
 _MOST_MESSAGES = 512
 
-Open = ConfigDict(extra="allow")
+_Ignored = Annotated[Any, Field(None, description="Changes nothing.")]
 
 
-class ImageUrl(BaseModel):
+class ImageUrl(Closed):
     """Where a picture is."""
 
-    model_config = Open
     url: str = Field(description="A data: URL, the id of an open picture (img_…), or an address if those are allowed.")
+    detail: Literal["auto", "low", "high", "original"] | None = Field(
+        None, description="Changes nothing: a picture is always looked at whole."
+    )
 
 
-class TextPart(BaseModel):
+class TextPart(Closed):
     """A piece of text."""
 
-    model_config = Open
     type: Literal["text"]
     text: str
 
 
-class ImagePart(BaseModel):
+class ImagePart(Closed):
     """A picture."""
 
-    model_config = Open
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-class CalledFunction(BaseModel):
+class CalledFunction(Closed):
     """What was called, and with what."""
 
-    model_config = Open
     name: str
     arguments: str = Field(description="A JSON object.")
 
 
-class ToolCallIn(BaseModel):
+class ToolCallIn(Closed):
     """A tool call of an earlier answer."""
 
-    model_config = Open
     id: str
+    type: Literal["function"] = "function"
+    index: _Ignored = None
     function: CalledFunction
 
 
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
-class Message(BaseModel):
-    """What was said so far."""
+class Message(Closed):
+    """What was said so far. Only a user's message may hold pictures."""
 
-    model_config = Open
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[Part] | None = None
     tool_calls: list[ToolCallIn] | None = None
     tool_call_id: str | None = None
+    name: _Ignored = None
+    refusal: _Ignored = None
+    annotations: _Ignored = None
+    reasoning: _Ignored = None
+    reasoning_content: _Ignored = None
+    fo1agent: _Ignored = None
+    audio: None = Field(None, description="Refused: sound is not heard.")
+    function_call: None = Field(None, description="Refused: send tool_calls.")
+
+    @model_validator(mode="after")
+    def _pictures_are_the_users(self) -> Message:
+        if self.role != "user" and self.pictures:
+            raise ValueError(f"content: a message of {self.role!r} holds a picture; put it into the user's message")
+        return self
 
     @property
     def text(self) -> str:
@@ -100,46 +117,56 @@ class Message(BaseModel):
         return [part.image_url.url for part in self.content or () if isinstance(part, ImagePart)]
 
 
-class OfferedFunction(BaseModel):
-    """A function that the caller runs."""
+class OfferedFunction(Closed):
+    """A function that the caller runs. fo1agent's own are known by their names."""
 
-    model_config = Open
     name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
 
 
-class OfferedTool(BaseModel):
+class OfferedTool(Closed):
     """A tool that may be called."""
 
-    model_config = Open
     type: Literal["function"]
     function: OfferedFunction
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(Closed):
     """What a stream tells besides."""
 
-    model_config = Open
     include_usage: bool | None = None
+    include_obfuscation: bool | None = Field(None, description="Changes nothing.")
 
 
-class ChatIn(BaseModel):
-    """A chat to go on with. Fields of OpenAI's that are not named here, such as temperature, change nothing."""
+class ChatIn(ChatOptions):
+    """A chat to go on with. What is asked for and cannot be given is refused, and so is a field that is not named."""
 
-    model_config = Open
     model: str = Field(description="As /v1/models names it.")
     messages: list[Message] = Field(min_length=1, max_length=_MOST_MESSAGES)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Literal[1] | None = Field(None, description="There is one answer.")
     tools: list[OfferedTool] | None = None
-    tool_choice: Any = None
-    response_format: Any = Field(None, description="Answers are text.")
+
+    @model_validator(mode="after")
+    def _options_have_what_they_are_about(self) -> ChatIn:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options: they are for stream: true; leave them out")
+        if self.parallel_tool_calls is not None and not self.tools:
+            raise ValueError("parallel_tool_calls: no tools are offered; leave it out")
+        return self
+
+    @property
+    def offered(self) -> list[str]:
+        """The names of the tools that the caller runs."""
+        return [tool.function.name for tool in self.tools or ()]
 
 
 class ChatOut(BaseModel):
     """An answer."""
 
-    model_config = Open
+    model_config = ConfigDict(extra="allow")
     id: str
     object: Literal["chat.completion"]
     created: int
@@ -193,15 +220,12 @@ def router(service: Service) -> APIRouter:
     async def complete(request: Request, chat: ChatIn) -> Response:
         """Answer the last message."""
         _check_model(service, chat.model)
-        kind = chat.response_format.get("type") if isinstance(chat.response_format, dict) else "text"
-        if kind != "text" and chat.response_format is not None:
-            raise Problem(422, "response_format: answers are text; all else is in the field fo1agent.", code="format")
+        chat.check_tools(chat.offered)
         if chat.stream:
             return sse(await service.stream(request, lambda: _chunks(service, chat)), failure="")
 
         def work() -> dict[str, Any]:
-            message = _message(service, chat)
-            reason = "tool_calls" if "tool_calls" in message else "stop"
+            message, reason = _message(service, chat)
             choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
             return {**_head(service, "chat.completion"), "choices": [choice], "usage": _usage()}
 
@@ -228,14 +252,16 @@ def _usage() -> dict[str, int]:
 # ---- answering, in a thread ----
 
 
-def _message(service: Service, chat: ChatIn) -> dict[str, Any]:
-    """The assistant's message."""
+def _message(service: Service, chat: ChatIn) -> tuple[dict[str, Any], str]:
+    """The assistant's message, and why it ends."""
     if _is_planned(chat):
         return _planned(service, chat)
     picture, question, before = _asked(chat)
-    _, scene = service.opened(picture)
+    handle, scene = service.opened(picture)
     answer = answered(service, scene, question, before)
-    return {"role": "assistant", "content": answer["text"], "refusal": None, "fo1agent": answer}
+    text, reason = chat.cut(answer["text"])
+    message = {"role": "assistant", "content": text, "refusal": None, "fo1agent": {"image": handle, **answer}}
+    return message, reason
 
 
 def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
@@ -249,25 +275,26 @@ def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
 
     reason = "stop"
     if _is_planned(chat):
-        message = _planned(service, chat)
+        message, reason = _planned(service, chat)
         if calls := message.get("tool_calls"):
             message["tool_calls"] = [{"index": k, **call} for k, call in enumerate(calls)]
-            reason = "tool_calls"
         yield chunk(message)
     else:
         picture, question, before = _asked(chat)
-        _, scene = service.opened(picture)
+        handle, scene = service.opened(picture)
         yield chunk({"role": "assistant", "content": ""})
         said = ""
         for event in service.agent().stream(scene, question, before=before):
-            if event.type == "partial" and event.text.startswith(said):
+            # Where the text may have to be cut, nothing is said before all of it is known.
+            if event.type == "partial" and event.text.startswith(said) and not chat.shortens:
                 said, new = event.text, event.text[len(said) :]
                 if new:
                     yield chunk({"content": new})
             elif event.type == "answer":
-                answer = event.answer.to_dict()
+                answer = {"image": handle, **event.answer.to_dict()}
+                text, reason = chat.cut(answer["text"])
                 # What was said cannot be taken back; an answer that is worded anew is said anew.
-                rest = answer["text"][len(said) :] if answer["text"].startswith(said) else f"\n{answer['text']}"
+                rest = text[len(said) :] if text.startswith(said) else f"\n{text}"
                 yield chunk({**({"content": rest} if rest else {}), "fo1agent": answer})
     yield chunk({}, reason)
     if wants_usage:
@@ -301,18 +328,19 @@ def _asked(chat: ChatIn) -> tuple[str, str, list[str]]:
 
 def _is_planned(chat: ChatIn) -> bool:
     """Whether tools of fo1agent are offered that may be called."""
-    return chat.tool_choice != "none" and any(tool.function.name in registry() for tool in chat.tools or ())
+    known = registry()
+    return chat.chosen_tool() != NONE and any(name in known for name in chat.offered)
 
 
-def _planned(service: Service, chat: ChatIn) -> dict[str, Any]:
-    """What the rule planner says or calls next."""
+def _planned(service: Service, chat: ChatIn) -> tuple[dict[str, Any], str]:
+    """What the rule planner says or calls next, and why it ends."""
     check()
     planner = RulePlannerChatModel(seconds=service.settings.deadline_s)
     tools = [
-        {"type": "function", "function": {"name": tool.function.name, "description": "", "parameters": {}}}
-        for tool in chat.tools or ()
+        {"type": "function", "function": {"name": name, "description": "", "parameters": {}}} for name in chat.offered
     ]
-    said = planner.bind_tools(tools).invoke(_as_langchain(chat.messages))
+    options = chat.model_dump(include=set(ChatOptions.model_fields), exclude_none=True)
+    said = planner.bind_tools(tools, **options).invoke(_as_langchain(chat.messages))
     message: dict[str, Any] = {"role": "assistant", "content": said.text or None, "refusal": None}
     if said.tool_calls:
         message["tool_calls"] = [
@@ -325,14 +353,15 @@ def _planned(service: Service, chat: ChatIn) -> dict[str, Any]:
         ]
     if "fo1agent" in said.additional_kwargs:
         message["fo1agent"] = said.additional_kwargs["fo1agent"]
-    return message
+    return message, str(said.response_metadata["finish_reason"])
 
 
 def _as_langchain(messages: Sequence[Message]) -> list[Any]:
     made: list[Any] = []
     for message in messages:
         if message.role == "user":
-            made.append(HumanMessage(message.text))
+            shown = [{"type": "image_url", "image_url": {"url": url}} for url in message.pictures]
+            made.append(HumanMessage([{"type": "text", "text": message.text}, *shown] if shown else message.text))
         elif message.role == "tool":
             made.append(ToolMessage(message.text, tool_call_id=message.tool_call_id or ""))
         elif message.role == "assistant":

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from fo1agent.errors import FO1AgentError, InputError
 from fo1agent.serve.gate import Gone, Late, Refused
+from fo1agent.types import shown
 
 _log = logging.getLogger(__name__)
 
@@ -125,5 +126,6 @@ def _complaint(error: RequestValidationError) -> str:
     parts = []
     for one in error.errors():
         where = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0] if one["loc"] else "request")
-        parts.append(f"{where}: {one['msg']}")
+        got = "" if one["type"] in ("missing", "value_error") else f" (got {shown(one.get('input'))})"
+        parts.append(f"{where}: {one['msg'].removeprefix('Value error, ')}{got}")
     return "; ".join(parts)[:2000]

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic import Json as FromJson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.integrations.calls import call
+from fo1agent.integrations.chat_options import Closed
 from fo1agent.integrations.handles import HANDLE, Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.scene import Scene
@@ -25,6 +25,7 @@ from fo1agent.serve.gate import Stream, check
 from fo1agent.serve.problems import ErrorBody, Json, Problem, dumps, problem_of
 from fo1agent.serve.service import Service, image_body
 from fo1agent.tools.base import Tool, complaint, registry
+from fo1agent.types import check_boxes
 
 PING_S = 10.0
 """Seconds of silence after which a stream sends a comment, so that nobody on the way takes it for dead."""
@@ -87,7 +88,7 @@ class CallOut(BaseModel):
     ok: bool
 
 
-class AskIn(BaseModel):
+class AskIn(Closed):
     """A question."""
 
     image: str = Field(description=PICTURE, min_length=1)
@@ -223,9 +224,10 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         if asked.stream:
 
             def events() -> Iterator[tuple[str, Any]]:
-                _, scene = service.opened(asked.image)
+                handle, scene = service.opened(asked.image)
                 for event in service.agent().stream(scene, asked.question, before=asked.before):
-                    yield event.type, event.to_dict()
+                    head = {"image": handle} if event.type == "answer" else {}
+                    yield event.type, {**head, **event.to_dict()}
 
             return sse(await service.stream(request, events))
 
@@ -284,21 +286,22 @@ def sse_event(name: str, data: Any) -> str:
     return f"data: {'[DONE]' if data is None else dumps(data)}\n\n"
 
 
-_Boxes = list[tuple[float, float, float, float]]
+_Boxes = Annotated[Any, AfterValidator(lambda given: None if given is None else check_boxes(given))]
 
 
-class _Sent(BaseModel):
+class _Sent(Closed):
     """A picture in JSON."""
 
     url: str | None = None
     data: str | None = None
-    boxes: _Boxes | None = None
+    boxes: _Boxes = None
 
 
-class _SentBoxes(BaseModel):
-    """The boxes in a form."""
+class _SentBoxes(Closed):
+    """What a form holds."""
 
-    boxes: FromJson[_Boxes] | None = None
+    file: Any
+    boxes: _Boxes = None
 
 
 def _one_of(name: str, description: str) -> dict[str, Any]:
@@ -335,7 +338,7 @@ _PICTURE_BODY = {
 }
 
 
-async def _sent(request: Request) -> tuple[bytes | str, _Boxes | None]:
+async def _sent(request: Request) -> tuple[bytes | str, Any]:
     """(The file's bytes, a data: URL, or an address; boxes)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
@@ -344,7 +347,7 @@ async def _sent(request: Request) -> tuple[bytes | str, _Boxes | None]:
                 file = form.get("file")
                 if file is None or isinstance(file, str):
                     raise Problem(422, "The form must hold the picture as a file in the field `file`.", code="file")
-                boxes = _SentBoxes.model_validate({"boxes": form["boxes"]} if "boxes" in form else {}).boxes
+                boxes = _SentBoxes.model_validate(dict(form)).boxes
                 return await file.read(), boxes
         if kind == "application/json":
             sent = _Sent.model_validate_json(await request.body())
@@ -364,6 +367,13 @@ def _given(sent: _Sent) -> str:
     if not sent.url or not sent.url.lower().startswith(("http://", "https://")):
         raise Problem(422, "url must be an http(s) address.", code="address")
     return sent.url
+
+
+async def no_query(request: Request) -> None:
+    """Refuse query parameters: no route has any, and what is sent so would be passed over."""
+    if request.query_params:
+        names = ", ".join(name[:64] for name in list(request.query_params)[:5])
+        raise Problem(422, f"There are no query parameters here, got {names}. Send JSON in the body.", code="query")
 
 
 def _check_text(arguments: dict[str, Any]) -> None:
