@@ -63,7 +63,7 @@ def relations(name: str, boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarra
     Raises:
         InputError: no such relation; the message lists those there are.
     """
-    if name not in _RELATIONS:
+    if not isinstance(name, str) or name not in _RELATIONS:
         raise InputError(f"No relation {name!r}. There are: {', '.join(RELATIONS)}.")
     return _RELATIONS[name](np.asarray(boxes_a, dtype=np.float64), np.asarray(boxes_b, dtype=np.float64))
 

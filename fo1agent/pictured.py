@@ -6,7 +6,6 @@ known here.
 
 from __future__ import annotations
 
-import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from PIL import Image
 from fo1agent.boxes import clip, enlarge, iou, visible
 from fo1agent.errors import BoxError, InputError
 from fo1agent.image import ID, LoadedImage, load_image
-from fo1agent.types import Box, Region, Regions, check_boxes, read_box, shown
+from fo1agent.types import Box, Region, Regions, check_boxes, number, read_box, shown
 
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
@@ -180,10 +179,11 @@ class Pictured(ABC):
         Boxes are taken to a hundredth of a pixel, as they are told, so that a part has the same pixels wherever its
         region was found.
         """
-        if not 0 <= margin < math.inf:  # so that NaN fails
-            raise InputError(f"zoom got margin={margin}. Pass 0 or more.")
+        around = number(margin)
+        if around is None or around < 0:
+            raise InputError(f"zoom got margin={shown(margin)}. Pass a number, 0 or more.")
         box = [round(v, 2) for v in self._region_of(target).box]
-        left, top, right, bottom = self._pixels(enlarge(np.array([box]), 1 + 2 * margin, self.loaded.size_hw)[0])
+        left, top, right, bottom = self._pixels(enlarge(np.array([box]), 1 + 2 * around, self.loaded.size_hw)[0])
         return load_image(self.image.crop((left, top, right, bottom))), (left, top)
 
     def _pixels(self, box: Sequence[float] | np.ndarray) -> tuple[int, int, int, int]:

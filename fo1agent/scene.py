@@ -30,7 +30,7 @@ from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
 from fo1agent.phrases import Meaning, meanings, mentions
 from fo1agent.pictured import Pictured, Target, is_region_id
 from fo1agent.proposals import Given, resolve_proposer
-from fo1agent.types import Box, Region, Regions, check_boxes
+from fo1agent.types import Box, Region, Regions, check_boxes, number, shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -351,6 +351,8 @@ class Scene(Pictured):
         if (phrase is None) == (like is None):
             raise InputError("ground needs a phrase, or like=region to find more of the same: one of the two.")
         if phrase is not None:
+            if not isinstance(phrase, str):
+                raise InputError(f'A phrase must say what to look for, such as "bus"; got {shown(phrase)}.')
             return self.ground_many([phrase], within=within, threshold=threshold, limit=limit)[phrase]
         encoding, index, reference = self._locate(like)
         scores = np.zeros(len(self.encoding.boxes))
@@ -360,7 +362,7 @@ class Scene(Pictured):
         same = iou(self.encoding.boxes, np.array([reference.box]))[:, 0] > SAME_THING_IOU
         candidates = self._candidates(within) & ~same
         least = self.thresholds["ground"] if threshold is None else self._threshold(threshold)
-        return self._found(reference.label, scores, candidates, least, limit)
+        return self._found(reference.label, scores, candidates, least, self._limit(limit))
 
     def ground_many(
         self,
@@ -379,10 +381,11 @@ class Scene(Pictured):
             raise InputError(f"ground_many needs a list of phrases, got the string {phrases!r}. Pass [{phrases!r}].")
         for phrase in phrases:
             if not isinstance(phrase, str) or not phrase.strip():
-                raise InputError(f'A phrase must say what to look for, such as "bus"; got {phrase!r}.')
+                raise InputError(f'A phrase must say what to look for, such as "bus"; got {shown(phrase)}.')
             if len(phrase) > MAX_PHRASE:
                 raise InputError(f"A phrase may have {MAX_PHRASE} characters, got {len(phrase)}.")
         least = None if threshold is None else self._threshold(threshold)
+        limit = self._limit(limit)
         candidates = self._candidates(within)
         meant = {phrase: self._meanings(phrase) for phrase in phrases}
         scores = self._match([name for meanings in meant.values() for meaning in meanings for name in meaning.names])
@@ -687,13 +690,16 @@ class Scene(Pictured):
     # ---- the parts of finding and reading ------------------------------------------------------------------------
 
     def _threshold(self, given: float) -> float:
-        try:
-            least = float(given)
-        except (TypeError, ValueError):
-            least = math.nan
-        if not 0 <= least <= 1:
-            raise InputError(f"threshold must be a probability from 0 to 1, got {given!r}.")
+        least = number(given)
+        if least is None or not 0 <= least <= 1:
+            raise InputError(f"threshold must be a probability from 0 to 1, got {shown(given)}.")
         return least
+
+    def _limit(self, given: Any) -> int | None:
+        most = None if given is None else number(given)
+        if given is not None and (most is None or most < 1 or most != int(most)):
+            raise InputError(f"limit must be 1 or more, a whole number, got {shown(given)}.")
+        return None if most is None else int(most)
 
     def _candidates(self, within: Target) -> np.ndarray:
         """[N]: the regions to look among."""
@@ -719,8 +725,6 @@ class Scene(Pictured):
 
         Colours choose among the things that are there without them, so that red cars are some of the cars.
         """
-        if limit is not None and limit < 1:
-            raise InputError(f"limit must be 1 or more, got {limit!r}.")
         index = np.flatnonzero(candidates)
         index = index[nms(self.encoding.boxes[index], scores[index], REPEATED_IOU)]
         scores = scores.copy()

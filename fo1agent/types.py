@@ -300,7 +300,7 @@ def _four(value: Any, depth: int) -> Box | None:
         value = (*value[0], *value[1])
     if len(value) != 4:
         return None
-    numbers = [number for one in value if (number := _number(one)) is not None]
+    numbers = [read for one in value if (read := number(one)) is not None]
     return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
 
 
@@ -318,8 +318,8 @@ def _four_named(value: Mapping[Any, Any], depth: int) -> Box | None:
     return None
 
 
-def _number(value: Any) -> float | None:
-    """A finite number, also as text or as an array's only value; None for all else, truth values too."""
+def number(value: Any) -> float | None:
+    """A finite number from outside, also as text or as an array's only value; None for all else, truth values too."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():  # numpy's and torch's scalars
         value = value.item()
     if isinstance(value, str) and len(value) <= 64 and _NUMBER.fullmatch(value.strip()):
@@ -327,10 +327,10 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
-        number = float(value)
+        read = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return read if math.isfinite(read) else None
 
 
 def _from_text(text: str | bytes, most: int) -> Any:
@@ -395,8 +395,8 @@ def _rows(boxes: Any) -> np.ndarray:
             return np.array(given, dtype=np.float64)
         except (ValueError, OverflowError):  # rows of different lengths, or a number that is no float's
             pass
-    elif len(given) == 4 and all(_number(v) is not None for v in given):
-        return np.array([_number(v) for v in given])  # one box alone, whose shape is told
+    elif len(given) == 4 and all(number(v) is not None for v in given):
+        return np.array([number(v) for v in given])  # one box alone, whose shape is told
     rows = [_four(row, depth=0) for row in given]
     for i, row in enumerate(rows):
         if row is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 
 import pytest
 from PIL import Image
@@ -71,3 +73,50 @@ def test_a_tool_of_ones_own_comes_along(scenes: Scenes) -> None:
     assert json.loads(tools["width_of"](region="b10_10_30_20"))["value"] == 20
     with pytest.raises(InputError, match="width_of"):
         get_tools(scenes, tools=[width_of, width_of])
+
+
+def test_code_agents_may_call_with_positional_arguments(scenes: Scenes) -> None:
+    tools = {tool.name: tool for tool in get_tools(scenes)}
+    image = scenes.get().id
+    wanted = tools["count"](phrase="bus", within=[0, 0, 64, 48], image=image)
+    assert json.loads(wanted)["value"] == 1
+    assert tools["count"](image, "bus", [0, 0, 64, 48]) == wanted
+    assert tools["count"]("bus", [0, 0, 64, 48]) == wanted
+    assert tools["count"]("bus", "[0, 0, 64, 48]", image=image) == wanted
+    assert tools["count"](None, "bus", within=(0, 0, 64, 48)) == wanted
+    assert tools["ground"]("bus") == tools["ground"](phrase="bus")
+    assert tools["look"](image) == tools["look"]()
+    assert "may not be opened" in tools["count"]("/etc/passwd", "bus")
+    assert "takes at most 4 arguments, image, phrase" in tools["count"](image, "bus", None, 0.5, 1)
+    assert "got phrase twice" in tools["count"](image, "bus", phrase="bus")
+
+
+def test_where_two_pictures_are_open_the_first_argument_is_the_picture(scenes: Scenes) -> None:
+    other = scenes.open(Image.new("RGB", (64, 48), "white"))
+    count = next(tool for tool in get_tools(scenes) if tool.name == "count")
+    assert json.loads(count(other.id, "bus"))["image"] == other.id
+    assert "Say which picture" in count("bus") or "may not be opened" in count("bus")
+
+
+def test_a_tool_can_be_copied_deeply(scenes: Scenes) -> None:
+    for tool in get_tools(scenes):
+        again = copy.deepcopy(tool)
+        assert (again.name, again.inputs) == (tool.name, tool.inputs)
+    count = next(tool for tool in get_tools(scenes) if tool.name == "count")
+    assert copy.deepcopy(count)("bus") == count("bus")
+
+
+def test_a_tool_over_a_model_that_was_passed_says_that_it_cannot_be_pickled(scenes: Scenes) -> None:
+    with pytest.raises(InputError, match="cannot be pickled with the model"):
+        pickle.dumps(get_tools(scenes))
+
+
+def test_a_tool_without_a_model_of_its_own_is_pickled_with_its_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(FakePredictor([((30.0, 10.0, 60.0, 40.0), "bus", 0.9)]))
+    monkeypatch.setattr("fo1agent.integrations.handles.load", lambda: model)
+    lazy = Scenes()
+    opened = lazy.open(Image.new("RGB", (64, 48), "gray"))
+    (count,) = (tool for tool in get_tools(lazy) if tool.name == "count")
+    again = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(count))))
+    assert again("bus") == count("bus") == count(opened.id, "bus")
+    assert again(opened.id, "bus") == count("bus")

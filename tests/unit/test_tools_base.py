@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -411,3 +413,32 @@ def test_annotate_gives_a_picture(scene: Scene) -> None:
 def test_an_outcome_survives_json() -> None:
     outcome = Outcome(tool="x", error="no", retry=True)
     assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
+
+
+# ---- copies ----
+
+
+def test_tools_are_copied_as_themselves_and_pickled_by_name() -> None:
+    for one in registry().values():
+        assert copy.deepcopy(one) is one
+        assert pickle.loads(pickle.dumps(one)) is one
+    assert pickle.loads(pickle.dumps(width_of)) is width_of
+
+
+def test_a_tool_that_is_not_found_again_says_so() -> None:
+    @tool
+    def hidden(scene: Scene) -> int:
+        """One."""
+        return 1
+
+    assert copy.deepcopy(hidden) is hidden
+    with pytest.raises(InputError, match=r"hidden cannot be pickled: .*at the top of a module"):
+        pickle.dumps(hidden)
+
+
+def test_an_unknown_argument_is_named_with_the_closest(scene: Scene) -> None:
+    outcome = registry()["count"].call(scene, {"phrase": "bus", "treshold": 0.5})
+    assert outcome.error == (
+        "there is no argument 'treshold' (did you mean 'threshold'?); there are: phrase, within, threshold"
+    )
+    assert registry()["count"].call(scene, ["bus"]).error.endswith("got ['bus']")  # pyright: ignore[reportArgumentType]
