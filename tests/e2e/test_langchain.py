@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import copy
 import json
+import pickle
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +22,7 @@ from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests, ToolsUnitTests
 from langgraph.checkpoint.memory import InMemorySaver
 from PIL import Image
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError
 
 import fo1agent
 from fo1agent.errors import InputError
@@ -424,3 +427,127 @@ def test_the_name_of_a_file_reaches_a_model_only_between_the_marks(tmp_path: Pat
     script = Scripted(replies=[obedient])
     agent = create_visual_agent(script, toolkit=FO1Toolkit(planted().scenes.model, [path]))
     assert agent.invoke({"messages": [HumanMessage("Hello")]})["messages"][-1].text == "The bus has a sign."
+
+
+# ---- pictures in messages, options, copies ----
+
+
+def picture_blocks() -> dict[str, dict[str, Any]]:
+    data = base64.b64encode(CAT.read_bytes()).decode()
+    url = f"data:image/jpeg;base64,{data}"
+    return {
+        "openai": {"type": "image_url", "image_url": {"url": url}},
+        "langchain": {"type": "image", "base64": data, "mime_type": "image/jpeg"},
+        "langchain-url": {"type": "image", "url": url},
+        "langchain-0.3": {"type": "image", "source_type": "base64", "data": data, "mime_type": "image/jpeg"},
+        "anthropic": {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": data}},
+    }
+
+
+@pytest.mark.parametrize("form", sorted(picture_blocks()))
+def test_a_picture_in_a_message_is_the_one_that_is_asked_about(toolkit: FO1Toolkit, form: str) -> None:
+    toolkit = FO1Toolkit(toolkit.scenes.model, [Image.new("RGB", (64, 48), "gray")])
+    agent = create_visual_agent("rules", toolkit=toolkit)
+    question = HumanMessage([{"type": "text", "text": "How many cats are there?"}, picture_blocks()[form]])
+    told = agent.invoke({"messages": [question]})["messages"]
+    assert told[-1].text == "There is 1 cat."
+    assert (
+        told[-1].additional_kwargs["fo1agent"]["image"]
+        == toolkit.scenes.get(str(told[1].tool_calls[0]["args"]["image"])).id
+    )
+    later = asyncio.run(agent.ainvoke({"messages": [*told, HumanMessage("How many remotes are there?")]}))["messages"]
+    assert later[-1].text == "There are 2 remotes."
+
+
+def test_a_picture_that_the_tools_do_not_know_is_said_to_be_unknown(toolkit: FO1Toolkit) -> None:
+    toolkit = FO1Toolkit(toolkit.scenes.model, [Image.new("RGB", (64, 48), "gray")])
+    rules = RulePlannerChatModel().bind_tools(toolkit.get_tools())
+    messages: list[Any] = [HumanMessage([{"type": "text", "text": "How many cats?"}, picture_blocks()["openai"]])]
+    asked = rules.invoke(messages)
+    messages.append(asked)
+    tools = {one.name: one for one in toolkit.get_tools()}
+    messages.extend(tools[one["name"]].invoke(one) for one in asked.tool_calls)
+    assert "toolkit.scenes.open" in rules.invoke(messages).text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([{"type": "image", "file_id": "f1"}], "nothing is made of"),
+        ([{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}], "nothing is made of"),
+        ([{"type": "video", "url": "https://example.org/a.mp4"}], "nothing is made of"),
+        ([{"type": "image", "base64": "AAAA", "mime_type": "image/png"}], "no picture that can be recognised"),
+        ([{"type": "image", "url": "img_00000001"}, {"type": "image", "url": "img_00000002"}], "about one picture"),
+        (
+            [{"type": "text", "text": "In a.jpg: is there a cat?"}, {"type": "image", "url": "img_00000002"}],
+            "holds 1 and names 'a.jpg'",
+        ),
+    ],
+)
+def test_parts_of_a_message_that_cannot_be_used_are_refused(content: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        RulePlannerChatModel().invoke([HumanMessage(content)])
+    with pytest.raises(InputError, match="Put it into the user's message"):
+        RulePlannerChatModel().invoke([SystemMessage([{"type": "image", "url": "img_00000002"}]), HumanMessage("?")])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"logprobs": True}, "logprobs: answers have none"),
+        ({"temperature": 9}, "temperature"),
+        ({"response_format": {"type": "json_object"}}, "answers are text"),
+        ({"tool_choice": "weather"}, "not offered"),
+        ({"tool_choice": "any"}, "only fo1agent's own tools"),
+        ({"nonsense": 1}, "no field 'nonsense'"),
+        ({"model": "gpt-5"}, "This model is 'fo1agent-rules'"),
+        ({"stop": [""]}, "none of them empty"),
+    ],
+)
+def test_options_that_cannot_be_kept_to_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        RulePlannerChatModel().invoke("How many cats are there?", **options)
+
+
+def test_structured_output_is_refused_and_not_made_up() -> None:
+    class Count(BaseModel):
+        """A count."""
+
+        value: int
+
+    with pytest.raises(InputError, match=r"tool_choice|no field"):
+        RulePlannerChatModel().with_structured_output(Count).invoke("How many cats are there?")
+
+
+def test_options_of_tools_and_text_are_kept_to(toolkit: FO1Toolkit) -> None:
+    tools = toolkit.get_tools()
+    rules = RulePlannerChatModel()
+    names = [one["name"] for one in rules.bind_tools(tools).invoke("How many cats are there?").tool_calls]
+    assert names == ["look", "ground"]
+    forced = rules.bind_tools(tools, tool_choice="ground").invoke("How many cats are there?")
+    assert [one["name"] for one in forced.tool_calls] == ["ground"]
+    alone = rules.bind_tools(tools, parallel_tool_calls=False).invoke("How many cats are there?")
+    assert [one["name"] for one in alone.tool_calls] == ["look"]
+    assert not rules.bind_tools(tools, tool_choice="none").invoke("How many cats are there?").tool_calls
+    with pytest.raises(InputError, match="asks for a call of the tool 'zoom'"):
+        rules.bind_tools(tools, tool_choice="zoom").invoke("How many cats are there?")
+    whole = rules.invoke("How many cats are there?").text
+    stopped = rules.invoke("How many cats are there?", stop=[whole[5:9]])
+    assert (stopped.text, stopped.response_metadata["finish_reason"]) == (whole[: whole.index(whole[5:9])], "stop")
+    short = RulePlannerChatModel(max_tokens=1).invoke("How many cats are there?")
+    assert (short.response_metadata["finish_reason"], whole.startswith(short.text)) == ("length", True)
+    with pytest.raises(ValidationError, match="temprature"):
+        RulePlannerChatModel(temprature=1)  # pyright: ignore[reportCallIssue]
+
+
+def test_tools_and_toolkits_can_be_copied(toolkit: FO1Toolkit) -> None:
+    count = next(one for one in toolkit.get_tools() if one.name == "count")
+    wanted = count.invoke({"phrase": "remote"})
+    for again in (copy.deepcopy(count), count.model_copy(deep=True), copy.deepcopy(toolkit).get_tools()[2]):
+        assert again.invoke({"phrase": "remote"}) == wanted
+    with pytest.raises(InputError, match="cannot be pickled with the model"):
+        pickle.dumps(count)
+    lazy = next(one for one in FO1Toolkit(pictures=[CAT]).get_tools() if one.name == "count")
+    lazy.metadata = {"mine": 1}
+    again = pickle.loads(pickle.dumps(lazy))
+    assert (again.invoke({"phrase": "remote"}), again.metadata) == (wanted, {"mine": 1})

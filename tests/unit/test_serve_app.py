@@ -595,3 +595,164 @@ async def test_docs_are_served_only_when_asked_for(http: httpx.AsyncClient) -> N
     assert (await http.get("/openapi.json")).status_code == 404
     async with talking(app_of(docs=True)) as open_:
         assert (await open_.get("/openapi.json")).status_code == 200
+
+
+# ---- what is asked for is given or refused ----
+
+
+def chat_about(image: str, **options: Any) -> dict[str, Any]:
+    return {"model": "fake", "messages": [said("user", "Where is the bus?", image)], **options}
+
+
+def offered(*names: str) -> list[dict[str, Any]]:
+    return [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"logprobs": True}, "logprobs: answers have none"),
+        ({"n": 2}, "n: there is one answer"),
+        ({"temperature": 7}, "temperature: Input should be less than or equal to 2 (got 7)"),
+        ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
+        ({"response_format": {"type": "json_schema"}}, "response_format: answers are text"),
+        ({"tool_choice": "required"}, "only fo1agent's own tools are called here"),
+        ({"tool_choice": {"type": "function", "function": {"name": "ground"}}}, "not offered. Offered are: none"),
+        ({"tools": offered("weather"), "tool_choice": "required"}, "only fo1agent's own tools"),
+        (
+            {"tools": offered("look"), "tool_choice": {"type": "function", "function": {"name": "x"}}},
+            "Offered are: look",
+        ),
+        ({"stream": False, "stream_options": {"include_usage": True}}, "stream_options: they are for stream: true"),
+        ({"parallel_tool_calls": False}, "parallel_tool_calls: no tools are offered"),
+        ({"max_token": 5}, "no field 'max_token' (did you mean 'max_tokens'?)"),
+        ({"messages": [{"role": "user", "content": "Hi", "picture": "x"}]}, "no field 'picture'"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}, "input_audio"),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "'file'"),
+        (
+            {"messages": [{"role": "system", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "the user's",
+        ),
+        ({"messages": [{"role": "assistant", "content": "x", "audio": {"id": "a"}}]}, "audio"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_options_of_a_chat_that_cannot_be_kept_to_are_refused(
+    http: httpx.AsyncClient, options: dict[str, Any], told: str, stream: bool
+) -> None:
+    body = {**chat_about(await sent(http), stream=stream), **options}
+    response = await http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 422
+    assert told in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("options", "text", "reason"),
+    [
+        ({}, "The bus is at the right of the picture (r0).", "stop"),
+        ({"temperature": 0.2, "seed": 1, "user": "me", "tool_choice": "none"}, None, "stop"),
+        ({"stop": [" at"]}, "The bus is", "stop"),
+        ({"max_tokens": 2}, "The bus", "length"),
+    ],
+)
+async def test_a_chats_text_ends_where_it_was_asked_to(
+    http: httpx.AsyncClient, options: dict[str, Any], text: str | None, reason: str, stream: bool
+) -> None:
+    image = await sent(http)
+    whole = "The bus is at the right of the picture (r0)."
+    response = await http.post("/v1/chat/completions", json=chat_about(image, stream=stream, **options))
+    if stream:
+        told = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: {")]
+        choices = [choice for line in told for choice in json.loads(line)["choices"]]
+        content = "".join(choice["delta"].get("content") or "" for choice in choices)
+        (answer,) = (choice["delta"]["fo1agent"] for choice in choices if "fo1agent" in choice["delta"])
+        ended = choices[-1]["finish_reason"]
+    else:
+        (choice,) = response.json()["choices"]
+        content, ended, answer = choice["message"]["content"], choice["finish_reason"], choice["message"]["fo1agent"]
+    assert (content, ended) == (text or whole, reason)
+    assert (answer["text"], answer["image"], answer["evidence"]) == (whole, image, ["r0"])
+
+
+async def test_tools_that_a_chat_must_call_are_called_or_it_is_refused(http: httpx.AsyncClient) -> None:
+    image = await sent(http)
+
+    async def calls(**options: Any) -> list[tuple[str, dict[str, Any]]]:
+        body = chat_about(image, tools=offered("look", "ground"), **options)
+        message = (await http.post("/v1/chat/completions", json=body)).json()["choices"][0]["message"]
+        made = [one["function"] for one in message["tool_calls"]]
+        return [(one["name"], json.loads(one["arguments"])) for one in made]
+
+    both = [("look", {"image": image}), ("ground", {"image": image, "phrase": "bus"})]
+    assert await calls() == both  # the picture is the one of the message
+    assert await calls(tool_choice="required") == both
+    assert await calls(parallel_tool_calls=False) == both[:1]
+    assert await calls(tool_choice={"type": "function", "function": {"name": "ground"}}) == both[1:]
+    body = chat_about(
+        image, tools=offered("look", "read"), tool_choice={"type": "function", "function": {"name": "read"}}
+    )
+    response = await http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 422
+    assert "asks for a call of the tool 'read'" in error_of(response)["message"]
+
+
+async def test_a_picture_that_comes_with_a_chat_of_tools_is_named_by_its_id(http: httpx.AsyncClient) -> None:
+    image = await sent(http)
+    body = chat_about(data_url(), tools=offered("look", "ground"))
+    message = (await http.post("/v1/chat/completions", json=body)).json()["choices"][0]["message"]
+    named = json.loads(message["tool_calls"][0]["function"]["arguments"])["image"]
+    assert named.startswith(image)
+    assert (await http.get(f"/v1/images/{named}")).json()["image"] == image
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/v1/ask", {"image": "x", "question": "Is there a bus?", "qestion": 1}, "did you mean 'question'?"),
+        ("/v1/images", {"data": "data:,", "box": [[0, 0, 9, 9]]}, "no field 'box' (did you mean 'boxes'?)"),
+        ("/v1/ask?stream=true", {"image": "x", "question": "Is there a bus?"}, "no query parameters here, got stream"),
+        ("/v1/tools/count?phrase=bus", {"image": "x"}, "no query parameters here, got phrase"),
+        ("/v1/chat/completions?api-version=1", {}, "no query parameters here"),
+    ],
+)
+async def test_what_no_route_knows_is_refused(
+    http: httpx.AsyncClient, path: str, body: dict[str, Any], told: str
+) -> None:
+    response = await http.post(path, json=body)
+    assert response.status_code == 422
+    assert told in error_of(response)["message"]
+
+
+async def test_a_form_with_a_field_that_is_not_known_is_refused(http: httpx.AsyncClient) -> None:
+    response = await http.post("/v1/images", files={"file": png()}, data={"bboxes": "[]"})
+    assert response.status_code == 422
+    assert "no field 'bboxes' (did you mean 'boxes'?)" in error_of(response)["message"]
+
+
+@pytest.mark.parametrize(
+    "boxes", ['[{"x1": 1, "y1": 2, "x2": 30, "y2": 40}]', '[["1", "2", "30", "40"]]', "[[[1, 2], [30, 40]]]"]
+)
+async def test_boxes_of_a_picture_may_be_given_in_any_plain_form(http: httpx.AsyncClient, boxes: str) -> None:
+    by_form = await http.post("/v1/images", files={"file": png()}, data={"boxes": boxes})
+    by_json = await http.post("/v1/images", json={"data": data_url(), "boxes": json.loads(boxes)})
+    for opened in (by_form, by_json):
+        assert [one["box"] for one in opened.json()["regions"]] == [[1.0, 2.0, 30.0, 40.0]]
+
+
+async def test_a_region_has_one_shape_on_every_route(http: httpx.AsyncClient) -> None:
+    image = await sent(http)
+    wanted = {"id": "r0", "label": "bus", "score": 0.9, "box": [30.0, 10.0, 60.0, 40.0]}
+    opened = (await http.get(f"/v1/images/{image}")).json()["regions"][0]
+    found = (await http.post("/v1/tools/ground", json={"image": image, "phrase": "bus"})).json()["result"]
+    asked = {"image": image, "question": "Where is the bus?"}
+    answer = (await http.post("/v1/ask", json=asked)).json()["answer"]
+    chat = (await http.post("/v1/chat/completions", json=chat_about(image))).json()["choices"][0]["message"]
+    assert opened == {**wanted, "sure": True}
+    for regions in (found["regions"], answer["regions"], chat["fo1agent"]["regions"]):
+        assert regions == [wanted]
+    for one in (answer, chat["fo1agent"]):
+        assert (one["evidence"], one["steps"][0]["regions"]) == (["r0"], ["r0"])
+    for name in ("r0", f"{image}/r0"):
+        again = await http.post("/v1/tools/describe", json={"image": image, "region": name})
+        assert again.json()["result"]["regions"][0]["id"] == "r0"
