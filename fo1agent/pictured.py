@@ -181,7 +181,7 @@ class Pictured(ABC):
         """
         around = number(margin)
         if around is None or around < 0:
-            raise InputError(f"zoom got margin={shown(margin)}. Pass a number, 0 or more.")
+            raise InputError(f"zoom got margin={shown(margin)}. Pass 0 or more.")
         box = [round(v, 2) for v in self._region_of(target).box]
         left, top, right, bottom = self._pixels(enlarge(np.array([box]), 1 + 2 * around, self.loaded.size_hw)[0])
         return load_image(self.image.crop((left, top, right, bottom))), (left, top)
