@@ -36,4 +36,4 @@ print(call("brightness", '{"region": "the cat"}', scenes, mine).text)
 # prints:
 # ['region']
 # {"image":"img_e124d968","value":0.2}
-# {"error":"'the cat' is no region id. There are r0 to r99.","retry":true}
+# {"error":"'the cat' is no region id, such as r3, nor a box, [x1, y1, x2, y2]. There are r0 to r99.","retry":true}
