@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fo1agent.errors import DataError
-from fo1agent.model import weights
+from fo1agent.model import public, weights
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import Generated, greedy
 from fo1agent.model.processing import ImageInputs, Processor
@@ -384,7 +384,7 @@ class _Batch:
     def _gradients(self) -> None:
         gradients = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
         for name in [key for key in self.golden.tensors if key.startswith("grad.")]:
-            got = gradients.get(weights.rename(name.removeprefix("grad.")), torch.zeros(0))
+            got = gradients.get(public.rename(name.removeprefix("grad.")), torch.zeros(0))
             self.golden.close(name, got, GRADIENT, "relative max")
         if "params_with_grad" in self.case:
             self.golden.number("params_with_grad", len(gradients), self.case["params_with_grad"], 0.0, "exact")

@@ -9,6 +9,7 @@ score. Either way one pass serves many phrases, and the score does not depend on
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from fo1agent.image import LoadedImage, load_image
 from fo1agent.model import weights
 from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
 from fo1agent.model.fo1 import FO1, ImageFeatures
+from fo1agent.model.folder import MAX_JSON, read_bytes, shown
 from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.processing import Processor, plain
 from fo1agent.model.sequence import Prefix, Sample
@@ -347,9 +349,13 @@ def load_predictor(
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash of a folder's configuration and weights; of a large file, of its head and of samples through it."""
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
+    """Hash of a folder's configuration and weights; of a large file, of its head and of samples through it.
+
+    Raises:
+        CheckpointError: the folder is not one that `weights.load` reads.
+    """
+    digest = hashlib.sha256(read_bytes(folder / weights.CONFIG, MAX_JSON))
+    for path in weights.weight_files(folder):
         size = path.stat().st_size
         with path.open("rb") as file:
             step = 2**20 if size <= 2**28 else 2**26
@@ -368,10 +374,11 @@ def find_folder(name_or_folder: str | Path | None) -> tuple[Path, str]:
             raise CheckpointError(f"This installation holds no fo1-nano ({folder} is missing). Reinstall fo1agent.")
         return folder, "fo1-nano"
     folder = Path(name_or_folder)
-    if folder.is_dir():
+    if os.path.isdir(folder):  # unlike Path's, it takes a name of any length
         return folder, folder.resolve().name
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name_or_folder)):
-        raise CheckpointError(f"{name_or_folder} is neither a folder nor a Hugging Face name (owner/model).")
+    if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", str(name_or_folder)):
+        given = shown(str(name_or_folder)).strip("'")
+        raise CheckpointError(f"{given} is neither a folder nor a Hugging Face name (owner/model).")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

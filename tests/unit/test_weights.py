@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fo1agent.errors import CheckpointError
-from fo1agent.model import weights
+from fo1agent.model import public, weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.sequence import Sample
 from tests.tiny_models import CHECKPOINT, nano, reference
@@ -107,10 +107,10 @@ def test_all_1261_names_of_the_3b_find_their_place_in_a_model_of_its_size():
     raw["rope_scaling"] = {"type": "mrope", "mrope_section": [16, 24, 24]}
     raw["vision_config"] |= {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16}
     raw["vision_config"] |= {"out_hidden_size": 2048, "fullatt_block_indexes": [7, 15, 23, 31]}
-    config = weights.public_config(raw, dict.fromkeys(names, torch.empty(0)))
+    config = public.public_config(raw, dict.fromkeys(names, torch.empty(0)))
     with torch.device("meta"):
         model = FO1(config)
-    assert set(model.state_dict()) == {weights.rename(name) for name in names}
+    assert set(model.state_dict()) == {public.rename(name) for name in names}
     assert model.region_encoder.size == 5888
     assert sum(p.numel() for p in model.parameters()) // 10**6 == 4150
 
@@ -156,7 +156,7 @@ def test_an_absent_or_broken_shard_is_named(folder: Path):
     with pytest.raises(CheckpointError, match=f"{SHARD} is not a whole safetensors file"):
         weights.load(folder)
     shard.unlink()
-    with pytest.raises(CheckpointError, match=f"index.json names {SHARD}"):
+    with pytest.raises(CheckpointError, match=f"index.json: weight_map.* is '{SHARD}', wanted a file that is there"):
         weights.load(folder)
     for path in folder.glob("model*"):
         path.unlink()
@@ -168,21 +168,30 @@ def test_a_tensor_that_the_index_promises_must_be_there(folder: Path):
     tensors = load_file(folder / SHARD)
     del tensors["model.mm_projector_aux.2.bias"]
     save_file(tensors, folder / SHARD)
-    with pytest.raises(CheckpointError, match=r"lack what the index promises: model\.mm_projector_aux\.2\.bias"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"lacks what model.safetensors.index.json seeks in it: missing 1: model\.mm_projector_aux\.2\.bias",
+    ):
         weights.load(folder)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "llava"}, "says model_type 'llava'; wanted 'fo1'"),
+        ({"model_type": "llava"}, "config.json: model_type is 'llava', wanted 'fo1'"),
         (
             {"mm_region_feature_combination": "mean"},
-            "mm_region_feature_combination = 'mean'; fo1agent computes 'concat'",
+            "mm_region_feature_combination is 'mean', wanted 'concat', the only way",
         ),
-        ({"mm_apply_region_layer_norm": True}, "mm_apply_region_layer_norm = True"),
-        ({"aux_image_aspect_ratio": "stretch"}, "aux_aspect is dynamic, squash or dynamic_square"),
-        ({"fo1_tiny_sizes": {}}, "names the auxiliary tower 'davit-tiny'; known are davit-base, davit-large"),
+        ({"mm_apply_region_layer_norm": True}, "mm_apply_region_layer_norm is true, wanted false"),
+        (
+            {"aux_image_aspect_ratio": "stretch"},
+            "aux_image_aspect_ratio is 'stretch', wanted 'dynamic', 'squash' or 'dynamic_square'",
+        ),
+        (
+            {"fo1_tiny_sizes": {}},
+            "mm_vision_tower_aux is 'resources/davit-tiny.pth', wanted one of davit-base, davit-large",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_computed_is_refused(folder: Path, change: dict[str, Any], message: str):
@@ -193,10 +202,10 @@ def test_a_config_that_cannot_be_computed_is_refused(folder: Path, change: dict[
 
 def test_a_config_that_lacks_or_garbles_something_is_refused(folder: Path):
     edit_config(folder, lambda config: config.pop("image_token_id"))
-    with pytest.raises(CheckpointError, match="lacks image_token_id"):
+    with pytest.raises(CheckpointError, match="image_token_id is missing, wanted an integer from 0"):
         weights.load(folder)
     (folder / "config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(CheckpointError, match="not readable JSON"):
+    with pytest.raises(CheckpointError, match=r"config\.json is not JSON, wanted a JSON object"):
         weights.load(folder)
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         weights.load(folder.parent)

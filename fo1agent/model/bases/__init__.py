@@ -8,6 +8,7 @@ An adapter is a module with
     positions(model, image_slots, grids, mask)              position ids of a spliced sequence
     decoder(model)                                          the text decoder: inputs_embeds in, hidden states out
     OPENING, IMAGE_OPENING, IMAGE_CLOSING, CLOSING, STOP    the chat template around one user turn, and where it ends
+    TOKENIZERS                                              transformers' classes that its tokenizer may be of
     NEXT_TURN                                               what stands between an answer and the next user turn
 Nothing else in the package imports a model family by name.
 """

@@ -22,6 +22,7 @@ OPENING = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_star
 IMAGE_OPENING, IMAGE_CLOSING = "<|vision_start|>", "<|vision_end|>\n"
 CLOSING = "<|im_end|>\n<|im_start|>assistant\n"
 STOP = "<|im_end|>"
+TOKENIZERS = ("Qwen2Tokenizer", "Qwen2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
 NEXT_TURN = "\n<|im_start|>user\n"  # between an answer's STOP and the user's next words
 
 

@@ -1,0 +1,316 @@
+"""What config.json of a folder saved by fo1agent may say: the JSON side of `FO1Config`, with bounds for every number.
+
+Sizes of parts that must agree are compared here, so that a model that is built can also run. The public checkpoint's
+layout is `public.py`'s; both share the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from operator import mul
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
+
+from fo1agent.model.bases.qwen2_5_vl_stored import Base, TokenId, Width
+from fo1agent.model.folder import Stored, integer, number, shown, wanted
+from fo1agent.model.mobilenet import LEVELS, NUM_CLASSES, PARITY, PIXELS, VIEWS
+
+# Twice the sides of the reference, which reads pictures of up to 2048 x 2048 pixels.
+MAX_SIDE, MAX_PIXELS = 4096, 4096 * 4096
+MAX_REGIONS = 1000
+MAX_NAMES, LONGEST_NAME = 65_536, 256
+
+Probability = Annotated[float, number(0, 1)]
+Strides = Annotated[list[Annotated[float, number(0, 1024, above=True)]], Field(min_length=4, max_length=4)]
+Stages = Field(min_length=1, max_length=8)
+
+
+# --- auxiliary towers --------------------------------------------------------------------------------------------
+
+
+class DaViT(Stored):
+    """`{"type": "davit"}`: fields of transformers' Florence2VisionConfig, whose defaults these are."""
+
+    WIDTHS: ClassVar[str] = "embed_dim"
+
+    type: Literal["davit"] = "davit"
+    embed_dim: Annotated[list[Width], Stages] = Field(default=[128, 256, 512, 1024])
+    depths: Annotated[list[Annotated[int, integer(1, 64)]], Stages] = Field(default=[1, 1, 9, 1])
+    patch_size: Annotated[list[Annotated[int, integer(1, 32)]], Stages] = Field(default=[7, 3, 3, 3])
+    patch_stride: Annotated[list[Annotated[int, integer(1, 32)]], Stages] = Field(default=[4, 2, 2, 2])
+    patch_padding: Annotated[list[Annotated[int, integer(0, 32)]], Stages] = Field(default=[3, 1, 1, 1])
+    patch_prenorm: Annotated[list[bool], Stages] = Field(default=[False, True, True, True])
+    num_heads: Annotated[list[Annotated[int, integer(1, 512)]], Stages] = Field(default=[4, 8, 16, 32])
+    num_groups: Annotated[list[Annotated[int, integer(1, 512)]], Stages] = Field(default=[4, 8, 16, 32])
+    window_size: Annotated[int, integer(1, 128)] = 12
+    drop_path_rate: Annotated[float, number(0, 1)] = 0.1
+    mlp_ratio: Annotated[float, number(0, 16, above=True)] = 4.0
+    qkv_bias: bool = True
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> DaViT:
+        stages = len(self.embed_dim)
+        lists = ("depths", "patch_size", "patch_stride", "patch_padding", "patch_prenorm", "num_heads", "num_groups")
+        for name in lists:
+            if len(getattr(self, name)) != stages:
+                raise wanted(f"a list of {stages}, as {self.WIDTHS} is", name, shown(getattr(self, name)))
+        for name in ("num_heads", "num_groups"):
+            if any(width % parts for width, parts in zip(self.embed_dim, getattr(self, name), strict=True)):
+                raise wanted(f"divisors of {self.WIDTHS} {shown(self.embed_dim)}", name, shown(getattr(self, name)))
+        return self
+
+
+class ViewOf(Stored):
+    """One of `mobilenet_v2_ssd`'s views; see `mobilenet.View`."""
+
+    side: Annotated[int, integer(PARITY[1], MAX_SIDE)]
+    square: bool = False
+    mirrored: bool = False
+
+    @model_validator(mode="after")
+    def _as_trained(self) -> ViewOf:
+        if self.side % PARITY[0] != PARITY[1]:
+            raise wanted(f"{PARITY[1]} mod {PARITY[0]} (300, 364, 428, …)", "side", str(self.side))
+        return self
+
+
+_VIEWS = [ViewOf(side=view.side, square=view.square, mirrored=view.mirrored) for view in VIEWS]
+
+
+class MobileNet(Stored):
+    """`{"type": "mobilenet_v2_ssd"}`."""
+
+    type: Literal["mobilenet_v2_ssd"]
+    views: Annotated[list[ViewOf], Field(min_length=1, max_length=8)] = Field(default_factory=lambda: _VIEWS)
+
+    @model_validator(mode="after")
+    def _first_is_straight(self) -> MobileNet:
+        if self.views[0].mirrored:
+            raise wanted("false for the first view", "views.0.mirrored", "true")
+        return self
+
+
+# --- regions, heads, processing ----------------------------------------------------------------------------------
+
+
+class Pool(Stored):
+    """A read of one level; see `region_encoder.PoolSpec`."""
+
+    level: Annotated[int, integer(0, 7)]
+    bins: Annotated[int, integer(1, 16)] = 1
+    context: Annotated[float, number(0, 16, above=True)] = 1.0
+
+
+class Region(Stored):
+    """See `region_encoder.RegionConfig`."""
+
+    pools: Annotated[list[Pool], Field(max_length=32)] = Field(default=[])
+    roi_size: Annotated[int, integer(1, 64)] = 7
+    primary_channels: Annotated[int, integer(0, 65_536)] = 1280
+    fpn_channels: Width = 512
+    fpn_strides: Strides = Field(default=[3.5, 7.0, 14.0, 28.0])
+    evidence_size: Annotated[int, integer(0, 65_536)] = 0
+
+
+class Projector(Stored):
+    """See `fo1.build_projector`."""
+
+    layers: Annotated[int, integer(0, 16)] = 2
+    hidden_size: Width | None = None
+
+
+class Match(Stored):
+    """See `heads.MatchHead`."""
+
+    width: Width = 128
+    classes: Annotated[int, integer(0, 65_536)] = 0
+    views: Annotated[int, integer(1, 8)] = 1
+    extra: Annotated[int, integer(0, MAX_NAMES)] = 0
+
+
+class Iou(Stored):
+    """See `heads.IoUHead`."""
+
+    width: Width = 64
+
+
+class Proposal(Stored):
+    """See `proposal_head.ProposalHeadConfig`; `levels` are those of the auxiliary tower that the head reads."""
+
+    levels: Annotated[list[Annotated[int, integer(0, 7)]], Field(min_length=1, max_length=8)]
+    width: Width = 96
+    extra_levels: Annotated[int, integer(0, 8)] = 1
+    blocks: Annotated[int, integer(0, 16)] = 2
+
+    @model_validator(mode="after")
+    def _in_groups(self) -> Proposal:
+        if self.width % 8:
+            raise wanted("a multiple of 8", "width", str(self.width))
+        return self
+
+
+class Heads(Stored):
+    """The optional heads."""
+
+    match: Match | None = None
+    iou: Iou | None = None
+    proposal: Proposal | None = None
+
+    @model_validator(mode="after")
+    def _none_is_null(self) -> Heads:
+        for name in self.model_fields_set:
+            if getattr(self, name) is None:
+                raise wanted("an object, or no such key", name, "null")
+        return self
+
+
+class Processing(Stored):
+    """See `config.ProcessingConfig`."""
+
+    min_side: Annotated[int, integer(1, MAX_SIDE)] = 28
+    max_side: Annotated[int, integer(1, MAX_SIDE)] = 2048
+    min_pixels: Annotated[int, integer(1, MAX_PIXELS)] = 56 * 56
+    max_pixels: Annotated[int, integer(1, MAX_PIXELS)] = 2048 * 2048
+    aux_aspect: Literal["dynamic", "squash", "dynamic_square"] = "dynamic"
+    max_regions: Annotated[int, integer(1, MAX_REGIONS)] = 100
+
+    @model_validator(mode="after")
+    def _least_below_most(self) -> Processing:
+        for name in ("side", "pixels"):
+            least, most = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            if least > most:
+                raise wanted(f"at most max_{name}, {most}", f"min_{name}", str(least))
+        return self
+
+
+class Thresholds(Stored):
+    """Default score thresholds per tool."""
+
+    ground: Probability = 0.25
+    count: Probability = 0.25
+    exists: Probability = 0.15
+
+
+class Scores(Stored):
+    """See `predictor.Calibration`."""
+
+    scale: Annotated[float, number(0, 1e6, above=True)] = 1.0
+    bias: Annotated[float, number(-1e6, 1e6)] = 0.0
+
+
+def _names(value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise wanted("a list of names")
+    if not 1 <= len(value) <= MAX_NAMES:
+        raise wanted(f"1 to {MAX_NAMES} names")
+    seen: set[str] = set()
+    for place, name in enumerate(value):
+        if not isinstance(name, str) or not 1 <= len(name.strip()) <= len(name) <= LONGEST_NAME:
+            raise wanted(f"a string of 1 to {LONGEST_NAME} characters", str(place), shown(name))
+        if name in seen:
+            raise wanted("each name once", str(place), f"{shown(name)} for the second time")
+        seen.add(name)
+    return value
+
+
+Names = Annotated[list[str], PlainValidator(_names)]
+
+
+# --- the file ----------------------------------------------------------------------------------------------------
+
+
+class OwnConfig(Stored):
+    """config.json of `model_type` "fo1"; keys that transformers adds (architectures, dtype, …) say nothing here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model_type: Literal["fo1"]
+    base_config: Base
+    aux: Annotated[DaViT | MobileNet, Field(discriminator="type")] | None = None
+    region: Region | None = None
+    image_projector: Projector | None = None
+    region_projector: Projector | None = None
+    first_mention: TokenId | None = None
+    heads: Heads | None = None
+    processing: Processing | None = None
+    vocabulary: Names | None = None
+    thresholds: Thresholds | None = None
+    calibration: Scores | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> OwnConfig:
+        text, vision = self.base_config.text_config, self.base_config.vision_config
+        aux, region = self.aux or DaViT(), self.region or Region()
+        seen, width = vision.out_hidden_size, text.hidden_size
+        if not (self.image_projector and self.image_projector.layers) and seen != width:
+            raise wanted(
+                f"the hidden_size {width} of text_config, for there is no image_projector",
+                "base_config.vision_config.out_hidden_size",
+                str(seen),
+            )
+        if region.primary_channels not in (0, vision.hidden_size):
+            raise wanted(
+                f"0, or the hidden_size {vision.hidden_size} of vision_config",
+                "region.primary_channels",
+                str(region.primary_channels),
+            )
+        if self.first_mention is not None and self.first_mention >= text.vocab_size:
+            raise wanted(f"less than the vocab_size {text.vocab_size}", "first_mention", str(self.first_mention))
+        levels = _levels(aux)
+        self._check_pools(levels, region)
+        self._check_detector(aux, region)
+        self._check_proposal(levels)
+        processing = self.processing or Processing()
+        if processing.max_pixels < vision.cell**2:
+            raise wanted(
+                f"at least the {vision.cell**2} pixels of one image token",
+                "processing.max_pixels",
+                str(processing.max_pixels),
+            )
+        return self
+
+    def _check_pools(self, levels: Sequence[tuple[float, int]], region: Region) -> None:
+        for place, pool in enumerate(region.pools):
+            if pool.level >= len(levels):
+                raise wanted(f"one of the tower's {len(levels)} levels", f"region.pools.{place}.level", str(pool.level))
+        size = sum(levels[pool.level][1] * pool.bins**2 for pool in region.pools) or sum(width for _, width in levels)
+        if size % 4:
+            raise wanted(
+                "a multiple of 4, to carry a box's place", "region.pools" if region.pools else "aux", f"{size} numbers"
+            )
+
+    def _check_detector(self, aux: DaViT | MobileNet, region: Region) -> None:
+        """What regions and the match head take from a detector must be what the tower's views give."""
+        views = len(aux.views) if isinstance(aux, MobileNet) else 0
+        evidence = views * (NUM_CLASSES + 1)
+        if region.evidence_size not in (0, evidence):
+            choice = (
+                f"0 or {evidence}, the tower's {views} views x {NUM_CLASSES + 1}" if views else "0 without a detector"
+            )
+            raise wanted(choice, "region.evidence_size", str(region.evidence_size))
+        match = self.heads and self.heads.match
+        if not match or not match.classes:
+            return
+        if not region.evidence_size:
+            raise wanted("0 where regions have no evidence", "heads.match.classes", str(match.classes))
+        for name, right in {"classes": NUM_CLASSES, "views": views}.items():
+            if getattr(match, name) != right:
+                raise wanted(f"{right}, as the tower has", f"heads.match.{name}", str(getattr(match, name)))
+
+    def _check_proposal(self, levels: Sequence[tuple[float, int]]) -> None:
+        read = self.heads.proposal.levels if self.heads and self.heads.proposal else []
+        key = "heads.proposal.levels"
+        if any(level >= len(levels) for level in read):
+            raise wanted(f"numbers of the tower's {len(levels)} levels", key, shown(read))
+        if any(levels[first][0] >= levels[second][0] for first, second in pairwise(read)):
+            raise wanted("levels whose strides rise", key, shown(read))
+
+
+def _levels(aux: DaViT | MobileNet) -> list[tuple[float, int]]:
+    """Pixels per cell, and channels, of each level of a tower."""
+    if isinstance(aux, MobileNet):
+        return [(level.stride, level.channels) for level in (*LEVELS, PIXELS)]
+    strides = list(accumulate(aux.patch_stride, mul))
+    return list(zip(strides, aux.embed_dim, strict=True))
