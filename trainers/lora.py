@@ -10,14 +10,27 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from safetensors.torch import load_file, save_file
+from pydantic import ConfigDict, Field
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fo1agent.errors import CheckpointError, InputError, MissingExtraError, TrainingError
 from fo1agent.model.fo1 import FO1
+from fo1agent.model.folder import (
+    Stored,
+    check_weights,
+    checked,
+    integer,
+    names,
+    number,
+    one_line,
+    read_json,
+    read_safetensors,
+)
 from fo1agent.model.processing import Processor
+from fo1agent.model.stored import Heads
 from fo1agent.trainers import rows
 from fo1agent.trainers.heads import add_heads
 
@@ -45,6 +58,31 @@ class LoraRecipe:
             raise InputError(f"lora wants rank >= 1, alpha > 0, dropout in [0, 1) and targets, got {self}.")
         if self.save not in ("merged", "adapter"):
             raise InputError(f"lora.save is merged or adapter, got {self.save!r}.")
+
+
+class StoredLora(Stored):
+    """`LoraRecipe` in adapter_config.json."""
+
+    rank: Annotated[int, integer(1, 4096)]
+    alpha: Annotated[float, number(0, 1e6, above=True)]
+    dropout: Annotated[float, number(0, 0.999)]
+    targets: Annotated[list[str], Field(min_length=1, max_length=64)]
+    save: Literal["merged", "adapter"] = "adapter"
+
+
+class OwnPart(Stored):
+    """What fo1agent adds to peft's file."""
+
+    lora: StoredLora
+    heads: Heads
+
+
+class AdapterFile(Stored):
+    """adapter_config.json; peft's own keys say the same again."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    fo1agent: OwnPart
 
 
 def attach(model: FO1, recipe: LoraRecipe) -> None:
@@ -114,21 +152,26 @@ def apply_adapter(model: FO1, processor: Processor, folder: Path) -> None:
         CheckpointError: no such folder, or it belongs to another model; names the keys.
     """
     peft = _peft()
+    path, *files = (folder / name for name in ADAPTER_FILES)
+    said = checked(AdapterFile, read_json(path), path).fo1agent
+    tensors, parts = (read_safetensors(file) for file in files)
+    for file, held in zip(files, (tensors, parts), strict=True):
+        check_weights(held, file)
+    recipe = LoraRecipe(**{**said.lora.model_dump(), "targets": tuple(said.lora.targets)})
     try:
-        config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-        tensors, parts = load_file(folder / ADAPTER_FILES[1]), load_file(folder / ADAPTER_FILES[2])
-        settings: dict[str, Any] = config["fo1agent"]
-        recipe = LoraRecipe(**{**settings["lora"], "targets": tuple(settings["lora"]["targets"])})
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise CheckpointError(f"{folder} holds no adapter of fo1agent: {exc!r}.") from exc
-    add_heads(model, settings["heads"])
-    attach(model, recipe)
+        add_heads(model, said.heads.model_dump(exclude_unset=True))
+        attach(model, recipe)
+    except (InputError, TrainingError) as exc:
+        raise CheckpointError(f"{path} asks for what this model cannot have: {exc}") from exc
     rows.attach(model, processor)
     known = model.state_dict()
     strange = [name for name, tensor in parts.items() if name not in known or known[name].shape != tensor.shape]
-    found = peft.set_peft_model_state_dict(_decoder(model), tensors, adapter_name="default")
+    try:
+        found = peft.set_peft_model_state_dict(_decoder(model), tensors, adapter_name="default")
+    except RuntimeError as exc:  # torch lists what is of another shape
+        raise CheckpointError(f"{files[0]} belongs to another model or rank: {one_line(exc)}.") from exc
     if strange or found.unexpected_keys:
-        raise CheckpointError(f"{folder} belongs to another model: {[*strange, *found.unexpected_keys][:8]}.")
+        raise CheckpointError(f"{folder} belongs to another model: {names([*strange, *found.unexpected_keys])}.")
     model.load_state_dict({name: tensor.to(known[name].dtype) for name, tensor in parts.items()}, strict=False)
     merge(model)
     rows.fold(model)

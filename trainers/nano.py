@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.mobilenet import NUM_CLASSES, VIEWS, View, convert_tensorflow
+from fo1agent.model.mobilenet import NUM_CLASSES, VIEWS, View
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import alignment, base, instruction
 from fo1agent.trainers.calibration import calibrate
@@ -33,7 +33,7 @@ from fo1agent.trainers.data.tokenizer import build_tokenizer
 from fo1agent.trainers.language import LanguageStage, Mix, StageTable
 from fo1agent.trainers.naming import NamingStage
 from fo1agent.trainers.proposals import DataRecipe as ProposalData
-from fo1agent.trainers.proposals import HeadRecipe, ProposalRecipe, ProposalStage, TowerRecipe
+from fo1agent.trainers.proposals import HeadRecipe, ProposalRecipe, ProposalStage, TowerRecipe, load_tower
 from fo1agent.trainers.recipe import build, load_recipe
 from fo1agent.trainers.step import TrainSettings, train
 
@@ -137,7 +137,8 @@ def run(recipe: NanoRecipe) -> Path:
         data = replace(data, images=data.images[: recipe.data.limit])
     torch.manual_seed(0)
     tokenizer = build_tokenizer(training_words(data), recipe.vocab_size)
-    model = new_model(tokenizer, data.categories, load_file(recipe.tower), recipe.hidden_size, recipe.layers)
+    tower = load_tower(TowerRecipe({"type": "mobilenet_v2_ssd"}, recipe.tower))
+    model = new_model(tokenizer, data.categories, tower, recipe.hidden_size, recipe.layers)
     model.proposal_head.load_state_dict(load_file(train_proposals(recipe)))
     processor = Processor(tokenizer, model.config)
     store = open_or_build(recipe.work / "features", model, processor, data, recipe.mirror, _progress)
@@ -211,13 +212,13 @@ def load_composites(folder: Path, limit: int, vocabulary: Sequence[str]) -> Coco
 def new_model(
     tokenizer: PreTrainedTokenizerBase,
     vocabulary: Sequence[str],
-    tower: dict[str, torch.Tensor],
+    tower: torch.nn.Module,
     hidden_size: int,
     layers: int,
 ) -> FO1:
     """A nano with a random base and the given tower."""
     model = FO1(nano_config(tokenizer, vocabulary, hidden_size, layers))
-    model.aux.load_state_dict(convert_tensorflow(tower))
+    model.aux.load_state_dict(tower.state_dict())
     # The stock initial deviation (0.02) is made for widths of thousands; at this one, words start too much alike.
     torch.nn.init.normal_(model.base.get_input_embeddings().weight, std=hidden_size**-0.5)
     return model.eval()

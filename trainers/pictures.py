@@ -11,7 +11,6 @@ it (in the step). It knows nothing of questions or losses.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
@@ -22,7 +21,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fo1agent.boxes import clip
@@ -35,6 +33,7 @@ from fo1agent.proposals import Proposer
 from fo1agent.trainers.data.augment import AugmentRecipe, augment
 from fo1agent.trainers.data.features import ANNOTATED, JITTERED, PROPOSAL, Picture, PictureStore, jitter
 from fo1agent.trainers.data.records import Example
+from fo1agent.trainers.kept import keep, read_kept
 
 RANDOM_BOXES = 12  # that show nothing in particular, where no proposer gives such
 
@@ -306,15 +305,18 @@ class FrozenViews:
         self.model, self._limit = model, limit_bytes
         self.folder = folder / towers_fingerprint(model)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._used = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+        self._used = sum(file.lstat().st_size for file in self.folder.glob("*.safetensors"))
+        views = range(len(model.aux.views)) if hasattr(model.aux, "detect") else ()
+        self._names = ["tokens", *(f"map{k}" for k in range(len(model.aux.levels)))]
+        self._names += ["primary"] if model.region_encoder.simple_fpn is not None else []
+        self._names += [f"{what}{k}" for what in ("boxes", "logits") for k in views]
 
     def features(self, example: Example, inputs: ImageInputs) -> ImageFeatures:
         """As `FO1.encode_image` gives them; levels of SimpleFP, which may train, are made anew."""
         file = self.folder / f"{picture_key(example)}.safetensors"
         model = self.model
-        if file.exists():
-            kept = load_file(file, device=str(model.device))
-        else:
+        kept = read_kept(file, self._names)
+        if kept is None:
             with torch.no_grad():
                 seen = model.encode_image(inputs)
             kept = {f"map{k}": m for k, m in enumerate(seen.aux.maps)} | {"tokens": seen.image_tokens}
@@ -326,7 +328,8 @@ class FrozenViews:
             # Rounded as the kept ones will be, so that it makes no difference which epoch it is.
             kept = {name: tensor.half().contiguous() for name, tensor in kept.items()}
             self._keep(file, kept)
-        return self._restore({name: tensor.to(model.dtype) for name, tensor in kept.items()}, inputs)
+        moved = {name: tensor.to(model.device, model.dtype) for name, tensor in kept.items()}
+        return self._restore(moved, inputs)
 
     def _restore(self, kept: dict[str, Tensor], inputs: ImageInputs) -> ImageFeatures:
         model, sizes = self.model, inputs.sizes
@@ -352,9 +355,7 @@ class FrozenViews:
         size = sum(tensor.nbytes for tensor in tensors.values())
         if self._used + size > self._limit:
             return
-        temporary = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-        save_file({name: tensor.cpu() for name, tensor in tensors.items()}, temporary)
-        os.replace(temporary, file)
+        keep(file, tensors)
         self._used += size
 
 

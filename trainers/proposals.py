@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,18 +25,19 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fo1agent.boxes import iou
 from fo1agent.errors import CheckpointError, DataError, InputError
 from fo1agent.model.aux_encoder import build_aux, prepare_aux
 from fo1agent.model.config import ProcessingConfig
+from fo1agent.model.folder import check_weights, misfits, one_line, read_safetensors
 from fo1agent.model.mobilenet import LEVELS, convert_tensorflow
 from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, assign, proposal_losses
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.features import mirror_boxes
 from fo1agent.trainers.data.records import Example, open_picture
+from fo1agent.trainers.kept import keep, read_kept
 from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.step import TrainResult, TrainSettings, share, train
@@ -153,18 +153,14 @@ class MapSource:
     def maps(self, record: Example, flip: bool) -> tuple[list[Tensor], tuple[int, int]]:
         """The chosen maps of the (mirrored) picture, [1, C, h, w] float32, and (height, width) of the tower's input."""
         file = self._cache and self._cache / f"{_file_key(record)}{'m' if flip else ''}.safetensors"
-        if not file:
-            maps, size_hw = self._run(record, flip)
-        elif file.exists():
-            kept = load_file(file)
+        numbers = [str(k) for k in range(len(self._picked))]
+        if file and (kept := read_kept(file, [*numbers, "size_hw"])) is not None:
             height, width = kept["size_hw"].tolist()
-            return [kept[str(k)].to(self._device).float() for k in range(len(self._picked))], (height, width)
-        else:
-            maps, size_hw = self._run(record, flip)
-            tensors = {str(k): m.half().cpu().contiguous() for k, m in enumerate(maps)}
-            temporary = file.with_suffix(f".{os.getpid()}")
-            save_file({**tensors, "size_hw": torch.tensor(size_hw)}, temporary)
-            os.replace(temporary, file)
+            return [kept[k].to(self._device).float() for k in numbers], (height, width)
+        maps, size_hw = self._run(record, flip)
+        if file:
+            tensors = {k: m.half().cpu().contiguous() for k, m in zip(numbers, maps, strict=True)}
+            keep(file, {**tensors, "size_hw": torch.tensor(size_hw)})
         # Rounded as the kept ones are, so that neither the epoch nor the cache makes a difference.
         return [m.half().float() for m in maps], size_hw
 
@@ -276,15 +272,20 @@ def load_tower(recipe: TowerRecipe) -> nn.Module:
     """
     tower = build_aux(recipe.config)
     try:
-        state = load_file(recipe.weights)
-    except Exception as exc:  # safetensors raises its own type for a bad file, OSError for a missing one
-        raise CheckpointError(f"Cannot read the tower's weights {recipe.weights}: {exc}.") from exc
-    if any(key.startswith("FeatureExtractor/") for key in state):
-        state = convert_tensorflow(state)
+        state = read_safetensors(recipe.weights)
+        check_weights(state, recipe.weights)
+    except CheckpointError as exc:
+        raise CheckpointError(f"Cannot read the tower's weights: {exc}") from exc
     try:
-        tower.load_state_dict(state)
-    except RuntimeError as exc:  # torch lists the keys that are missing, unknown or of another shape
-        raise CheckpointError(f"{recipe.weights} does not fit {dict(recipe.config)}: {exc}") from exc
+        if any(key.startswith("FeatureExtractor/") for key in state):
+            state = convert_tensorflow(state)
+    except (KeyError, IndexError, RuntimeError) as exc:
+        raise CheckpointError(
+            f"{recipe.weights} lacks a part of the detection zoo's tensors: {one_line(exc)}."
+        ) from exc
+    if told := misfits(state, tower.state_dict()):
+        raise CheckpointError(f"{recipe.weights} does not fit {dict(recipe.config)}: {told}.")
+    tower.load_state_dict(state)
     return tower.eval().requires_grad_(False)
 
 

@@ -1,6 +1,7 @@
 """Training the proposal head from a recipe, on pictures drawn here, with a small random tower."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fo1agent.trainers.proposals import (
     ProposalRecipe,
     ProposalStage,
     TowerRecipe,
+    load_tower,
     main,
     mirror_boxes,
     open_picture,
@@ -155,6 +157,21 @@ def test_the_tower_stays_as_it_is_and_must_fit(root, tmp_path):
         MapSource(TowerRecipe({"type": "mobilenet_v2_ssd"}, tmp_path / "none.safetensors"), (1,), None)
     with pytest.raises(InputError, match=r"maps 0 to 3"):
         MapSource(settings.tower, (1, 4), None)
+
+
+def test_tower_weights_that_are_none_are_named(tmp_path):
+    file = tmp_path / "tower.safetensors"
+    tower = TowerRecipe({"type": "mobilenet_v2_ssd"}, file)
+    save_file({"FeatureExtractor/MobilenetV2/Conv/weights": torch.zeros(1)}, file)
+    with pytest.raises(CheckpointError, match=r"tower\.safetensors lacks a part of the detection zoo's tensors"):
+        load_tower(tower)
+    save_file({"stem.conv.weight": torch.full((1,), float("nan"))}, file)
+    with pytest.raises(CheckpointError, match=r"stem\.conv\.weight is nan, wanted finite numbers"):
+        load_tower(tower)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(CheckpointError, match="got a pipe, wanted a regular file"):
+        load_tower(tower)
 
 
 def test_a_picture_that_is_not_what_its_record_says_is_named(root, tmp_path):

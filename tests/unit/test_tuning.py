@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
 
 import fo1agent
-from fo1agent.errors import InputError, TrainingError
+from fo1agent.errors import CheckpointError, InputError, TrainingError
 from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy
@@ -286,6 +291,92 @@ def test_kept_views_equal_live_ones_and_are_not_found_with_other_weights(start, 
     with torch.no_grad():
         next(other.aux.parameters()).add_(1)
     assert FrozenViews(tmp_path, other).folder != kept.folder
+
+
+def test_a_kept_view_that_is_damaged_is_made_anew(start, examples, tmp_path: Path, caplog) -> None:
+    kept = FrozenViews(tmp_path, start[0])
+    stage = live_stage(start, examples[:1], cache=kept)
+    (asked,) = stage.batch(0)[:1]
+    first = stage._look(asked)
+    (file,) = kept.folder.iterdir()
+    whole = file.read_bytes()
+    assert not caplog.records
+    for spoilt in (whole[:-5], b"", whole[:-2] + b"\xff\x7f"):  # cut off, empty, and NaN
+        file.write_bytes(spoilt)
+        caplog.clear()
+        assert torch.equal(stage._look(asked).vectors, first.vectors)
+        (record,) = caplog.records
+        assert record.getMessage().startswith(f"{file} ")
+        assert record.getMessage().endswith("It is made anew.")
+        assert file.read_bytes() == whole
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `save_adapter` writes of a model that was not trained."""
+    pytest.importorskip("peft")
+    model, _ = weights.load(CHECKPOINT)
+    settings = lora.LoraRecipe(rank=2, targets=("q_proj",), save="adapter")
+    lora.attach(model, settings)
+    folder = tmp_path_factory.mktemp("adapter") / "adapter"
+    lora.save_adapter(model, settings, {"base.lm_head.weight": model.base.lm_head.weight.detach()}, folder)
+    return folder
+
+
+def edited(path: str, value: object):
+    def spoil(folder: Path) -> None:
+        tree = json.loads((folder / "adapter_config.json").read_text())
+        *parents, last = path.split(".")
+        inner = tree
+        for key in parents:
+            inner = inner[key]
+        inner[last] = value
+        (folder / "adapter_config.json").write_text(json.dumps(tree))
+
+    return spoil
+
+
+def renamed(folder: Path) -> None:
+    tensors = {f"{name}s": tensor for name, tensor in load_file(folder / "adapter_model.safetensors").items()}
+    save_file(tensors, folder / "adapter_model.safetensors")
+
+
+def not_finite(folder: Path) -> None:
+    tensors = {name: tensor * float("nan") for name, tensor in load_file(folder / "parts.safetensors").items()}
+    save_file(tensors, folder / "parts.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda f: shutil.rmtree(f), "no adapter_config.json"),
+        (lambda f: (f / "adapter_config.json").write_text("{"), "adapter_config.json is not JSON"),
+        (lambda f: (f / "adapter_config.json").write_text("{}"), "fo1agent is missing, wanted an object"),
+        (lambda f: ((f / "parts.safetensors").unlink(), os.mkfifo(f / "parts.safetensors")), "got a pipe, wanted"),
+        (lambda f: os.truncate(f / "adapter_model.safetensors", 50), "is not a whole safetensors file"),
+        (edited("fo1agent.lora", 3), "fo1agent.lora is 3, wanted an object"),
+        (edited("fo1agent.lora.rank", 10**18), "rank is 1000000000000000000, wanted an integer from 1 to 4096"),
+        (edited("fo1agent.lora.alpha", float("nan")), "alpha is NaN, wanted a finite number above 0"),
+        (edited("fo1agent.lora.targets", []), "targets is [], wanted at least 1"),
+        (edited("fo1agent.lora.targets", ["magic"]), "names no layer of the language model"),
+        (edited("fo1agent.lora.rank", 3), "belongs to another model or rank"),
+        (edited("fo1agent.heads", {"depth": {}}), "heads.depth is an unknown key, wanted one of match, iou"),
+        (edited("fo1agent.heads", {"proposal": {"levels": [0]}}), "asks for what this model cannot have"),
+        (renamed, "belongs to another model"),
+        (not_finite, "base.lm_head.weight is nan, wanted finite numbers"),
+    ],
+)
+def test_an_adapter_that_is_not_what_it_says_is_a_checkpoint_error(
+    adapter: Path, start, tmp_path: Path, spoil, says: str
+) -> None:
+    folder = tmp_path / "adapter"
+    shutil.copytree(adapter, folder)
+    spoil(folder)
+    model, processor = copy.deepcopy(start[0]), start[1]
+    with pytest.raises(CheckpointError) as error:
+        lora.apply_adapter(model, processor, folder)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_own_boxes_stay_those_of_the_start_while_the_tower_trains() -> None:

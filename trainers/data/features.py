@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
 from PIL import ImageOps
+from pydantic import PlainValidator
 
-from fo1agent.errors import TrainingError
+from fo1agent.errors import CheckpointError, TrainingError
 from fo1agent.model.fo1 import FO1
+from fo1agent.model.folder import Stored, checked, one_line, opened, read_json, shown, wanted, wrong
 from fo1agent.model.processing import Processor
 from fo1agent.trainers.data.ahead import Ahead
 from fo1agent.trainers.data.augment import says_side
@@ -30,7 +34,25 @@ from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.records import Example, open_picture
 
 PROPOSAL, ANNOTATED, JITTERED = 0, 1, 2
+MAX_META = 256 << 20  # bytes of meta.json: some millions of pictures
+_BLOCK = 64 << 20  # bytes looked at together
+_NOT_FINITE = 0x7C00  # from here on, without its sign, a float16 is infinite or NaN
 JITTER = 0.1  # standard deviation of each side's shift, in box sizes
+
+
+def _numbers(value: Any) -> list[int]:
+    if not isinstance(value, list) or not all(type(one) is int and 0 <= one < 2**48 for one in value):
+        raise wanted("a list of integers from 0 on")
+    return value
+
+
+def _two_numbers(value: Any) -> list[int]:
+    if len(_numbers(value)) != 2:
+        raise wanted("two integers")
+    return value
+
+
+Numbers = Annotated[list[int], PlainValidator(_numbers)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +76,51 @@ class Picture:
     grid_hw: tuple[int, int]
 
 
+class Meta(Stored):
+    """meta.json.
+
+    Attributes:
+        fingerprint: see `fingerprint`.
+        rows, patches: where each picture's begin in the files, and last, where they end.
+        grids: patch grid, height and width, of each picture.
+        widths: numbers in a region vector and in a patch; stores of earlier versions do not say.
+    """
+
+    fingerprint: str
+    rows: Numbers
+    patches: Numbers
+    grids: list[Annotated[list[int], PlainValidator(_two_numbers)]]
+    widths: Annotated[list[int], PlainValidator(_two_numbers)] | None = None
+
+
 class FeatureStore:
     """Features of all pictures of `data`; with mirror images, entry k + n shows picture k mirrored.
 
+    Opening reads all of it once, to see that it is whole and that no number in it is NaN or infinite.
+
     Raises:
-        TrainingError: no store there, or one of other weights or annotations.
+        TrainingError: no store there, one of other weights or annotations, or one that is damaged.
     """
 
     def __init__(self, folder: Path, data: CocoData, fingerprint: str) -> None:
-        try:
-            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        except OSError as exc:
-            raise TrainingError(f"No feature store in {folder}: {exc.strerror}. Make one with features.build.") from exc
-        if meta["fingerprint"] != fingerprint:
-            raise TrainingError(f"{folder} holds features of other weights or annotations; delete it to make it anew.")
+        path = folder / "meta.json"
+        if not os.path.lexists(path):
+            raise TrainingError(f"No feature store in {folder}: there is no {path.name}. Make one with features.build.")
         self.data, self.fingerprint = data, fingerprint
-        self._rows = np.array(meta["rows"], dtype=np.int64)
-        self._patches = np.array(meta["patches"], dtype=np.int64)
-        self._grids = meta["grids"]
-        self._boxes = np.load(folder / "boxes.npy")
-        self._kind = np.load(folder / "kind.npy")
-        self._vectors = np.memmap(folder / "vectors.f16", np.float16, "r").reshape(len(self._boxes), -1)
-        self._pixels = np.memmap(folder / "pixels.f16", np.float16, "r").reshape(self._patches[-1], -1)
+        try:
+            meta = checked(Meta, read_json(path, MAX_META), path)
+            if meta.fingerprint != fingerprint:
+                raise TrainingError(
+                    f"{folder} holds features of other weights or annotations; delete it to make it anew."
+                )
+            self._rows, self._patches, self._grids = _layout(meta, len(data.images), path)
+            self._boxes = _array(folder / "boxes.npy", (self._rows[-1], 4), np.dtype(np.float32))
+            self._kind = _array(folder / "kind.npy", (self._rows[-1],), np.dtype(np.uint8))
+            vector, patch = meta.widths or (None, None)
+            self._vectors = _halves(folder / "vectors.f16", int(self._rows[-1]), vector)
+            self._pixels = _halves(folder / "pixels.f16", int(self._patches[-1]), patch)
+        except CheckpointError as exc:
+            raise TrainingError(f"{exc} The feature store is damaged; delete {folder} to make it anew.") from exc
 
     def __len__(self) -> int:
         return len(self._grids)
@@ -94,6 +139,56 @@ class FeatureStore:
             self._pixels[patches],
             (h, w),
         )
+
+
+def _layout(meta: Meta, pictures: int, path: Path) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
+    """Rows and patches [n + 1] int64, and grids, if they are those of so many pictures."""
+    count = len(meta.grids)
+    if count not in (pictures, 2 * pictures):
+        raise wrong(path, "grids", f"of {count} pictures", f"{pictures}, or {2 * pictures} with mirror images")
+    rows, patches = (np.array(numbers, dtype=np.int64) for numbers in (meta.rows, meta.patches))
+    for name, places in {"rows": rows, "patches": patches}.items():
+        if len(places) != count + 1 or places[0] or (np.diff(places) < 0).any():
+            raise wrong(path, name, shown(places.tolist()), f"{count + 1} rising numbers from 0 on")
+    grids = [(height, width) for height, width in meta.grids]
+    if (np.diff(patches) != [height * width for height, width in grids]).any():
+        raise wrong(path, "grids", "not what patches says", "height and width of each picture's patches")
+    return rows, patches, grids
+
+
+def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    with opened(path):
+        pass
+    try:
+        # Mapped first: a header may promise more than there is.
+        array = (
+            np.array(np.load(path, mmap_mode="r", allow_pickle=False)) if math.prod(shape) else np.zeros(shape, dtype)
+        )
+    except (OSError, ValueError, EOFError) as exc:
+        raise CheckpointError(f"{path} is not a whole array: {one_line(exc)}.") from exc
+    if array.shape != shape or array.dtype != dtype:
+        raise wrong(path, "", f"{array.dtype} {list(array.shape)}", f"{dtype} {list(shape)}")
+    if not np.isfinite(array).all():
+        raise wrong(path, "", "NaN or infinity", "finite numbers")
+    return array
+
+
+def _halves(path: Path, rows: int, width: int | None) -> np.ndarray:
+    """float16 [rows, width], a view of the file; the width follows from its size if it is not known."""
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+    if size != rows * 2 * (width or size // max(1, rows * 2)) or (rows and not size):
+        told = f"{rows} x {width} float16 numbers" if width else f"a multiple of {rows} float16 numbers"
+        raise wrong(path, "", f"{size} bytes", told)
+    if not rows:  # nothing can be mapped
+        return np.zeros((0, width or 0), np.float16)
+    numbers = np.memmap(path, np.float16, "r").reshape(rows, -1)
+    step = max(1, _BLOCK // numbers[0].nbytes)
+    for start in range(0, rows, step):
+        # As integers: numpy looks at half-precision numbers one by one, ten times slower than a disk is.
+        if int((numbers[start : start + step].view(np.uint16) & 0x7FFF).max()) >= _NOT_FINITE:
+            raise wrong(path, "", f"NaN or infinity in rows {start} to {min(rows, start + step) - 1}", "finite numbers")
+    return numbers
 
 
 class PictureStore(Protocol):
@@ -152,7 +247,7 @@ def open_or_build(
 ) -> FeatureStore:
     """The store in `folder`, made now if it is not there; `mirror`: with mirror images."""
     mark = fingerprint(model, data, mirror)
-    if not (folder / "meta.json").exists():
+    if not os.path.lexists(folder / "meta.json"):
         build(folder, model, processor, data, mark, mirror, on_progress)
     return FeatureStore(folder, data, mark)
 
@@ -169,27 +264,57 @@ def build(
     """Run the towers over every picture, then over their mirror images, and write the store.
 
     Pictures are seen side by side, each by one thread: on two cores 1.7 times faster than one picture by two threads.
-    Nothing is left behind if it is interrupted.
+    Nothing is left behind if it is interrupted. If another process makes the same store meanwhile, the first one done
+    is kept.
 
     Raises:
         DataError: a picture cannot be read; names it.
+        TrainingError: the towers see NaN in a picture, the store cannot be written, or something else is in its place.
     """
-    partial = folder.with_name(folder.name + f".partial-{os.getpid()}")
-    partial.mkdir(parents=True)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise TrainingError(f"{folder} holds something, but no feature store. Delete it, or name another folder.")
+    try:
+        partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
+        partial.mkdir(parents=True)
+        try:
+            _write(partial, model, processor, data, mark, mirror, on_progress)
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not os.path.lexists(folder / "meta.json"):
+                    raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as exc:
+        raise TrainingError(f"Cannot write the feature store {folder}: {exc}. Make room, and start again.") from exc
+
+
+def _write(
+    folder: Path,
+    model: FO1,
+    processor: Processor,
+    data: CocoData,
+    mark: str,
+    mirror: bool,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    """The files of a store, flushed to disk."""
     rows, patches = [0], [0]
     grids: list[tuple[int, int]] = []
-    boxes: list[np.ndarray] = []
-    kinds: list[np.ndarray] = []
+    boxes: list[np.ndarray] = [np.zeros((0, 4), np.float32)]
+    kinds: list[np.ndarray] = [np.zeros(0, np.uint8)]
+    widths = [0, 0]
     views = [(image, mirrored) for mirrored in (False, True)[: 1 + mirror] for image in data.images]
     threads = torch.get_num_threads()
     workers = threads if threads > 1 else 0
     look = Ahead(lambda k: _look(model, processor, *views[k], np.random.default_rng((0, k))), workers, end=len(views))
     try:
-        with (partial / "vectors.f16").open("wb") as vectors_file, (partial / "pixels.f16").open("wb") as pixels_file:
+        with (folder / "vectors.f16").open("wb") as vectors_file, (folder / "pixels.f16").open("wb") as pixels_file:
             for done in range(1, len(views) + 1):
                 seen = look(done - 1)
                 vectors_file.write(seen.vectors.tobytes())
                 pixels_file.write(seen.pixel_values.tobytes())
+                widths = [seen.vectors.shape[1], seen.pixel_values.shape[1]]
                 boxes.append(seen.boxes)
                 kinds.append(seen.kind)
                 rows.append(rows[-1] + len(seen.boxes))
@@ -197,14 +322,13 @@ def build(
                 grids.append(seen.grid_hw)
                 if on_progress:
                     on_progress(done, len(views))
-        np.save(partial / "boxes.npy", np.concatenate(boxes))
-        np.save(partial / "kind.npy", np.concatenate(kinds))
-        meta = {"fingerprint": mark, "rows": rows, "patches": patches, "grids": grids}
-        (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        np.save(folder / "boxes.npy", np.concatenate(boxes))
+        np.save(folder / "kind.npy", np.concatenate(kinds))
+        meta = {"fingerprint": mark, "rows": rows, "patches": patches, "grids": grids, "widths": widths}
+        (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        for file in folder.iterdir():
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
     finally:
         look.close()
         torch.set_num_threads(threads)
@@ -221,12 +345,22 @@ def _look(model: FO1, processor: Processor, image: Example, mirrored: bool, rng:
     inputs = processor.image(pixels)
     features = model.encode_image(inputs)
     proposals, _ = model.propose(features, processor.settings.max_regions)
+    if not bool(proposals.isfinite().all()):
+        raise _unfit(image)
     parts = [proposals.numpy(), annotated, jitter(annotated, (image.width, image.height), rng)]
     boxes = np.concatenate(parts).astype(np.float32)
     kind = np.repeat(np.array([PROPOSAL, ANNOTATED, JITTERED], np.uint8), [len(part) for part in parts])
     vectors, _ = model.encode_regions(features, torch.from_numpy(boxes))
     pixel_values = inputs.pixel_values.half().numpy()
+    if not np.isfinite(vectors.half().numpy()).all():
+        raise _unfit(image)
     return Picture(image, boxes, kind, vectors.half().numpy(), pixel_values, inputs.grid_hw)
+
+
+def _unfit(image: Example) -> TrainingError:
+    return TrainingError(
+        f"The towers see numbers in {image.name} that are not finite in float16; nothing learns from it."
+    )
 
 
 def mirror_boxes(boxes: np.ndarray, width: float) -> np.ndarray:

@@ -1,0 +1,59 @@
+"""Files that only save time, one per picture: read if they are whole, else made anew and said so.
+
+A run that was killed, a full disk or a failing one may leave a broken file, and training must neither stop at it nor
+learn from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fo1agent.errors import CheckpointError, TrainingError
+from fo1agent.model.folder import names, not_finite, read_safetensors
+
+log = logging.getLogger(__name__)
+
+
+def read_kept(file: Path, wanted: Collection[str]) -> dict[str, Tensor] | None:
+    """The tensors of a file that `keep` wrote; None if there is none that is whole.
+
+    Args:
+        file: may be missing.
+        wanted: the names of all its tensors.
+    """
+    if not os.path.lexists(file):
+        return None
+    try:
+        kept = read_safetensors(file)
+        if kept.keys() != set(wanted):
+            raise CheckpointError(f"{file} holds {names(kept)}, wanted {names(wanted)}.")
+        spoilt = [name for name, t in kept.items() if t.is_floating_point() and not_finite(t) is not None]
+        if spoilt:
+            raise CheckpointError(f"{file} holds numbers that are not finite in {names(spoilt)}.")
+    except CheckpointError as exc:
+        log.warning("%s It is made anew.", exc)
+        return None
+    return kept
+
+
+def keep(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write `file`, whole or not at all.
+
+    Raises:
+        TrainingError: it cannot be written, as on a full disk.
+    """
+    temporary = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    try:
+        save_file({name: tensor.cpu() for name, tensor in tensors.items()}, temporary)
+        os.replace(temporary, file)
+    except (OSError, SafetensorError) as exc:
+        temporary.unlink(missing_ok=True)
+        raise TrainingError(f"Cannot keep {file}: {exc}. Make room there, or leave the cache out.") from exc
