@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,10 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
-from fo1agent.errors import InputError
+from fo1agent.errors import CheckpointError, InputError
+from fo1agent.model.folder import one_line, read_bytes
+
+MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1 << 18, 100_000, 32
 
 T = TypeVar("T")
 
@@ -38,20 +42,40 @@ def load_recipe(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -
     if not file.is_file() and (packaged / f"{path}.yaml").exists():
         file = packaged / f"{path}.yaml"
     try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as exc:
-        names = ", ".join(sorted(f.stem for f in packaged.glob("*.yaml")))
-        raise InputError(f"Cannot read the recipe {path}: {exc.strerror}. Packaged recipes: {names}.") from exc
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise InputError(f"{file} is not YAML: {exc}") from exc
+        text = read_bytes(file, MAX_BYTES).decode("utf-8")
+    except CheckpointError as exc:
+        known = ", ".join(sorted(f.stem for f in packaged.glob("*.yaml")))
+        raise InputError(f"Cannot read the recipe {path}: {exc} Packaged recipes: {known}.") from exc
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{file} is not UTF-8 (byte {exc.start}), wanted YAML.") from exc
+    tree = _parse(text, str(file))
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise InputError(f"{file} must be a mapping of keys to values, got {type(tree).__name__}.")
     for override in overrides:
         apply_override(tree, override)
     return build(cls, tree, where=file.name)
+
+
+def _parse(text: str, where: str) -> Any:
+    """YAML of bounded depth and size; an alias counts as all that it stands for."""
+    try:
+        tree = yaml.safe_load(text)
+    except RecursionError as exc:
+        raise InputError(f"{where} is nested too deep for a recipe.") from exc
+    except (yaml.YAMLError, ValueError) as exc:  # a number or a date may be none
+        raise InputError(f"{where} is not YAML: {one_line(exc)}") from exc
+    left = MAX_VALUES
+    parts = [(tree, 0)]
+    while parts:
+        part, depth = parts.pop()
+        left -= 1
+        if left < 0 or depth > MAX_DEPTH:
+            raise InputError(f"{where} holds more than {MAX_VALUES} values, or nests them over {MAX_DEPTH} deep.")
+        if isinstance(part, (dict, list)):
+            inside = [*part, *part.values()] if isinstance(part, dict) else part
+            parts += [(one, depth + 1) for one in inside]
+    return tree
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
@@ -63,10 +87,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key.strip():
         raise InputError(f"Override {override!r} is not of the form key=value, as in train.lr=0.001.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise InputError(f"Override {override!r}: the value is not YAML: {exc}") from exc
+    value = _parse(text, f"Override {override!r}: the value")
     *parents, last = key.strip().split(".")
     for name in parents:
         if tree.get(name) is None:
@@ -132,8 +153,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 def _scalar(kind: Any, value: Any, where: str) -> Any:
     if kind is float and not isinstance(value, bool):
         try:
-            return float(value)  # YAML reads 1e-3 (no dot) as a string
-        except (TypeError, ValueError):
+            value = float(value)  # YAML reads 1e-3 (no dot) as a string
+            if math.isfinite(value):
+                return value
+        except (TypeError, ValueError, OverflowError):
             pass
     elif kind is Path and isinstance(value, str):
         return Path(value).expanduser()

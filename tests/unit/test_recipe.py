@@ -1,5 +1,6 @@
 """Recipes: types, defaults, overrides, and errors that name the key."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,3 +97,36 @@ def test_a_file_that_is_no_mapping_is_an_error(tmp_path, text):
 def test_a_missing_file_lists_the_packaged_recipes(tmp_path):
     with pytest.raises(InputError, match="Packaged recipes"):
         load_recipe(Recipe, tmp_path / "none.yaml")
+
+
+LAUGHS = "\n".join(["a0: &a0 [1, 1, 1]", *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 20))])
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: os.mkfifo(path), "got a pipe, wanted a regular file"),
+        (lambda path: path.mkdir(), "got a folder, wanted a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "got a device, wanted a regular file"),
+        (lambda path: path.write_text("#" * 300_000), "wanted at most 262144"),
+        (lambda path: path.write_bytes(b"kind: \xff"), "is not UTF-8"),
+        (lambda path: path.write_text("{" * 2000), "nested too deep"),
+        (lambda path: path.write_text("data: " + "[" * 40 + "]" * 40), "over 32 deep"),
+        (lambda path: path.write_text(LAUGHS), "holds more than 100000 values"),
+        (lambda path: path.write_text("data: &a [*a]"), "over 32 deep"),
+        (lambda path: path.write_text("data: " + "9" * 5000), "is not YAML"),
+        (lambda path: path.write_text("data: 2001-99-99"), "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_an_input_error(tmp_path, make, says):
+    make(tmp_path / "r.yaml")
+    with pytest.raises(InputError) as error:
+        load_recipe(Recipe, tmp_path / "r.yaml")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "9" * 400])
+def test_a_number_that_is_not_finite_is_none(file, value):
+    with pytest.raises(InputError, match=r"weights\.match is of type float"):
+        load_recipe(Recipe, file, [f"data.weights.match={value}"])
