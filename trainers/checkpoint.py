@@ -3,11 +3,14 @@
     run.json                          stage, settings, recipe, data, versions, parameter counts; when it was resumed
     log.jsonl                         one record per line
     tensorboard/                      the same for TensorBoard, if that is installed
-    checkpoints/step_00000500/        weights.safetensors, average.safetensors (with an EMA), state.pt (optimiser)
+    checkpoints/step_00000500/        weights.safetensors, average.safetensors (with an EMA), state.pt (optimiser), and
+                                      manifest.json with size and checksum of each
     weights.safetensors, curves.png   the result and how it came about, written at the end
 
 Every file and checkpoint folder is written under a temporary name, flushed to disk and renamed: it is there whole or
-not at all. `state.pt` is our own and is still read with `weights_only=True`; weights are safetensors.
+not at all. Disks fail and folders are copied halfway, though: a checkpoint is only gone on from if it is what was
+written; otherwise the newest one before it that is. `state.pt` is our own and is still read with `weights_only=True`;
+weights are safetensors. Checkpoints of format 1, which had no manifest, are read as well, without a checksum.
 
 Of several processes the first one writes and reads; tensors that are split over them are put together before and dealt
 out after. So a checkpoint is the same file however many processes wrote it, and any other number may go on with it.
@@ -15,9 +18,12 @@ out after. So a checkpoint is the same file however many processes wrote it, and
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -25,15 +31,31 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import ConfigDict, Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fo1agent.errors import CheckpointError, TrainingError
+from fo1agent.model.folder import Stored, checked, kind_of, opened, read_json
+from fo1agent.trainers.checkpoint_files import (
+    Checkpoint,
+    check_state,
+    read_checkpoint,
+    save_tensors,
+    trained_state,
+    write_checkpoint,
+)
 from fo1agent.trainers.processes import ONE, Processes
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_DAMAGED = "damaged-"  # stands before the name of a checkpoint that cannot be gone on from
+_NAME = re.compile(r"step_\d{8,15}")
+_MAX_LINE = 1 << 20  # bytes of a line of log.jsonl
 
 # These may change between the halves of a resumed run: they do not touch what is learned, or only by the rounding of
 # sums that are taken in another order.
@@ -63,55 +85,69 @@ class Meter:
         self.counts.clear()
 
 
-def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """What training may have changed: the state dict without frozen parameters; tied tensors once, under one name."""
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    state: dict[str, Tensor] = {}
-    seen: set[tuple[int, torch.Size]] = set()
-    for name, tensor in model.state_dict().items():
-        if name not in parameters and tensor.numel():  # a buffer, which may be another one's too
-            key = (tensor.data_ptr(), tensor.shape)
-            if key in seen:
-                continue
-            seen.add(key)
-        if name in trained or name not in parameters:
-            state[name] = tensor
-    return state
-
-
 def load_trained_state(model: nn.Module, state: Mapping[str, Tensor] | None, processes: Processes = ONE) -> None:
     """Put `state` back into `model`; only the first process passes it.
 
     Raises:
         CheckpointError: the tensors are not those that `trained_state(model)` would save; names the keys.
     """
-    wanted = trained_state(model)
     if state is not None:
-        missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-        shapes = [k for k in wanted.keys() & state.keys() if wanted[k].shape != state[k].shape]
-        if missing or extra or shapes:
-            raise CheckpointError(
-                f"Checkpoint and model differ: missing {missing}, unknown {extra}, other shape {shapes}."
-            )
-    for name, tensor in wanted.items():
+        check_state(model, state)
+    for name, tensor in trained_state(model).items():
         processes.spread(state[name] if state is not None else None, tensor)
 
 
+class RunRecord(Stored):
+    """run.json, as far as it is read again."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stage: str
+    settings: dict[str, Any]
+    resumed: list[Any] = Field(default_factory=list)
+
+
 class RunFolder:
-    """One run's folder; see the module's docstring for what it holds."""
+    """One run's folder; see the module's docstring for what it holds.
+
+    Everybody may read it at any time. Whoever writes does so in `held`.
+    """
 
     def __init__(self, path: str | Path, processes: Processes = ONE) -> None:
         self.path, self._processes = Path(path), processes
         self.checkpoints = self.path / "checkpoints"
+        self._newest: Checkpoint | None = None
         if not processes.first:
             return
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise TrainingError(f"Cannot make the run folder {self.path}: {exc}. Choose another one.") from exc
-        for leftover in [*self.path.glob(".tmp-*"), *self.checkpoints.glob(".tmp-*")]:  # of a killed run
-            _remove(leftover)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Train into this folder; what a killed run left half-written is swept away first."""
+
+        def sweep() -> None:
+            for leftover in [*self.path.glob(".tmp-*"), *self.checkpoints.glob(".tmp-*")]:
+                with self._writing(leftover, 0):
+                    _remove(leftover)
+
+        self._by_first(sweep)
+        yield
+
+    def _by_first(self, act: Callable[[], T]) -> T | None:
+        """What the first process gets by `act`, there; None elsewhere. Its error is raised on all of them."""
+        found, problem = None, None
+        if self._processes.first:
+            try:
+                found = act()
+            except (TrainingError, CheckpointError) as exc:
+                problem = exc
+        problem = self._processes.from_first(problem)
+        if problem is not None:
+            raise problem
+        return found
 
     def record_run(
         self,
@@ -129,13 +165,14 @@ class RunFolder:
             data: a hash of what is learned from, if the stage gives one.
 
         Raises:
-            TrainingError: the folder holds another run; names the keys that differ.
+            TrainingError: the folder holds another run (names the keys that differ), its record is damaged, or none of
+                its checkpoints is whole.
         """
-        if not self._processes.first:
-            return
         recipe = asdict(recipe) if is_dataclass(recipe) and not isinstance(recipe, type) else recipe
         what = {"stage": stage, "settings": settings, "recipe": recipe, **({"data": data} if data else {})}
-        what = json.loads(json.dumps(what, default=str))
+        self._by_first(lambda: self._record(json.loads(json.dumps(what, default=str)), counts))
+
+    def _record(self, what: dict[str, Any], counts: Mapping[str, int]) -> None:
         file = self.path / "run.json"
         where = {
             "versions": versions(),
@@ -143,10 +180,10 @@ class RunFolder:
             "device": str(self._processes.device.type),
             "threads": torch.get_num_threads(),
         }
-        if not file.exists():
+        if not os.path.lexists(file):
             record = {**what, "parameters": dict(counts), **where, "resumed": []}
         else:
-            record = json.loads(file.read_text(encoding="utf-8"))
+            record = self._recorded(file)
             before, now = _flatten({k: record.get(k) for k in what}), _flatten(what)
             differing = [
                 f"{key}: {before.get(key)!r} before, {now.get(key)!r} now"
@@ -155,8 +192,8 @@ class RunFolder:
             ]
             if differing:
                 raise TrainingError(f"{self.path} holds another run ({'; '.join(differing)}). Choose another folder.")
-            found = self.all_checkpoints()
-            resumed = {"step": _step(found[-1]) if found else 0, **where}
+            self._newest = self._newest_whole()
+            resumed = {"step": self._newest.step if self._newest else 0, **where}
             if resumed in record.setdefault("resumed", []):
                 return
             record["resumed"].append(resumed)
@@ -164,27 +201,45 @@ class RunFolder:
         with self._writing(file, len(text)):
             write_atomic(file, lambda tmp: tmp.write_text(text, encoding="utf-8"))
 
+    def _recorded(self, file: Path) -> dict[str, Any]:
+        try:
+            record = read_json(file)
+            checked(RunRecord, record, file)
+            _flatten(record)  # as deep as it will be looked at
+        except (CheckpointError, RecursionError) as exc:
+            told = str(exc) if isinstance(exc, CheckpointError) else f"{file} is nested too deep."
+            raise TrainingError(
+                f"{told} The record of the run is damaged. Choose another folder, or, if the run was started by this "
+                "same command, delete that file and start it again."
+            ) from exc
+        return record
+
     def log(self, record: dict[str, Any], on_log: Callable[[dict[str, Any]], None] | None) -> None:
         """Append one line to `log.jsonl` and hand the record on."""
         if not self._processes.first:
             return
         line = json.dumps(record) + "\n"
         file = self.path / "log.jsonl"
-        with self._writing(file, len(line)), open(file, "a", encoding="utf-8") as opened:
-            opened.write(line)
+        with self._writing(file, len(line)):
+            if kind := kind_of(file):  # a pipe would wait for its reader
+                raise OSError(f"it is {kind}, no regular file")
+            with open(file, "a", encoding="utf-8") as opened_file:
+                opened_file.write(line)
         if on_log:
             on_log(record)
 
     def records(self) -> list[dict[str, Any]]:
-        """What was logged so far; half a line of a killed run ends it."""
+        """What was logged so far, without lines that are none: half a line of a killed run, or a damaged one.
+
+        Raises:
+            CheckpointError: `log.jsonl` is no regular file, or cannot be read.
+        """
         file = self.path / "log.jsonl"
-        found: list[dict[str, Any]] = []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return found
+        if not os.path.lexists(file):
+            return []
+        with opened(file) as lines:
+            found = [_logged(line) for line in iter(lambda: lines.readline(_MAX_LINE), b"")]
+        return [record for record in found if record is not None]
 
     def save(
         self,
@@ -210,55 +265,96 @@ class RunFolder:
             self._write_checkpoint(
                 target, weights, averages, {"step": step, "optimizer": state, "meter": asdict(meter)}
             )
-            for old in self.all_checkpoints()[:-keep_last]:
+            superseded = [path for path, at in self._set_aside() if at <= step]
+            for old in [*self.all_checkpoints()[:-keep_last], *superseded]:
                 # Renamed first, so that what is left of an interrupted removal is not taken for a checkpoint.
                 doomed = old.with_name(f".tmp-{old.name}")
-                old.rename(doomed)
-                shutil.rmtree(doomed)
+                with self._writing(doomed, 0):
+                    old.rename(doomed)
+                    _remove(doomed)
         self._processes.wait()
         return target
 
     def _write_checkpoint(self, target: Path, weights: Any, averages: Any, state: dict[str, Any]) -> None:
-        def write(folder: Path) -> None:
-            folder.mkdir()
-            _save_tensors(weights, folder / "weights.safetensors")
-            if averages:
-                _save_tensors(averages, folder / "average.safetensors")
-            torch.save(state, folder / "state.pt")
-
         held = [*weights.values(), *averages.values()]
         held += [tensor for own in state["optimizer"]["state"].values() for tensor in own.values()]
-        if not target.exists():
-            with self._writing(target, sum(tensor.nbytes for tensor in held)):
-                write_atomic(target, write)
+        with self._writing(target, sum(tensor.nbytes for tensor in held)):
+            if os.path.lexists(target):
+                self._put_aside(target)
+            write_atomic(target, lambda folder: write_checkpoint(folder, weights, averages, state))
 
     def all_checkpoints(self) -> list[Path]:
-        """Complete checkpoints, oldest first."""
-        return sorted(self.checkpoints.glob("step_*"))
+        """What has the name of a checkpoint, oldest first."""
+        return sorted((path for path in self.checkpoints.glob("step_*") if _NAME.fullmatch(path.name)), key=_step)
+
+    def _set_aside(self) -> list[tuple[Path, int]]:
+        """Damaged checkpoints, and their steps."""
+        found = self.checkpoints.glob(f"{_DAMAGED}step_*")
+        return [(path, _step(path)) for path in found if _NAME.fullmatch(path.name.removeprefix(_DAMAGED))]
+
+    def _put_aside(self, checkpoint: Path) -> Path:
+        aside = checkpoint.with_name(f"{_DAMAGED}{checkpoint.name}")
+        _remove(aside)
+        return checkpoint.rename(aside)
+
+    def _newest_whole(self) -> Checkpoint | None:
+        """The newest checkpoint that is what was written; None if there are none. Newer ones are put aside.
+
+        Raises:
+            TrainingError: there are checkpoints, and none is whole; or a later version of fo1agent wrote it.
+        """
+        newest = None
+        problems: dict[Path, str] = {}
+        for path in reversed(self.all_checkpoints()):
+            try:
+                newest = read_checkpoint(path)
+                break
+            except CheckpointError as exc:
+                problems[path] = str(exc)
+        if problems and newest is None:
+            raise TrainingError(
+                f"No checkpoint in {self.checkpoints} is whole: {' '.join(problems.values())} Restore one, or delete "
+                "that folder to begin the run anew."
+            )
+        start = "the beginning" if newest is None else f"{newest.path.name}, which is whole"
+        for stray in self.checkpoints.glob("step_*"):
+            if not _NAME.fullmatch(stray.name):
+                log.warning("%s is left alone: it is not named step_ and 8 digits. Going on from %s.", stray, start)
+        for path, problem in problems.items():
+            with self._writing(path, 0):
+                aside = self._put_aside(path)
+            log.warning("%s Kept as %s. Going on from %s.", problem, aside.name, start)
+        return newest
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: list[Tensor]) -> tuple[int, Meter]:
-        """Load the newest checkpoint, if any, in place, and cut `log.jsonl` back to it.
+        """Load the newest whole checkpoint, if any, in place, and cut `log.jsonl` back to it.
 
         Returns:
             Steps already done (0 for a new run), and the meter as it was.
+
+        Raises:
+            TrainingError: there are checkpoints, and none is whole. On all processes.
+            CheckpointError: it is of another model. On all processes.
         """
         processes = self._processes
-        found = self.all_checkpoints()[-1:] if processes.first else []
+
+        def read() -> Checkpoint | None:
+            newest = self._newest or self._newest_whole()  # `record_run` has looked already
+            if newest is not None:
+                check_state(model, newest.weights, average, newest.averages)
+            return newest
+
+        found = self._by_first(read)
+        self._newest = None
         step, meter = 0, Meter()
-        if processes.from_first(bool(found)):
-            weights = averages = state = None
-            if found:
-                weights = load_file(found[0] / "weights.safetensors")
-                averages = load_file(found[0] / "average.safetensors") if average else {}
-                state = torch.load(found[0] / "state.pt", map_location="cpu", weights_only=True)
-            load_trained_state(model, weights, processes)
+        if processes.from_first(found is not None):
+            load_trained_state(model, found and found.weights, processes)
             for i, tensor in enumerate(average):
-                processes.spread(averages[str(i)] if averages is not None else None, tensor)
-            self._restore_optimizer(optimizer, state and state["optimizer"])
-            step, counted = processes.from_first((state["step"], state["meter"]) if state else None)
+                processes.spread(found.averages[str(i)] if found else None, tensor)
+            self._restore_optimizer(optimizer, found and found.state["optimizer"])
+            step, counted = processes.from_first((found.step, found.state["meter"]) if found else None)
             meter = Meter(**counted)
-        if processes.first:
-            self._cut_log(step)
+        self._by_first(lambda: self._cut_log(step))
         return step, meter
 
     def _restore_optimizer(self, optimizer: torch.optim.Optimizer, saved: dict[str, Any] | None) -> None:
@@ -281,7 +377,10 @@ class RunFolder:
             groups = self._processes.from_first(saved["param_groups"] if saved else None)
             saved = {"state": dealt, "param_groups": groups}
         assert saved is not None
-        optimizer.load_state_dict(saved)
+        try:
+            optimizer.load_state_dict(saved)
+        except (ValueError, KeyError, TypeError) as exc:
+            raise CheckpointError(f"The optimiser's state in the checkpoint is of another model: {exc}.") from exc
 
     def _cut_log(self, step: int) -> None:
         # A killed run may have logged steps that it never saved, and half a line.
@@ -297,7 +396,7 @@ class RunFolder:
         whole: Any = {name: self._processes.whole(tensor) for name, tensor in state.items()}
         if self._processes.first:
             with self._writing(target, sum(tensor.nbytes for tensor in whole.values())):
-                write_atomic(target, lambda tmp: _save_tensors(whole, tmp))
+                write_atomic(target, lambda tmp: save_tensors(whole, tmp))
         self._processes.wait()
         return target
 
@@ -306,11 +405,30 @@ class RunFolder:
         try:
             yield
         except (OSError, RuntimeError, SafetensorError) as exc:  # safetensors and torch.save raise their own
-            free = shutil.disk_usage(target.parent).free
-            raise TrainingError(
-                f"Cannot write {target}: {exc}. It takes {_megabytes(size)} and {_megabytes(free)} are free there. "
-                "All that was written before is whole: make room, and start the same command again to go on."
-            ) from exc
+            raise TrainingError(f"Cannot write {target}: {exc}. {_advice(exc, target, size)}") from exc
+
+
+def _advice(exc: Exception, target: Path, size: int) -> str:
+    try:
+        free = shutil.disk_usage(target.parent).free
+    except OSError:
+        return f"{target.parent} is gone: somebody removed or renamed it while this run wrote into it."
+    if getattr(exc, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Nothing may be written there. All that was written before is whole."
+    return (
+        f"It takes {_megabytes(size)} and {_megabytes(free)} are free there. "
+        "All that was written before is whole: make room, and start the same command again to go on."
+    )
+
+
+def _logged(line: bytes) -> dict[str, Any] | None:
+    """A line of `log.jsonl`, if it is one."""
+    try:
+        record = json.loads(line)
+        fits = type(record["step"]) is int and isinstance(record.get("metrics", {}), dict)
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return None
+    return record if fits else None
 
 
 def versions() -> dict[str, str]:
@@ -345,18 +463,10 @@ def write_atomic(target: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    # safetensors makes files that only their owner may read; a result has the rights of any other new file.
-    path.touch()
-    mode = path.stat().st_mode
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    path.chmod(mode)
 
 
 def _flush(path: Path) -> None:
@@ -376,7 +486,7 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step_"))
+    return int(checkpoint.name.removeprefix(_DAMAGED).removeprefix("step_"))
 
 
 def _megabytes(size: int) -> str:

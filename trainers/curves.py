@@ -33,7 +33,7 @@ def draw_curves(records: Sequence[dict[str, Any]], file: Path, title: str) -> No
     for record in records:
         metrics = "metrics" in record
         for name, value in (record["metrics"] if metrics else record).items():
-            if name not in ("step", "steps_per_second") and math.isfinite(value):
+            if name not in ("step", "steps_per_second") and isinstance(value, (int, float)) and math.isfinite(value):
                 series.setdefault((name, _METRIC if metrics else _LINE), []).append((record["step"], value))
     if not series:
         return

@@ -77,7 +77,7 @@ def train(
 
     Raises:
         TrainingError: a loss or gradient is not finite, a file cannot be written, or `run_dir` holds a run with other
-            settings.
+            settings, or has no whole checkpoint among those it holds.
         Stopped: SIGTERM or SIGINT came; the step was finished and a checkpoint written. It is a SystemExit.
     """
     started = time.perf_counter()
@@ -89,61 +89,74 @@ def train(
         trained = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         log.info("%s: training %s; frozen %s", stage.name, trained, f"{frozen:,}")
     folder = RunFolder(run_dir, processes)
-    data = stage.data_fingerprint() if isinstance(stage, KnowsItsData) else None
-    folder.record_run(stage.name, asdict(settings), recipe, {**counts, "frozen": frozen}, data)
-    if settings.precision == "auto":
-        chosen = processes.from_first(resolve(settings.precision, processes.device))
-        settings = replace(settings, precision=chosen)
-        log.info("%s: in %s, the faster one here", stage.name, chosen)
+    with folder.held():
+        data = stage.data_fingerprint() if isinstance(stage, KnowsItsData) else None
+        folder.record_run(stage.name, asdict(settings), recipe, {**counts, "frozen": frozen}, data)
+        if settings.precision == "auto":
+            chosen = processes.from_first(resolve(settings.precision, processes.device))
+            settings = replace(settings, precision=chosen)
+            log.info("%s: in %s, the faster one here", stage.name, chosen)
+        with Engine.placed(stage, processes, settings.split, settings.recompute) as engine:
+            return _run(stage, settings, folder, engine, on_log, started)
 
-    with Engine.placed(stage, processes, settings.split, settings.recompute) as engine:
-        parts = stage.trainable()
-        optimizer = make_optimizer(parts, settings)
-        average = Average(parts, settings.ema)
-        first, meter = folder.restore(stage.model, optimizer, average.tensors)
-        losses: dict[str, float] = {}
-        metrics: dict[str, float] = {}
-        progress = Progress(stage.name, folder.path, first, settings.steps, shown=processes.first)
 
-        def publish(record: dict[str, Any]) -> None:
-            progress.record(record)
-            if on_log:
-                on_log(record)
+def _run(
+    stage: Stage,
+    settings: TrainSettings,
+    folder: RunFolder,
+    engine: Engine,
+    on_log: Callable[[dict[str, Any]], None] | None,
+    started: float,
+) -> TrainResult:
+    """The loop of `train`, from the newest checkpoint on."""
+    processes = engine.processes
+    parts = stage.trainable()
+    optimizer = make_optimizer(parts, settings)
+    average = Average(parts, settings.ema)
+    first, meter = folder.restore(stage.model, optimizer, average.tensors)
+    losses: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    progress = Progress(stage.name, folder.path, first, settings.steps, shown=processes.first)
 
-        with progress, listening() as signals:
-            for step in range(first, settings.steps):
-                done = step + 1
-                losses = train_step(stage, optimizer, settings, step, engine)
-                average.update(step)
+    def publish(record: dict[str, Any]) -> None:
+        progress.record(record)
+        if on_log:
+            on_log(record)
 
-                meter.add(losses)
-                progress.step(done, losses["loss"])
-                last = done == settings.steps
-                if done % settings.log_every == 0 or last:
-                    record = {"step": done, **meter.means(), "lr": settings.lr * settings.rate(step)}
-                    rate = (done - first) / (time.perf_counter() - started)
-                    folder.log({**record, "steps_per_second": round(rate, 3)}, publish)
-                    meter.reset()
-                if settings.eval_every and (done % settings.eval_every == 0 or last):
-                    with average.in_place(), evaluating(stage.model):
-                        metrics = engine.evaluate()
-                    folder.log({"step": done, "metrics": metrics}, publish)
-                signal = "" if last else signals.agreed(processes)
-                if done % settings.save_every == 0 or last or signal:
-                    folder.save(done, stage.model, optimizer, average.tensors, meter, settings.keep_last)
-                if signal:
-                    if processes.first:
-                        log.warning(
-                            "%s: stopped by %s after step %d of %d; a checkpoint is in %s. "
-                            "Start the same command again to go on.",
-                            *(stage.name, signal, done, settings.steps, folder.path),
-                        )
-                    raise Stopped(exit_code(signal))
+    with progress, listening() as signals:
+        for step in range(first, settings.steps):
+            done = step + 1
+            losses = train_step(stage, optimizer, settings, step, engine)
+            average.update(step)
 
-        with average.in_place():
-            weights = folder.write_weights(trained_state(stage.model))
-        if processes.first:
-            draw_curves(folder.records(), folder.path / "curves.png", stage.name)
+            meter.add(losses)
+            progress.step(done, losses["loss"])
+            last = done == settings.steps
+            if done % settings.log_every == 0 or last:
+                record = {"step": done, **meter.means(), "lr": settings.lr * settings.rate(step)}
+                rate = (done - first) / (time.perf_counter() - started)
+                folder.log({**record, "steps_per_second": round(rate, 3)}, publish)
+                meter.reset()
+            if settings.eval_every and (done % settings.eval_every == 0 or last):
+                with average.in_place(), evaluating(stage.model):
+                    metrics = engine.evaluate()
+                folder.log({"step": done, "metrics": metrics}, publish)
+            signal = "" if last else signals.agreed(processes)
+            if done % settings.save_every == 0 or last or signal:
+                folder.save(done, stage.model, optimizer, average.tensors, meter, settings.keep_last)
+            if signal:
+                if processes.first:
+                    log.warning(
+                        "%s: stopped by %s after step %d of %d; a checkpoint is in %s. "
+                        "Start the same command again to go on.",
+                        *(stage.name, signal, done, settings.steps, folder.path),
+                    )
+                raise Stopped(exit_code(signal))
+
+    with average.in_place():
+        weights = folder.write_weights(trained_state(stage.model))
+    if processes.first:
+        draw_curves(folder.records(), folder.path / "curves.png", stage.name)
     return TrainResult(settings.steps, first, time.perf_counter() - started, losses, metrics, weights, engine.split)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fo1agent.errors import InputError, TrainingError
-from fo1agent.trainers.checkpoint import trained_state
+from fo1agent.trainers.checkpoint_files import trained_state
 from fo1agent.trainers.step import TrainSettings, make_optimizer, share, train, train_only
 
 
