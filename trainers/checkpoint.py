@@ -6,6 +6,7 @@
     checkpoints/step_00000500/        weights.safetensors, average.safetensors (with an EMA), state.pt (optimiser), and
                                       manifest.json with size and checksum of each
     weights.safetensors, curves.png   the result and how it came about, written at the end
+    run.lock                          who trains into it (`lock.py`)
 
 Every file and checkpoint folder is written under a temporary name, flushed to disk and renamed: it is there whole or
 not at all. Disks fail and folders are copied halfway, though: a checkpoint is only gone on from if it is what was
@@ -27,7 +28,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -48,6 +49,7 @@ from fo1agent.trainers.checkpoint_files import (
     trained_state,
     write_checkpoint,
 )
+from fo1agent.trainers.lock import locked
 from fo1agent.trainers.processes import ONE, Processes
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ class RunRecord(Stored):
 class RunFolder:
     """One run's folder; see the module's docstring for what it holds.
 
-    Everybody may read it at any time. Whoever writes does so in `held`.
+    Everybody may read it at any time. Whoever writes holds it (`held`), so that no two do.
     """
 
     def __init__(self, path: str | Path, processes: Processes = ONE) -> None:
@@ -126,15 +128,23 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Train into this folder; what a killed run left half-written is swept away first."""
+        """Train into this folder, alone; what a killed run left half-written is swept away first.
 
-        def sweep() -> None:
-            for leftover in [*self.path.glob(".tmp-*"), *self.checkpoints.glob(".tmp-*")]:
-                with self._writing(leftover, 0):
-                    _remove(leftover)
+        Of several processes the first one holds it for all.
 
-        self._by_first(sweep)
-        yield
+        Raises:
+            TrainingError: another training does; names its process, its machine and since when. On all processes.
+        """
+        with ExitStack() as stack:
+
+            def hold() -> None:
+                stack.enter_context(locked(self.path))
+                for leftover in [*self.path.glob(".tmp-*"), *self.checkpoints.glob(".tmp-*")]:
+                    with self._writing(leftover, 0):
+                        _remove(leftover)
+
+            self._by_first(hold)
+            yield
 
     def _by_first(self, act: Callable[[], T]) -> T | None:
         """What the first process gets by `act`, there; None elsewhere. Its error is raised on all of them."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -31,7 +32,9 @@ from fo1agent.trainers.data.formats.examples import read_examples
 from fo1agent.trainers.data.tasks import TaskMaker, unknown_words
 from fo1agent.trainers.data.tokenizer import build_tokenizer
 from fo1agent.trainers.language import LanguageStage, Mix, StageTable
+from fo1agent.trainers.lock import locked
 from fo1agent.trainers.naming import NamingStage
+from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.proposals import DataRecipe as ProposalData
 from fo1agent.trainers.proposals import HeadRecipe, ProposalRecipe, ProposalStage, TowerRecipe, load_tower
 from fo1agent.trainers.recipe import build, load_recipe
@@ -129,8 +132,19 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def run(recipe: NanoRecipe) -> Path:
-    """All stages; returns the folder of the finished model."""
-    *tables, words = [_mixed(table, getattr(recipe, table.name)) for table in TABLES]
+    """All stages; returns the folder of the finished model.
+
+    Raises:
+        TrainingError: another process works in `recipe.work`; see also `train`.
+    """
+    tables = [_mixed(table, getattr(recipe, table.name)) for table in TABLES]
+    recipe.work.mkdir(parents=True, exist_ok=True)
+    with locked(recipe.work) if find_processes().first else nullcontext():
+        return _run(recipe, tables)
+
+
+def _run(recipe: NanoRecipe, all_tables: Sequence[StageTable]) -> Path:
+    *tables, words = all_tables
     root = recipe.data.root
     data = load_coco(root / recipe.data.train, root / recipe.data.images, root / recipe.data.captions)
     if recipe.data.limit:

@@ -77,7 +77,7 @@ def train(
 
     Raises:
         TrainingError: a loss or gradient is not finite, a file cannot be written, or `run_dir` holds a run with other
-            settings, or has no whole checkpoint among those it holds.
+            settings, has no whole checkpoint among those it holds, or is trained into by another process.
         Stopped: SIGTERM or SIGINT came; the step was finished and a checkpoint written. It is a SystemExit.
     """
     started = time.perf_counter()

@@ -98,7 +98,7 @@ def test_what_a_killed_run_left_half_written_is_swept_away(tmp_path):
     assert RunFolder(tmp_path).all_checkpoints() == []
     assert len(list(tmp_path.rglob(".tmp-*"))) == 2  # whoever only reads leaves all as it is
     with RunFolder(tmp_path).held():
-        assert sorted(p.name for p in tmp_path.rglob("*")) == ["checkpoints"]
+        assert sorted(p.name for p in tmp_path.rglob("*")) == ["checkpoints", "run.lock"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
