@@ -1,7 +1,7 @@
 """FO1's answers: `<ground>label</ground><objects><region3><region7></objects>`, words, a number, or thought and answer.
 
-Parsing is total. A model's text never raises: what cannot be used is dropped and recorded. It knows how many regions
-the picture has, and nothing else of it.
+Parsing is total. A model's text never raises: what cannot be used is dropped and recorded. It takes time in proportion
+to the text, whatever that is. It knows how many regions the picture has, and nothing else of it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_GROUP = re.compile(r"<ground>([^\n]*?)</ground><objects>([^\n]*?)</objects>")
+# No group begins within another, so that a text of nothing but beginnings is read once and not once for each.
+_GROUP = re.compile(
+    r"<ground>([^\n<]*(?:<(?!/?ground>)[^\n<]*)*)</ground>"
+    r"<objects>([^\n<]*(?:<(?!/?objects>)[^\n<]*)*)</objects>"
+)
 _REGION = re.compile(r"<region(\d+)>")
 _MARKUP = re.compile(r"</?(?:ground|objects|think|answer)>")
 _THOUGHT = re.compile(r"<think>(.*?)(?:</think>|<answer>|$)", re.DOTALL)
@@ -58,17 +62,17 @@ def parse(raw: str, count: int) -> Reply:
     thought = _THOUGHT.search(raw)
     inside = _ANSWER.search(raw)
     answer = inside[1] if inside else _THOUGHT.sub("", raw)
-    dropped: list[str] = []
+    dropped: dict[str, None] = {}
     regions = _indexes(answer, count, dropped)
     merged: dict[str, list[int]] = {}
     for label, objects in _GROUP.findall(answer):
         # Bad indexes are recorded above already.
-        merged.setdefault(label.strip(), []).extend(_indexes(objects, count, []))
+        merged.setdefault(label.strip(), []).extend(_indexes(objects, count, {}))
     groups = tuple(Group(label, tuple(dict.fromkeys(found))) for label, found in merged.items())
     rest = _GROUP.sub("", answer)
     loose = [tag for tag in _MARKUP.findall(rest) if "ground" in tag or "objects" in tag]
     if loose:
-        dropped.append(f"{len(loose)} tags that close no group: {' '.join(loose[:4])}")
+        dropped[f"{len(loose)} tags that close no group: {' '.join(loose[:4])}"] = None
     words = _REGION.sub("", answer)
     number = re.search(r"\d+", words)
     return Reply(
@@ -87,18 +91,16 @@ def grounded(label: str, regions: Iterable[int]) -> str:
     return f"<ground>{label}</ground><objects>{''.join(f'<region{i}>' for i in regions)}</objects>"
 
 
-def _indexes(text: str, count: int, dropped: list[str]) -> list[int]:
+def _indexes(text: str, count: int, dropped: dict[str, None]) -> list[int]:
     """Region indexes in order of mention, each once; those that the picture does not have are recorded."""
     found: dict[int, None] = {}
     for digits in _REGION.findall(text):
         if len(digits) > _MOST_DIGITS or int(digits) >= count:
-            note = f"<region{digits[:_MOST_DIGITS]}>: the picture has {count} regions"
-            if note not in dropped:
-                dropped.append(note)
+            dropped[f"<region{digits[:_MOST_DIGITS]}>: the picture has {count} regions"] = None
         else:
             found[int(digits)] = None
     return list(found)
 
 
 def _tidy(text: str) -> str:
-    return re.sub(r"\s+([.,;:!?])", r"\1", re.sub(r"[ \t]+", " ", text)).strip()
+    return re.sub(r"(?<!\s)\s+([.,;:!?])", r"\1", re.sub(r"[ \t]+", " ", text)).strip()

@@ -54,3 +54,16 @@ def test_unfinished_markup_is_text_with_a_record():
 def test_nothing_gives_an_empty_reply():
     reply = parse("", 0)
     assert (reply.text, reply.thought, reply.groups, reply.regions, reply.number) == ("", "", (), (), None)
+
+
+def test_a_text_of_nothing_but_beginnings_is_read_in_no_time():
+    for text, tags in (("<ground>" * 300_000, 300_000), ("<ground>a</ground><objects>" * 100_000, 300_000)):
+        reply = parse(text, 1)
+        assert reply.groups == ()
+        assert reply.dropped[0].startswith(f"{tags} tags that close no group")
+    assert len(parse("".join(f"<region{k}>" for k in range(100_000)), 1).dropped) == 99_999
+    assert parse("\n" * 300_000 + "x ,", 1).text == "x,"
+
+
+def test_the_innermost_label_is_the_one():
+    assert parse("<ground>a <ground>dog</ground><objects><region0></objects>", 1).by_label() == {"dog": (0,)}
