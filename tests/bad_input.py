@@ -22,11 +22,13 @@ from PIL import Image
 from fo1agent import geometry
 from fo1agent.agent import Agent
 from fo1agent.agent.budget import Budget
+from fo1agent.agent.plan import Plan
 from fo1agent.errors import (
     BoxError,
     CheckpointError,
     ImageError,
     InputError,
+    PlanError,
     ProposalError,
 )
 from fo1agent.image import ImageLimits, load_image
@@ -110,6 +112,8 @@ def base64_url(data: bytes) -> str:
 
 PRIVATE = "which is not a public address"
 LARGE = 10_000_000
+STEPS = {"question": "", "steps": [{}] * 1_000_000}
+FLIES = {"question": "", "steps": [{"op": "fly"}]}
 NAN = float("nan")
 SMALL = ImageLimits(max_bytes=1000)
 
@@ -256,6 +260,11 @@ TABLE: dict[str, list[Row]] = {
         ),
         Row("an unknown planner", lambda w: Agent(w.model, planner="magic"), InputError, "No planner 'magic'"),
         Row("a budget of nothing", lambda w: Budget(steps=0), InputError, "must be above 0"),
+        Row("a plan that is no JSON", lambda w: Plan.parse("{"), PlanError, "the JSON is wrong"),
+        Row("a plan nested 100000 deep", lambda w: Plan.parse("[" * 100_000), PlanError, "longer than 64,000"),
+        Row("a plan nested 10000 deep", lambda w: Plan.parse("[" * 10_000), PlanError, "nested deeper than"),
+        Row("a plan of a million steps", lambda w: Plan.parse(STEPS), PlanError, "longer than 64,000"),
+        Row("a plan with a step that there is not", lambda w: Plan.parse(FLIES), PlanError, "expected tags: 'find'"),
         Row("tool arguments that are no JSON", lambda w: w.tool("ground", '{"phrase":'), Told, "Invalid JSON"),
         Row("JSON nested 100000 deep", lambda w: w.tool("ground", "[" * 100_000), Told, "recursion limit"),
         Row(

@@ -473,13 +473,13 @@ class Run:
         if step.operation == "take_away" and sum(one for one, _ in others) > high:
             return Failure(f"there {_are_only(int(high))}", "missing")
         if step.operation == "sum":
-            return _number(low + sum(one for one, _ in others), high + sum(one for _, one in others))
+            return _number_within(low + sum(one for one, _ in others), high + sum(one for _, one in others))
         if step.operation == "product":
-            return _number(low * math.prod(one for one, _ in others), high * math.prod(one for _, one in others))
+            return _number_within(low * math.prod(one for one, _ in others), high * math.prod(one for _, one in others))
         low, high = low - sum(one for _, one in others), high - sum(one for one, _ in others)
         if step.operation == "absolute_difference":
             low, high = max(0.0 if isinstance(low, float) else 0, low, -high), max(abs(low), abs(high))
-        return _number(low, high)
+        return _number_within(low, high)
 
     def _compare(self, step: p.Compare) -> Result:
         (a, b), (c, d) = self._bounds(step.left), self._bounds(step.right)
@@ -763,6 +763,13 @@ def _number(least: float, most: float) -> int | float | Open:
     if least == most:
         return least
     return Open(most, None if least == -math.inf else least, None if most == math.inf else most)
+
+
+def _number_within(least: float, most: float) -> Result:
+    """As `_number`, but for results that nobody can count with: numbers multiplied over and over."""
+    if any(p.LARGEST < abs(one) < math.inf for one in (least, most)):
+        return Failure("the result is larger than any number that can be worked with", "error")
+    return _number(least, most)
 
 
 def _range_of(result: Open) -> str:

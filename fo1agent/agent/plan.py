@@ -14,12 +14,23 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fo1agent import bounded
 from fo1agent.errors import PlanError
 
 MAX_STEPS = 64
 
+MAX_CHARACTERS = 64_000
+"""Length of a plan's JSON; a long plan has a tenth of it."""
+
+LARGEST = 10**15
+"""No number of a plan, and no result of its arithmetic, is larger; up to here floats tell whole numbers apart."""
+
+_MOST_PROBLEMS = 8  # that are told of what is no plan
+
 Kind = Literal["regions", "number", "bool", "text", "answer"]
 Ref = Annotated[str, Field(pattern=r"^s[0-9]+$", description="id of an earlier step")]
+
+Number = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 
 Purpose = Literal["count", "exists", "ground", "the", "place"]
 Relation = Literal[
@@ -218,7 +229,7 @@ class Arithmetic(Step):
     gives: ClassVar[Kind] = "number"
     op: Literal["arithmetic"] = "arithmetic"
     operation: Literal["sum", "difference", "absolute_difference", "take_away", "product"]
-    of: tuple[Ref | int, ...] = Field(min_length=1, max_length=16)
+    of: tuple[Ref | Number, ...] = Field(min_length=1, max_length=16)
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
         for ref in self.of:
@@ -263,7 +274,7 @@ class Compare(Step):
     op: Literal["compare"] = "compare"
     left: Ref
     comparison: Literal["more", "fewer", "equal", "different", "at_least", "at_most"]
-    right: Ref | int
+    right: Ref | Number
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
         yield self.left, ("number",)
@@ -488,16 +499,26 @@ class Plan(BaseModel):
         """Read a plan from JSON text or from the dict that JSON gives.
 
         Raises:
-            PlanError: it is not a plan; the message names each step and what is wrong with it.
+            PlanError: it is not a plan, or longer than `MAX_CHARACTERS`; the message names the first steps that are
+                wrong, and what is wrong with them.
         """
+        what = "the JSON is wrong: " if isinstance(data, (str, bytes)) else ""
         try:
-            return cls.model_validate_json(data) if isinstance(data, (str, bytes)) else cls.model_validate(data)
+            if isinstance(data, (str, bytes)):
+                data = bounded.parse(data, MAX_CHARACTERS)
+            else:
+                bounded.check(data, MAX_CHARACTERS)
+        except ValueError as exc:
+            raise PlanError(f"Not a plan: {what}{str(exc)[:300]}.") from exc
+        try:
+            return cls.model_validate(data)
         except ValidationError as exc:
-            problems = "; ".join(
-                f"{'.'.join(map(str, error['loc'])) or 'plan'}: {error['msg'].removeprefix('Value error, ')}"
-                for error in exc.errors()
-            )
-            raise PlanError(f"Not a plan: {problems}. Steps and fields are those of fo1agent.agent.plan.") from exc
+            errors = exc.errors(include_url=False, include_input=False)
+            problems = [_problem(error) for error in errors[:_MOST_PROBLEMS]]
+            problems += [f"and {len(errors) - _MOST_PROBLEMS} more"] if len(errors) > _MOST_PROBLEMS else []
+            raise PlanError(
+                f"Not a plan: {'; '.join(problems)}. Steps and fields are those of fo1agent.agent.plan."
+            ) from exc
 
     def to_json(self) -> str:
         """JSON that `parse` reads back to an equal plan."""
@@ -506,3 +527,13 @@ class Plan(BaseModel):
     def step(self, step_id: str) -> AnyStep:
         """The step of that id."""
         return next(step for step in self.steps if step.id == step_id)
+
+
+def _problem(error: Any) -> str:
+    """One thing that is wrong with a plan; what it quotes of the plan is cut, the names that it lists are not."""
+    place = ".".join(str(part)[:64] for part in error["loc"]) or "plan"
+    message = error["msg"].removeprefix("Value error, ")
+    tag = str(error.get("ctx", {}).get("tag", ""))
+    if len(tag) > 64:
+        message = message.replace(tag, tag[:64] + "…")
+    return f"{place[:200]}: {message[:1000]}"

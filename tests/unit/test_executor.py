@@ -306,3 +306,16 @@ def test_the_scene_is_not_changed():
 def test_a_share_of_more_things_than_it_is_taken_of_is_all_of_them():
     steps = [find("people"), {"op": "select", "of": "s1", "by": "largest"}]
     assert result(street(), *steps, {"op": "share", "of": "s1", "among": "s2", "quantity": "all"}) is True
+
+
+def test_numbers_multiplied_over_and_over_are_no_result():
+    steps = [find("people"), {"op": "count", "of": "s1"}]
+    steps += [{"op": "arithmetic", "operation": "product", "of": [f"s{k}"] * 16} for k in range(2, 9)]
+    found = result(street(), *steps)
+    assert isinstance(found, Failure)
+    assert found.reason == "the result is larger than any number that can be worked with"
+    large = [{"op": "arithmetic", "operation": "sum", "of": ["s2", 10**15 - 4]}]
+    assert result(street(), *steps[:2], *large) == 10**15
+    assert isinstance(result(street(), *steps[:2], {**large[0], "of": ["s2", 10**15]}), Failure)
+    below = {"op": "arithmetic", "operation": "difference", "of": ["s2", 10**15, 10**15]}
+    assert isinstance(result(street(), *steps[:2], below), Failure)

@@ -54,6 +54,14 @@ def test_a_plan_survives_json():
         ({"question": "", "steps": LEFT_OF_BUS["steps"][:-1]}, "ends with its only answer"),
         ("{", "JSON"),
         ("[]", "plan"),
+        ("[" * 100_000, "longer than 64,000 characters"),
+        ("[" * 30_000, "nested deeper than"),
+        ('{"question": "", "steps": NaN}', "NaN is no number"),
+        ({"question": "", "steps": [{}] * 100_000}, "longer than 64,000 characters"),
+        ({"question": "", "steps": [{}] * 100}, "and 93 more"),
+        ({"question": "x" * 64_001, "steps": []}, "longer than 64,000 characters"),
+        (changed(0, op="fly away " * 1000), "expected tags: 'find', 'keep'"),
+        (changed(4, op="compare", left="s1", comparison="more", right=10**16), "less than or equal to"),
     ],
 )
 def test_what_is_no_plan_is_refused_with_its_reason(data, message):

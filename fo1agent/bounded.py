@@ -1,0 +1,66 @@
+"""JSON that somebody else wrote, bounded in length, depth and numbers before anything is made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+DEPTH = 64
+"""Lists and objects within each other, at most; what Python can read of them hangs on how deep it is itself."""
+
+
+def parse(text: str | bytes, most: int) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: the text; bytes are UTF-8.
+        most: its length at most.
+
+    Raises:
+        ValueError: it is longer, no JSON, deeper than `DEPTH`, or holds a number that JSON does not have or no float
+            can hold; the message is a clause.
+    """
+    if len(text) > most:
+        raise ValueError(f"longer than {most:,} {'bytes' if isinstance(text, bytes) else 'characters'}")
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        value = json.loads(text, parse_constant=_no_number, parse_float=_number)
+    except RecursionError:
+        raise ValueError(f"nested deeper than {DEPTH} levels") from None
+    except UnicodeDecodeError:
+        raise ValueError("not JSON: it is no UTF-8") from None
+    check(value, most)
+    return value
+
+
+def check(value: Any, most: int, depth: int = DEPTH) -> None:
+    """Refuse a value of JSON that is deeper than `depth`, or longer than about `most` characters.
+
+    Raises:
+        ValueError: it is; the message is a clause.
+    """
+    size = 0
+    waiting = [(value, 0)]
+    while waiting:
+        one, level = waiting.pop()
+        if level > depth:
+            raise ValueError(f"nested deeper than {depth} levels")
+        parts = one.values() if isinstance(one, dict) else one if isinstance(one, (list, tuple)) else ()
+        size += len(one) if isinstance(one, str) else 1
+        if size + len(waiting) + len(parts) > most:
+            raise ValueError(f"longer than {most:,} characters")
+        if isinstance(one, dict):
+            size += sum(len(str(key)) for key in one)
+        waiting.extend((part, level + 1) for part in parts)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.40} is too large a number")
+    return number
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,70 @@
+"""JSON of others: read if it is of reasonable length, depth and numbers, and refused with the reason if not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fo1agent.bounded import DEPTH, check, parse
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_ordinary_json_is_read_as_it_is(value: Any) -> None:
+    text = json.dumps(value)
+    assert parse(text, 10**6) == parse(text.encode(), 10**6) == value
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x" * 101, "longer than 100 characters"),
+        (b"x" * 101, "longer than 100 bytes"),
+        ("{", "Expecting property name"),
+        ("", "Expecting value"),
+        (b"\xff\xfe", "not JSON: it is no UTF-8"),
+        ("NaN", "NaN is no number of JSON"),
+        ("[-Infinity]", "-Infinity is no number"),
+        ("1e999", "1e999 is too large"),
+        ("-1e999", "too large"),
+    ],
+)
+def test_what_is_none_is_refused_with_the_reason(text: str | bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse(text, 100)
+
+
+@pytest.mark.parametrize("depth", [DEPTH + 2, 1000, 100_000])
+def test_what_is_too_deep_is_refused(depth: int) -> None:
+    assert parse(nested(DEPTH), 10**6)
+    for text in (nested(depth), '{"a":' * depth + "1" + "}" * depth):
+        with pytest.raises(ValueError, match=f"nested deeper than {DEPTH} levels"):
+            parse(text, 10**7)
+
+
+def test_a_number_of_more_digits_than_python_reads_is_refused() -> None:
+    with pytest.raises(ValueError, match="digits"):
+        parse("9" * 5000, 10**6)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 200, ["x" * 60] * 2, {"x" * 200: 1}, [0] * 200, {str(k): k for k in range(200)}, [[[]] * 40] * 3],
+)
+def test_the_size_of_a_value_is_that_of_all_its_parts(value: Any) -> None:
+    with pytest.raises(ValueError, match="longer than 100 characters"):
+        check(value, 100)
+    check(value, 10_000)
