@@ -21,6 +21,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from fo1agent import exchange
 from fo1agent.errors import ImageError
 
 _USER_AGENT = b"fo1agent (+https://pypi.org/project/fo1agent)"
@@ -42,7 +43,7 @@ def fetch(
     Args:
         url: http or https; any other scheme is refused, also as the target of a redirect.
         max_bytes: the transfer is cut off as soon as it is longer than this.
-        timeout_s: seconds for everything together, redirects included.
+        timeout_s: seconds for everything together, redirects included; less where a question's budget leaves less.
         max_redirects: how many redirects are followed.
         allow_private_hosts: also connect to private, loopback, link-local and other addresses that are not public.
         hosts: the only hosts that are asked, on any port, also after a redirect; None for all.
@@ -137,9 +138,10 @@ class _Deadline:
     """One point in time that every step of a fetch must be done by."""
 
     def __init__(self, seconds: float, url: str) -> None:
-        self.seconds = seconds
+        self.seconds = min(seconds, exchange.left())
+        self.limit = "limit timeout_s" if self.seconds == seconds else "what the question's budget left"
         self.url = url
-        self.end = time.monotonic() + seconds
+        self.end = time.monotonic() + self.seconds
 
     def left(self) -> float:
         """Seconds left, more than 0; raises `ImageError` when there are none."""
@@ -149,7 +151,7 @@ class _Deadline:
         return left
 
     def passed(self) -> ImageError:
-        return ImageError(f"{_short(self.url)} did not finish within {self.seconds:g} s (limit timeout_s).")
+        return ImageError(f"{_short(self.url)} did not finish within {self.seconds:.3g} s ({self.limit}).")
 
 
 class _CheckedNetwork(httpcore.NetworkBackend):

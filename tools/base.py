@@ -35,6 +35,8 @@ from fo1agent.pictured import id_within, is_region_id
 from fo1agent.scene import Scene
 from fo1agent.types import WANTED_BOX, Region, read_box, shown
 
+_MOST_COMPLAINTS = 8  # that are told of arguments that do not fit
+
 Untrusted = Annotated[
     str,
     AfterValidator(UntrustedText),
@@ -398,12 +400,15 @@ def unknown_names(given: Iterable[Any], known: Sequence[str], what: str = "argum
 
 
 def complaint(exc: ValidationError) -> str:
-    """A validation error in one line, for a planner."""
+    """A validation error in one line, for a planner: the first few things that are wrong, each cut where it is long."""
+    errors = exc.errors(include_url=False, include_context=False)
     parts = []
-    for error in exc.errors(include_url=False, include_context=False):
-        where = ".".join(str(part) for part in error["loc"]) or ("arguments" if error["type"] != "value_error" else "")
+    for error in errors[:_MOST_COMPLAINTS]:
+        place = ".".join(str(part)[:64] for part in error["loc"])
+        where = place or ("arguments" if error["type"] != "value_error" else "")
         own = error["type"] == "value_error" and not error["loc"]  # of a whole model; says itself what it got
         got = "" if own or error["type"] == "missing" else f" (got {shown(error['input'])})"
-        said = f"{error['msg'].removeprefix('Value error, ')}{got}"
+        said = f"{error['msg'].removeprefix('Value error, ')[:1000]}{got}"
         parts.append(f"{where}: {said}" if where else said)
+    parts += [f"and {len(errors) - _MOST_COMPLAINTS} more"] if len(errors) > _MOST_COMPLAINTS else []
     return "; ".join(parts)

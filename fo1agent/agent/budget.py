@@ -1,8 +1,9 @@
 """How much one question may cost, and the meter that watches it.
 
-A limit is checked before each step and before each reply of a chat model; a running tool is not interrupted, a reply
-that is waited for is given up when time is up. Reaching a limit ends the run with a partial answer that says which
-limit it was.
+A limit is checked before each step and before each reply of a chat model. When time is up, nobody is waited for any
+more, and connections are closed: to a chat model, or to a server whose eyes are used (`fo1agent.connect`). A tool that
+computes here is not interrupted. A run takes its seconds, at most one second more, and what is left of the pass of the
+model that runs just then. Reaching a limit ends the run with a partial answer that says which limit it was.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Budget:
 
     Attributes:
         steps: plan steps that may run, or tools that a chat model may call.
-        seconds: wall-clock time after which no further step starts.
+        seconds: wall-clock time after which no further step starts and nobody is waited for.
         model_calls: passes of the model or of OCR (one grounding of many phrases is one pass).
         pixels: picture pixels handed to reading, describing and inspecting, and to a chat model, summed.
         chat_calls: replies that may be asked of a chat model, those asked anew included.
@@ -57,6 +58,11 @@ class Meter:
     def seconds(self) -> float:
         """Seconds since the question began."""
         return time.perf_counter() - self._start
+
+    @property
+    def left(self) -> float:
+        """Seconds left, 0 or more."""
+        return max(0.0, self.budget.seconds - self.seconds)
 
     def step(self) -> None:
         """Pay for one step.
@@ -102,7 +108,7 @@ class Meter:
             raise BudgetExceeded(f"the budget of {self.budget.chat_tokens} tokens of the chat model is used up")
         self.check_time()
         self.chat_calls += 1
-        return self.budget.seconds - self.seconds
+        return self.left
 
     def check_time(self) -> None:
         """Do nothing while there is time.

@@ -6,6 +6,10 @@
 
 Which means an endpoint takes is found out once and remembered for the process. Nothing here knows pictures or plans;
 what is told to the model is the callers', and so is what they do with calls that make no sense.
+
+An endpoint may be anybody's, or broken. What it sends is bounded: a reply in bytes and in time (`exchange`), its calls
+in number, length and depth, and what of it goes back to it. A model that reaches its endpoint by another library than
+httpx is bounded in the time that is waited for it alone; its thread ends when the library gives up.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, Self, get_args
 
+from fo1agent import bounded, exchange
 from fo1agent.agent import observation
 from fo1agent.agent.budget import Meter
 from fo1agent.errors import AgentError, BudgetExceeded, InputError, MissingExtraError
@@ -34,6 +40,25 @@ MEANS: tuple[Means, ...] = get_args(Means)
 
 PICTURES_KEPT = 3
 """So many of the newest pictures stay in a conversation; each costs a chat model as much as pages of text."""
+
+REPLY_BYTES = 4_000_000
+"""Bytes of one reply, what was sent for it before it was tried again included. A token takes about 4 of them, or 250
+where the reply is streamed; a plan is a few thousand in all."""
+
+CALL_CHARACTERS = 64_000
+"""Length of the arguments of one call."""
+
+CALL_DEPTH = 16
+"""Lists and objects within each other in the arguments of one call."""
+
+CALLS = 64
+"""Calls of one reply that are read."""
+
+PUT_BACK = 4000
+"""Characters of a bad reply that stay in the conversation when it is asked for another."""
+
+KEPT = 400_000
+"""Characters of any other reply that do."""
 
 # Answers of an endpoint that is there and would do the same for any request: another means is no help.
 _UNAVAILABLE = frozenset({401, 402, 403, 408, 429, 502, 503, 504})
@@ -92,6 +117,7 @@ class ChatModel:
 
     def __init__(self, llm: Any) -> None:
         self.llm = _named(llm) if isinstance(llm, str) else llm
+        self._watched = False
         self.wait: Wait = Future.result
         settings = {key: getattr(self.llm, key, None) for key in ("model_name", "model", "model_id")}
         model = next((value for value in settings.values() if isinstance(value, str) and value), "")
@@ -111,6 +137,10 @@ class ChatModel:
         other = copy.copy(self)
         other.wait = wait
         return other
+
+    def watch(self) -> None:
+        """Have its clients hold to an exchange. Some models make theirs only when they are first asked."""
+        self._watched = self._watched or exchange.watch(self.llm)
 
     @property
     def means(self) -> Means:
@@ -167,10 +197,12 @@ class Conversation:
         for means in MEANS[MEANS.index(self._means) :]:
             try:
                 message = self._invoke(means)
-            except BudgetExceeded:
+            except (BudgetExceeded, ChatUnavailable):
                 raise
             except Exception as exc:  # what providers' classes raise has no common base
-                reason = f"{type(exc).__name__}: {' '.join(str(exc).split())[:200]}".rstrip(": ")
+                reason = f"{type(exc).__name__}: {' '.join(str(exc)[:2000].split())[:200]}".rstrip(": ")
+                if isinstance(exc, RecursionError):
+                    reason = "its reply is nested too deeply to be read"
                 _log.info("%s, asked by %s, failed: %s", self.chat.name, means, reason)
                 reasons.append(reason)
                 if _is_unavailable(exc):
@@ -183,7 +215,8 @@ class Conversation:
             if reply.calls:
                 self.chat.remember(meant)
             self._means = meant
-            self._turns.append(_Replied(reply, message if meant == "tools" else None))
+            own = _put_back(message, reply, KEPT) if meant == "tools" else None
+            self._turns.append(_Replied(reply, own))
             return reply
         raise ChatUnavailable(f"{self.chat.name} gave no usable reply ({reasons[-1]})")
 
@@ -191,16 +224,21 @@ class Conversation:
         messages = self._messages(means)
         runnable = self._bound(means)
         seconds = self.meter.chat_call()
+        self.chat.watch()
+        asked = exchange.Exchange(seconds, REPLY_BYTES)
         with observation.llm_call(self.chat.name, self.chat.provider) as observed:
             try:
-                message = _within(seconds, runnable.invoke, messages, self.chat.wait)
-            except _TooSlowError:
+                message = _within(asked, runnable.invoke, messages, self.chat.wait)
+            except exchange.Ended:
+                if not asked.late:
+                    raise ChatUnavailable(f"{self.chat.name} gave no usable reply ({asked.why})") from None
                 raise BudgetExceeded(f"the budget of {self.meter.budget.seconds:g} seconds is used up") from None
             if isinstance(message, dict):
                 message = message["raw"]
             usage = getattr(message, "usage_metadata", None) or {}
-            observed.tokens(usage.get("input_tokens"), usage.get("output_tokens"))
-        self.meter.chat_tokens += int(usage.get("total_tokens") or 0)
+            told = {name: _tokens(usage.get(f"{name}_tokens")) for name in ("input", "output", "total")}
+            observed.tokens(told["input"], told["output"])
+        self.meter.chat_tokens += told["total"] or 0
         return message
 
     def _bound(self, means: Means) -> Any:
@@ -229,11 +267,15 @@ class Conversation:
                 messages.append(HumanMessage(content))
                 said.clear()
 
+        bad = _bad(self._turns)
         for k, turn in enumerate(self._turns):
             if isinstance(turn, _Replied):
                 flush()
-                own = turn.message if means == "tools" else None
-                messages.append(own or AIMessage(_written(turn.reply, self.functions)))
+                most = PUT_BACK if k in bad else KEPT
+                if means != "tools" or turn.message is None:
+                    messages.append(AIMessage(_cut(_written(turn.reply, self.functions), most)))
+                else:
+                    messages.append(_put_back(turn.message, turn.reply, most))
                 continue
             if isinstance(turn, _Said):
                 said.append({"type": "text", "text": turn.text})
@@ -280,6 +322,41 @@ def _newest(turns: Sequence[Any]) -> set[tuple[int, int]]:
     """(turn, picture) of the pictures that are still shown."""
     every = [(k, j) for k, turn in enumerate(turns) for j in range(len(getattr(turn, "pictures", ())))]
     return set(every[-PICTURES_KEPT:])
+
+
+def _bad(turns: Sequence[Any]) -> set[int]:
+    """Which replies made no sense: those without a call, and those all of whose calls failed."""
+    came = [k for k, turn in enumerate(turns) if isinstance(turn, _Replied)]
+    bad: set[int] = set()
+    for k, following in pairwise([*came, len(turns)]):
+        results = [turn for turn in turns[k + 1 : following] if isinstance(turn, _Result)]
+        if all(result.failed for result in results):
+            bad.add(k)
+    return bad
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most] + "… (cut)"
+
+
+def _put_back(message: Any, reply: Reply, most: int) -> Any:
+    """A reply as the model wrote it, or, where that is longer than `most` characters or more than was read, what of it
+    is shorter: each call keeps its name and id, by which its result finds it."""
+    from langchain_core.messages import AIMessage, ToolCall
+
+    written = [*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())]
+    try:
+        bounded.check([message.content, message.additional_kwargs, written], most)
+        if len(written) <= CALLS:
+            return message
+    except ValueError:
+        pass
+    calls: list[Any] = []
+    for call in reply.calls:
+        text = json.dumps(call.arguments, ensure_ascii=False)
+        arguments = call.arguments if len(text) <= most else {"cut": _cut(text, most)}
+        calls.append(ToolCall(name=call.name, args=arguments, id=call.id, type="tool_call"))
+    return AIMessage(_cut(reply.text, most), tool_calls=calls)
 
 
 def _by_hand(functions: Sequence[Function]) -> str:
@@ -332,13 +409,13 @@ _MOST_BRACES = 64  # places where JSON is looked for in a text
 def _read(message: Any, means: Means, functions: Sequence[Function]) -> tuple[Reply, Means]:
     """(what a message says, the means by which it says it). A model with tools may still write its calls as text."""
     text = str(message.text)
-    calls = [
-        Call(str(one.get("id") or f"call_{k}"), str(one["name"]), dict(one.get("args") or {}))
-        for k, one in enumerate(getattr(message, "tool_calls", ()))
-    ]
-    for k, one in enumerate(getattr(message, "invalid_tool_calls", ())):
+    calls: list[Call] = []
+    for k, one in enumerate(list(getattr(message, "tool_calls", ()))[:CALLS]):
+        arguments = one.get("args") or {}
+        calls.append(_call(str(one.get("id") or f"call_{k}"), str(one["name"]), arguments))
+    for k, one in enumerate(list(getattr(message, "invalid_tool_calls", ()))[: CALLS - len(calls)]):
         error = f"the arguments are not JSON: {one.get('args')!r:.200}"
-        calls.append(Call(str(one.get("id") or f"broken_{k}"), str(one.get("name")), {}, error))
+        calls.append(_call(str(one.get("id") or f"broken_{k}"), str(one.get("name")), {}, error))
     if calls:
         named = {one.name for one in functions}
         if means == "schema" and len(calls) == 1 and calls[0].name not in named:
@@ -348,15 +425,30 @@ def _read(message: Any, means: Means, functions: Sequence[Function]) -> tuple[Re
     return Reply(tuple(written), text), "text" if written and means == "tools" else means
 
 
+def _call(id: str, name: str, arguments: Any, error: str = "") -> Call:
+    """A call of bounded parts; of arguments that are too long or too deep it says so, and holds none."""
+    try:
+        bounded.check(arguments, CALL_CHARACTERS, CALL_DEPTH)
+        arguments = dict(arguments)
+    except (ValueError, TypeError) as exc:
+        error, arguments = f"the arguments are {exc}", {}
+    return Call(id[:256], name[:256], arguments, error)
+
+
+def _tokens(told: Any) -> int | None:
+    """A number of tokens as an endpoint reports it; None for what can be none."""
+    return min(told, 10**9) if isinstance(told, int) and told >= 0 else None
+
+
 def _calls_of(data: dict[str, Any], functions: Sequence[Function]) -> list[Call]:
     """The call that a JSON object spells, in our form or in one of those that models are trained on; else none."""
     if len(functions) == 1 and any(key in functions[0].parameters.get("properties", {}) for key in data):
-        return [Call("call_0", functions[0].name, data)]
+        return [_call("call_0", functions[0].name, data)]
     data = data["call"] if isinstance(data.get("call"), dict) else data
     name = data.get("tool") or data.get("name")
     arguments = data.get("arguments", data.get("parameters", {}))
     if isinstance(name, str) and isinstance(arguments, dict) and name in {one.name for one in functions}:
-        return [Call("call_0", name, arguments)]
+        return [_call("call_0", name, arguments)]
     return []
 
 
@@ -411,20 +503,18 @@ def _is_unavailable(exc: Exception) -> bool:
     return named is not None or isinstance(exc, (ConnectionError, TimeoutError, OSError))
 
 
-class _TooSlowError(Exception):
-    """A reply took longer than it may. Never leaves this module."""
+def _within(asked: exchange.Exchange, function: Callable[[Any], Any], argument: Any, wait: Wait) -> Any:
+    """A function's result, if it comes while the exchange goes on; where it is waited for no longer, that is ended.
 
-
-def _within(seconds: float, function: Callable[[Any], Any], argument: Any, wait: Wait) -> Any:
-    """A function's result, if it comes in time.
-
-    The thread is left behind when it does not: a provider's client cannot be interrupted from outside.
+    Raises:
+        Ended: the exchange was.
     """
     outcome: Future[tuple[bool, Any]] = Future()
 
     def work() -> None:
         try:
-            came = True, function(argument)
+            with asked:
+                came = True, function(argument)
         except BaseException as exc:
             came = False, exc
         if outcome.set_running_or_notify_cancel():
@@ -433,10 +523,17 @@ def _within(seconds: float, function: Callable[[Any], Any], argument: Any, wait:
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name="fo1agent-chat", daemon=True).start()
     try:
-        ok, value = wait(outcome, seconds)
+        ok, value = wait(outcome, asked.seconds)
     except TimeoutError:
+        asked.expire()
+        raise exchange.Ended(asked.why) from None
+    except BaseException:
+        asked.end("nobody waits for it any more")
+        raise
+    finally:
         outcome.cancel()
-        raise _TooSlowError from None
+    if asked.why:  # whatever its client made of that
+        raise exchange.Ended(asked.why)
     if not ok:
         raise value
     return value

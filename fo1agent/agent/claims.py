@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from fo1agent.agent.budget import Meter
 from fo1agent.agent.executor import Failure, Open, Run, listed
-from fo1agent.agent.plan import Are, Count, Find, Plan
+from fo1agent.agent.plan import Are, Count, Find, Number, Plan
 from fo1agent.agent.planners.rules import RulePlanner
 from fo1agent.agent.support import Results
 from fo1agent.boxes import iou
@@ -41,9 +41,11 @@ class Claim(BaseModel):
     """Something that an answer says about regions."""
 
     what: str = Field(description='A short noun phrase: "remote to the right of the cat".', max_length=500)
-    regions: list[str] = Field(default=[], description="Ids of the regions that it is about, such as r3; may be none.")
-    count: int | None = Field(None, description="How many there are, if the answer says so.")
-    says: str | None = Field(None, description="The text on it, if the answer says so.")
+    regions: list[Annotated[str, Field(max_length=200)]] = Field(
+        default=[], description="Ids of the regions that it is about, such as r3; may be none.", max_length=256
+    )
+    count: Number | None = Field(None, description="How many there are, if the answer says so.")
+    says: str | None = Field(None, description="The text on it, if the answer says so.", max_length=4000)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from fo1agent import exchange
 from fo1agent.agent import observation
 from fo1agent.agent.answer import Answer, conclude, text_so_far, verified
 from fo1agent.agent.budget import Budget, Meter
@@ -113,6 +114,7 @@ class Agent:
             ImageError: the picture cannot be opened.
             InputError: there is no model to open it with, or the question is no text or far too long.
             AgentError: the trace cannot be written.
+            BudgetExceeded: the server that opens it (`fo1agent.connect`) took longer than the budget.
         """
         for event in self.stream(source, question, before=before):
             if isinstance(event, StepEnd) and on_step is not None:
@@ -151,9 +153,10 @@ class Agent:
             raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
         meter = Meter(self.budget)
         watch = observation.begin(question, self.planner, self.budget, self._traces, self.verify)
-        with self._lock, watch.opening():
+        with self._lock, watch.opening(), exchange.until(meter.left):
             scene = self._open(source, watch)
-        return watch.events(scene, self._events(scene, question, meter, tuple(before)))
+        events = self._events(scene, question, meter, tuple(before))
+        return watch.events(scene, _in_time(events, scene, question, meter))
 
     async def aask(
         self, source: Any, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()
@@ -331,6 +334,21 @@ class _OnePlan:
 
     def replan(self, records: Sequence[StepRecord]) -> None:
         return None
+
+
+def _in_time(events: Iterator[Event], scene: SceneLike, question: str, meter: Meter) -> Iterator[Event]:
+    """The events of a run, in which nobody at a server is waited for longer than the budget has seconds."""
+    while True:
+        try:
+            with exchange.until(meter.left):
+                event = next(events, None)
+        except BudgetExceeded as exc:  # of a look at the picture that belongs to no step
+            event = AnswerEvent(
+                _abstained(scene, question, meter, f"I stopped before this was answered: {exc}.", str(exc))
+            )
+        if event is None:
+            return
+        yield event
 
 
 def _fell_short(answer: Answer) -> bool:

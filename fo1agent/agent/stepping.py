@@ -11,7 +11,7 @@ import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -22,6 +22,7 @@ from fo1agent.agent.chat import Call, ChatModel, ChatUnavailable, Conversation, 
 from fo1agent.agent.claims import Claim, Verdict, checked, cited, open_in_question
 from fo1agent.agent.events import AnswerEvent, Event, Partial, StepEnd, StepStart
 from fo1agent.agent.executor import listed
+from fo1agent.agent.plan import LARGEST, Number
 from fo1agent.agent.support import Results, numbers_in, rests_on_something, stands_in, unfounded
 from fo1agent.agent.trace import StepRecord
 from fo1agent.errors import BudgetExceeded, InputError
@@ -35,24 +36,33 @@ from fo1agent.types import Region, Regions
 REPAIRS = 2
 """So often in a row a reply that can be neither run nor taken for an answer goes back to the model."""
 
+_MOST_CITED = 64  # regions that an answer in plain text may name
 _SHOWN_SIDE = 1024  # pixels of the longer side of the picture as a chat model is shown it
+
+
+_Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+_Text = Annotated[str, Field(max_length=4000)]
 
 
 class _Final(BaseModel):
     """What `answer` takes."""
 
     text: str = Field(description="The answer in one or two sentences.", min_length=1, max_length=4000)
-    value: int | float | bool | str | None = Field(
+    value: Number | _Number | bool | _Text | None = Field(
         None,
         description="The answer alone: a number, true or false, or a word. "
         "null where it hangs on words that could not be judged.",
     )
-    claims: list[Claim] = Field(default=[], description="What the answer says, each claim with its regions.")
-    not_judged: list[str] = Field(
-        default=[], description="Words of the question that results name in not_judged and that the answer leaves open."
+    claims: list[Claim] = Field(
+        default=[], description="What the answer says, each claim with its regions.", max_length=64
     )
-    at_least: float | None = Field(None, description="With not_judged, for a number: there are no fewer.")
-    at_most: float | None = Field(None, description="With not_judged, for a number: there are no more.")
+    not_judged: list[Annotated[str, Field(max_length=200)]] = Field(
+        default=[],
+        description="Words of the question that results name in not_judged and that the answer leaves open.",
+        max_length=64,
+    )
+    at_least: _Number | None = Field(None, description="With not_judged, for a number: there are no fewer.")
+    at_most: _Number | None = Field(None, description="With not_judged, for a number: there are no more.")
     cannot_tell: bool = Field(False, description="True if the question cannot be answered; the text then says why.")
 
 
@@ -191,8 +201,16 @@ class _Stepping:
         number = len(self.trace) + 1
         arguments = without_absent(tool, call.arguments)
         yield StepStart(number, call.id, tool.name, arguments)
-        with self.of.lock:
-            outcome, record = run_tool(tool, self.scene, call.id, arguments)
+        start = time.perf_counter()
+        try:
+            with self.of.lock:
+                outcome, record = run_tool(tool, self.scene, call.id, arguments)
+        except BudgetExceeded as exc:  # its server was waited for long enough
+            why, seconds = str(exc), time.perf_counter() - start
+            record = StepRecord(call.id, tool.name, arguments, Regions.empty(), None, why, seconds, why)
+            self.trace.append(record)
+            yield StepEnd(number, record)
+            raise
         text, pictures = told(outcome)
         self.trace.append(record)
         self.known.update({region.name: region for region in record.regions})
@@ -230,12 +248,13 @@ class _Stepping:
 
     def _in_words(self, text: str) -> _Final:
         """An answer in plain text: each region that it names is claimed to be what the tools called it."""
+        text = text[:4000]
         claims: dict[str, list[str]] = {}
-        for name in cited(text):
+        for name in cited(text)[:_MOST_CITED]:
             label = self.known[name].label if name in self.known else None
             claims.setdefault(label or "", []).append(name)
         said = [Claim(what=what, regions=names, count=None, says=None) for what, names in claims.items()]
-        return _Final(text=text[:4000], value=None, claims=said, at_least=None, at_most=None, cannot_tell=False)
+        return _Final(text=text, value=None, claims=said, at_least=None, at_most=None, cannot_tell=False)
 
     def _concluded(self, final: _Final | None) -> Iterator[Event]:
         if final is None:

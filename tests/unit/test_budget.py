@@ -6,6 +6,7 @@ from fo1agent.agent import Agent, Budget
 from fo1agent.agent.budget import Meter
 from fo1agent.errors import BudgetExceeded, InputError
 from tests.scenes import street
+from tests.scripted_chat import ToolChat, call, count_plan
 
 CHAIN = "How many people are there, how many cars are there, and what does the bus say?"
 
@@ -48,3 +49,13 @@ def test_running_out_before_anything_was_found_is_an_abstention():
 def test_reading_pays_for_pixels_and_model_calls():
     assert "pixels" in Agent(budget=Budget(pixels=1000)).ask(street(), "What does the bus say?").reason
     assert "model calls" in Agent(budget=Budget(model_calls=1)).ask(street(), "What does the bus say?").reason
+
+
+def test_what_is_left_of_the_seconds_is_never_below_zero():
+    assert 0 < Meter(Budget(seconds=60)).left <= 60
+    assert Meter(Budget(seconds=1e-9)).left == 0
+
+
+def test_a_budget_without_end_has_one_for_those_who_wait():
+    llm = ToolChat(script=[call("plan", steps=count_plan("person"))])
+    assert Agent(planner=llm, budget=Budget(seconds=float("inf"))).ask(street(), "How many people?").value == 4

@@ -8,12 +8,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fo1agent import exchange
 from fo1agent.errors import ImageError
 from fo1agent.image import ImageLimits, load_image
 
@@ -294,6 +296,13 @@ def test_the_time_limit_covers_everything(serve):
         with pytest.raises(ImageError, match=r"did not finish within 0\.5 s \(limit timeout_s\)"):
             load_image(url, HASTY)
         assert time.monotonic() - start < 1.2
+
+
+def test_a_question_s_budget_is_a_time_limit_too():
+    drips = drip(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 60)
+    why = r"did not finish within 0\.\d+ s \(what the question's budget left\)"
+    with raw_server(drips) as url, exchange.until(0.3), pytest.raises(ImageError, match=why):
+        load_image(url, replace(HASTY, timeout_s=60.0))
 
 
 def test_the_time_limit_covers_all_redirects_together(server):

@@ -1,8 +1,8 @@
 """Plans by a chat model: asked for the steps of the closed plan language, never for code.
 
 The model sees the question and, when asked again, what the steps gave, with text out of the picture fenced. It sees no
-picture, so that nothing written in one can change the first plan. A plan that is none goes back with the complaint, at
-most twice; where no plan comes, the rules make one.
+picture, so that nothing written in one can change the first plan. A plan that is none, or a call of another function,
+goes back with the complaint, at most twice; where no plan comes, the rules make one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from fo1agent import prompts
+from fo1agent import bounded, prompts
 from fo1agent.agent.budget import Budget, Meter
 from fo1agent.agent.chat import Call, ChatModel, ChatUnavailable, Conversation, Function
-from fo1agent.agent.plan import AnyStep, Plan
+from fo1agent.agent.plan import MAX_CHARACTERS, AnyStep, Plan
 from fo1agent.agent.planners.base import NotUnderstood, Planned, in_its_talk
 from fo1agent.agent.planners.rules import RulePlanner
 from fo1agent.agent.trace import StepRecord
@@ -28,6 +28,7 @@ from fo1agent.tools.schemas import plain
 REPAIRS = 2
 """So often a plan that is none goes back to the model."""
 
+_NAME = "plan"  # of the function that a model calls
 _PICTURE_WORDS = frozenset({"read", "describe", "inspect", "name"})  # steps whose result the picture words
 
 
@@ -114,7 +115,10 @@ class ChatSession:
             reply = self._talk.ask()
             if not reply.calls:
                 complaint = "the reply holds no plan"
-                self._talk.say("That is no plan. Reply with the steps as JSON, and with nothing else.")
+                self._talk.say(
+                    f"That is no plan. The only function is {_NAME}: reply with its steps as JSON, and with nothing "
+                    "else."
+                )
                 continue
             for other in reply.calls[1:]:
                 self._talk.result(other, "Only the first call is read.", failed=True)
@@ -132,16 +136,23 @@ class ChatSession:
         return None, f"{self._talk.chat.name} wrote no valid plan in {1 + REPAIRS} tries ({short.rstrip('.')})"
 
     def _parsed(self, call: Call) -> Plan | NotUnderstood:
+        if call.name != _NAME:
+            raise PlanError(
+                f"There is no function {call.name[:64]!r}. The only one is {_NAME}: call it with the steps."
+            )
         if call.error:
             raise PlanError(f"Not a plan: {call.error}.")
-        steps = call.arguments.get("steps")
+        steps, why = call.arguments.get("steps"), call.arguments.get("why_not")
+        if steps is None and not why:
+            given = ", ".join(list(call.arguments)[:8]) or "nothing"
+            raise PlanError(f"Not a plan: steps is missing, got {given[:200]}. Where there is no plan, say why_not.")
         if isinstance(steps, str):  # some models write lists as text
             try:
-                steps = json.loads(steps)
+                steps = bounded.parse(steps, MAX_CHARACTERS)
             except ValueError as exc:
                 raise PlanError(f"Not a plan: steps is no JSON list ({exc}).") from exc
         if not steps:
-            why = str(call.arguments.get("why_not") or "").strip().rstrip(".")
+            why = str(why or "").strip().rstrip(".")
             return NotUnderstood(why[:300] or f"{self._talk.chat.name} has no plan for that question")
         if not isinstance(steps, list):
             raise PlanError(f"Not a plan: steps must be a list, got {type(steps).__name__}.")
@@ -169,7 +180,7 @@ def plan_function() -> Function:
     steps = [_step_schema(one) for one in items["oneOf"]]
     schema["properties"]["steps"]["items"] = {"anyOf": steps}
     schema.pop("description", None)
-    return Function("plan", "Carry out these steps to answer the question.", {**schema, "additionalProperties": False})
+    return Function(_NAME, "Carry out these steps to answer the question.", {**schema, "additionalProperties": False})
 
 
 def _step_schema(schema: dict[str, Any]) -> dict[str, Any]:
