@@ -6,12 +6,18 @@
 
 The picture is read here, by the same intake as ever, and sent once; a server that has forgotten it is sent it again.
 Results are of the same types as a `Scene` gives. Neither torch nor a model is needed.
+
+A server may be anybody's, or something else than fo1agent. What it answers is bounded in bytes, depth and time, and
+what has not the form that it should have is a `ServerError`; so is an answer that is compressed, or sends on to another
+address.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import math
 import os
 import re
 import time
@@ -23,11 +29,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import httpx
 import numpy as np
 
+from fo1agent import bounded, exchange
 from fo1agent.agent.answer import Answer
 from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEnd, StepStart
-from fo1agent.agent.plan import Plan
+from fo1agent.agent.plan import LARGEST, Plan
 from fo1agent.agent.trace import StepRecord
-from fo1agent.errors import FO1AgentError, InputError, ServerError, ToolFailed
+from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.pictured import Pictured, Target, id_within, is_region_id
@@ -36,6 +43,14 @@ from fo1agent.types import Region, Regions, check_boxes, read_box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_REPLY_BYTES = 8_000_000  # of an answer, and of one event
+_STREAM_BYTES = 64_000_000  # of all events of a question
+_MOST_TOLD = 2000  # characters of what it says went wrong
+_ERROR_BYTES = 100_000  # of an answer that tells of a failure; what is longer is not read
+
+# What comes of reading an answer that has not the form it should have.
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, PlanError)
 
 _ADDRESS = re.compile(r"(data:|[A-Za-z][A-Za-z0-9+.-]+://)")
 
@@ -48,7 +63,7 @@ def connect(url: str, token: str | None = None, *, timeout_s: float = 120.0, pat
     Args:
         url: the server's address, `http://127.0.0.1:8080`.
         token: its bearer token, if it wants one.
-        timeout_s: seconds to wait for an answer.
+        timeout_s: seconds to wait for an answer, until all of it is there; less where a question's budget leaves less.
         patience_s: seconds for which a request is tried again while the server is too busy.
 
     Raises:
@@ -73,16 +88,18 @@ class Client:
         if not address.startswith(("http://", "https://")):
             raise InputError(f"A server's address begins with http:// or https://, got {url!r:.80}.")
         self.url = address.rstrip("/")
-        self._patience_s = patience_s
+        self._patience_s, self._timeout_s = patience_s, timeout_s
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
-            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s)
+            self._http = httpx.Client(
+                base_url=self.url, headers=headers, timeout=timeout_s, event_hooks=dict(exchange.HOOKS)
+            )
         except (httpx.InvalidURL, ValueError) as exc:
             raise InputError(f"{url!r:.80} is no address of a server: {exc}.") from exc
         health = self._send("GET", "/healthz", unready=True)
         if health.get("status") not in ("ok", "draining"):
             raise ServerError(f"What answers at {self.url} is no fo1agent server.")
-        self.name = str(health["model"])
+        self.name = str(health.get("model", ""))
 
     def __repr__(self) -> str:
         return f"<Client {self.url}, {self.name}>"
@@ -140,12 +157,10 @@ class Client:
         Args:
             unready: 503 is an answer as well.
         """
-        until = time.monotonic() + self._patience_s
+        until = time.monotonic() + min(self._patience_s, exchange.left())
         while True:
-            try:
+            with exchange.Exchange(self._timeout_s, _REPLY_BYTES) as asked, self._asking(asked):
                 response = self._http.request(method, path, **request)
-            except httpx.HTTPError as exc:
-                raise self._unreachable(exc) from exc
             if response.status_code not in (429, 503) or unready:
                 break
             wait = _seconds(response)
@@ -153,34 +168,65 @@ class Client:
                 break
             time.sleep(wait)
         if response.is_success or (unready and response.status_code == 503):
-            return self._parsed(response.content)
+            with self._understanding():
+                return _object(response.content)
         raise _failure(response)
 
     def _events(self, body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events (type, data) that answer a question."""
-        until = time.monotonic() + self._patience_s
+        until = time.monotonic() + min(self._patience_s, exchange.left())
+        while True:
+            asked = exchange.Exchange(self._timeout_s, _STREAM_BYTES)
+            asked.begin()
+            # Between two events the caller's own requests are none of this exchange, whose time goes on.
+            with contextlib.closing(asked), contextlib.ExitStack() as stack:
+                with self._asking(asked):
+                    request = self._http.build_request("POST", "/v1/ask", json=body)
+                    response = stack.enter_context(contextlib.closing(self._http.send(request, stream=True)))
+                    if not response.is_success:
+                        response.read()
+                if response.is_success:
+                    yield from self._told(asked, response)
+                    return
+            wait = _seconds(response)
+            if response.status_code not in (429, 503) or time.monotonic() + wait > until:
+                raise _failure(response)
+            time.sleep(wait)
+
+    def _told(self, asked: exchange.Exchange, response: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+        events = _parsed_events(response.iter_lines())
+        while True:
+            with self._asking(asked), self._understanding():
+                event = next(events, None)
+            if event is None:
+                return
+            yield event
+
+    @contextlib.contextmanager
+    def _asking(self, asked: exchange.Exchange) -> Iterator[None]:
+        """Within the block, requests belong to the exchange; raises what it means that the server does not answer."""
         try:
-            while True:
-                with self._http.stream("POST", "/v1/ask", json=body) as response:
-                    if response.is_success:
-                        yield from _parsed_events(response.iter_lines())
-                        return
-                    response.read()
-                wait = _seconds(response)
-                if response.status_code not in (429, 503) or time.monotonic() + wait > until:
-                    raise _failure(response)
-                time.sleep(wait)
+            with asked.applied():
+                yield
+        except exchange.Ended:
+            if asked.late and exchange.left() <= 0:
+                raise BudgetExceeded(
+                    f"the budget of seconds is used up, waiting for the server at {self.url}"
+                ) from None
+            raise ServerError(f"The server at {self.url} gave no usable answer: {asked.why}.") from None
         except httpx.HTTPError as exc:
             raise self._unreachable(exc) from exc
 
-    def _parsed(self, content: bytes) -> Any:
+    @contextlib.contextmanager
+    def _understanding(self) -> Iterator[None]:
+        """Within the block something is read that the server told; what cannot be is its fault."""
         try:
-            found = json.loads(content)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise ServerError(f"What answers at {self.url} is no fo1agent server.")
-        return found
+            yield
+        except _MALFORMED as exc:
+            why = f"{type(exc).__name__}: {str(exc)[:200]}"
+            raise ServerError(
+                f"What answers at {self.url} is no fo1agent server, or one of another version ({why})."
+            ) from exc
 
     def _unreachable(self, exc: httpx.HTTPError) -> ServerError:
         why = str(exc) or type(exc).__name__
@@ -214,7 +260,9 @@ class RemoteScene(Pictured):
     @property
     def thresholds(self) -> Mapping[str, float]:
         """From which probability on a region counts as found, by purpose: `ground`, `count`, `exists`."""
-        return self._call("look")["thresholds"]
+        told = self._call("look")
+        with self.client._understanding():
+            return {str(name): _finite(value) for name, value in told["thresholds"].items()}
 
     def named(self) -> Regions:
         """What the model can name and is sure of, each thing once, best first."""
@@ -251,39 +299,51 @@ class RemoteScene(Pictured):
     def count(self, phrase: str, *, within: Target = None, threshold: float | None = None) -> CountResult:
         """Count the regions that a phrase names; see `Scene.count`."""
         counted = self._call("count", phrase=phrase, within=self._target(within), threshold=threshold)
-        value, found = counted["value"], self._found(counted)
-        return CountResult(value, phrase, found, counted.get("at_least", value), counted.get("at_most", value))
+        found = self._found(counted)
+        with self.client._understanding():
+            value = _whole(counted["value"])
+            at_least, at_most = (counted.get(side, value) for side in ("at_least", "at_most"))
+            return CountResult(value, phrase, found, _int(at_least), _whole(at_most))
 
     def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
         """Which regions of `a` stand in a relation to any of `b`, each a phrase or one region; see `Scene.relate`."""
         named = {side: one if isinstance(one, str) else self._target(one) for side, one in (("a", a), ("b", b))}
         related = self._call("relate", relation=relation, **named)
-        pairs = tuple((self._full(one), self._full(other)) for one, other in related["pairs"])
         found = self._found(related)
-        return RelateResult(relation, found, pairs, related["note"], found.not_judged)
+        with self.client._understanding():
+            pairs = tuple((self._full(_text(one)), self._full(_text(other))) for one, other in related["pairs"])
+            return RelateResult(relation, found, pairs, _text(related["note"]), found.not_judged)
 
     def read(self, target: Target = None, *, source: Literal["ocr", "model"] = "ocr") -> ReadResult:
         """Read the text in the picture or a part of it; see `Scene.read`."""
         told = self._call("read", region=self._target(target), source=source)
         lines, regions = [], []
-        for line in told["lines"]:
-            text, box = UntrustedText(line["text"]), self._told(line["region"]).box
-            lines.append(TextLine(text, box, line["score"]))
-            regions.append(Region(self._full(line["region"]), box, line["score"], text, "ocr"))
+        with self.client._understanding():
+            for line in told["lines"]:
+                text, name, score = UntrustedText(_text(line["text"])), _text(line["region"]), _finite(line["score"])
+                box = self._told(name).box
+                lines.append(TextLine(text, box, score))
+                regions.append(Region(self._full(name), box, score, text, "ocr"))
+            words, found = UntrustedText(_text(told["text"])), Regions.from_list(regions)
         if source == "model":
-            regions = [self._region_of(target)]
-        return ReadResult(UntrustedText(told["text"]), tuple(lines), Regions.from_list(regions), source)
+            found = Regions.from_list([self._region_of(target)])
+        return ReadResult(words, tuple(lines), found, source)
 
     def describe(self, target: Target = None) -> DescribeResult:
         """Say what the picture, or a part of it, shows; see `Scene.describe`."""
         told = self._call("describe", region=self._target(target))
-        text = UntrustedText(told["text"])
-        return DescribeResult(text, told["label"], told["score"], self._found(told), told["source"])
+        found = self._found(told)
+        with self.client._understanding():
+            label, score = _text(told["label"], may_lack=True), told["score"]
+            score = None if score is None else _finite(score)
+            return DescribeResult(UntrustedText(_text(told["text"])), label, score, found, told["source"])
 
     def inspect(self, target: Target, question: str) -> InspectResult:
         """Ask the model a question about a region, or with target None about the picture; see `Scene.inspect`."""
         told = self._call("inspect", question=question, region=self._target(target))
-        return InspectResult(UntrustedText(told["text"]), UntrustedText(""), self._found(told))
+        found = self._found(told)
+        with self.client._understanding():
+            return InspectResult(UntrustedText(_text(told["text"])), UntrustedText(""), found)
 
     def zoom(self, target: Target, margin: float = 0.1) -> RemoteScene:
         """Open a part of the picture at the server as a scene of its own; see `Scene.zoom`. It is cut out here."""
@@ -309,31 +369,32 @@ class RemoteScene(Pictured):
         body = {"question": question, "before": list(before), "stream": True}
         try:
             events = self.client._events({**body, "image": self.handle})
-            kind, told = next(events)
+            first = next(events, None)
         except _ForgottenError:
             self._send_picture()
             events = self.client._events({**body, "image": self.handle})
-            kind, told = next(events)
+            first = next(events, None)
+        if first is None:
+            raise ServerError("The server ended the stream without an answer.")
         heard = _Heard(self, question)
-        yield heard.event(kind, told)
-        for kind, told in events:
-            yield heard.event(kind, told)
+        yield heard.event(*first)
+        for event in events:
+            yield heard.event(*event)
 
     # ---- at the server -------------------------------------------------------------------------------------------
 
     def _send_picture(self) -> None:
         fields = {} if self._given is None else {"boxes": json.dumps(self._given.tolist())}
         told = self.client._send("POST", "/v1/images", files={"file": ("picture", self._file)}, data=fields)
-        self.handle, self.note = told["key"], told["note"]
         source = "given" if self._given is not None else "fo1"
-        self._regions = Regions.from_list(
-            [
-                Region(self._full(one["id"]), read_box(one["box"]), one["score"], one["label"], source)
+        with self.client._understanding():
+            self.handle, self.note = _text(told["key"]), _text(told["note"])
+            regions = [
+                Region(self._full(_text(one["id"])), read_box(one["box"]), *_named(one), source)
                 for one in told["regions"]
-            ],
-            note=self.note,
-        )
-        self._sure = [bool(one["sure"]) for one in told["regions"]]
+            ]
+            self._regions = Regions.from_list(regions, note=self.note)
+            self._sure = [bool(one["sure"]) for one in told["regions"]]
 
     def _call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """A tool's result.
@@ -349,9 +410,14 @@ class RemoteScene(Pictured):
         except _ForgottenError:
             self._send_picture()
             told = self.client._send("POST", path, json={**given, "image": self.handle})
+        with self.client._understanding():
+            failed = "" if told["ok"] else _text(told["error"])[:_MOST_TOLD]
+            result = told.get("result")
+            if not isinstance(result, dict) and told["ok"]:
+                raise TypeError("a result is an object")
         if not told["ok"]:
-            raise ToolFailed(told["error"])
-        return told["result"]
+            raise ToolFailed(failed)
+        return result
 
     def _target(self, target: Target) -> str | None:
         """A target as the id by which tools take it."""
@@ -379,13 +445,19 @@ class RemoteScene(Pictured):
     def _found(self, told: Mapping[str, Any]) -> Regions:
         """The regions of a tool's result."""
         source = self._regions.source
-        regions = [
-            Region(self._full(one["id"]), read_box(one["box"]), one["score"], one["label"], source)
-            for one in told["regions"]
-        ]
-        not_judged = tuple(told.get("not_judged", ()))
-        found = Regions.from_list(regions, told.get("none_score"), told.get("note", ""), not_judged)
-        return replace(found, judged=told.get("judged", ""))
+        with self.client._understanding():
+            regions = [
+                Region(self._full(_text(one["id"])), read_box(one["box"]), *_named(one), source)
+                for one in told["regions"]
+            ]
+            none_score = told.get("none_score")
+            found = Regions.from_list(
+                regions,
+                None if none_score is None else _finite(none_score),
+                _text(told.get("note", "")),
+                _texts(told.get("not_judged", ())),
+            )
+            return replace(found, judged=_text(told.get("judged", "")))
 
 
 class _Heard:
@@ -401,61 +473,62 @@ class _Heard:
         try:
             match kind:
                 case "plan":
-                    self._plan = Plan.model_validate({"question": self._question, "steps": told["steps"]})
-                    return PlanEvent(told["planner"], self._plan, told["revision"])
+                    self._plan = Plan.parse({"question": self._question, "steps": told["steps"]})
+                    return PlanEvent(_text(told["planner"]), self._plan, _int(told["revision"]))
                 case "step_start":
-                    return StepStart(told["number"], told["id"], told["tool"], told["args"])
+                    number, arguments = _int(told["number"]), dict(told["args"])
+                    return StepStart(number, _text(told["id"]), _text(told["tool"]), arguments)
                 case "step_end":
-                    return StepEnd(told["number"], self._record(told["step"], {}))
+                    return StepEnd(_int(told["number"]), self._record(told["step"], {}))
                 case "partial":
-                    return Partial(told["text"])
+                    return Partial(_text(told["text"]))
                 case "answer":
                     return AnswerEvent(self._answer(told["answer"]))
-        except (KeyError, TypeError, ValueError) as exc:
-            raise ServerError(f"The server tells {kind!r} in a form that is not known here: {exc}.") from exc
-        message = told.get("error", {}).get("message", f"The server tells of {kind!r:.40}, which is not known here.")
+            message = _text(told["error"]["message"])[:_MOST_TOLD]
+        except _MALFORMED as exc:
+            why = f"{type(exc).__name__}: {str(exc)[:200]}"
+            raise ServerError(f"The server tells {kind!r:.40} in a form that is not known here: {why}.") from exc
         raise ServerError(message)
 
     def _answer(self, told: Mapping[str, Any]) -> Answer:
-        named = self._scene._full
         known = {  # by the server's ids, which are longer where it has two pictures of one short id
-            one["id"]: Region(
-                named(one["id"].rpartition("/")[2]), read_box(one["box"]), one["score"], one["label"], "fo1"
+            _text(one["id"]): Region(
+                self._scene._full(one["id"].rpartition("/")[2]), read_box(one["box"]), *_named(one), "fo1"
             )
             for one in told["regions"]
         }
         evidence = set(told["evidence"])
         return Answer(
-            question=told["question"],
-            text=told["text"],
+            question=_text(told["question"]),
+            text=_text(told["text"]),
             value=told["value"],
-            abstained=told["abstained"],
-            reason=told["reason"],
+            abstained=bool(told["abstained"]),
+            reason=_text(told["reason"]),
             evidence=Regions.from_list([known[one] for one in told["evidence"]]),
             candidates=Regions.from_list([region for one, region in known.items() if one not in evidence]),
             plan=self._plan,
             trace=tuple(self._record(step, known) for step in told["steps"]),
             seconds=time.perf_counter() - self._start,
             image=self._scene.image,
-            planner=told.get("planner", "rules"),
-            notes=tuple(told.get("notes", ())),
-            unsupported=tuple(told.get("unsupported", ())),
-            not_judged=tuple(told.get("not_judged", ())),
-            bounds=told.get("bounds"),
+            planner=_text(told.get("planner", "rules")),
+            notes=_texts(told.get("notes", ())),
+            unsupported=_texts(told.get("unsupported", ())),
+            not_judged=_texts(told.get("not_judged", ())),
+            bounds=_bounds(told.get("bounds")),
         )
 
     def _record(self, told: Mapping[str, Any], known: Mapping[str, Region]) -> StepRecord:
-        regions = [known.get(one) or self._scene._told(one) for one in told["regions"]]
+        regions = [known.get(one) or self._scene._told(_text(one)) for one in told["regions"]]
         return StepRecord(
-            id=told["id"],
-            tool=told["tool"],
-            args=told["args"],
+            id=_text(told["id"]),
+            tool=_text(told["tool"]),
+            args=dict(told["args"]),
             regions=Regions.from_list(regions),
             value=told.get("value"),
-            text=told["text"],
-            seconds=told["seconds"],
-            error=told.get("error", ""),
-            not_judged=tuple(told.get("not_judged", ())),
+            text=_text(told["text"]),
+            seconds=_finite(told["seconds"]),
+            error=_text(told.get("error", "")),
+            not_judged=_texts(told.get("not_judged", ())),
         )
 
 
@@ -474,40 +547,101 @@ def _file(source: Any, image: LoadedImage) -> bytes:
     return file.getvalue()
 
 
+def _object(text: str | bytes) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ValueError, TypeError: it is none, or longer or deeper than any that is meant.
+    """
+    found = bounded.parse(text, _REPLY_BYTES)
+    if not isinstance(found, dict):
+        raise TypeError("no JSON object")
+    return found
+
+
 def _parsed_events(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(type, data) of each server-sent event; comments are left out."""
-    kind, data = "message", ""
+    kind, data, size = "message", [], 0
     for line in lines:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "event":
             kind = value
         elif field == "data":
-            data += value
-        elif not line and data:
-            yield kind, json.loads(data)
-            kind, data = "message", ""
+            data.append(value)
+            size += len(value)
+            if size > _REPLY_BYTES:
+                raise ValueError(f"an event is longer than {_REPLY_BYTES:,} characters")
+        elif not line and size:
+            yield kind, _object("".join(data))
+            kind, data, size = "message", [], 0
 
 
 def _seconds(response: httpx.Response) -> float:
     """How long to stay away, as the server says."""
     told = response.headers.get("retry-after", "")
-    return float(told) if told.isdigit() else 1.0
+    return float(told) if re.fullmatch("[0-9]{1,9}", told) else 1.0
 
 
 def _failure(response: httpx.Response) -> FO1AgentError:
     """What an answer that is a failure means here."""
-    try:
-        told = response.json()["error"]
-        message, code = str(told["message"]), told.get("code")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message, code = f"The server answered with status {response.status_code}.", None
+    message, code = f"The server answered with status {response.status_code}.", None
+    with contextlib.suppress(*_MALFORMED):
+        told = bounded.parse(response.content, _ERROR_BYTES)["error"]
+        message, code = str(told["message"])[:_MOST_TOLD], told.get("code")
     status = response.status_code
     if status == 404 and code == "image":
         return _ForgottenError(message)
     if status in (400, 404, 413, 422):
         return InputError(message)
     return ServerError(message, status)
+
+
+# ---- what a server told: TypeError, or another of _MALFORMED, for what it should not have --------------------------
+
+
+def _text(value: Any, may_lack: bool = False) -> Any:
+    if isinstance(value, str) or (value is None and may_lack):
+        return value
+    raise TypeError(f"text was expected, got {type(value).__name__}")
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(one) for one in value)
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise TypeError(f"a number was expected, got {type(value).__name__}")
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST:
+        return value
+    raise TypeError(f"a whole number was expected, got {type(value).__name__}")
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else _int(value)
+
+
+def _bounds(value: Any) -> Any:
+    """The bounds of one number or several, each {at_least, at_most}; None where there are none."""
+    if isinstance(value, list):
+        return [_bounds(one) for one in value]
+    if value is None:
+        return None
+    sides = {side: value[side] for side in ("at_least", "at_most")}
+    for one in sides.values():
+        if one is not None:
+            _finite(one)
+    return sides
+
+
+def _named(told: Mapping[str, Any]) -> tuple[float, str | None]:
+    """Score and label of a region."""
+    return _finite(told["score"]), _text(told["label"], may_lack=True)
 
 
 def _spelled(name: str) -> tuple[float, float, float, float] | None:
