@@ -24,16 +24,22 @@ if TYPE_CHECKING:
 class _Commands(click.Group):
     """A group whose expected failures are one line on stderr and exit 1."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as exc:
+            raise console.printable(exc) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except click.UsageError:
-            raise
+        except click.UsageError as exc:
+            raise console.printable(exc) from None
         except (FO1AgentError, click.ClickException, OSError) as exc:
             if isinstance(exc, BrokenPipeError):
                 raise
             message = exc.format_message() if isinstance(exc, click.ClickException) else str(exc)
-            click.echo(f"error: {console.one_line(message)}", err=True)
+            console.error(message)
             ctx.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -111,6 +117,7 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
 
     IMAGE is a file, an http(s) address, or - for stdin.
     """
+    ctx.with_resource(console.logs())
     if server:
         asked = {"server": server, "token": token}
         ctx.default_map = dict.fromkeys(("ask", "ground", "count", "read", "describe"), asked)
@@ -159,18 +166,18 @@ def ask(
     if json_output:
         console.result_json({"image": scene.id, **fields})
         return
-    console.result(answer.text)
+    console.result_text(answer.text)
     for note in answer.notes:
         console.note(f"  {console.one_line(note)}")
-    parts = ["evidence " + " ".join(console.tag(r) for r in answer.evidence)] if len(answer.evidence) else []
-    parts += [
+    evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
+    told = [
         *console.not_judged(answer.not_judged, answer.bounds),
         f"{seconds:.1f} s",
         model.name,
         *([f"picture {draw}"] if draw else []),
         *([f"report {html}"] if html else []),
     ]
-    console.note("  " + " · ".join(parts))
+    console.note("  ", *evidence, console.one_line(" · ".join(told)))
 
 
 @main.command(epilog='\b\nExample:\n  fo1agent ground street.jpg "red car" person --threshold 0.4 --json')
@@ -229,7 +236,8 @@ def count(
         console.result_json({**number, "phrase": phrase, **fields})
         return
     console.result(console.bounds(told.at_least, told.at_most) if told.value is None else str(told.value))
-    console.note(" ".join(f"{console.tag(r)} {r.score:.2f}" for r in counted.regions))
+    found = [part for region in counted.regions for part in (" ", console.tag(region), f" {region.score:.2f}")]
+    console.note(*found[1:])
     console.note(" · ".join(console.not_judged(told.not_judged)))
     console.note(told.note)
 
@@ -260,7 +268,7 @@ def read(
         lines = [{"text": line.text, "box": list(line.box), "score": line.score} for line in text.lines]
         console.result_json({"text": text.text, "lines": lines, **_fields(text.regions)})
         return
-    console.result(text.text)
+    console.result_text(text.text)
     console.note("" if text.text else "no text found")
 
 
@@ -283,7 +291,7 @@ def describe(
         fields = {"text": described.text, "label": described.label, "score": described.score}
         console.result_json({**fields, **_fields(described.regions)})
         return
-    console.result(described.text)
+    console.result_text(described.text)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent tools --format openai > tools.json")
@@ -310,7 +318,7 @@ def tools(dialect: str | None, json_output: bool) -> None:
         console.result_json([{**tool.schema(), "result": tool.result.model_json_schema()} for tool in known])
         return
     for tool in known:
-        console.result(f"{click.style(f'{tool.name:<9}', bold=True)} {tool.description.splitlines()[0]}")
+        console.result(console.Styled(f"{tool.name:<9}", bold=True), f" {tool.description.splitlines()[0]}")
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent mcp --allow ~/Pictures --allow-url upload.wikimedia.org")
@@ -404,7 +412,7 @@ def parity(ctx: click.Context, folder: Path, json_output: bool) -> None:
     if json_output:
         console.result_json(report.to_dict())
     else:
-        console.result(str(report))
+        console.result_text(str(report))
     if not report.ok:
         ctx.exit(1)
 

@@ -165,7 +165,7 @@ def _recipe(
 def _progress() -> Callable[[int], None]:
     def show(count: int) -> None:
         if count % 1000 == 0:
-            click.echo(f"\r{count} examples", nl=False, err=True)
+            console.passing(f"{count} examples")
 
     return show
 

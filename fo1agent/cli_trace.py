@@ -38,7 +38,7 @@ def _trouble_is_2(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except (FO1AgentError, OSError) as exc:
-            click.echo(f"error: {console.one_line(str(exc))}", err=True)
+            console.error(str(exc))
             click.get_current_context().exit(2)
 
     return run
@@ -187,12 +187,13 @@ def _print(comparison: Comparison) -> None:
     from fo1agent.agent.differences import verdict
 
     a, b = comparison.a, comparison.b
-    console.result(f"{a.run.question}\n  A  {a.name}\n  B  {b.name}")
+    for line in (a.run.question, f"  A  {a.name}", f"  B  {b.name}"):
+        console.result(line)
     _block("ran with", comparison.settings)
     for number, pair in enumerate(comparison.steps, 1):
         times = " → ".join("–" if step is None else f"{step.seconds:.2f} s" for step in (pair.a, pair.b))
-        mark = click.style("differs", fg="red") if pair.differences else "same   "
-        console.result(f"{number:>3}  {pair.shown.tool:<9} {_cut(pair.shown.text):<46} {mark}  {times}")
+        mark = console.Styled("differs", "red") if pair.differences else "same   "
+        console.result(f"{number:>3}  {pair.shown.tool:<9} {_cut(pair.shown.text):<46} ", mark, f"  {times}")
         _rows(pair.differences)
     _block("plan", comparison.plan)
     _block("answer", comparison.answer)

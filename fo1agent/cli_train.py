@@ -37,7 +37,7 @@ def _stage(name: str, what: str, example: str) -> Callable[[Callable[[list[str]]
         def command(arguments: Sequence[str], show: bool) -> None:
             if show:
                 recipe = files("fo1agent.trainers") / "recipes" / f"{name}.yaml"
-                console.result(recipe.read_text(encoding="utf-8").removesuffix("\n"))
+                console.result_text(recipe.read_text(encoding="utf-8").removesuffix("\n"))
                 return
             _no_bars()
             given = list(arguments)

@@ -1,7 +1,9 @@
 """How results look at a shell: regions and steps as coloured lines, files written whole or not at all. Thin, no torch.
 
-Results go to stdout; steps, notes and errors to stderr. A region has the colour here that it has in the picture. Click
-strips colours where the stream is no terminal; NO_COLOR turns them off everywhere.
+Results go to stdout; steps, notes and errors to stderr. Everything that the command prints goes through here, as parts
+of a line: text, of which no character reaches the terminal, a pipe or a file that it could steer (see `foreign`), and
+`Styled` text, which alone has colours. A region has the colour here that it has in the picture. Click strips colours
+where the stream is no terminal; NO_COLOR turns them off everywhere.
 """
 
 from __future__ import annotations
@@ -11,37 +13,113 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fo1agent.foreign import visible, visible_json
+
 if TYPE_CHECKING:
     from fo1agent.types import Region, Regions
 
 
-def result(text: str) -> None:
-    """Print a line of the result itself."""
-    click.echo(text, color=_color())
+@dataclass(frozen=True)
+class Styled:
+    """Text with a look; `color` is a name that click knows, or red, green and blue from 0 to 255."""
+
+    text: str
+    color: str | tuple[int, int, int] | None = None
+    bold: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Part = str | Styled
+"""What a line is made of."""
+
+
+def result(*parts: Part) -> None:
+    """Print a line of the result itself; that it is one, text with line breaks does not change."""
+    _print(parts)
+
+
+def result_text(text: str) -> None:
+    """Print a text that is the result, line by line."""
+    for line in text.split("\n"):
+        result(line)
 
 
 def result_json(value: Any) -> None:
     """Print one JSON value as the whole result."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    click.echo(visible_json(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
-def note(text: str) -> None:
-    """Print what a person should know beside the result; nothing when there is nothing to say."""
-    if text:
-        click.echo(text, err=True, color=_color())
+def note(*parts: Part) -> None:
+    """Print in a line what a person should know beside the result; nothing when there is nothing to say."""
+    if any(map(str, parts)):
+        _print(parts, err=True)
+
+
+def error(text: str) -> None:
+    """Print why a command failed, in one line."""
+    note(f"error: {one_line(text)}")
+
+
+def printable(exc: click.UsageError) -> click.UsageError:
+    """An error that click can print as it is: it quotes arguments, which may be names of others' files."""
+    message = exc.format_message()
+    return exc if visible(message) == message else click.UsageError(visible(message), exc.ctx)
+
+
+def passing(text: str) -> None:
+    """Print how far something is, over what was printed so before."""
+    click.echo(f"\r{_visible(text)}", nl=False, err=True)
+
+
+@contextlib.contextmanager
+def logs() -> Iterator[None]:
+    """Within the block, warnings and log records that nobody else takes are printed as notes.
+
+    Python itself would print them as they are, and what a library warns of may be what it was sent.
+    """
+    import logging
+    import warnings
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for line in self.format(record).split("\n"):
+                note(line)
+
+    def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+        if file is not None:
+            shown(message, category, filename, lineno, file, line)
+        else:
+            for one in warnings.formatwarning(message, category, filename, lineno, line).split("\n"):
+                note(one)
+
+    shown, last = warnings.showwarning, logging.lastResort
+    warnings.showwarning, logging.lastResort = show, Notes(logging.WARNING)
+    try:
+        yield
+    finally:
+        warnings.showwarning, logging.lastResort = shown, last
 
 
 def regions(found: Regions) -> None:
     """Print one line per region: name, probability, label, box."""
     for region in found:
         box = " ".join(f"{value:.0f}" for value in region.box)
-        result(f"{tag(region)}  {region.score:.2f}  {region.label or '-'}  [{box}]")
+        result(tag(region), f"  {region.score:.2f}  {one_line(region.label or '-')}  [{box}]")
+
+
+def tags(found: Iterable[Region]) -> list[Part]:
+    """The regions' short names, with a blank between."""
+    parts = [part for region in found for part in (" ", tag(region))]
+    return parts[1:]
 
 
 def bounds(at_least: float | None, at_most: float | None) -> str:
@@ -63,13 +141,13 @@ def not_judged(words: Iterable[str], known: Any = None) -> list[str]:
     return [f"not judged: {', '.join(words)}", *(bounds(**one) for one in numbers)] if words else []
 
 
-def tag(region: Region | str) -> str:
+def tag(region: Region | str) -> Styled:
     """A region's short name in its own colour; accepts a region id as well."""
     from fo1agent.drawing import region_color
 
     name = (region if isinstance(region, str) else region.id).rsplit("/", 1)[-1]
     red, green, blue = (int(region_color(name)[i : i + 2], 16) for i in (1, 3, 5))
-    return click.style(name, fg=(red, green, blue), bold=True)
+    return Styled(one_line(name), (red, green, blue), bold=True)
 
 
 def step(number: int, fields: Mapping[str, Any]) -> None:
@@ -82,18 +160,20 @@ def step(number: int, fields: Mapping[str, Any]) -> None:
     """
     text = str(fields["text"])
     asked, _, found = text.partition("  ") if "  " in text else ("", "", text)
-    note(f"{number:>3}  {fields['tool']:<6} {_colored(asked.ljust(18))} {_colored(found)}")
+    # What was found keeps its double blanks, which part one region from the next.
+    found = "  ".join(map(one_line, found.split("  ")))
+    note(f"{number:>3}  {fields['tool']:<6} ", *_colored(f"{one_line(asked):<18}"), " ", *_colored(found))
 
 
 def check(name: str, ok: bool, needed: bool, detail: str) -> None:
     """Print one line of `fo1agent doctor`; what can be done without is no failure."""
-    mark = click.style("ok", fg="green") if ok else click.style("FAILED", fg="red") if needed else "absent"
-    result(f"{name:<12} {mark:<6} {detail}")
+    mark = Styled("ok", "green") if ok else Styled("FAILED", "red") if needed else "absent"
+    result(f"{name:<12} ", mark, f" {detail}")
 
 
-def _colored(text: str) -> str:
+def _colored(text: str) -> list[Part]:
     """The text with each region's name in its colour."""
-    return re.sub(r"\br\d+\b", lambda match: tag(match[0]), text)
+    return [tag(part) if k % 2 else part for k, part in enumerate(re.split(r"\b(r\d+)\b", text))]
 
 
 @contextlib.contextmanager
@@ -129,6 +209,21 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def one_line(text: str) -> str:
     """The text on a single line, for error messages."""
     return " ".join(text.split())
+
+
+def _print(parts: Sequence[Part], err: bool = False) -> None:
+    click.echo("".join(map(_shown, parts)), err=err, color=_color())
+
+
+def _shown(part: Part) -> str:
+    if isinstance(part, Styled):
+        return click.style(_visible(part.text), fg=part.color, bold=part.bold or None)
+    return _visible(part)
+
+
+def _visible(text: str) -> str:
+    """Text that stays in its line: another's line break could make more of it look like ours."""
+    return visible(text).replace("\n", "\\n")
 
 
 def _color() -> bool | None:

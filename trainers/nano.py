@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
+from fo1agent.foreign import log_to_stderr
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.mobilenet import NUM_CLASSES, VIEWS, View
@@ -126,7 +127,7 @@ class NanoRecipe:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the recipe named by the first argument with the `key=value` overrides after it."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     recipe = load_recipe(NanoRecipe, arguments[0], arguments[1:])
     run(recipe)
 

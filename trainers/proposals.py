@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from fo1agent.boxes import iou
 from fo1agent.errors import CheckpointError, DataError, InputError
+from fo1agent.foreign import log_to_stderr
 from fo1agent.model.aux_encoder import build_aux, prepare_aux
 from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.folder import check_weights, misfits, one_line, read_safetensors
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str]) -> TrainResult:
         raise InputError(
             "Name a recipe, then key=value: python -m fo1agent.trainers.proposals proposals data.root=DIR …"
         )
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     recipe = load_recipe(ProposalRecipe, arguments[0], arguments[1:])
     stage = ProposalStage(recipe)
     return train(stage, recipe.train, recipe.run, recipe, on_log=lambda record: log.info("%s", record))

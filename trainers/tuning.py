@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from fo1agent.errors import InputError
+from fo1agent.foreign import log_to_stderr
 from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.predictor import find_folder, load_predictor
@@ -90,7 +90,7 @@ def run(table: StageTable, arguments: Sequence[str]) -> Path:
     """Run a stage by a recipe's name or file and its `key=value` overrides; returns the finished model's folder."""
     if not arguments:
         raise InputError(f"Name a recipe, then key=value: {table.name} needs sources, out and run.")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     recipe = load_recipe(TuneRecipe, arguments[0], arguments[1:])
     return tune(recipe, table, on_log=lambda record: log.info("%s", record))
 
