@@ -9,7 +9,6 @@ they do, is not known here.
 from __future__ import annotations
 
 import base64
-import hmac
 import io
 import json
 import logging
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from fo1agent import __version__
 from fo1agent.errors import FO1AgentError, InputError, MissingExtraError
 from fo1agent.image import ID, ImageLimits
+from fo1agent.integrations.callers import brings, host_name, is_of
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
@@ -42,6 +42,7 @@ try:
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import Server
     from mcp.server.stdio import stdio_server
+    from mcp.server.transport_security import TransportSecuritySettings
 except ImportError as exc:
     raise MissingExtraError('Serving MCP needs the official SDK: pip install "fo1agent[mcp]"') from exc
 
@@ -120,8 +121,8 @@ def serve_http(
 ) -> None:
     """Serve streamable HTTP at `/mcp`, until SIGTERM or SIGINT.
 
-    Every caller may look at whatever any other has opened. On a loopback address, requests whose Host or Origin is
-    another are refused, so that a web page cannot reach the server through a name of its own.
+    Every caller may look at whatever any other has opened. Requests from pages of another origin are refused, and on a
+    loopback address those for another host, so that a web page cannot reach the server through a name of its own.
 
     Args:
         server: of `make_server`.
@@ -139,9 +140,12 @@ def serve_http(
 
     if host not in _LOOPBACK and not token:
         raise InputError(f"Listening at {host} lets others in: set a token, or listen at 127.0.0.1.")
-    app: Any = server.streamable_http_app(stateless_http=True, host=host, max_request_body_size=_MAX_BODY)
-    if token:
-        app = _with_token(app, token)
+    # The SDK would let every page of this machine in, whatever its port.
+    open_ = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    app: Any = server.streamable_http_app(
+        stateless_http=True, host=host, max_request_body_size=_MAX_BODY, transport_security=open_
+    )
+    app = _guarded(app, host, token)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listening:
         name = f"[{host}]" if family == socket.AF_INET6 else host
@@ -418,17 +422,31 @@ def _resource(image: str, source: str) -> dict[str, Any]:
 # ---- HTTP ----
 
 
-def _with_token(app: Any, token: str) -> Any:
-    """The ASGI app behind a bearer token, compared in constant time."""
-    expected = f"Bearer {token}".encode()
+def _guarded(app: Any, host: str, token: str | None) -> Any:
+    """The ASGI app behind what a caller must be: no page of another origin, and the token's bearer if there is one.
+
+    On loopback it must have been addressed to loopback as well, or a page could reach the server by a name of its own.
+    """
+
+    def refusal(headers: Mapping[bytes, bytes]) -> tuple[int, str]:
+        addressed, origin = (headers.get(name, b"").decode("latin-1") for name in (b"host", b"origin"))
+        if host in _LOOPBACK and host_name(addressed) not in _LOOPBACK:
+            return 421, "The request is addressed to a host that is not served here."
+        if origin and not is_of(origin, addressed):
+            return 403, "Pages of this origin may not call."
+        if token and not brings(headers.get(b"authorization", b""), token):
+            return 401, "A bearer token is needed: Authorization: Bearer …"
+        return 0, ""
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        given = dict(scope.get("headers", ())).get(b"authorization", b"")
-        if scope["type"] != "http" or hmac.compare_digest(given, expected):
+        status, why = refusal(dict(scope["headers"])) if scope["type"] == "http" else (0, "")
+        if not status:
             await app(scope, receive, send)
             return
-        head = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain")]
-        await send({"type": "http.response.start", "status": 401, "headers": head})
-        await send({"type": "http.response.body", "body": b"A bearer token is needed.\n"})
+        head = [(b"content-type", b"text/plain; charset=utf-8")]
+        if status == 401:
+            head.append((b"www-authenticate", b"Bearer"))
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": f"{why}\n".encode()})
 
     return guarded

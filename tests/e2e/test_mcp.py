@@ -347,7 +347,22 @@ def test_a_web_page_cannot_reach_the_server_nor_fill_its_memory(folder: Path) ->
 
         assert status() == 200
         assert status(Host="evil.example") == 421  # a name of theirs that leads to this machine
-        assert status(Origin="https://evil.example") == 403
+        own = url.removesuffix("/mcp")
+        assert status(Origin=own) == 200
+        port = own.rpartition(":")[2]
+        for origin in (
+            "https://evil.example",
+            "null",
+            "http://localhost:3000",  # another page of this machine
+            "http://127.0.0.1:3000",
+            f"http://localhost:{port}",  # not the host that is called
+            f"http://127.0.0.1:{port}.evil.example",
+            "http://127.0.0.1",
+        ):
+            assert status(Origin=origin) == 403, origin
+        assert status(Host=f"localhost:{port}", Origin=f"http://localhost:{port}") == 200
+        for host in ("127.0.0.1.evil.example", "evil.example/@127.0.0.1", "localhost.evil.example:80", ""):
+            assert status(Host=host) == 421, host
         assert status(**{"Content-Type": "text/plain"}) == 400  # what a form of theirs may send unasked
         assert status(b"[" * (17 * 1024 * 1024)) == 413
         assert status(b"no json") == 400
@@ -359,6 +374,20 @@ def test_a_token_is_asked_for_where_one_is_set(folder: Path) -> None:
         wrong = {"Authorization": "Bearer s3cre"}
         assert httpx.post(url, json={}, headers=wrong, trust_env=False).status_code == 401
         assert httpx.get(url, trust_env=False).status_code == 401
+        accepted = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+        ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        for authorization, status in (
+            ("Bearer s3cret", 200),
+            ("bearer s3cret", 200),
+            ("BEARER s3cret", 200),
+            ("Basic s3cret", 401),
+            ("s3cret", 401),
+            ("Bearer", 401),
+        ):
+            headers = {**accepted, "Authorization": authorization}
+            assert httpx.post(url, json=ping, headers=headers, trust_env=False).status_code == status, authorization
+        headers = {**accepted, "Authorization": "Bearer s3cret", "Origin": "http://localhost:3000"}
+        assert httpx.post(url, json=ping, headers=headers, trust_env=False).status_code == 403
 
         @contextlib.asynccontextmanager
         async def with_token() -> AsyncIterator[Any]:

@@ -1,0 +1,32 @@
+"""Who calls over HTTP: the token that a request brings, the page that it is from, the host that it is addressed to."""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import urlsplit
+
+
+def brings(authorization: str | bytes, token: str) -> bool:
+    """Whether an Authorization header holds this bearer token; compared in constant time.
+
+    The scheme may be written in any case.
+    """
+    sent = authorization.encode("latin-1", "replace") if isinstance(authorization, str) else authorization
+    scheme, _, given = sent.strip().partition(b" ")
+    return hmac.compare_digest(given.strip(), token.strip().encode()) and scheme.lower() == b"bearer"
+
+
+def is_of(origin: str, host: str) -> bool:
+    """Whether a page of this origin (`https://example.com`) came from the host, port included, that it now calls."""
+    scheme, _, name = origin.partition("://")
+    return scheme in ("http", "https") and name != "" and name == host
+
+
+def host_name(address: str) -> str:
+    """The name in a Host header, without its port; "" for what is none."""
+    if any(sign in address for sign in "/@?#\\ "):
+        return ""
+    try:
+        return urlsplit(f"//{address}").hostname or ""
+    except ValueError:
+        return ""
