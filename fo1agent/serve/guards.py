@@ -6,15 +6,14 @@ Bodies are counted while they come, so that one without a length cannot grow pas
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fo1agent.integrations.callers import brings, host_name, is_of
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem, response
 from fo1agent.serve.settings import Settings
@@ -79,7 +78,6 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
-        self._token = None if settings.token is None else f"Bearer {settings.token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,8 +86,9 @@ class Guard:
         headers = Headers(scope=scope)
         problem = self._refusal(scope, headers)
         if problem is not None:
-            await response(problem)(scope, receive, send)
+            await response(problem)(scope, receive, _marking(send, scope["path"]))
             return
+        marked = _marking(send, scope["path"])
         body = _Body(receive, self.settings.body_bytes, self.settings.body_s)
         started = False
 
@@ -99,8 +98,7 @@ class Guard:
                 return  # whatever the application makes of a body that was cut off
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], *_safe(scope["path"])]
-            await send(message)
+            await marked(message)
 
         try:
             await self.app(scope, body.receive, sending)
@@ -108,22 +106,24 @@ class Guard:
             if body.problem is None:
                 raise
         if body.problem is not None and not started:
-            await response(body.problem)(scope, receive, send)
+            await response(body.problem)(scope, receive, marked)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
-        settings = self.settings
-        if settings.names is not None and _host(headers.get("host", "")) not in settings.names:
+        settings, host = self.settings, headers.get("host", "")
+        if settings.names is not None and host_name(host) not in settings.names:
             return Problem(403, "The request is addressed to a host that is not served here.", "forbidden", "host")
-        origin = headers.get("origin")
-        if origin and origin not in settings.origins and origin.partition("://")[2] != headers.get("host"):
-            return Problem(403, "Pages of this origin may not call.", "forbidden", "origin")
         path, method = scope["path"], scope["method"]
-        private = path.startswith("/v1/") or path in ("/metrics", "/docs", "/openapi.json")
-        if self._token is not None and private and method != "OPTIONS":
-            given = headers.get("authorization", "").encode("latin-1")
-            if not hmac.compare_digest(given, self._token):
-                message = "A bearer token is needed: Authorization: Bearer …"
-                return Problem(401, message, "authentication_error", "token", {"WWW-Authenticate": "Bearer"})
+        origin = headers.get("origin")
+        if origin and origin not in settings.origins and not is_of(origin, host):
+            return Problem(403, "Pages of this origin may not call.", "forbidden", "origin")
+        # What a page of another site puts in itself, <img> or <script>, has no origin; browsers say where it is from.
+        private = path.startswith("/v1/") or path == "/metrics"
+        if private and not origin and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return Problem(403, "Pages of other sites may not use this.", "forbidden", "site")
+        wants_token = (private or path in ("/docs", "/openapi.json")) and method != "OPTIONS"
+        if settings.token is not None and wants_token and not brings(headers.get("authorization", ""), settings.token):
+            message = "A bearer token is needed: Authorization: Bearer …"
+            return Problem(401, message, "authentication_error", "token", {"WWW-Authenticate": "Bearer"})
         announced = headers.get("content-length", "")
         if re.fullmatch("[0-9]+", announced) and (len(announced) > 15 or int(announced) > settings.body_bytes):
             problem = _too_large(settings.body_bytes)
@@ -168,18 +168,23 @@ def _too_large(most: int) -> Problem:
     return Problem(413, f"The request is larger than {most} bytes.", code="too_large")
 
 
-def _host(address: str) -> str:
-    """The name in a Host header, without its port; "" for what is none."""
-    if any(sign in address for sign in "/@?#\\ "):
-        return ""
-    try:
-        return urlsplit(f"//{address}").hostname or ""
-    except ValueError:
-        return ""
+def _marking(send: Send, path: str) -> Send:
+    """`send`, with headers that tell browsers what they may do with the answer."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *_safe(path)]
+        await send(message)
+
+    return sending
 
 
 def _safe(path: str) -> list[tuple[bytes, bytes]]:
-    headers: list[tuple[bytes, Any]] = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+    headers: list[tuple[bytes, Any]] = [
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
     if path == "/" or path.startswith("/static/"):
         headers.append((b"content-security-policy", _PAGE_POLICY.encode()))
     if path.startswith("/v1/"):

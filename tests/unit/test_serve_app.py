@@ -506,7 +506,9 @@ async def test_a_token_is_needed_where_one_is_set() -> None:
                 assert response.status_code == 401
                 assert response.headers["www-authenticate"] == "Bearer"
                 error_of(response)
-        assert (await http.get("/v1/tools", headers={"authorization": "Bearer s3cret"})).status_code == 200
+        for scheme in ("Bearer", "bearer", "BEARER"):
+            response = await http.get("/v1/tools", headers={"authorization": f"{scheme} s3cret"})
+            assert response.status_code == 200
         for path in ("/healthz", "/", "/static/app.js"):
             assert (await http.get(path)).status_code == 200
 
@@ -516,6 +518,28 @@ async def test_pages_of_other_origins_may_not_call(http: httpx.AsyncClient) -> N
     assert response.status_code == 403
     assert "access-control-allow-origin" not in response.headers
     assert (await http.get("/v1/tools", headers={"origin": "http://testserver"})).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["null", "http://", "testserver", "file://testserver", "http://testserver:81"])
+async def test_an_origin_that_only_looks_like_the_servers_own_may_not_call(
+    http: httpx.AsyncClient, origin: str
+) -> None:
+    assert (await http.get("/v1/tools", headers={"origin": origin})).status_code == 403
+
+
+async def test_pages_of_other_sites_get_no_picture_into_an_img(http: httpx.AsyncClient) -> None:
+    image = await sent(http)
+    private = (f"/v1/images/{image}/pixels", f"/v1/images/{image}", "/v1/tools", "/v1/models", "/metrics")
+    for path in private:
+        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+            response = await http.get(path, headers={"sec-fetch-site": site, "sec-fetch-mode": "no-cors"})
+            assert response.status_code == status, (path, site)
+            # Where a browser does not say whose page it is, it still asks whether that may have the answer.
+            assert response.headers["cross-origin-resource-policy"] == "same-origin"
+    for path in ("/", "/static/app.js", "/static/demo/cat.jpg", "/healthz", "/nosuch"):  # a link may lead there
+        response = await http.get(path, headers={"sec-fetch-site": "cross-site"})
+        assert response.status_code in (200, 404)
+        assert response.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 async def test_pages_of_named_origins_may_call() -> None:
@@ -529,6 +553,9 @@ async def test_pages_of_named_origins_may_call() -> None:
         for headers in ({**origin, "authorization": "Bearer t"}, origin):
             response = await http.get("/v1/tools", headers=headers)
             assert response.headers["access-control-allow-origin"] == "https://app.example"
+        # <img crossorigin> says where it is from.
+        headers = {**origin, "authorization": "Bearer t", "sec-fetch-site": "cross-site"}
+        assert (await http.get("/v1/tools", headers=headers)).status_code == 200
 
 
 async def test_requests_for_another_host_are_refused() -> None:
