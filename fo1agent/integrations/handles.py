@@ -322,8 +322,8 @@ class Scenes:
 
 
 def _nbytes(scene: Scene) -> int:
-    """Of its pixels, and of its encoding as far as that tells."""
-    return 3 * scene.width * scene.height + getattr(scene.encoding, "nbytes", 0)
+    """Of its pixels, for which Pillow takes four bytes each, and of its encoding as far as that tells."""
+    return 4 * scene.width * scene.height + getattr(scene.encoding, "nbytes", 0)
 
 
 def _key(image: LoadedImage) -> str:

@@ -53,11 +53,11 @@ class SceneEncoding:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensors kept."""
+        """Bytes of the tensors kept, and of the probabilities."""
         tensors = [*self.features.tensors(), self.region_vectors, self.region_tokens]
         if self.match_keys is not None:
             tensors += self.match_keys.tensors()
-        return sum(t.nbytes for t in tensors) + self.prefix.nbytes
+        return sum(t.nbytes for t in tensors) + self.prefix.nbytes + 8 * len(self.matched) * len(self)
 
 
 def encoding_key(sha256: str, boxes: np.ndarray | None, scores: np.ndarray | None, fingerprint: str) -> str:

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fo1agent.errors import InputError
 from fo1agent.scene import Model
+from fo1agent.serve import memory
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
 
@@ -70,9 +71,10 @@ def serve(
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=5,
         )
-        name = f"[{host}]" if family == socket.AF_INET6 else host
+        name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{listening.getsockname()[1]}"
-        _Server(config, app, lambda: ready(url)).run(sockets=[listening])
+        with memory.given_back():
+            _Server(config, app, lambda: ready(url)).run(sockets=[listening])
         app.service.close()
 
 

@@ -223,7 +223,7 @@ async def test_paths_are_opened_only_from_allowed_folders(tmp_path: Any) -> None
 
 
 async def test_pictures_stay_within_their_bytes() -> None:
-    app = app_of(keep_bytes=3 * 64 * 48 * 2)
+    app = app_of(keep_bytes=4 * 64 * 48 * 2)
     async with talking(app) as http:
         images = [await sent(http, color) for color in ("red", "green", "blue")]
         assert list(app.service.scenes.handles) == images[1:]
