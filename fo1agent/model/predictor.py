@@ -101,14 +101,6 @@ class Predictor:
         key = encoding_key(loaded.sha256, boxes, scores, self.fingerprint)
         return self.cache.get_or_make(key, lambda: self._encode(loaded, proposals))
 
-    def encode_many(self, asked: Sequence[tuple[LoadedImage, Regions | None]]) -> list[SceneEncoding]:
-        """`encode` of several pictures, each with its proposals or None, in their order.
-
-        One after the other: on a CPU the nano's tower takes 1.2 to 1.5 times as long for each of four pictures of one
-        shape that are passed through it together, for they do not fit into its caches.
-        """
-        return [self.encode(image, proposals) for image, proposals in asked]
-
     def with_boxes(self, encoding: SceneEncoding, boxes: Any) -> SceneEncoding:
         """The same picture with other boxes [M, 4], drawn by hand: no tower runs again. Their objectness is 1."""
         checked = check_boxes(boxes)

@@ -1,13 +1,17 @@
 """One thread owns the model; passes that requests ask for at the same time are made together.
 
-`Batched` is a predictor like any other. What threads ask of it waits in one line; the model's thread takes all that
-waits, and makes of it
+`Batched` is a predictor like any other. What threads ask of it waits; the model's thread makes of all that waits
 
-- one encoding for all who opened the same picture, and one pass of the towers for different pictures;
+- one encoding for all who opened the same picture;
 - one pass for all phrases asked about one picture;
 - one decoding for all questions asked about one picture.
 
-Results are those of asking one after the other. What was computed before is answered at once, outside of the line.
+Passes that take long, such as encodings and decodings, have their turns, one of a kind after one of another; between
+two of them all that is short is done. So nothing waits for all of what came before it: what is short for one long pass,
+what is long for one of each other kind and those of its own. Different pictures are encoded one after the other: on a
+CPU the nano's tower takes 1.2 to 1.5 times as long for each of four that are passed through it together.
+
+Results are those of asking one after the other. What was computed before is answered at once, without waiting.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -34,16 +39,15 @@ T = TypeVar("T")
 class ManyPredictor(Predictor, Protocol):
     """A predictor that can do several things in one pass; `fo1agent.model.predictor.Predictor` is one.
 
-    `recalled` gives what `match` would without a pass, or None if it needs one. The others give what their namesakes
-    for one would, in their order.
+    `recalled` gives what `match` would without a pass, or None if it needs one. `generate_many` gives what `generate`
+    would for each, in their order.
     """
 
     def recalled(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray | None: ...
-    def encode_many(self, asked: Sequence[tuple[LoadedImage, Regions | None]]) -> list[Any]: ...
     def generate_many(self, encoding: Any, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]: ...
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     """Something to be computed. Jobs of one kind and group are computed in one pass, those of one key once."""
 
@@ -113,7 +117,8 @@ class Batched:
 
     def encode(self, image: LoadedImage, proposals: Regions | None = None) -> Any:
         given = None if proposals is None else (proposals.boxes.tobytes(), proposals.scores.tobytes())
-        return self._ask(_Job("encode", None, (image.sha256, given), (image, proposals)))
+        key = (image.sha256, given)
+        return self._ask(_Job("encode", key, key, (image, proposals)))
 
     def with_boxes(self, encoding: Any, boxes: np.ndarray) -> Any:
         boxes = np.asarray(boxes, dtype=np.float64)
@@ -158,36 +163,52 @@ class Batched:
     # ---- the model's thread --------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while True:
-            jobs, ends = self._taken()
-            groups: dict[tuple[str, Hashable], list[_Job]] = {}
-            for job in jobs:
-                if job.future.set_running_or_notify_cancel():
-                    groups.setdefault((job.kind, job.group), []).append(job)
-            for (kind, _), group in groups.items():
-                self._pass(kind, group)
-            if ends:
-                return
+        waiting: dict[str, deque[_Job]] = {kind: deque() for kind in _PASSES}
+        turns = deque(kind for kind in _PASSES if kind not in _SHORT)
+        open_ = True
+        while open_ or any(waiting.values()):
+            open_ = self._take(waiting, open_)
+            for kind in _SHORT:
+                while waiting[kind]:
+                    self._pass(kind, self._together(waiting[kind]))
+            kind = next((kind for kind in turns if waiting[kind]), None)
+            if kind is not None:
+                self._pass(kind, self._together(waiting[kind]))
+                turns.remove(kind)
+                turns.append(kind)
 
-    def _taken(self) -> tuple[list[_Job], bool]:
-        """What waits, and whether it is the last."""
-        first = self._jobs.get()
-        if first is None:
-            return [], True
-        jobs, until = [first], time.monotonic() + self._wait_s
-        while len(jobs) < self._most:
-            left = until - time.monotonic() if len(jobs) < self._running() else 0.0
+    def _take(self, waiting: Mapping[str, deque[_Job]], open_: bool) -> bool:
+        """Take what was asked for since, and wait if there is nothing at all to do; whether more may come."""
+        jobs, until = sum(map(len, waiting.values())), 0.0
+        idle = not jobs
+        while open_:
             try:
-                job = self._jobs.get(timeout=left) if left > 0 else self._jobs.get_nowait()
+                if not jobs:
+                    job = self._jobs.get()
+                    until = time.monotonic() + self._wait_s
+                elif idle and jobs < min(self._most, self._running()) and (left := until - time.monotonic()) > 0:
+                    job = self._jobs.get(timeout=left)  # others will have been asked at the same time
+                else:
+                    job = self._jobs.get_nowait()
             except queue.Empty:
                 break
             if job is None:
-                return jobs, True
-            jobs.append(job)
-        return jobs, False
+                return False
+            waiting[job.kind].append(job)
+            jobs += 1
+        return open_
+
+    def _together(self, waiting: deque[_Job]) -> list[_Job]:
+        """Take the first that waits, and what can be computed in the same pass."""
+        jobs = [job for job in waiting if job.group == waiting[0].group][: self._most]
+        for job in jobs:
+            waiting.remove(job)
+        return [job for job in jobs if job.future.set_running_or_notify_cancel()]
 
     def _pass(self, kind: str, jobs: Sequence[_Job]) -> None:
         different = {job.key: job.asked for job in jobs}
+        if not different:
+            return  # nobody waits for any of it any more
         self._on_pass(kind, len(jobs), len(different))
         try:
             results = dict(zip(different, _PASSES[kind](self._inner, list(different.values())), strict=True))
@@ -202,10 +223,6 @@ class Batched:
             return
         for job in jobs:
             job.future.set_result(results[job.key])
-
-
-def _encode(model: ManyPredictor, asked: list[Any]) -> list[Any]:
-    return model.encode_many(asked)
 
 
 def _match(model: ManyPredictor, asked: list[Any]) -> list[np.ndarray]:
@@ -223,12 +240,15 @@ def _generate(model: ManyPredictor, asked: list[Any]) -> list[str]:
 
 
 _PASSES: dict[str, Callable[[ManyPredictor, list[Any]], Sequence[Any]]] = {
-    "encode": _encode,
     "match": _match,
     "generate": _generate,
+    "encode": lambda model, asked: [model.encode(*one) for one in asked],
     "boxes": lambda model, asked: [model.with_boxes(*one) for one in asked],
     "similar": lambda model, asked: [model.similar(*one) for one in asked],
     "words": lambda model, asked: [model.generate(*one) for one in asked],
     "alone": lambda model, asked: [work() for work in asked],
 }
-"""Kind of job → what makes one pass of different things asked; all of them are about one picture, but for `encode`."""
+"""Kind of job → what makes one pass of different things asked, all of them about one picture."""
+
+_SHORT = ("match",)
+"""The kinds whose passes take a small part of what the others take."""

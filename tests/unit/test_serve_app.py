@@ -108,9 +108,6 @@ class Seeing(FakePredictor):
     def recalled(self, encoding: Any, phrases: Any) -> Any:
         return None
 
-    def encode_many(self, asked: Any) -> Any:
-        return [self.encode(*one) for one in asked]
-
     def match(self, encoding: Any, phrases: Any) -> Any:
         return np.array([[0.9 if phrase == encoding.source else 0.01] * len(encoding.boxes) for phrase in phrases])
 

@@ -36,9 +36,9 @@ class Slow(FakePredictor):
     def recalled(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray | None:
         return None
 
-    def encode_many(self, asked: Sequence[tuple[LoadedImage, Regions | None]]) -> list[Any]:
-        self._pass("encode", len(asked))
-        return [self.encode(*one) for one in asked]
+    def encode(self, image: LoadedImage, proposals: Regions | None = None) -> Any:
+        self._pass("encode", 1)
+        return super().encode(image, proposals)
 
     def match(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray:
         self._pass("match", len(phrases))
@@ -61,13 +61,19 @@ def picture(color: str) -> LoadedImage:
     return load_image(Image.new("RGB", (64, 48), color))
 
 
+def encoded(color: str) -> Any:
+    return FakePredictor(OBJECTS, vocabulary=None).encode(picture(color))
+
+
 def together(model: Slow, batched: Batched, *asked: Callable[[], Any]) -> list[Any]:
-    """What the calls give that queue up behind a first pass."""
+    """What the calls give that queue up, in this order, behind a first pass."""
     with ThreadPoolExecutor(len(asked) + 1) as threads:
-        first = threads.submit(batched.similar, model.encode(picture("black")), 0)  # answered by the model's thread
+        first = threads.submit(batched.similar, encoded("black"), 0)
         assert model.entered.wait(60)  # or it would take some of the others along
-        futures = [threads.submit(one) for one in asked]
-        until(lambda: batched._jobs.qsize() == len(asked))
+        futures = []
+        for one in asked:
+            futures.append(threads.submit(one))
+            until(lambda: batched._jobs.qsize() == len(futures))
         model.go.set()
         first.result(60)
         return [future.exception(60) or future.result() for future in futures]
@@ -99,13 +105,52 @@ def test_one_picture_opened_by_many_is_encoded_once(model: Slow, batched: Batche
     asked = [lambda: batched.encode(red)] * 3 + [lambda: batched.encode(blue), lambda: batched.encode(red, given)]
     *reds, bluish, boxed = together(model, batched, *asked)
     assert reds[0] is reds[1] is reds[2]
-    assert model.ran == [("encode", 3)]
+    assert model.ran == [("encode", 1)] * 3
     np.testing.assert_array_equal(boxed.boxes, given.boxes)
     assert len(bluish.boxes) == 2
 
 
+def test_short_passes_go_before_long_ones_and_those_of_different_kinds_take_turns(
+    model: Slow, batched: Batched
+) -> None:
+    red, blue = (encoded(color) for color in ("red", "blue"))
+    asked = [
+        *[lambda color=color: batched.encode(picture(color)) for color in ("white", "green", "yellow")],
+        *[lambda about=about: batched.generate(about, "a") for about in (red, blue)],
+        lambda: batched.match(red, ["bus"]),
+        lambda: batched.match(blue, ["bus"]),
+    ]
+    together(model, batched, *asked)
+    assert model.ran[:2] == [("match", 1)] * 2
+    kinds = [kind for kind, _ in model.ran[2:]]
+    assert kinds in (
+        ["generate", "encode", "generate", "encode", "encode"],
+        ["encode", "generate", "encode", "generate", "encode"],
+    )
+
+
+def test_what_is_short_waits_for_one_long_pass(model: Slow, batched: Batched) -> None:
+    red = encoded("red")
+
+    matched: list[Any] = []
+    encode, ran = model.encode, model.ran
+
+    def encoding(image: LoadedImage, proposals: Regions | None = None) -> Any:
+        made = encode(image, proposals)
+        if not matched:
+            matched.append(threads.submit(batched.match, red, ["bus"]))
+            until(lambda: batched._jobs.qsize() == 1)
+        return made
+
+    model.encode = encoding
+    with ThreadPoolExecutor(1) as threads:
+        together(model, batched, *[lambda c=color: batched.encode(picture(c)) for color in ("white", "green", "blue")])
+        matched[0].result(60)
+    assert ran == [("encode", 1), ("match", 1), ("encode", 1), ("encode", 1)]
+
+
 def test_phrases_about_one_picture_share_a_pass(model: Slow, batched: Batched) -> None:
-    one, other = model.encode(picture("red")), model.encode(picture("blue"))
+    one, other = encoded("red"), encoded("blue")
     asked = [
         lambda: batched.match(one, ["bus", "person"]),
         lambda: batched.match(one, ["person"]),
@@ -119,28 +164,28 @@ def test_phrases_about_one_picture_share_a_pass(model: Slow, batched: Batched) -
 
 
 def test_questions_about_one_picture_are_decoded_together(model: Slow, batched: Batched) -> None:
-    one, other = model.encode(picture("red")), model.encode(picture("blue"))
+    one, other = encoded("red"), encoded("blue")
     asked = [lambda about=about, text=text: batched.generate(about, text) for about in (one, other) for text in "abca"]
     assert together(model, batched, *asked) == [f"said {text}" for text in "abcaabca"]
     assert model.ran == [("generate", 3), ("generate", 3)]
 
 
 def test_one_that_fails_does_not_spoil_the_others(model: Slow, batched: Batched) -> None:
-    one = model.encode(picture("red"))
+    one = encoded("red")
     wrong, right = together(model, batched, lambda: batched.match(one, ["error"]), lambda: batched.match(one, ["bus"]))
     assert isinstance(wrong, ValueError)
     assert right.shape == (1, 2)
 
 
 def test_the_model_runs_in_one_thread(model: Slow, batched: Batched) -> None:
-    one = model.encode(picture("red"))
+    one = encoded("red")
     together(model, batched, *[lambda k=k: batched.match(one, [f"{k}"]) for k in range(8)])
     assert model.threads == {"fo1agent-model"}
 
 
 def test_a_full_line_is_taken_in_pieces(model: Slow) -> None:
     batched = Batched(model, most=4, wait_s=0)
-    one = model.encode(picture("red"))
+    one = encoded("red")
     together(model, batched, *[lambda k=k: batched.match(one, [f"{k}"]) for k in range(9)])
     assert [n for _, n in model.ran] == [4, 4, 1]
     batched.close()
@@ -148,12 +193,12 @@ def test_a_full_line_is_taken_in_pieces(model: Slow) -> None:
 
 def test_what_is_known_needs_no_pass(model: Slow, batched: Batched) -> None:
     model.recalled = lambda encoding, phrases: np.full((len(phrases), 2), 0.5)
-    np.testing.assert_array_equal(batched.match(model.encode(picture("red")), ["bus"]), [[0.5, 0.5]])
+    np.testing.assert_array_equal(batched.match(encoded("red"), ["bus"]), [[0.5, 0.5]])
     assert model.ran == []
 
 
 def test_nobody_waits_for_requests_that_do_not_run(model: Slow) -> None:
     model.go.set()
     batched = Batched(model, wait_s=3600, running=lambda: 1)
-    batched.match(model.encode(picture("red")), ["bus"])
+    batched.match(encoded("red"), ["bus"])
     batched.close()
