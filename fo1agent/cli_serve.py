@@ -86,13 +86,27 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 )
 @click.option("--running", type=click.IntRange(1), default=16, show_default=True, help="Requests that run at once.")
 @click.option(
+    "--opening", type=click.IntRange(1), default=2, show_default=True, help="Pictures that are opened at once."
+)
+@click.option(
     "--waiting", type=click.IntRange(0), default=64, show_default=True, help="Requests that wait; more get 429."
+)
+@click.option(
+    "--max-wait",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds that a request waits; one that would wait longer gets 503.",
 )
 @click.option(
     "--deadline", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds per request."
 )
 @click.option(
     "--max-body", type=click.IntRange(1), default=20, show_default=True, metavar="MB", help="Size of a request."
+)
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=64, show_default=True, metavar="MP", help="Megapixels of a picture."
 )
 @click.option(
     "--keep", type=click.IntRange(1), default=512, show_default=True, metavar="MB", help="Memory for open pictures."
@@ -110,9 +124,12 @@ def serve(
     allow_url: Sequence[str],
     allow_origin: Sequence[str],
     running: int,
+    opening: int,
     waiting: int,
+    max_wait: float,
     deadline: float,
     max_body: int,
+    max_pixels: int,
     keep: int,
     batching: bool,
     docs: bool,
@@ -146,9 +163,12 @@ def serve(
         hosts=tuple(allow_url),
         batching=batching,
         running=running,
+        opening=opening,
         waiting=waiting,
+        max_wait_s=max_wait,
         deadline_s=deadline,
         body_bytes=max_body * 1_000_000,
+        max_pixels=max_pixels * 1_000_000,
         keep_bytes=keep * 2**20,
         docs=docs,
         planner=planner,

@@ -61,7 +61,8 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
     app.include_router(chat.router(service), dependencies=[Depends(routes.no_query)])
     _add_upkeep(app)
     _add_page(app)
-    app.add_middleware(Guard, settings=settings)
+    app.traffic = service.traffic
+    app.add_middleware(Guard, settings=settings, traffic=app.traffic)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -70,7 +71,6 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Retry-After"],
         )
-    app.traffic = Traffic(service.metrics)
     app.add_middleware(Count, traffic=app.traffic)
     return app
 

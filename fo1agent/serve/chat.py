@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Request
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
@@ -27,6 +28,7 @@ from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.errors import InputError
 from fo1agent.integrations.chat_options import NONE, ChatOptions, Closed
 from fo1agent.integrations.rule_chat import RulePlannerChatModel
+from fo1agent.serve.admission import admitting
 from fo1agent.serve.gate import check
 from fo1agent.serve.problems import Json, Problem
 from fo1agent.serve.routes import FAILURES, answered, now, sse
@@ -192,7 +194,7 @@ class ModelsOut(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """The routes under /v1 that are OpenAI's."""
-    routes = APIRouter(prefix="/v1", responses=FAILURES, tags=["openai"])
+    routes = APIRouter(prefix="/v1", responses=FAILURES, tags=["openai"], route_class=admitting(service))
     created = now()
     one = {"id": service.model.name, "object": "model", "created": created, "owned_by": "fo1agent"}
 
@@ -221,15 +223,18 @@ def router(service: Service) -> APIRouter:
         """Answer the last message."""
         _check_model(service, chat.model)
         chat.check_tools(chat.offered)
+        asked = None if _is_planned(chat) else _asked(chat)
+        picture = None if asked is None else asked.picture
         if chat.stream:
-            return sse(await service.stream(request, lambda: _chunks(service, chat)), failure="")
+            stream = await service.stream(request, "ask", partial(_chunks, service, chat, asked), picture)
+            return sse(stream, failure="")
 
-        def work() -> dict[str, Any]:
-            message, reason = _message(service, chat)
+        def work(*opened: Any) -> dict[str, Any]:
+            message, reason = _message(service, chat, asked, *opened)
             choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
             return {**_head(service, "chat.completion"), "choices": [choice], "usage": _usage()}
 
-        return Json(await service.run(request, work))
+        return Json(await service.run(request, "ask", work, picture))
 
     return routes
 
@@ -252,19 +257,19 @@ def _usage() -> dict[str, int]:
 # ---- answering, in a thread ----
 
 
-def _message(service: Service, chat: ChatIn) -> tuple[dict[str, Any], str]:
-    """The assistant's message, and why it ends."""
-    if _is_planned(chat):
+def _message(service: Service, chat: ChatIn, asked: _Asked | None, *opened: Any) -> tuple[dict[str, Any], str]:
+    """The assistant's message, about the picture that was opened (its handle, itself) or who calls tools next; and why
+    it ends."""
+    if asked is None:
         return _planned(service, chat)
-    picture, question, before = _asked(chat)
-    handle, scene = service.opened(picture)
-    answer = answered(service, scene, question, before)
+    handle, scene = opened
+    answer = answered(service, scene, asked.question, asked.before)
     text, reason = chat.cut(answer["text"])
     message = {"role": "assistant", "content": text, "refusal": None, "fo1agent": {"image": handle, **answer}}
     return message, reason
 
 
-def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
+def _chunks(service: Service, chat: ChatIn, asked: _Asked | None, *opened: Any) -> Iterator[tuple[str, Any]]:
     """The assistant's message in pieces, as they become known, each without a name; then what ends them."""
     head = _head(service, "chat.completion.chunk")
     wants_usage = bool(chat.stream_options and chat.stream_options.include_usage)
@@ -274,17 +279,16 @@ def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
         return "", {**head, "choices": choices, **({"usage": None} if wants_usage else {})}
 
     reason = "stop"
-    if _is_planned(chat):
+    if asked is None:
         message, reason = _planned(service, chat)
         if calls := message.get("tool_calls"):
             message["tool_calls"] = [{"index": k, **call} for k, call in enumerate(calls)]
         yield chunk(message)
     else:
-        picture, question, before = _asked(chat)
-        handle, scene = service.opened(picture)
+        handle, scene = opened
         yield chunk({"role": "assistant", "content": ""})
         said = ""
-        for event in service.agent().stream(scene, question, before=before):
+        for event in service.agent().stream(scene, asked.question, before=asked.before):
             # Where the text may have to be cut, nothing is said before all of it is known.
             if event.type == "partial" and event.text.startswith(said) and not chat.shortens:
                 said, new = event.text, event.text[len(said) :]
@@ -302,8 +306,20 @@ def _chunks(service: Service, chat: ChatIn) -> Iterator[tuple[str, Any]]:
     yield "", None
 
 
-def _asked(chat: ChatIn) -> tuple[str, str, list[str]]:
-    """(the picture, the question, the user's questions about that picture before it)."""
+class _Asked(NamedTuple):
+    """What a chat asks: a picture as its caller names it, the question, the questions about that picture before it."""
+
+    picture: str
+    question: str
+    before: list[str]
+
+
+def _asked(chat: ChatIn) -> _Asked:
+    """The question that is to be answered.
+
+    Raises:
+        InputError: there is none, or no picture.
+    """
     said = [message for message in chat.messages if message.role == "user"]
     if not said or not said[-1].text.strip():
         raise InputError("The last user message must hold a question as text.")
@@ -319,7 +335,7 @@ def _asked(chat: ChatIn) -> tuple[str, str, list[str]]:
         if message is not said[-1] and message.text.strip():
             before.append(message.text[:MAX_QUESTION])
     if picture:
-        return picture, question, before
+        return _Asked(picture, question, before)
     raise InputError("No picture was sent. Send one as an image_url part of the user's message.")
 
 

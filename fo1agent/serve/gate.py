@@ -1,5 +1,8 @@
 """Who may run, who waits, and who is sent away. A request has a `Ticket`: its deadline, and whether it was called off.
 
+Every kind of work has a line of its own and so many places, and the lines take turns, so that no kind waits behind all
+of another. Whoever would wait too long is sent away when it comes, not when it has waited.
+
 Work runs in threads, which cannot be killed: a ticket that is stopped is noticed before the next pass of the model, or
 while waiting for one. A place is free again when its thread is, not when nobody waits for it any more. What the work
 is, is not known here.
@@ -12,12 +15,15 @@ import contextvars
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+
+from fo1agent.serve.lines import Line
 
 T = TypeVar("T")
+
+_LONGEST_AWAY_S = 60.0  # that a refused request is told to stay away
 
 
 class Stopped(BaseException):
@@ -25,12 +31,23 @@ class Stopped(BaseException):
     does."""
 
 
-class Refused(Exception):
-    """There is no place. `retry_after_s`: whole seconds after which there may be one."""
+Why = Literal["full", "wait", "memory"]
+"""Why a request is sent away: as many wait as may; it would wait, or has waited, too long; others hold too much."""
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(retry_after_s)
-        self.retry_after_s = retry_after_s
+
+class Refused(Exception):
+    """There is no place.
+
+    Attributes:
+        why: see `Why`.
+        retry_after_s: whole seconds after which there may be one.
+        expected_s: seconds for which the request would have had to wait, as far as is known.
+    """
+
+    def __init__(self, why: Why, retry_after_s: int, expected_s: float = 0.0) -> None:
+        super().__init__(why, retry_after_s, expected_s)
+        self.why: Why = why
+        self.retry_after_s, self.expected_s = retry_after_s, expected_s
 
 
 class Late(Exception):
@@ -46,10 +63,11 @@ class Ticket:
 
     Args:
         seconds: until the deadline.
+        caller: who sent it; callers take turns.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, caller: str = "") -> None:
+        self.seconds, self.caller = seconds, caller
         self._end = time.monotonic() + seconds
         self._lock = threading.Lock()
         self._stopped = False
@@ -129,14 +147,27 @@ class Gate:
     Args:
         running: requests that run at once.
         waiting: requests that wait for their turn.
+        most: kind of work → how many of it run at once; `running` for those that are not named.
+        max_wait_s: nobody waits for longer; who would, is refused.
+        on_turn: told (kind, seconds waited) of every request that begins.
+        on_refused: told (kind, why) of every request that is sent away.
     """
 
-    def __init__(self, running: int, waiting: int) -> None:
-        self._most, self._queue = running, waiting
+    def __init__(
+        self,
+        running: int,
+        waiting: int,
+        *,
+        most: Mapping[str, int] | None = None,
+        max_wait_s: float = math.inf,
+        on_turn: Callable[[str, float], None] = lambda kind, seconds: None,
+        on_refused: Callable[[str, Why], None] = lambda kind, why: None,
+    ) -> None:
+        self._most, self._queue, self._max_wait_s = running, waiting, max_wait_s
+        self._on_turn, self._on_refused = on_turn, on_refused
         self._threads = ThreadPoolExecutor(running, thread_name_prefix="fo1agent-request")
         self._running = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._mean_s = 0.5  # of the latest runs
+        self._lines = {kind: Line(min(n, running)) for kind, n in (most or {}).items()}  # whose turn it is comes first
 
     @property
     def running(self) -> int:
@@ -146,36 +177,56 @@ class Gate:
     @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
-        return len(self._waiting)
+        return sum(line.waiting for line in self._lines.values())
+
+    def expected_s(self, kind: str, caller: str = "") -> float:
+        """Seconds for which a request of this kind that came now would wait, as far as earlier ones tell."""
+        line = self._line(kind)
+        return 0.0 if self._is_free(line) else line.expected_s(caller)
+
+    def check(self, kind: str, caller: str = "") -> None:
+        """Refuse a request before its body is there, which would not be let in.
+
+        Raises:
+            Refused: too many wait already, or it would wait too long.
+        """
+        line, expected_s = self._line(kind), self.expected_s(kind, caller)
+        if expected_s > self._max_wait_s:
+            raise self._refused(kind, "wait", expected_s)
+        if not self._is_free(line) and self.waiting >= self._queue:
+            raise self._refused(kind, "full", expected_s)
 
     def close(self) -> None:
         """Let go of the threads, once they are done."""
         self._threads.shutdown(wait=False)
 
-    async def run(self, ticket: Ticket, work: Callable[[], T], gone: asyncio.Future[Any]) -> T:
+    async def run(self, ticket: Ticket, work: Callable[[], T], gone: asyncio.Future[Any], kind: str = "") -> T:
         """Wait for a place and do the work in a thread, where `current()` is the ticket.
 
         Args:
             ticket: of the request.
             work: raises `Stopped` when it notices that the ticket is.
             gone: done when nobody waits for the result any more.
+            kind: of the work, which is the line that it waits in.
 
         Raises:
-            Refused: too many wait already.
+            Refused: too many wait already, or it would wait, or has waited, too long.
             Late: the deadline has passed.
             Gone: as `gone` says.
         """
-        await self._enter(ticket, gone)
-        return await _attend(self._start(ticket, work), ticket, gone)
+        line = await self._enter(ticket, gone, kind)
+        return await _attend(self._start(line, ticket, work), ticket, gone)
 
-    async def stream(self, ticket: Ticket, work: Callable[[], Iterator[T]], gone: asyncio.Future[Any]) -> Stream[T]:
+    async def stream(
+        self, ticket: Ticket, work: Callable[[], Iterator[T]], gone: asyncio.Future[Any], kind: str = ""
+    ) -> Stream[T]:
         """As `run`, of work that gives one item after the other; returns once the first is there.
 
         Raises:
             Refused, Late, Gone: as `run`, also while iterating. What the work raises before its first item is raised
                 at once.
         """
-        await self._enter(ticket, gone)
+        line = await self._enter(ticket, gone, kind)
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[tuple[T, ...]] = asyncio.Queue()
 
@@ -190,60 +241,89 @@ class Gate:
             finally:
                 put()  # the end
 
-        stream = Stream(items, self._start(ticket, produce), ticket, gone)
+        stream = Stream(items, self._start(line, ticket, produce), ticket, gone)
         await stream.begin()
         return stream
 
-    async def _enter(self, ticket: Ticket, gone: asyncio.Future[Any]) -> None:
-        if self._running < self._most and not self._waiting:
-            self._running += 1
-            return
-        if len(self._waiting) >= self._queue:
-            seconds = math.ceil((len(self._waiting) + 1) * self._mean_s / self._most)
-            raise Refused(min(max(seconds, 1), 60))
+    async def _enter(self, ticket: Ticket, gone: asyncio.Future[Any], kind: str) -> Line:
+        """Get a place in a line, at once or after a wait."""
+        caller = ticket.caller
+        self.check(kind, caller)
+        line, came = self._line(kind), time.monotonic()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        line.put(caller, turn)
+        self._fill()
         try:
-            await _attend(turn, ticket, gone)
-        except BaseException:
+            await _attend(turn, ticket, gone, self._max_wait_s)
+        except BaseException as exc:
             if turn.done() and not turn.cancelled():
-                self._leave()
+                self._leave(line)
             else:
-                turn.cancel()
-                self._waiting.remove(turn)
+                line.drop(caller, turn)
+            if isinstance(exc, TimeoutError):
+                raise self._refused(kind, "wait", line.expected_s(caller)) from None
             raise
+        self._on_turn(kind, time.monotonic() - came)
+        return line
 
-    def _leave(self) -> None:
-        """Give the place to who waits longest."""
-        if self._waiting:
-            self._waiting.popleft().set_result(None)
-        else:
-            self._running -= 1
+    def _line(self, kind: str) -> Line:
+        return self._lines.setdefault(kind, Line(self._most))
 
-    def _start(self, ticket: Ticket, work: Callable[[], T]) -> asyncio.Future[T]:
+    def _is_free(self, line: Line) -> bool:
+        """Whether one who came now would run at once."""
+        return self._running < self._most and line.running < line.most and not line.waiting
+
+    def _refused(self, kind: str, why: Why, expected_s: float) -> Refused:
+        self._on_refused(kind, why)
+        over_s = max(expected_s - self._max_wait_s, 0.0)
+        back_in_s = self._line(kind).back_in_s(over_s, min(self._max_wait_s, _LONGEST_AWAY_S))
+        return Refused(why, back_in_s, expected_s)
+
+    def _leave(self, line: Line) -> None:
+        """Give a place back."""
+        line.running -= 1
+        self._running -= 1
+        self._fill()
+
+    def _fill(self) -> None:
+        """Give the free places to those who wait, one line after the other."""
+        while self._running < self._most:
+            kind = next((kind for kind, line in self._lines.items() if line.waiting and line.running < line.most), None)
+            if kind is None:
+                return
+            line = self._lines[kind] = self._lines.pop(kind)  # now the last to have its turn
+            line.running += 1
+            self._running += 1
+            line.call()
+
+    def _start(self, line: Line, ticket: Ticket, work: Callable[[], T]) -> asyncio.Future[T]:
         start = time.monotonic()
 
         def left(done: asyncio.Future[T]) -> None:
             if not done.cancelled():
                 done.exception()  # has been looked at, also where nobody waits for it any more
-            self._mean_s += 0.1 * (time.monotonic() - start - self._mean_s)
-            self._leave()
+            line.ran(time.monotonic() - start)
+            self._leave(line)
 
         context = contextvars.copy_context()
         context.run(_current.set, ticket)
         try:
             future = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
         except RuntimeError:  # closed
-            self._leave()
+            self._leave(line)
             raise
         future.add_done_callback(left)
         return future
 
 
-async def _attend(future: asyncio.Future[T], ticket: Ticket, gone: asyncio.Future[Any]) -> T:
-    """What the future gives, unless the deadline passes or nobody waits any more; the ticket is then stopped."""
+async def _attend(future: asyncio.Future[T], ticket: Ticket, gone: asyncio.Future[Any], seconds: float = math.inf) -> T:
+    """What the future gives, unless the deadline passes or nobody waits any more; the ticket is then stopped.
+
+    Raises:
+        TimeoutError: so many seconds have passed, and the deadline has not.
+    """
     try:
-        await asyncio.wait({future, gone}, timeout=ticket.left, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({future, gone}, timeout=min(ticket.left, seconds), return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         ticket.stop()
         raise
@@ -252,6 +332,8 @@ async def _attend(future: asyncio.Future[T], ticket: Ticket, gone: asyncio.Futur
             return future.result()
         except Stopped:
             pass  # the thread noticed the deadline first
+    elif not gone.done() and ticket.left and seconds < math.inf:
+        raise TimeoutError
     ticket.stop()
     raise Gone if gone.done() else Late
 

@@ -1,6 +1,7 @@
 """What stands before every request, as ASGI: its size and pace, who may call, and the count of what runs.
 
-Bodies are counted while they come, so that one without a length cannot grow past the limit either.
+Bodies are counted while they come, so that one without a length cannot grow past the limit either. All bodies that are
+here, and all answers that have not been taken, have one bound together.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fo1agent.integrations.callers import brings, host_name, is_of
+from fo1agent.serve.gate import Refused
 from fo1agent.serve.metrics import Metrics
-from fo1agent.serve.problems import Problem, response
+from fo1agent.serve.problems import Problem, problem_of, response
 from fo1agent.serve.settings import Settings
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -26,18 +28,23 @@ _PAGE_POLICY = (
 )
 
 
+_PIECE = 256 * 1024  # bytes of an answer that are given to a client at once
+
+
 class Traffic:
     """What runs on a server.
 
     Attributes:
         draining: no new work is taken on.
         working: requests that are being answered, health checks aside.
+        held: bytes of bodies that are here and of answers that were not taken yet.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
         self.draining = False
         self.working = 0
+        self.held = 0
 
 
 class Count:
@@ -76,8 +83,8 @@ class Count:
 class Guard:
     """Lets a request in only if it may come: token, addressed host, origin, size and pace of its body."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app, self.settings = app, settings
+    def __init__(self, app: ASGIApp, settings: Settings, traffic: Traffic) -> None:
+        self.app, self.settings, self.traffic = app, settings, traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,25 +95,23 @@ class Guard:
         if problem is not None:
             await response(problem)(scope, receive, _marking(send, scope["path"]))
             return
-        marked = _marking(send, scope["path"])
-        body = _Body(receive, self.settings.body_bytes, self.settings.body_s)
-        started = False
+        body = _Body(receive, self.settings, self.traffic)
+        answer = _Answer(_marking(send, scope["path"]), self.traffic)
 
         async def sending(message: Message) -> None:
-            nonlocal started
-            if body.problem is not None and not started:
-                return  # whatever the application makes of a body that was cut off
-            if message["type"] == "http.response.start":
-                started = True
-            await marked(message)
+            if body.problem is None or answer.begun:  # or it is what the application makes of a body that was cut off
+                await answer.send(message)
 
         try:
             await self.app(scope, body.receive, sending)
         except Exception:
             if body.problem is None:
                 raise
-        if body.problem is not None and not started:
-            await response(body.problem)(scope, receive, marked)
+        finally:
+            body.close()
+            answer.close()
+        if body.problem is not None and not answer.begun:
+            await response(body.problem)(scope, receive, _marking(send, scope["path"]))
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         settings, host = self.settings, headers.get("host", "")
@@ -133,15 +138,15 @@ class Guard:
 
 
 class _Body:
-    """A request's body, counted and timed until it is all there.
+    """A request's body, counted and timed until it is all there. `close` it when it is of no use any more.
 
     Attributes:
         problem: the limit that it broke, which the application heard of as a client that has gone; None if none.
     """
 
-    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
-        self._receive, self._most = receive, most
-        self._end = time.monotonic() + seconds
+    def __init__(self, receive: Receive, settings: Settings, traffic: Traffic) -> None:
+        self._receive, self._settings, self._traffic = receive, settings, traffic
+        self._end = time.monotonic() + settings.body_s
         self._bytes, self._whole = 0, False
         self.problem: Problem | None = None
 
@@ -153,15 +158,60 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             return self._cut(Problem(408, "The body did not come in time.", "timeout", "body"))
-        self._bytes += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self._bytes += size
+        self._traffic.held += size
         self._whole = message["type"] != "http.request" or not message.get("more_body", False)
-        return self._cut(_too_large(self._most)) if self._bytes > self._most else message
+        if self._bytes > self._settings.body_bytes:
+            return self._cut(_too_large(self._settings.body_bytes))
+        others = self._traffic.held - self._bytes
+        if size and others and self._traffic.held > self._settings.held_bytes:
+            self._traffic.metrics.refused("any", "memory")
+            self.problem, self._whole = problem_of(Refused("memory", 1)), True
+            return {"type": "http.disconnect"}  # the rest is thrown away, so that the client hears of it
+        return message
+
+    def close(self) -> None:
+        """It is not held any more."""
+        self._traffic.held -= self._bytes
+        self._bytes = 0
 
     def _cut(self, problem: Problem) -> Message:
         # What is left of the body is not read, so the connection cannot be used again.
         problem.headers["Connection"] = "close"
         self.problem, self._whole = problem, True
         return {"type": "http.disconnect"}
+
+
+class _Answer:
+    """An answer, given in pieces as its client takes them, and counted meanwhile. `close` it at its end.
+
+    Attributes:
+        begun: whether its head has been sent.
+    """
+
+    def __init__(self, send: Send, traffic: Traffic) -> None:
+        self._send, self._traffic = send, traffic
+        self._bytes = 0
+        self.begun = False
+
+    async def send(self, message: Message) -> None:
+        self.begun = True
+        body = message.get("body", b"")
+        if len(body) <= _PIECE:
+            await self._send(message)
+            return
+        self._bytes += len(body)
+        self._traffic.held += len(body)
+        view = memoryview(body)
+        for start in range(0, len(body), _PIECE):
+            more = message.get("more_body", False) or start + _PIECE < len(body)
+            await self._send({**message, "body": bytes(view[start : start + _PIECE]), "more_body": more})
+
+    def close(self) -> None:
+        """It is not held any more."""
+        self._traffic.held -= self._bytes
+        self._bytes = 0
 
 
 def _too_large(most: int) -> Problem:

@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests, how long they took, who waits, what was put together, what is kept.
+"""What Prometheus is told: requests, how long they took, who waits or was sent away, what was put together and kept.
 
 Each server has a registry of its own.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,6 +26,16 @@ class Metrics:
         self._seconds = Histogram(
             "fo1agent_request_seconds", "Seconds until the last byte.", ("route",), buckets=_SECONDS, registry=registry
         )
+        self._waited = Histogram(
+            "fo1agent_wait_seconds",
+            "Seconds in line, of requests that ran.",
+            ("kind",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "fo1agent_shed", "Requests sent away before they ran, and why.", ("kind", "why"), registry=registry
+        )
         self._pass_jobs = Histogram(
             "fo1agent_pass_jobs", "What was asked for in one pass.", ("kind",), buckets=_JOBS, registry=registry
         )
@@ -36,6 +46,8 @@ class Metrics:
             "fo1agent_pictures", "Pictures asked about: open already, or to be encoded.", ("found",), registry=registry
         )
 
+        ProcessCollector(registry=registry)  # memory, processor and open files of the process, on Linux
+
     def watch(self, name: str, help: str, read: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for."""
         Gauge(f"fo1agent_{name}", help, registry=self._registry).set_function(read)
@@ -44,6 +56,14 @@ class Metrics:
         """A request was answered."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def waited(self, kind: str, seconds: float) -> None:
+        """A request has its turn, after so long."""
+        self._waited.labels(kind).observe(seconds)
+
+    def refused(self, kind: str, why: str) -> None:
+        """A request was sent away because the server has too much to do."""
+        self._refused.labels(kind, why).inc()
 
     def passed(self, kind: str, jobs: int, different: int) -> None:
         """A pass of the model was made, for so many jobs of which so many differ."""

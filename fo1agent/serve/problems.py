@@ -80,9 +80,8 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case Refused(retry_after_s=seconds):
-            message = f"Too many requests wait already. Try again in {seconds} s."
-            return Problem(429, message, "overloaded", "queue_full", {"Retry-After": str(seconds)})
+        case Refused():
+            return _refusal(error)
         case Late():
             return Problem(504, "The deadline of the request has passed.", "timeout", "deadline")
         case Gone():
@@ -98,6 +97,20 @@ def problem_of(error: Exception) -> Problem:
             kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request_error")
             return Problem(error.status_code, str(phrase), kind, headers=error.headers)
     return Problem(500, "The server failed. Its log says why.", "server_error")
+
+
+def _refusal(error: Refused) -> Problem:
+    again = f"Try again in {error.retry_after_s} s."
+    headers = {"Retry-After": str(error.retry_after_s)}
+    match error.why:
+        case "full":
+            return Problem(429, f"Too many requests wait already. {again}", "overloaded", "queue_full", headers)
+        case "wait":
+            message = f"There is so much to do that this would wait too long, about {error.expected_s:.0f} s. {again}"
+            return Problem(503, message, "overloaded", "busy", headers)
+        case "memory":
+            message = f"The server holds as much of other requests and answers as it may. {again}"
+            return Problem(503, message, "overloaded", "memory", headers)
 
 
 def install(app: FastAPI) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -21,6 +22,7 @@ from fo1agent.integrations.chat_options import Closed
 from fo1agent.integrations.handles import HANDLE, Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.scene import Scene
+from fo1agent.serve.admission import admitting, tool_kind
 from fo1agent.serve.gate import Stream, check
 from fo1agent.serve.problems import ErrorBody, Json, Problem, dumps, problem_of
 from fo1agent.serve.service import Service, image_body
@@ -43,7 +45,11 @@ FAILURES: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorBody, "description": "What was sent does not fit; the message says what and why."},
     429: {"model": ErrorBody, "description": "Too many requests wait; Retry-After says for how long to stay away."},
     500: {"model": ErrorBody, "description": "The server failed."},
-    503: {"model": ErrorBody, "description": "The server is shutting down."},
+    503: {
+        "model": ErrorBody,
+        "description": "The request would wait too long, or the server is shutting down; Retry-After says for how long "
+        "to stay away.",
+    },
     504: {"model": ErrorBody, "description": "The deadline has passed."},
 }
 """How every route may fail."""
@@ -121,7 +127,7 @@ class HealthOut(BaseModel):
 
 def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     """The routes under /v1 that are fo1agent's own."""
-    routes = APIRouter(prefix="/v1", responses=FAILURES)
+    routes = APIRouter(prefix="/v1", responses=FAILURES, route_class=admitting(service))
     known = registry() if tools is None else tools
 
     @routes.post(
@@ -139,7 +145,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         sent, boxes = await _sent(request)
 
         def work() -> dict[str, Any]:
-            if isinstance(sent, str) and not sent.startswith("data:"):
+            if isinstance(sent, str) and (boxes is None or not sent.startswith("data:")):
                 handle, scene = service.opened(sent)
                 if boxes is not None:
                     handle, scene = service.received(scene.loaded, boxes)
@@ -147,12 +153,12 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
                 handle, scene = service.received(sent, boxes)
             return image_body(service, handle, scene)
 
-        return Json(await service.run(request, work), 201)
+        return Json(await service.run(request, "open", work), 201)
 
     @routes.get("/images/{image}", response_model=ImageOut, tags=["images"])
     async def get_image(request: Request, image: Handle) -> Response:
         """An open picture's size and regions."""
-        return Json(await service.run(request, lambda: image_body(service, *service.opened(image))))
+        return Json(await service.run(request, "look", partial(image_body, service), image))
 
     @routes.get(
         "/images/{image}/pixels",
@@ -162,7 +168,8 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     )
     async def get_pixels(request: Request, image: Handle) -> Response:
         """The picture itself, upright, as PNG."""
-        return Response(await service.run(request, lambda: _png(service.opened(image)[1])), media_type="image/png")
+        png = await service.run(request, "draw", lambda _, scene: _png(scene), image)
+        return Response(png, media_type="image/png")
 
     @routes.delete("/images/{image}", status_code=204, response_class=Response, tags=["images"])
     async def close_image(image: Handle) -> Response:
@@ -199,14 +206,13 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         if not isinstance(meant, str) or not meant:
             raise Problem(422, f"image must be given. {PICTURE}", "retry", "image")
 
-        def work() -> dict[str, Any]:
-            _, scene = service.opened(meant)
+        def work(_: str, scene: Scene) -> dict[str, Any]:
             result = call(name, {**arguments, IMAGE: scene.id}, _only(scene), known)
             if not result.ok and result.outcome.retry:
                 raise Problem(422, result.outcome.error, "retry", "arguments")
             return result.to_dict()
 
-        return Json(await service.run(request, work))
+        return Json(await service.run(request, tool_kind(name), work, meant))
 
     @routes.post(
         "/ask",
@@ -223,20 +229,18 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         """Answer a question about a picture, with the regions that prove it."""
         if asked.stream:
 
-            def events() -> Iterator[tuple[str, Any]]:
-                handle, scene = service.opened(asked.image)
+            def events(handle: str, scene: Scene) -> Iterator[tuple[str, Any]]:
                 for event in service.agent().stream(scene, asked.question, before=asked.before):
                     head = {"image": handle} if event.type == "answer" else {}
                     yield event.type, {**head, **event.to_dict()}
 
-            return sse(await service.stream(request, events))
+            return sse(await service.stream(request, "ask", events, asked.image))
 
-        def work() -> dict[str, Any]:
-            handle, scene = service.opened(asked.image)
+        def work(handle: str, scene: Scene) -> dict[str, Any]:
             answer = answered(service, scene, asked.question, asked.before)
             return {"image": handle, "model": service.model.name, "answer": answer}
 
-        return Json(await service.run(request, work))
+        return Json(await service.run(request, "ask", work, asked.image))
 
     return routes
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from fastapi import Request
 
@@ -17,18 +20,27 @@ from fo1agent.agent import Agent, Budget
 from fo1agent.agent.planners.base import Planner
 from fo1agent.agent.planners.chat import ChatPlanner
 from fo1agent.agent.planners.own import OwnPlanner
-from fo1agent.agent.traces import Folder, as_place
-from fo1agent.image import ImageLimits, LoadedImage
+from fo1agent.agent.traces import Folder, Place, as_place
+from fo1agent.errors import InputError
+from fo1agent.image import LoadedImage
 from fo1agent.integrations.handles import HANDLE, Scenes
 from fo1agent.ocr import TextLine
 from fo1agent.scene import Model, Predictor, Scene
 from fo1agent.serve.batching import Batched, ManyPredictor
-from fo1agent.serve.gate import Gate, Stream, Ticket, check, current
+from fo1agent.serve.gate import Gate, Refused, Stream, Ticket, check, current
+from fo1agent.serve.guards import Traffic
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem
 from fo1agent.serve.settings import Settings
 
 T = TypeVar("T")
+
+Kind = Literal["open", "read", "draw", "say", "ask", "look"]
+"""A kind of work: to open a picture, to read text, to give a picture, to let the model speak, to answer a question; and
+to look at a picture for anything else."""
+
+_FEW = 2  # one reads and one gets ready, for there is one reader; and no more pictures than that are put out at once
+_SENT = 4096  # data: URLs whose pictures are known again
 
 
 class Service:
@@ -37,6 +49,7 @@ class Service:
     Attributes:
         model: what opens pictures; its passes are put together unless the settings say otherwise.
         scenes: the pictures that are open.
+        traffic: what is on its way.
 
     Raises:
         InputError: no such planner or mode, or they do not fit each other or the model.
@@ -47,11 +60,28 @@ class Service:
     def __init__(self, model: Model, settings: Settings) -> None:
         self.settings = settings
         self._planner = self._deciding(model)
-        self._traces = as_place(settings.traces)
-        if isinstance(self._traces, Folder):
-            self._traces.make()
+        self._traces = _place(settings)
+        self._sent: OrderedDict[bytes, str] = OrderedDict()  # digest of a data: URL → key of its picture
+        self._guard = threading.Lock()
         self.metrics = Metrics()
-        self.gate = Gate(settings.running, settings.waiting)
+        self.traffic = Traffic(self.metrics)
+        many = settings.running - settings.running // 4  # what is quick always finds a place
+        most = {
+            "open": settings.opening,
+            "read": _FEW,
+            "draw": _FEW,
+            "say": many,
+            "ask": many,
+            "look": settings.running,
+        }
+        self.gate = Gate(
+            settings.running,
+            settings.waiting,
+            most=most,
+            max_wait_s=settings.max_wait_s,
+            on_turn=self.metrics.waited,
+            on_refused=self.metrics.refused,
+        )
         self._batched: Batched | None = None
         if settings.batching:
             self._batched = Batched(
@@ -67,7 +97,7 @@ class Service:
             self.model,
             folders=settings.folders,
             urls=bool(settings.hosts),
-            limits=ImageLimits(max_bytes=settings.body_bytes, hosts=settings.hosts),
+            limits=settings.limits,
             keep=settings.keep,
             keep_bytes=settings.keep_bytes,
             together=True,
@@ -75,6 +105,7 @@ class Service:
         for name, help, read in (
             ("running", "Requests that run.", lambda: self.gate.running),
             ("waiting", "Requests that wait for their turn.", lambda: self.gate.waiting),
+            ("held_bytes", "Bodies that are here and answers that were not taken yet.", lambda: self.traffic.held),
             ("pictures_open", "Pictures that are open.", lambda: len(self.scenes.handles)),
             ("pictures_open_bytes", "Memory of the open pictures.", lambda: self.scenes.nbytes),
         ):
@@ -88,12 +119,31 @@ class Service:
 
     # ---- work, from a route --------------------------------------------------------------------------------------
 
-    async def run(self, request: Request, work: Callable[[], T]) -> T:
-        """Do work in its turn, as long as the client is there and the deadline has not passed."""
-        async with _watched(request) as gone:
-            return await self.gate.run(Ticket(self.settings.deadline_s), work, gone)
+    def admit(self, request: Request, kind: Kind) -> None:
+        """Refuse a request whose body has not been read, if it would not be let in.
 
-    async def stream(self, request: Request, work: Callable[[], Iterator[T]]) -> Stream[T]:
+        Raises:
+            Refused: too many wait already, or it would wait too long.
+        """
+        self.gate.check(kind, _caller(request))
+
+    async def run(self, request: Request, kind: Kind, work: Callable[..., T], picture: str | None = None) -> T:
+        """Do work in its turn, as long as the client is there and the deadline has not passed.
+
+        Args:
+            request: whose work it is.
+            kind: of the work.
+            work: called with the picture's handle and itself; without arguments where none is named.
+            picture: as a caller names it. It is opened before, which is work of its own kind.
+        """
+        ticket = self._ticket(request)
+        async with _watched(request) as gone:
+            found = await self._found(ticket, picture, gone)
+            return await self.gate.run(ticket, lambda: work(*found()), gone, kind)
+
+    async def stream(
+        self, request: Request, kind: Kind, work: Callable[..., Iterator[T]], picture: str | None = None
+    ) -> Stream[T]:
         """As `run`, item by item; returns once the first is there. Whoever iterates stops it when the client goes."""
         nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -101,11 +151,38 @@ class Service:
             if not nobody.done():
                 nobody.set_result(None)
 
+        ticket = self._ticket(request)
         async with _watched(request) as gone:
             gone.add_done_callback(left)
-            stream = await self.gate.stream(Ticket(self.settings.deadline_s), work, nobody)
+            found = await self._found(ticket, picture, nobody)
+            stream = await self.gate.stream(ticket, lambda: work(*found()), nobody, kind)
             gone.remove_done_callback(left)
         return stream
+
+    async def _found(
+        self, ticket: Ticket, picture: str | None, gone: asyncio.Future[Any]
+    ) -> Callable[[], tuple[()] | tuple[str, Scene]]:
+        """What gives work the picture that it is about, and its handle; it is opened before, if it is not open."""
+        if picture is None:
+            return self._room
+        if re.fullmatch(HANDLE, picture[:200].partition("/")[0]) or self._open_already(picture):
+            return lambda: self._room() or self.opened(picture)
+        opened = await self.gate.run(ticket, lambda: self._room() or self.opened(picture), gone, "open")
+        return lambda: opened
+
+    def _ticket(self, request: Request) -> Ticket:
+        return Ticket(self.settings.deadline_s, _caller(request))
+
+    def _room(self) -> tuple[()]:
+        """Begin nothing while so many answers lie here untaken.
+
+        Raises:
+            Refused: they do.
+        """
+        if self.traffic.held > max(self.settings.held_bytes, self.settings.body_bytes):
+            self.metrics.refused("any", "memory")
+            raise Refused("memory", 1)
+        return ()
 
     def agent(self) -> Agent:
         """Who answers the question of the request that this thread works for: in parts, where the time is too short."""
@@ -146,7 +223,14 @@ class Service:
             ImageError: it is no picture, or breaks a limit.
         """
         if meant.startswith("data:"):
-            return self.received(meant)
+            key = self._open_already(meant)
+            scene = self.scenes.known(key) if key else None
+            if scene is not None:
+                self.metrics.picture(kept=True)
+                return self.scenes.handle(key), scene
+            handle, scene = self.received(meant)
+            self._remember(meant, self.scenes.key(handle))
+            return handle, scene
         scene = self.scenes.known(meant)
         self.metrics.picture(kept=scene is not None)
         if scene is not None:
@@ -167,6 +251,42 @@ class Service:
         """Open a picture that was sent, a file's bytes or a data: URL, perhaps with boxes; its handle and itself."""
         self.metrics.picture(kept=False)
         return self.scenes.receive(picture, boxes)
+
+    def _open_already(self, url: str) -> str:
+        """The key of the open picture that was sent as this same data: URL before; "" if there is none.
+
+        Chats send their picture with every question; it needs not be decoded again to be known again.
+        """
+        with self._guard:
+            key = self._sent.get(_digest(url), "")
+        return key if key and self.scenes.known(key) else ""
+
+    def _remember(self, url: str, key: str) -> None:
+        with self._guard:
+            self._sent[_digest(url)] = key
+            while len(self._sent) > _SENT:
+                self._sent.popitem(last=False)
+
+
+def check_deciding(settings: Settings) -> None:
+    """Refuse what a `Service` would refuse, before there is a model.
+
+    Raises:
+        InputError, MissingExtraError, AgentError: as `Service`.
+    """
+    if settings.planner != "fo1":
+        Agent(None, settings.planner, mode=settings.mode)
+    elif settings.mode == "steps":
+        raise InputError('mode "steps" needs a chat model as planner, got "fo1".')
+    _place(settings)
+
+
+def _place(settings: Settings) -> Place | None:
+    """Where runs are saved; a folder is made now, so that one that cannot be is told of."""
+    place = as_place(settings.traces)
+    if isinstance(place, Folder):
+        place.make()
+    return place
 
 
 class _Alone:
@@ -195,6 +315,15 @@ def _until_stopped(read: Callable[..., list[TextLine]]) -> Callable[..., list[Te
         return read(image, **options)
 
     return reading
+
+
+def _digest(url: str) -> bytes:
+    return hashlib.blake2b(url.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+
+
+def _caller(request: Request) -> str:
+    """Who sent a request, as far as its address tells."""
+    return request.client.host if request.client else ""
 
 
 @asynccontextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from fo1agent.agent.traces import Place
 from fo1agent.errors import InputError
+from fo1agent.image import ImageLimits
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,15 @@ class Settings:
         batching: answer what waits together; False lets each request compute for itself.
         batch: most passes of the model that are put together.
         batch_wait_s: most seconds that a pass waits for what other running requests may ask.
-        running: requests that run at once.
+        running: requests that run at once, of all kinds together.
+        opening: pictures that are opened at once.
         waiting: requests that wait for their turn; more are sent away with 429.
+        max_wait_s: seconds for which a request waits for its turn at most; one that would wait longer gets 503.
         deadline_s: seconds that a request may take, waiting included.
         body_bytes: size of a request.
         body_s: seconds in which a request's body must have come.
+        held_bytes: bodies that are here and answers that were not taken yet, all together; more get 503.
+        max_pixels: width times height of a picture.
         keep: pictures that stay open.
         keep_bytes: memory for the pictures that stay open, pixels and encodings together.
         docs: also serve /docs and /openapi.json.
@@ -48,10 +54,14 @@ class Settings:
     batch: int = 32
     batch_wait_s: float = 0.002
     running: int = 16
+    opening: int = 2
     waiting: int = 64
+    max_wait_s: float = 10.0
     deadline_s: float = 60.0
     body_bytes: int = 20_000_000
     body_s: float = 20.0
+    held_bytes: int = 256 * 2**20
+    max_pixels: int = 64_000_000
     keep: int = 256
     keep_bytes: int = 512 * 2**20
     docs: bool = False
@@ -60,9 +70,17 @@ class Settings:
     verify: bool = False
     traces: str | os.PathLike[str] | Place | None = None
 
+    @property
+    def limits(self) -> ImageLimits:
+        """What a picture may cost."""
+        return ImageLimits(max_bytes=self.body_bytes, max_pixels=self.max_pixels, hosts=self.hosts)
+
     def __post_init__(self) -> None:
         if self.token is not None and not self.token.strip():
             raise InputError("The token is empty. Set a long random one, or none at all.")
+        for origin in self.origins:
+            if not re.fullmatch(r"https?://[^/\s]+", origin):
+                raise InputError(f"An origin is http:// or https:// and a host, and no more, got {origin[:80]!r}.")
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -71,3 +89,4 @@ class Settings:
                     raise InputError(
                         f"Settings.{field.name} must be {'0 or more' if not least else 'above 0'}, got {value!r}."
                     )
+        _ = self.limits  # raises what is wrong with the hosts

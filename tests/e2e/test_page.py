@@ -444,7 +444,7 @@ def test_a_busy_server_is_asked_again(signs: str, visit: Any) -> None:
     page = visit(signs)
     give(page, picture())
     busy = {"error": {"message": "Too many requests wait.", "type": "overloaded", "code": "queue_full"}}
-    refusals = iter([{"status": 429, "headers": {"Retry-After": "1"}, "json": busy}])
+    refusals = iter([{"status": status, "headers": {"Retry-After": "1"}, "json": busy} for status in (429, 503)])
 
     def answer(route: Any) -> None:
         refusal = next(refusals, None)

@@ -8,14 +8,20 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import fo1agent
 from fo1agent.cli_serve import serve as command
-from fo1agent.serve import run
+from fo1agent.scene import Model
+from fo1agent.serve import memory, run
+from fo1agent.serve.admission import tool_kind
 from fo1agent.serve.app import create_app
+from fo1agent.serve.service import Kind
 from fo1agent.serve.settings import Settings
+from fo1agent.tools.base import registry
+from tests.fakes import FakePredictor
 from tests.serving import in_thread
 
 ADDRESS = "http://127.0.0.1:8080"
@@ -72,3 +78,25 @@ def test_options_and_limits_are_as_told(text: str) -> None:
         (run.READS_S, "answer for"),
     ):
         assert re.search(rf"{what} {seconds:.0f} s", " ".join(text.split()))
+    settings = Settings()
+    assert f"`--max-wait`, {settings.max_wait_s:.0f} s" in text
+    assert (defaults["max_wait"], defaults["opening"]) == (settings.max_wait_s, settings.opening)
+    assert f"`--keep`, {settings.keep_bytes // 2**20} MB" in text
+    assert f"not taken yet, {settings.held_bytes // 2**20} MB together" in text
+    assert f"its default of {settings.max_pixels // 10**6} megapixels" in " ".join(text.split())
+    assert f"grown by {memory.GROWTH_BYTES // 2**20} MB" in " ".join(text.split())
+
+
+def test_the_kinds_of_work_and_their_places_are_as_told(text: str) -> None:
+    service = create_app(Model(FakePredictor([])), Settings()).service
+    rows = {row[0]: row for row in re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", text, re.MULTILINE)}
+    places = {kind: line.most for kind, line in service.gate._lines.items()}
+    service.close()
+    assert set(places) == set(rows) == set(get_args(Kind))
+    running = Settings().running
+    for kind, most in places.items():
+        told = {2: "2", running: "`--running`", running * 3 // 4: "three quarters of `--running`"}[most]
+        assert told in rows[kind][2]
+    for name in registry():
+        kind = tool_kind(name)
+        assert kind == "look" or f"`{name}`" in rows[kind][1]

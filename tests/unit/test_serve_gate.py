@@ -201,3 +201,110 @@ def test_a_wait_raises_what_the_work_raises() -> None:
     future.set_exception(TimeoutError("the work's own"))
     with pytest.raises(TimeoutError, match="own"):
         Ticket(60).wait(future)
+
+
+# ---- kinds of work ----
+
+
+async def busy(gate: Gate, kind: str, go: threading.Event, n: int = 1) -> list[asyncio.Task[Any]]:
+    """So many requests of a kind that hold their places until `go`."""
+    before = gate.running
+    made = [asyncio.create_task(gate.run(Ticket(60), lambda: go.wait(60), nobody_leaves(), kind)) for _ in range(n)]
+    await until(lambda: gate.running == before + n)
+    return made
+
+
+async def test_a_kind_that_has_all_its_places_holds_up_no_other() -> None:
+    gate, go = Gate(running=4, waiting=8, most={"open": 1}), threading.Event()
+    held = await busy(gate, "open", go)
+    waits = asyncio.ensure_future(gate.run(Ticket(60), lambda: "opened", nobody_leaves(), "open"))
+    await until(lambda: gate.waiting == 1)
+    assert await gate.run(Ticket(60), lambda: "looked", nobody_leaves(), "look") == "looked"
+    assert not waits.done()
+    go.set()
+    assert await waits == "opened"
+    await asyncio.gather(*held)
+    gate.close()
+
+
+async def test_kinds_that_wait_take_turns() -> None:
+    gate, go, order = Gate(running=1, waiting=8), threading.Event(), list[str]()
+    held = await busy(gate, "open", go)
+    asked = [
+        asyncio.ensure_future(gate.run(Ticket(60), lambda kind=kind: order.append(kind), nobody_leaves(), kind))
+        for kind in ("open", "open", "open", "look", "read")
+    ]
+    await until(lambda: gate.waiting == 5)
+    go.set()
+    await asyncio.gather(*held, *asked)
+    assert sorted(order[:3]) == ["look", "open", "read"]
+    assert order[3:] == ["open", "open"]
+    gate.close()
+
+
+async def test_callers_of_one_kind_take_turns() -> None:
+    gate, go, order = Gate(running=1, waiting=8), threading.Event(), list[str]()
+    held = await busy(gate, "", go)
+    asked = []
+    for caller in ("a", "a", "a", "b"):
+        work = lambda caller=caller: order.append(caller)  # noqa: E731
+        asked.append(asyncio.ensure_future(gate.run(Ticket(60, caller), work, nobody_leaves())))
+        await until(lambda: gate.waiting == len(asked))
+    go.set()
+    await asyncio.gather(*held, *asked)
+    assert order == ["a", "b", "a", "a"]
+    gate.close()
+
+
+async def test_who_would_wait_too_long_is_sent_away_at_once() -> None:
+    refused: list[tuple[str, str]] = []
+    gate = Gate(running=2, waiting=8, most={"open": 1}, max_wait_s=0.1, on_refused=lambda *told: refused.append(told))
+    gate.check("open")
+    await gate.run(Ticket(60), lambda: time.sleep(0.3), nobody_leaves(), "open")  # from now on it is known how long
+    assert gate.expected_s("open") == 0  # as long as a place is free
+    go = threading.Event()
+    held = await busy(gate, "open", go)
+    assert gate.expected_s("open") >= 0.3
+    for sending in (gate.run(Ticket(60), lambda: None, nobody_leaves(), "open"), None):
+        with pytest.raises(Refused) as told:
+            gate.check("open") if sending is None else await sending
+        assert (told.value.why, told.value.retry_after_s) == ("wait", 1)
+        assert told.value.expected_s >= 0.3
+    assert gate.waiting == 0
+    gate.check("look")
+    assert refused == [("open", "wait")] * 2
+    go.set()
+    await asyncio.gather(*held)
+    gate.close()
+
+
+async def test_who_has_waited_too_long_is_sent_away() -> None:
+    gate, go = Gate(running=1, waiting=8, max_wait_s=0.05), threading.Event()
+    held = await busy(gate, "", go)  # nothing is known of how long it takes
+    with pytest.raises(Refused) as told:
+        await gate.run(Ticket(60), lambda: None, nobody_leaves())
+    assert told.value.why == "wait"
+    assert gate.waiting == 0
+    go.set()
+    await asyncio.gather(*held)
+    await until(lambda: gate.running == 0)
+    gate.close()
+
+
+async def test_the_deadline_is_told_as_such_where_it_comes_first() -> None:
+    gate, go = Gate(running=1, waiting=8, max_wait_s=60), threading.Event()
+    held = await busy(gate, "", go)
+    with pytest.raises(Late):
+        await gate.run(Ticket(0.05), lambda: None, nobody_leaves())
+    go.set()
+    await asyncio.gather(*held)
+    gate.close()
+
+
+async def test_what_was_waited_is_told() -> None:
+    turns: list[tuple[str, float]] = []
+    gate = Gate(running=1, waiting=8, on_turn=lambda *told: turns.append(told))
+    await gate.run(Ticket(60), lambda: None, nobody_leaves(), "look")
+    assert turns[0][0] == "look"
+    assert turns[0][1] >= 0
+    gate.close()

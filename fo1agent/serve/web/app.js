@@ -221,8 +221,9 @@ async function attempt(action, wait, signal) {
       return await action();
     } catch (error) {
       const { status } = error;
+      const busy = status === 429 || (status === 503 && error.retryAfter > 0);
       if (status === 401) await askForToken(signal);
-      else if ((status === 429 || status === 503) && tries < MOST_TRIES) await countDown(error.retryAfter || 2 ** tries, wait, signal);
+      else if (busy && tries < MOST_TRIES) await countDown(error.retryAfter || 2 ** tries, wait, signal);
       else if (status === 404 && photo && !isOpening() && !forgotten) {
         forgotten = true;
         wait("The server has forgotten the photo. Sending it again…");
