@@ -1,4 +1,4 @@
-"""What a request to a route goes through before its body is read: whether there is room for it."""
+"""What a request to a route goes through before its body is read: whether there is room, and how its body is meant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from fo1agent.serve.problems import Problem
 from fo1agent.serve.service import Kind, Service
 
 _TOOLS: dict[str, Kind] = {
@@ -26,16 +27,18 @@ def tool_kind(name: str) -> Kind:
 
 
 def admitting(service: Service) -> type[APIRoute]:
-    """Routes of a server that refuse what it has no room for."""
+    """Routes of a server that refuse what it has no room for, and take a JSON body that is not called so."""
 
     class Admitting(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handle = super().get_route_handler()
             has_body = "POST" in (self.methods or ())
+            forms = self.path == "/v1/images"
 
             async def admitted(request: Request) -> Response:
                 if has_body:
                     service.admit(request, _kind(request))
+                    _name_json(request, forms)
                 return await handle(request)
 
             return admitted
@@ -49,3 +52,22 @@ def _kind(request: Request) -> Kind:
     if path == "/v1/images":
         return "open"
     return tool_kind(request.path_params["name"]) if "name" in request.path_params else "ask"
+
+
+def _name_json(request: Request, forms: bool) -> None:
+    """Take a body without a type as JSON, and what `curl -d` says of any body; a type that is read by nobody is told.
+
+    Raises:
+        Problem: as above.
+    """
+    headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+    told = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
+    kind = told.partition(";")[0].strip().lower()
+    if kind in ("", "application/x-www-form-urlencoded"):
+        others = [(name, value) for name, value in headers if name != b"content-type"]
+        request.scope["headers"] = [*others, (b"content-type", b"application/json")]
+    elif kind != "application/json" and not (forms and kind == "multipart/form-data"):
+        wanted = "multipart/form-data with `file`, or JSON with `data` or `url`" if forms else "a JSON object"
+        raise Problem(
+            415, f"Send {wanted}, not {kind[:80]!r}. JSON has Content-Type: application/json.", code="content_type"
+        )

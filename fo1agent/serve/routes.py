@@ -353,12 +353,13 @@ async def _sent(request: Request) -> tuple[bytes | str, Any]:
                     raise Problem(422, "The form must hold the picture as a file in the field `file`.", code="file")
                 boxes = _SentBoxes.model_validate(dict(form)).boxes
                 return await file.read(), boxes
-        if kind == "application/json":
-            sent = _Sent.model_validate_json(await request.body())
-            return _given(sent), sent.boxes
+        sent = _Sent.model_validate_json(await request.body())
+        return _given(sent), sent.boxes
     except ValidationError as exc:
+        if exc.errors()[0]["type"] in ("json_invalid", "model_type") and kind != "multipart/form-data":
+            message = "The body is no JSON object. Send one with `data` or `url`, or a form: curl -F file=@cat.jpg …"
+            raise Problem(422, message, code="validation") from None
         raise Problem(422, f"The body does not fit: {complaint(exc)}.", code="validation") from exc
-    raise Problem(415, "Send multipart/form-data with `file`, or JSON with `data` or `url`.", code="content_type")
 
 
 def _given(sent: _Sent) -> str:

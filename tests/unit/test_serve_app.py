@@ -186,6 +186,9 @@ async def test_a_picture_with_boxes_is_told_by_the_handle_that_has_them(http: ht
         ({"json": []}, 422, "body"),
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 422, "body"),
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "multipart"),
+        ({"content": png(), "headers": {"content-type": "image/png"}}, 415, "multipart"),
+        ({"content": png(), "headers": {"content-type": "application/x-www-form-urlencoded"}}, 422, "-F file=@"),
+        ({"content": png()}, 422, "-F file=@"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "boundary"),
     ],
 )
@@ -490,6 +493,34 @@ async def test_json_that_is_none_is_refused(http: httpx.AsyncClient, content: by
         response = await http.post(path, content=content, headers={"content-type": "application/json"})
         assert response.status_code in (400, 422)
         error_of(response)
+
+
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "Application/JSON; charset=utf-8"])
+async def test_json_is_taken_under_the_names_that_curl_gives_it(http: httpx.AsyncClient, kind: str | None) -> None:
+    image = await sent(http)
+    asked = {
+        "/v1/images": {"data": data_url()},
+        "/v1/ask": {"image": image, "question": "How many buses are there?"},
+        "/v1/tools/count": {"image": image, "phrase": "bus"},
+        "/v1/chat/completions": {"model": "fake", "messages": [said("user", "How many buses are there?", image)]},
+    }
+    headers = {} if kind is None else {"content-type": kind}
+    for path, body in asked.items():
+        response = await http.post(path, content=json.dumps(body), headers=headers)
+        assert response.is_success, response.text
+    for path in asked:
+        for content in ("a=1&b=2", "[1, 2]", "{", "", "7"):
+            response = await http.post(path, content=content, headers=headers)
+            assert response.status_code == 422
+            assert "JSON" in error_of(response)["message"] or "one of the two" in error_of(response)["message"]
+
+
+async def test_a_body_of_another_type_is_told_the_right_one(http: httpx.AsyncClient) -> None:
+    for path in ("/v1/ask", "/v1/tools/count", "/v1/chat/completions"):
+        for kind in ("text/plain", "multipart/form-data; boundary=x", "application/xml"):
+            response = await http.post(path, content="{}", headers={"content-type": kind})
+            assert response.status_code == 415
+            assert "Content-Type: application/json" in error_of(response)["message"]
 
 
 # ---- who may call ----
