@@ -146,14 +146,17 @@ def serve(
     callers must send; without one, only loopback addresses are listened at. Where the variable FO1AGENT_TRACES names a
     folder, every run is saved there.
     """
+    console.note(f"Loading {model_name or 'fo1-nano'} …")  # what is imported next takes its time as well
     try:
         from fo1agent.serve.run import check_address
         from fo1agent.serve.run import serve as run
+        from fo1agent.serve.service import check_deciding
         from fo1agent.serve.settings import Settings
     except ImportError as exc:
         from fo1agent.errors import MissingExtraError
 
         raise MissingExtraError('Serving needs: pip install "fo1agent[serve]"') from exc
+    from fo1agent.proposals import resolve_proposer
     from fo1agent.scene import load
 
     settings = Settings(
@@ -176,6 +179,9 @@ def serve(
         verify=verify,
         traces=cli_trace.place(),
     )
-    check_address(host, settings)
-    model = load(model_name, device=device, proposer=proposer)
-    run(model, settings, host, port, ready=lambda url: console.note(f"listening at {url}"))
+    # Whatever can be wrong is told before the model is loaded.
+    check_address(host, settings, port)
+    check_deciding(settings)
+    boxes = None if proposer is None else resolve_proposer(proposer, device=device)
+    model = load(model_name, device=device, proposer=boxes)
+    run(model, settings, host, port, ready=lambda url: console.note(f"Listening on {url}"))

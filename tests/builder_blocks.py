@@ -33,7 +33,14 @@ WHOLE = ("README.md", "docs/langchain.md")
 ADDRESS = "http://127.0.0.1:8080"
 """Where a server listens that is told nothing else. Here it takes any free port, and commands are led there."""
 
-_SERVER_OPTIONS = ("--port", "0", "--deadline", "600")  # any free port, and time where the machine is busy
+_SERVER_OPTIONS = (
+    "--port",
+    "0",
+    "--deadline",
+    "600",
+    "--max-wait",
+    "600",
+)  # any free port, and time where the machine is busy
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LIST_TOOLS = """
 import json, sys
@@ -134,10 +141,10 @@ def run_commands(section: Section, python: str, folder: Path) -> list[str]:
             )
             stderr = servers[-1].stderr
             assert stderr is not None
-            said = stderr.readline()
-            listening = re.fullmatch(r"listening at (http://\S+)\n", said)
+            said = [stderr.readline(), stderr.readline()]
+            listening = re.fullmatch(r"Listening on (http://\S+)\n", said[1])
             if not listening:
-                raise RuntimeError(f"{command} said: {said}{stderr.read()}")
+                raise RuntimeError(f"{command} said: {''.join(said)}{stderr.read()}")
             address = listening[1]
     finally:
         for server in servers:

@@ -65,8 +65,8 @@ def process(*options: str, variables: Mapping[str, str] | None = None) -> Iterat
     popen = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**env, **(variables or {})})
     try:
         assert popen.stderr is not None
-        # Before its address it may print a warning of a library.
-        line = next((line for line in popen.stderr if "listening at" in line), "")
+        # Before its address it says that it loads, and may print a warning of a library.
+        line = next((line for line in popen.stderr if "Listening on" in line), "")
         assert line, "the server ended before it listened"
         yield Process(popen, line.split()[-1])
     finally:

@@ -55,8 +55,7 @@ def serve(
     check_address(host, settings)
     if settings.token is None:
         settings = replace(settings, names=settings.names or LOOPBACK)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=512) as listening:
+    with _listening(host, port) as listening:
         app = create_app(model, settings)
         # What is loaded stays: not to look through it again and again keeps pauses short, and the end quick.
         gc.collect()
@@ -78,14 +77,26 @@ def serve(
         app.service.close()
 
 
-def check_address(host: str, settings: Settings) -> None:
-    """Refuse an address where strangers would get in.
+def check_address(host: str, settings: Settings, port: int = 0) -> None:
+    """Refuse an address where strangers would get in, or that cannot be listened at now.
 
     Raises:
         InputError: it is none of loopback, and there is no token.
+        OSError: it is no address of this machine, or another process listens there.
     """
     if settings.token is None and host not in LOOPBACK:
         raise InputError(f"Listening at {host} lets others in: set a token (FO1AGENT_TOKEN), or listen at 127.0.0.1.")
+    with _listening(host, port):
+        pass
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as exc:
+        why = str(exc.strerror).partition(" (while")[0]  # the address is told here
+        raise OSError(f"Cannot listen at {host}, port {port}: {why}.") from exc
 
 
 class _Server(uvicorn.Server):

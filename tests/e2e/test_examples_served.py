@@ -26,8 +26,9 @@ def server() -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stderr is not None
+            assert process.stderr.readline() == "Loading fo1-nano …\n"
             said = process.stderr.readline()
-            listening = re.fullmatch(r"listening at (http://\S+)\n", said)
+            listening = re.fullmatch(r"Listening on (http://\S+)\n", said)
             assert listening, said
             yield listening[1]
         finally:

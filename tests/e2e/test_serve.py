@@ -138,14 +138,6 @@ def test_the_model_may_plan_for_itself(batching: str) -> None:
             assert told["planner"] == "fo1"  # what it plans is another matter
 
 
-def test_a_planner_that_does_not_exist_ends_the_server_before_it_listens() -> None:
-    command = [sys.executable, "-m", "fo1agent", "serve", "--port", "0", "--planner", "nosuch:model"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith("error: No planner 'nosuch:model'")
-    assert "listening" not in ended.stderr
-
-
 def test_nobody_listens_to_strangers_without_a_token() -> None:
     command = [sys.executable, "-m", "fo1agent", "serve", "--host", "0.0.0.0", "--port", "0"]
     env = {name: value for name, value in os.environ.items() if name != "FO1AGENT_TOKEN"}
@@ -155,7 +147,7 @@ def test_nobody_listens_to_strangers_without_a_token() -> None:
 
 
 def test_a_server_that_is_told_to_stop_loses_nothing() -> None:
-    with process("--running", "2") as server, concurrent.futures.ThreadPoolExecutor(8) as threads:
+    with process("--running", "2", "--max-wait", "600") as server, concurrent.futures.ThreadPoolExecutor(8) as threads:
         images = [sent(server, variant(10 + k)) for k in range(6)]
 
         def read(image: str) -> int:
