@@ -1,26 +1,28 @@
-"""What a server carries: requests per second and how long they take, with batching and without.
+"""What a server carries, and whether it lasts.
 
     python benchmarks/serve.py [--json] [--clients N] [--seconds S] [--share N] [--model NAME|FOLDER]
+    python benchmarks/serve.py --duration S [--clients N] [--summary FILE] [--json] [--model NAME|FOLDER]
 
-Starts `fo1agent serve` twice on loopback, as its own process. Clients come in groups that look at one picture at the
-same time, as people at a page or the branches of an agent do: each sends the picture, then asks six things about it,
-then goes on to the next. Pictures are crops of the two that come with the package, and none comes back.
+Both start `fo1agent serve` on loopback, as its own process, and send it crops of the two photographs that come with the
+package, none of them twice.
 
-Exits 1 if a bar is missed: no failure but 429, batching carries at least 1.5 times as much, memory stays flat.
+The first measures requests per second and how long they take, with batching and without. Clients come in groups that
+look at one picture at the same time, as people at a page or the branches of an agent do: each sends the picture, then
+asks six things about it, then goes on to the next. Exits 1 if a bar is missed: no failure but a refusal of what is too
+much, batching carries at least 1.5 times as much, memory stays flat.
+
+The second is a soak of mixed work; what it does and when it exits 1 stands in soak.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import platform
 import random
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
@@ -29,19 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from PIL import Image
+import soak
+from served import PHRASES, QUESTIONS, Served, percentile, photograph, served
 
-import fo1agent
-
-DEMO = Path(fo1agent.__file__).parent / "data" / "demo"
-PICTURES = ("bus.jpg", "cat.jpg")
-QUESTIONS = (
-    "How many people are to the left of the bus?",
-    "Is there a dog, and how many cats are there?",
-    "Are there more people than cars?",
-    "How many remotes are to the right of the cat?",
-)
-PHRASES = ("red bus", "person", "traffic light", "remote", "blue car", "couch", "handbag", "sleeping cat")
 KEEP_MB = 192  # so little that it is full soon, and memory shows whether it stays so
 WARM_PICTURES, MOST_WARM_UP_S = 32, 120.0
 LEAST_RATIO, MOST_GROWTH = 1.5, 0.05
@@ -50,14 +42,20 @@ LEAST_RATIO, MOST_GROWTH = 1.5, 0.05
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--clients", type=int, help="32; 16 with --duration")
+    parser.add_argument("--duration", type=float, help="soak the server for so many seconds")
+    parser.add_argument("--summary", type=Path, help="with --duration: the JSON file to keep up to date")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each of the two runs, after a warm-up")
     parser.add_argument("--share", type=int, default=8, help="clients that look at one picture at the same time")
     parser.add_argument("--model", help="name or folder; the embedded nano if absent")
     options = parser.parse_args()
+    model = ["--model", options.model] if options.model else []
+    if options.duration:
+        sys.exit(not soak.main(options.clients or 16, options.duration, model, options.summary, options.json))
 
+    clients = options.clients or 32
     runs = {
-        name: measure(options.clients, options.seconds, options.share, [*flags, *_model(options.model)])
+        name: measure(clients, options.seconds, options.share, [*flags, *model])
         for name, flags in (("on", ["--batching"]), ("off", ["--no-batching"]))
     }
     ratio = runs["on"]["requests/s"] / max(runs["off"]["requests/s"], 1e-9)
@@ -67,7 +65,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({"batching": runs, "ratio": round(ratio, 2), "bars_held": held}, indent=2))
     else:
-        print(f"{platform.machine()}, {os.cpu_count()} cores, {options.clients} clients, {options.share} to a picture")
+        print(f"{platform.machine()}, {os.cpu_count()} cores, {clients} clients, {options.share} to a picture")
         print(f"{'batching':<34}{'on':>10}{'off':>10}")
         for figure in runs["on"]:
             print(f"{figure:<34}{runs['on'][figure]:>10}{runs['off'][figure]:>10}")
@@ -77,19 +75,9 @@ def main() -> None:
 
 def measure(clients: int, seconds: float, share: int, flags: list[str]) -> dict[str, float]:
     """Figures of one server under load."""
-    command = [sys.executable, "-m", "fo1agent", "serve", "--port", "0", "--keep", str(KEEP_MB), *flags]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert server.stderr is not None
-        line = next((line for line in server.stderr if "listening at" in line), "")
-        if not line:
-            raise SystemExit("the server did not start")
-        load = asyncio.run(_load(line.split()[-1], server.pid, clients, seconds, share))
-        server.send_signal(signal.SIGTERM)
-        return {**load.figures(seconds), "exit": server.wait(120)}
-    finally:
-        server.kill()
-        server.wait()
+    with served(["--keep", str(KEEP_MB), *flags]) as server:
+        load = asyncio.run(_load(server, clients, seconds, share))
+    return {**load.figures(seconds), "exit": server.status or 0}
 
 
 @dataclass
@@ -120,20 +108,20 @@ class _Load:
             "requests/s": round(len(good) / seconds, 1),
             # On a machine that does other things as well, this tells more.
             "requests/s of the processor": round(len(good) / max(self.cpu_s, 1e-9), 1),
-            **{f"p{p}, ms": _percentile(good, p) for p in (50, 95, 99)},
-            **{f"p50 of {kind}, ms": _percentile(kinds[kind], 50) for kind in sorted(kinds)},
-            "sent away with 429": statuses[429],
-            "failures": sum(n for status, n in statuses.items() if status >= 300 and status != 429),
+            **{f"p{p}, ms": percentile(good, p) for p in (50, 95, 99)},
+            **{f"p50 of {kind}, ms": percentile(kinds[kind], 50) for kind in sorted(kinds)},
+            "sent away": sum(statuses[status] for status in soak.REFUSALS),
+            "failures": sum(n for status, n in statuses.items() if status >= 300 and status not in soak.REFUSALS),
             "peak memory, MB": round(max(self.memory, default=0)),
             "memory growth": round(late / early - 1, 3),
         }
 
 
-async def _load(url: str, pid: int, clients: int, seconds: float, share: int) -> _Load:
+async def _load(server: Served, clients: int, seconds: float, share: int) -> _Load:
     load = _Load()
     end = asyncio.Event()
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as http, asyncio.TaskGroup() as tasks:
+    async with httpx.AsyncClient(base_url=server.url, timeout=120, limits=limits) as http, asyncio.TaskGroup() as tasks:
         for k in range(clients):
             tasks.create_task(_client(http, load, end, group=k // share, seed=k))
         # Until the kept pictures take all their room, here and in the model's own cache.
@@ -141,12 +129,12 @@ async def _load(url: str, pid: int, clients: int, seconds: float, share: int) ->
         while len(load.pictures) < WARM_PICTURES and time.perf_counter() < warm_by:
             await asyncio.sleep(0.2)
         load.seen.clear()
-        begun, load.cpu_s = time.perf_counter(), -_cpu_s(pid)
+        begun, load.cpu_s = time.perf_counter(), -server.cpu_s()
         while time.perf_counter() - begun < seconds:
-            load.memory.append(_resident_mb(pid))
+            load.memory.append(server.resident_mb())
             await asyncio.sleep(0.5)
         end.set()
-        load.cpu_s += _cpu_s(pid)
+        load.cpu_s += server.cpu_s()
     return load
 
 
@@ -185,7 +173,7 @@ async def _send(
             return {}
         if not end.is_set():  # all that ended while the clock ran
             load.seen.append((kind, time.perf_counter() - start, response.status_code))
-        if response.status_code != 429:
+        if response.status_code not in soak.REFUSALS:
             return response.json()
         await asyncio.sleep(float(response.headers.get("retry-after", "1")))
     return {}
@@ -197,42 +185,8 @@ def picture(group: int, number: int, kept: dict[tuple[int, int], bytes] = {}) ->
     if key not in kept:
         for old in [one for one in kept if one[0] == group and one[1] < number - 3]:
             del kept[old]
-        with Image.open(DEMO / PICTURES[(group + number) % 2]) as photo:
-            left, top = (group * 7 + number) % 40, number // 40 % 40
-            file = io.BytesIO()
-            photo.convert("RGB").crop((left, top, photo.width, photo.height)).save(file, "JPEG", quality=90 - group % 8)
-            kept[key] = file.getvalue()
+        kept[key] = photograph(group, number)
     return kept[key]
-
-
-def _percentile(times: list[float], p: int) -> float:
-    """Milliseconds."""
-    if not times:
-        return 0.0
-    ordered = sorted(times)
-    return round(1000 * ordered[min(len(ordered) - 1, len(ordered) * p // 100)], 1)
-
-
-def _resident_mb(pid: int) -> float:
-    """Of the server's process, from /proc; 0 where there is none."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
-
-
-def _cpu_s(pid: int) -> float:
-    """Seconds that all cores together have worked for a process, from /proc; 0 where there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _model(name: str | None) -> list[str]:
-    return ["--model", name] if name else []
 
 
 if __name__ == "__main__":
