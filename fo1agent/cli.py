@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent import __version__, cli_data, cli_serve, cli_trace, cli_train, console
+from fo1agent import __version__, cli_data, cli_own_tools, cli_serve, cli_trace, cli_train, console
 from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
@@ -338,8 +338,17 @@ def tools(dialect: str | None, json_output: bool) -> None:
 @click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdin and stdout.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="With --http: 0 for any.")
+@cli_own_tools.own_tools
 @_model_options
-def mcp(allow: Sequence[Path], allow_url: Sequence[str], http: bool, host: str, port: int, **loading: Any) -> None:
+def mcp(
+    allow: Sequence[Path],
+    allow_url: Sequence[str],
+    http: bool,
+    host: str,
+    port: int,
+    tools: Sequence[str],
+    **loading: Any,
+) -> None:
     """Serve the tools to a Model Context Protocol host, such as an assistant or an editor.
 
     Until told to stop. Over --http, what is in the variable FO1AGENT_TOKEN is the bearer token that callers must send;
@@ -349,7 +358,9 @@ def mcp(allow: Sequence[Path], allow_url: Sequence[str], http: bool, host: str, 
 
     from fo1agent.image import ImageLimits
     from fo1agent.integrations import mcp as front
+    from fo1agent.tools.base import registry
 
+    mine = cli_own_tools.load_tools(tools)
     # Hosts start commands without a shell, so nobody else would expand the ~.
     folders = tuple(folder.expanduser().resolve() for folder in allow) or (Path.cwd(),)
     for folder in folders:
@@ -359,7 +370,8 @@ def mcp(allow: Sequence[Path], allow_url: Sequence[str], http: bool, host: str, 
         # Some desktop hosts start servers in the root folder; nobody chose that.
         console.note("Started in the root folder, so no path may be opened. Name folders with --allow DIR.")
         folders = ()
-    server = front.make_server(lambda: _load(**loading), ImageLimits(folders=folders, hosts=tuple(allow_url)))
+    limits = ImageLimits(folders=folders, hosts=tuple(allow_url))
+    server = front.make_server(lambda: _load(**loading), limits, registry(*mine).values() if mine else None)
     if http:
         token = os.environ.get("FO1AGENT_TOKEN")
         front.serve_http(server, host, port, token, ready=lambda url: console.note(f"listening at {url}"))

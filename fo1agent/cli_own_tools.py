@@ -28,18 +28,19 @@ def own_tools(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def load_tools(names: Sequence[str]) -> dict[str, Tool] | None:
-    """Our tools and those of these names, by name; None where no name is given.
+def load_tools(names: Sequence[str]) -> tuple[Tool, ...]:
+    """The tools of these names.
 
     Raises:
         click.BadParameter: a name is no MODULE:NAME, its module cannot be run, or what it names is no tool.
-        InputError: two tools have one name.
+        InputError: two tools, ours among them, have one name.
     """
-    if not names:
-        return None
-    from fo1agent.tools.base import registry
+    found = tuple(map(_load, names))
+    if found:
+        from fo1agent.tools.base import registry
 
-    return registry(*map(_load, names))
+        registry(*found)  # refuses a name that is taken
+    return found
 
 
 def _load(text: str) -> Tool:

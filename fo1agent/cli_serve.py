@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent import cli_trace, console
+from fo1agent import cli_own_tools, cli_trace, console
 
 if TYPE_CHECKING:
     from fo1agent.client import Client
@@ -113,6 +113,7 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 )
 @click.option("--batching/--no-batching", default=True, show_default=True, help="Put passes of the model together.")
 @click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
+@cli_own_tools.own_tools
 @deciding_options
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
 @click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt.")
@@ -133,6 +134,7 @@ def serve(
     keep: int,
     batching: bool,
     docs: bool,
+    tools: Sequence[str],
     planner: str,
     mode: Literal["plan", "steps"],
     verify: bool,
@@ -174,6 +176,7 @@ def serve(
         max_pixels=max_pixels * 1_000_000,
         keep_bytes=keep * 2**20,
         docs=docs,
+        tools=cli_own_tools.load_tools(tools),
         planner=planner,
         mode=mode,
         verify=verify,

@@ -18,6 +18,7 @@ from fo1agent.serve.metrics import CONTENT_TYPE
 from fo1agent.serve.problems import Json
 from fo1agent.serve.service import Service
 from fo1agent.serve.settings import Settings
+from fo1agent.tools.base import registry
 
 WEB = Path(str(files("fo1agent.serve") / "web"))
 """The folder of the page."""
@@ -57,7 +58,7 @@ def create_app(model: Model, settings: Settings | None = None) -> App:
     )
     app.service = service
     problems.install(app)
-    app.include_router(routes.router(service), dependencies=[Depends(routes.no_query)])
+    app.include_router(routes.router(service, registry(*settings.tools)), dependencies=[Depends(routes.no_query)])
     app.include_router(chat.router(service), dependencies=[Depends(routes.no_query)])
     _add_upkeep(app)
     _add_page(app)

@@ -195,6 +195,7 @@ class Service:
             self._traces,
             mode=self.settings.mode,
             verify=self.settings.verify,
+            tools=self.settings.tools if self.settings.mode == "steps" else (),
         )
 
     def _deciding(self, model: Model) -> Planner:

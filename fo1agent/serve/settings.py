@@ -11,6 +11,7 @@ from typing import Any, Literal
 from fo1agent.agent.traces import Place
 from fo1agent.errors import InputError
 from fo1agent.image import ImageLimits
+from fo1agent.tools.base import Tool
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Settings:
         planner: who decides how questions are answered, as for `Agent`; made once, for all requests.
         mode: as for `Agent`.
         verify: as for `Agent`.
+        tools: tools of yours, beside those that come with fo1agent.
         traces: where every run is saved, as for `Agent`.
     """
 
@@ -68,6 +70,7 @@ class Settings:
     planner: Any = "rules"
     mode: Literal["plan", "steps"] = "plan"
     verify: bool = False
+    tools: tuple[Tool, ...] = ()
     traces: str | os.PathLike[str] | Place | None = None
 
     @property

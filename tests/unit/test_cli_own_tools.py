@@ -8,6 +8,7 @@ import click
 import pytest
 
 from fo1agent.cli_own_tools import load_tools
+from fo1agent.errors import InputError
 
 TOOL = '''
 import fo1agent
@@ -36,13 +37,17 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["mine_for_a_test:width_of", "mine_for_a_test.py:width_of"])
 def test_a_tool_stands_beside_ours(mine: Path, name: str) -> None:
-    tools = load_tools([name])
-    assert tools is not None
-    assert {"width_of", "count", "ground"} <= set(tools)
+    assert [tool.name for tool in load_tools([name])] == ["width_of"]
 
 
-def test_without_names_there_are_only_ours() -> None:
-    assert load_tools([]) is None
+def test_a_name_that_is_taken_is_refused(mine: Path) -> None:
+    (mine / "taken_for_a_test.py").write_text(TOOL.replace("width_of", "count"))
+    with pytest.raises(InputError, match="Two tools are called 'count'"):
+        load_tools(["taken_for_a_test.py:count"])
+
+
+def test_without_names_there_are_none() -> None:
+    assert load_tools([]) == ()
 
 
 @pytest.mark.parametrize(
