@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.scene import Model
+from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
+from fo1agent.tools.base import tool
 from tests import forged
 from tests.fakes import FakePredictor
 
@@ -811,3 +812,22 @@ async def test_a_region_has_one_shape_on_every_route(http: httpx.AsyncClient) ->
     for name in ("r0", f"{image}/r0"):
         again = await http.post("/v1/tools/describe", json={"image": image, "region": name})
         assert again.json()["result"]["regions"][0]["id"] == "r0"
+
+
+async def test_a_tool_of_ones_own_is_listed_and_called() -> None:
+    @tool
+    def width_of(scene: Scene, region: str) -> int:
+        """How many pixels wide a region is.
+
+        Args:
+            region: id of the region, such as r3.
+        """
+        x1, _, x2, _ = scene.region(region).box
+        return round(x2 - x1)
+
+    async with talking(app_of(tools=(width_of,))) as client:
+        image = await sent(client)
+        listed = (await client.get("/v1/tools")).json()["tools"]
+        called = await client.post("/v1/tools/width_of", json={"image": image, "region": "b1_2_31_40"})
+    assert "width_of" in [one["name"] for one in listed]
+    assert called.json()["result"] == {"value": 30}
