@@ -140,7 +140,7 @@ def _complaint(error: RequestValidationError) -> str:
     for one in error.errors():
         if one["type"] == "json_invalid":
             return f"The body is not JSON: {one.get('ctx', {}).get('error', one['msg'])}. Send a JSON object."
-        if tuple(one["loc"]) == ("body",):
+        if tuple(one["loc"]) == ("body",) and one["type"] != "value_error":
             return "The body must be a JSON object, such as {…}."
         where = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0] if one["loc"] else "request")
         got = "" if one["type"] in ("missing", "value_error") else f" (got {shown(one.get('input'))})"

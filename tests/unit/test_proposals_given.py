@@ -129,7 +129,10 @@ def test_a_proposer_is_returned_as_it_is():
     def none(image: LoadedImage) -> Regions:
         return Regions.empty()
 
-    assert resolve_proposer(none) is none
+    made = resolve_proposer(none)
+    assert isinstance(made, Proposer)
+    assert made.name == "none"
+    assert resolve_proposer(made) is made
 
 
 @pytest.mark.parametrize(
