@@ -37,7 +37,9 @@ def examples(draw) -> list[Example]:
             for side in (WIDTH, HEIGHT)
         ]
         rows = [(x[0], y[0], x[1], y[1]) for x, y in zip(corners[::2], corners[1::2], strict=True)]
-        boxes = np.array([row for row in rows if row[2] - row[0] > 0.01 and row[3] - row[1] > 0.01], np.float32)
+        rows = [row for row in rows if row[2] - row[0] > 0.01 and row[3] - row[1] > 0.01]
+        # Boxes within the first two pixels are taken for parts of the size, and refused.
+        boxes = np.array([row for row in rows if max(row) > 2], np.float32)
         boxes, count = boxes.reshape(-1, 4), len(boxes)
         labels = tuple(draw(st.lists(st.sampled_from(names), min_size=count, max_size=count)))
         made.append(
