@@ -762,7 +762,7 @@ class Scene(Pictured):
             left, top, right, bottom = self._pixels(box)
             lines = self.model.ocr(self.image.crop((left, top, right, bottom)), min_score=min_score)
             self._reads[key] = tuple(
-                TextLine(line.text, (x1 + left, y1 + top, x2 + left, y2 + top), line.score)
+                replace(line, box=(x1 + left, y1 + top, x2 + left, y2 + top))
                 for line in lines
                 for x1, y1, x2, y2 in (line.box,)
             )
