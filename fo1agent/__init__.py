@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from fo1agent.image import ImageLimits, LoadedImage, load_image
+    from fo1agent.ocr import OCR
     from fo1agent.scene import Model, Scene, load
     from fo1agent.tools.base import Tool, registry, tool
     from fo1agent.types import Region, Regions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "OCR",
     "Agent",
     "AgentError",
     "Answer",
@@ -78,6 +80,7 @@ _HOME = {
     "fo1agent.agent": ("Agent", "Answer"),
     "fo1agent.client": ("Client", "connect"),
     "fo1agent.image": ("ImageLimits", "LoadedImage", "load_image"),
+    "fo1agent.ocr": ("OCR",),
     "fo1agent.scene": ("Model", "Scene", "load"),
     "fo1agent.tools.base": ("Tool", "registry", "tool"),
     "fo1agent.types": ("Region", "Regions"),

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent import __version__, cli_data, cli_own_tools, cli_serve, cli_trace, cli_train, console
+from fo1agent import __version__, cli_data, cli_ocr, cli_own_tools, cli_serve, cli_trace, cli_train, console
 from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
+    from fo1agent.ocr import OCR
     from fo1agent.scene import Model, Scene
     from fo1agent.types import Box, Region, Regions
 
@@ -129,6 +130,7 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
 @click.argument("image")
 @click.argument("question")
 @_scene_options
+@cli_ocr.ocr_options
 @draw_to
 @click.option("--html", type=FILE_OUT, metavar="OUT.html", help="Write a report: answer, steps, picture.")
 @click.option("--trace", type=FILE_OUT, metavar="OUT.jsonl", help="Save the run, for `replay`, `diff` and `report`.")
@@ -248,6 +250,7 @@ def count(
 @click.option("--box", type=BOX, help="Only inside this box, in pixels.")
 @click.option("--source", type=click.Choice(["ocr", "model"]), default="ocr", show_default=True, help="Who reads.")
 @_scene_options
+@cli_ocr.ocr_options
 @draw_to
 @as_json
 def read(
@@ -340,6 +343,7 @@ def tools(dialect: str | None, json_output: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="With --http: 0 for any.")
 @cli_own_tools.own_tools
 @_model_options
+@cli_ocr.ocr_options
 def mcp(
     allow: Sequence[Path],
     allow_url: Sequence[str],
@@ -370,8 +374,9 @@ def mcp(
         # Some desktop hosts start servers in the root folder; nobody chose that.
         console.note("Started in the root folder, so no path may be opened. Name folders with --allow DIR.")
         folders = ()
+    ocr = cli_ocr.reader(loading.pop("ocr_lang"), loading.pop("ocr_set"))  # what is wrong with it is said now
     limits = ImageLimits(folders=folders, hosts=tuple(allow_url))
-    server = front.make_server(lambda: _load(**loading), limits, registry(*mine).values() if mine else None)
+    server = front.make_server(lambda: _load(**loading, ocr=ocr), limits, registry(*mine).values() if mine else None)
     if http:
         token = os.environ.get("FO1AGENT_TOKEN")
         front.serve_http(server, host, port, token, ready=lambda url: console.note(f"listening at {url}"))
@@ -568,10 +573,17 @@ def colors(
     console.figures(report.to_dict(), json_output)
 
 
-def _load(model_name: str | None, device: str, proposer: str | None) -> Model:
+def _load(
+    model_name: str | None,
+    device: str,
+    proposer: str | None,
+    ocr_lang: str | None = None,
+    ocr_set: Sequence[str] = (),
+    ocr: OCR | None = None,
+) -> Model:
     from fo1agent.scene import load
 
-    return load(model_name, device=device, proposer=proposer)
+    return load(model_name, device=device, proposer=proposer, ocr=ocr or cli_ocr.reader(ocr_lang, ocr_set))
 
 
 def _open(image: str, boxes: Path | None, server: str | None, token: str | None, **loading: Any) -> tuple[Model, Scene]:

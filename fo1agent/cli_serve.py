@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
-from fo1agent import cli_own_tools, cli_trace, console
+from fo1agent import cli_ocr, cli_own_tools, cli_trace, console
 
 if TYPE_CHECKING:
     from fo1agent.client import Client
@@ -59,6 +60,9 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 
     if loading["model_name"] or loading["proposer"] or loading["device"] != "cpu":
         raise click.UsageError("--model, --proposer and --device are the server's business; leave them out.")
+    given = click.get_current_context().get_parameter_source
+    if any(given(name) is ParameterSource.COMMANDLINE for name in ("ocr_lang", "ocr_set")):
+        raise click.UsageError("--ocr-lang and --ocr-set are the server's business; leave them out.")
     return connect(url, token)
 
 
@@ -118,6 +122,7 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
 @click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt.")
 @click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if absent.")
+@cli_ocr.ocr_options
 def serve(
     host: str,
     port: int,
@@ -141,6 +146,8 @@ def serve(
     device: str,
     proposer: str | None,
     model_name: str | None,
+    ocr_lang: str | None,
+    ocr_set: Sequence[str],
 ) -> None:
     """Serve tools, questions and an OpenAI-compatible chat over HTTP, with a page to try it.
 
@@ -185,6 +192,7 @@ def serve(
     # Whatever can be wrong is told before the model is loaded.
     check_address(host, settings, port)
     check_deciding(settings)
+    ocr = cli_ocr.reader(ocr_lang, ocr_set)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)
-    model = load(model_name, device=device, proposer=boxes)
+    model = load(model_name, device=device, proposer=boxes, ocr=ocr)
     run(model, settings, host, port, ready=lambda url: console.note(f"Listening on {url}"))

@@ -26,7 +26,7 @@ from fo1agent.boxes import coverage, doubt, iou, nms, parts
 from fo1agent.color import SEVERAL, asks_for_color, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
-from fo1agent.ocr import TextLine, UntrustedText, read_lines, rows
+from fo1agent.ocr import OCR, TextLine, UntrustedText, read_lines, rows
 from fo1agent.phrases import Meaning, meanings, mentions
 from fo1agent.pictured import Pictured, Target, is_region_id
 from fo1agent.proposals import Given, resolve_proposer
@@ -230,6 +230,7 @@ def load(
     device: str = "cpu",
     dtype: str | None = None,
     proposer: str | Callable[[LoadedImage], Regions] | None = None,
+    ocr: str | Reader | None = None,
 ) -> Model:
     """Load a model.
 
@@ -240,17 +241,22 @@ def load(
         dtype: `float32`, `bfloat16` or `float16`; None for what the weights are stored in, float32 on a CPU.
         proposer: whose boxes to use: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
             callable from picture to regions; None for the model's own proposal head.
+        ocr: who reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
+            `read_lines`; None for the reader of Chinese, Japanese and Latin script that comes along.
 
     Raises:
         CheckpointError: there are no such weights, or they do not fit their configuration.
-        InputError: no such device, dtype or proposer here.
+        InputError: no such device, dtype, proposer or language here.
         ProposalError: the proposer cannot be loaded.
-        MissingExtraError: the proposer needs a package that is not installed.
+        MissingExtraError: the proposer or the reader needs a package that is not installed.
     """
     import torch
 
     from fo1agent.model.predictor import load_predictor
 
+    if not (ocr is None or isinstance(ocr, str) or callable(ocr)):
+        raise InputError(f'ocr must be a language such as "ru", an OCR or a callable; got a {type(ocr).__name__}.')
+    reader = read_lines if ocr is None else OCR(ocr) if isinstance(ocr, str) else ocr
     if dtype not in (None, "float32", "bfloat16", "float16"):
         raise InputError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}.")
     try:
@@ -259,7 +265,7 @@ def load(
         raise InputError(f"Cannot compute on device {device!r}: {str(exc).splitlines()[0]} Use cpu.") from exc
     folder = None if name_or_folder is None else os.fspath(name_or_folder)
     predictor = load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))
-    return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device))
+    return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device), reader)
 
 
 class Scene(Pictured):
