@@ -13,6 +13,7 @@ import binascii
 import contextlib
 import hashlib
 import io
+import logging
 import os
 import re
 import stat
@@ -28,6 +29,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fo1agent.errors import ImageError, InputError
+from fo1agent.metadata import without_metadata
 
 ImageSource = Any
 """A path (str or Path), http(s) or data URL, bytes, binary file object, PIL image, numpy array, or `LoadedImage`."""
@@ -311,9 +313,15 @@ def _quiet() -> Iterator[None]:
 
     Under a lock, because the filters of warnings belong to all threads. So only for parsing, not for decoding.
     """
+    log = logging.getLogger("PIL")
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        level = log.level
+        log.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 def _open(data: bytes, limits: ImageLimits, name: str) -> Image.Image:
@@ -322,7 +330,7 @@ def _open(data: bytes, limits: ImageLimits, name: str) -> Image.Image:
         raise ImageError(f"{name}: empty, 0 bytes.")
     try:
         with _quiet():
-            image = Image.open(io.BytesIO(data), formats=limits.formats)
+            image = Image.open(io.BytesIO(without_metadata(data)), formats=limits.formats)
     except Image.DecompressionBombError as exc:
         # Pillow's own last line, above any limit of ours unless that was set very high.
         raise ImageError(f"{name}: too many pixels (limit max_pixels = {limits.max_pixels}): {exc}") from exc
