@@ -12,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import importlib.util
 import io
 import logging
 import os
@@ -21,7 +22,8 @@ import threading
 import urllib.parse
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,10 +31,28 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fo1agent.errors import ImageError, InputError
+from fo1agent.filekinds import kind_of
 from fo1agent.metadata import without_metadata
 
 ImageSource = Any
 """A path (str or Path), http(s) or data URL, bytes, binary file object, PIL image, numpy array, or `LoadedImage`."""
+
+
+@lru_cache(maxsize=1)
+def formats_read() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read unless others are named; HEIF where pillow-heif is installed."""
+    Image.init()
+    if "HEIF" not in Image.OPEN and importlib.util.find_spec("pillow_heif"):
+
+        def open_heif(file: IO[bytes], name: str | bytes) -> Any:
+            # Imported when it is first needed: it takes a tenth of a second.
+            from pillow_heif import HeifImageFile  # pyright: ignore[reportMissingImports]
+
+            return HeifImageFile(file, name)
+
+        Image.register_open("HEIF", open_heif, lambda start: start[4:8] == b"ftyp")
+    usual = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+    return (*usual, "HEIF") if "HEIF" in Image.OPEN else usual
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,7 @@ class ImageLimits:
         max_bytes: of the file, the download or the decoded data URL.
         max_pixels: width times height.
         max_side: the longer side, pixels.
-        formats: Pillow's names of the formats that are read; nothing else is even tried.
+        formats: Pillow's names of the formats that are read; nothing else is even tried. Unless given, `formats_read`.
         timeout_s: seconds for a whole download, redirects included.
         max_redirects: of a download.
         allow_private_hosts: fetch from private, loopback and other addresses that are not public as well.
@@ -54,7 +74,7 @@ class ImageLimits:
     max_bytes: int = 50_000_000
     max_pixels: int = 64_000_000
     max_side: int = 16_384
-    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+    formats: tuple[str, ...] = field(default_factory=formats_read)
     timeout_s: float = 20.0
     max_redirects: int = 5
     allow_private_hosts: bool = False
@@ -328,6 +348,8 @@ def _open(data: bytes, limits: ImageLimits, name: str) -> Image.Image:
     """Parse the header and check the size; no pixel is decoded yet."""
     if not data:
         raise ImageError(f"{name}: empty, 0 bytes.")
+    if data[12:16] == b"CgBI":  # Pillow takes it for a PNG, and its pixels for damaged
+        raise _not_read(data, limits, name)
     try:
         with _quiet():
             image = Image.open(io.BytesIO(without_metadata(data)), formats=limits.formats)
@@ -336,11 +358,24 @@ def _open(data: bytes, limits: ImageLimits, name: str) -> Image.Image:
         raise ImageError(f"{name}: too many pixels (limit max_pixels = {limits.max_pixels}): {exc}") from exc
     except (UnidentifiedImageError, ImportError) as exc:
         # Where ultralytics is loaded, Pillow's open is its own, and looks for a HEIF reader where there may be none.
-        raise ImageError(f"{name}: {_looks_like(data)} Formats read: {', '.join(limits.formats)}.") from exc
+        raise _not_read(data, limits, name) from exc
     except Exception as exc:  # decoders raise almost anything on bytes made to hurt
         raise ImageError(f"{name}: damaged or cut off ({_cause(exc)}).") from exc
+    if image.format == "TIFF" and _is_preview(image):
+        width, height = image.size
+        raise ImageError(
+            f"{name}: looks like a camera's raw file, of which only a preview of {width} x {height} pixels can be "
+            "read. Develop it to JPEG, PNG or TIFF."
+        )
     _check_size(image.size, limits, name)
     return image
+
+
+def _is_preview(image: Any) -> bool:
+    """Whether the first page of a TIFF says that it is a smaller copy of another one within it (DNG, NEF, ARW, …)."""
+    tags = image.tag_v2
+    kind = tags.get(254, 0)  # NewSubfileType; 330: SubIFDs
+    return isinstance(kind, int) and bool(kind & 1) and 330 in tags
 
 
 def _check_size(size: tuple[int, int], limits: ImageLimits, name: str) -> None:
@@ -465,35 +500,19 @@ def _words_to_bytes(values: np.ndarray) -> np.ndarray:
 
 # For messages.
 
-_SIGNATURES = (
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG", "PNG"),
-    (8, b"WEBP", "WEBP"),
-    (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftyp", "MP4 or another video"),
-    (0, b"%PDF", "PDF"),
-    (0, b"%!PS", "PostScript"),
-    (0, b"8BPS", "Photoshop"),
-    (0, b"PK\3\4", "ZIP"),
-    (0, b"\x1f\x8b", "gzip"),
-)
 
-
-def _looks_like(data: bytes) -> str:
-    """What bytes that no decoder took seem to be, as a sentence."""
-    for offset, signature, kind in _SIGNATURES:
-        if data[offset : offset + len(signature)] == signature:
-            return f"looks like {kind}, damaged or of a kind that is not read."
-    start = data[:512].lstrip().lower()
-    for tag, kind in ((b"<svg", "SVG"), (b"<!doctype html", "HTML"), (b"<html", "HTML"), (b"<?xml", "XML")):
-        if start.startswith(tag):
-            return f"looks like {kind}, which is no raster picture."
-    return "no picture that can be recognised."
+def _not_read(data: bytes, limits: ImageLimits, name: str) -> ImageError:
+    """Bytes that no decoder took: what they seem to be, and what to do."""
+    kind = kind_of(data)
+    if kind is None:
+        seems = "no picture that can be recognised."
+    elif kind.pillow in limits.formats:
+        seems = f"looks like {kind.name}, damaged, cut off or of a kind that is not read."
+    else:
+        seems = (
+            f"looks like {kind.name}, {'which is not read' if kind.picture else 'no picture'}. {kind.advice}".rstrip()
+        )
+    return ImageError(f"{name}: {seems} Formats read: {', '.join(limits.formats)}.")
 
 
 def _kind(mode: int) -> str:

@@ -445,9 +445,9 @@ def test_a_truncated_picture_says_so(format, share):
     ("data", "message"),
     [
         (b"", "empty, 0 bytes"),
-        (b"hello", "no picture that can be recognised"),
-        (b"\x00" * 1000, "no picture that can be recognised"),
-        (b"<!DOCTYPE html><html>", "looks like HTML"),
+        (b"\x01hello", "no picture that can be recognised"),
+        (b"\x00" * 1000, "a file of zeros, no picture"),
+        (b"<!DOCTYPE html><html>", r"looks like a web page \(HTML\)"),
         (b"  <svg xmlns='http://www.w3.org/2000/svg'/>", "looks like SVG"),
         (b"%PDF-1.7\n", "looks like PDF"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "looks like PostScript"),

@@ -118,7 +118,7 @@ def test_the_content_decides_not_its_label(server):
     server.pages["/x"] = lambda h: h.reply(200, PNG, Content_Type="text/html")
     server.pages["/y"] = lambda h: h.reply(200, b"<html>login</html>", Content_Type="image/png")
     assert load_image(server.url("/x"), LOCAL).size_hw == (12, 20)
-    with pytest.raises(ImageError, match="looks like HTML"):
+    with pytest.raises(ImageError, match=r"looks like a web page \(HTML\), no picture\. The address"):
         load_image(server.url("/y"), LOCAL)
 
 
