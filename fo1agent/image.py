@@ -162,7 +162,8 @@ def load_image(source: ImageSource, limits: ImageLimits | None = None) -> Loaded
 
     Returns:
         The picture upright by its EXIF orientation, RGB, transparent parts on white, 16-bit values scaled from the
-        full range, and the first frame of an animation or the first page of a document.
+        full range, and the first frame of an animation or the first page of a document. A picture that is transparent
+        throughout is all white, but for a BMP, DIB or TGA file: there a fourth byte of zeros is no transparency.
 
     Raises:
         ImageError: it cannot be found, reached or read, is no picture or a damaged one, or breaks a limit.
@@ -433,6 +434,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+# Formats whose programs often leave the byte for transparency at 0 where they mean none, and whose viewers know that.
+_FOURTH_BYTE = ("BMP", "DIB", "TGA")
+
+
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     """An 8-bit RGB image."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
@@ -441,6 +446,8 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         image = image.convert("LA")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
+        if image.format in _FOURTH_BYTE and rgba.getchannel("A").getextrema() == (0, 0):
+            return rgba.convert("RGB")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
