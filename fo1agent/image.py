@@ -8,11 +8,11 @@ applied; models and detectors come later and are unknown here.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import contextlib
 import hashlib
 import importlib.util
+import inspect
 import io
 import logging
 import os
@@ -153,7 +153,8 @@ def load_image(source: ImageSource, limits: ImageLimits | None = None) -> Loaded
 
             - a path as str or Path, to a regular file;
             - an `http://` or `https://` URL, fetched under the rules of `fetch.fetch`;
-            - a `data:` URL, or the bytes of an image file, or a binary file object, read from where it stands;
+            - a `data:` URL, or the bytes of an image file;
+            - a binary file object, read from where it stands, or where nothing is left to read from its start;
             - a PIL image of any mode;
             - a numpy array [H, W], [H, W, 1], [H, W, 3] (RGB order) or [H, W, 4] (RGBA), uint8, uint16 (full range),
               bool, or float from 0 to 1;
@@ -178,6 +179,11 @@ def load_image(source: ImageSource, limits: ImageLimits | None = None) -> Loaded
         return _finish(_from_array(source, limits), limits, "array")
     data, name = _read_bytes(source, limits)
     return _finish(_open(data, limits, name), limits, name)
+
+
+def is_data_url(text: str) -> bool:
+    """Whether `load_image` takes a string for the data: URL of a picture, which has its bytes in it."""
+    return re.match(r"\s*data:", text, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True)
@@ -221,11 +227,11 @@ def _read_bytes(source: ImageSource, limits: ImageLimits) -> tuple[bytes, str]:
             raise _too_many_bytes("The bytes given", memoryview(source).nbytes, limits)
         return bytes(source), "bytes"
     if isinstance(source, str):
-        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?", source)
-        if scheme and scheme[1].lower() == "data":
-            return _from_data_url(source, limits), "data URL"
-        if scheme and scheme[2]:
-            return _from_url(source, limits)
+        # Blanks are part of a path, but not of an address.
+        if is_data_url(source):
+            return _from_data_url(source.strip(), limits), "data URL"
+        if re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]+://", source):
+            return _from_url(source.strip(), limits)
     if isinstance(source, (str, os.PathLike)):
         return _from_path(source, limits), _shorten(str(source))
     if hasattr(source, "read"):
@@ -244,14 +250,29 @@ def _from_data_url(url: str, limits: ImageLimits) -> bytes:
     if len(body) > 3 * limits.max_bytes:
         raise _too_many_bytes("The data URL", len(body) * 3 // 4, limits)
     raw = urllib.parse.unquote_to_bytes(body)
-    if head.lower().endswith(";base64"):
-        try:
-            raw = base64.b64decode(b"".join(raw.split()), validate=True)
-        except binascii.Error as exc:
-            raise ImageError(f"The data URL is not valid base64: {exc}.") from exc
+    if "base64" in (part.strip().lower() for part in head.split(";")[1:]):
+        raw = _from_base64(raw)
+    elif raw.isascii():
+        # No bytes of a picture are ASCII throughout, so what is one without the mark is one with the mark forgotten.
+        with contextlib.suppress(ImageError):
+            decoded = _from_base64(raw)
+            raw = decoded if kind_of(decoded) else raw
     if len(raw) > limits.max_bytes:
         raise _too_many_bytes("The data URL", len(raw), limits)
     return raw
+
+
+def _from_base64(text: bytes) -> bytes:
+    """The bytes of base64 in either alphabet, with blanks or without, padded or not."""
+    letters = b"".join(text.split(b"#", 1)[0].split()).rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    strange = re.search(rb"[^A-Za-z0-9+/]", letters)
+    if strange:
+        where = f"the character {chr(strange[0][0])!r} at {strange.start()}"
+        raise ImageError(f"The data URL is not valid base64: {where}. Pass what base64.b64encode gives.")
+    if len(letters) % 4 == 1:
+        blanks = " Blanks stand in it: were they + signs?" if b" " in text.strip() else ""
+        raise ImageError(f"The data URL is not valid base64: {len(letters)} letters, so it is cut off.{blanks}")
+    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
 
 
 def _from_url(url: str, limits: ImageLimits) -> tuple[bytes, str]:
@@ -293,8 +314,14 @@ def _from_path(path: str | os.PathLike[str], limits: ImageLimits) -> bytes:
     except (OSError, ValueError) as exc:
         if isinstance(exc, ImageError):
             raise
-        # Too long a name (often base64 without its "data:" head), a null byte, a loop of links, a failing disk.
-        raise ImageError(f"{name} cannot be read as a file: {getattr(exc, 'strerror', None) or exc}.") from exc
+        # Too long a name, a null byte, a loop of links, a failing disk.
+        why = f"{name} cannot be read as a file: {getattr(exc, 'strerror', None) or exc}."
+        text = os.fspath(path)
+        if isinstance(text, str) and len(text) > 255 and re.fullmatch(r"[A-Za-z0-9+/=_\s-]+", text):
+            why += " If it is base64, put data:image/png;base64, before it."
+        elif isinstance(text, str) and re.match(r"\W{1,8}data:", text):
+            why += " If it is a data URL, begin it with data:"
+        raise ImageError(why) from exc
 
 
 def _within_folders(path: str | os.PathLike[str], folders: Sequence[str | os.PathLike[str]]) -> Path:
@@ -305,19 +332,49 @@ def _within_folders(path: str | os.PathLike[str], folders: Sequence[str | os.Pat
 
 
 def _from_file(file: IO[bytes] | Any, limits: ImageLimits, name: str) -> bytes:
+    if getattr(file, "closed", False) is True:
+        raise ImageError(f"{name}: it is closed. Open it again, or pass its path.")
+    data = _rest_of(file, limits, name)
+    if data:
+        return data
+    # Whoever looked at it before us has most likely read it to its end.
+    try:
+        at = file.tell() if file.seekable() else None
+        if at:
+            file.seek(0)
+    except Exception:  # not every object that can be read can do that
+        at = None
+    if at is None:
+        raise ImageError(f"{name}: nothing is left to read. It is empty, or was read before; open it again.")
+    return _rest_of(file, limits, name) if at else data
+
+
+def _rest_of(file: IO[bytes] | Any, limits: ImageLimits, name: str) -> bytes:
     parts: list[bytes] = []
     left = limits.max_bytes + 1
     while left > 0:
         try:
             part = file.read(left)
-        except (OSError, ValueError) as exc:
+        except io.UnsupportedOperation as exc:
+            raise ImageError(f"{name}: not open for reading. Open it in mode 'rb'.") from exc
+        except Exception as exc:  # any object with a `read` may come
             raise ImageError(f"{name}: cannot be read ({_cause(exc)}).") from exc
         if isinstance(part, str):
             raise ImageError(f"{name}: opened as text. Open it in binary mode ('rb').")
-        if not part:
+        if inspect.isawaitable(part):
+            if inspect.iscoroutine(part):
+                part.close()
+            raise ImageError(f"{name}: its read() has to be awaited. Pass the bytes: await it yourself.")
+        if part is None:
+            raise ImageError(
+                f"{name}: has no bytes yet, and does not wait for them. Pass the bytes when all are there."
+            )
+        if not isinstance(part, (bytes, bytearray, memoryview)):
+            raise ImageError(f"{name}: its read() gave a {type(part).__name__}, not bytes.")
+        if not len(part):
             break
         parts.append(bytes(part))
-        left -= len(part)
+        left -= len(parts[-1])
     if left <= 0:
         raise _too_many_bytes(name, limits.max_bytes + 1, limits)
     return b"".join(parts)
@@ -400,6 +457,8 @@ def _finish(image: Image.Image, limits: ImageLimits, name: str) -> LoadedImage:
     except ImageError:
         raise
     except Exception as exc:  # decoders raise almost anything on bytes made to hurt
+        if isinstance(exc, ValueError) and "closed" in str(exc):
+            raise ImageError(f"{name}: it, or its file, was closed before it was loaded. Open it again.") from exc
         raise ImageError(f"{name}: damaged or cut off ({_cause(exc)}).") from exc
     data = rgb.tobytes()
     digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())

@@ -23,7 +23,7 @@ from itertools import dropwhile
 from typing import Any, Self
 
 from fo1agent.errors import InputError
-from fo1agent.image import DIGITS, ID, ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.image import DIGITS, ID, ImageLimits, ImageSource, LoadedImage, is_data_url, load_image
 from fo1agent.scene import Model, Scene, load
 from fo1agent.types import check_boxes
 
@@ -166,7 +166,7 @@ class Scenes:
                 self._handle(key)
                 self._pinned[key] = scene
                 self._visited.pop(key, None)
-                if isinstance(source, (str, os.PathLike)) and not str(source).startswith("data:"):
+                if isinstance(source, (str, os.PathLike)) and not is_data_url(str(source)):
                     name = os.fspath(source)
                     self._names[name] = key
                     self._names.setdefault(re.split(r"[/\\]", name)[-1], key)
@@ -187,7 +187,7 @@ class Scenes:
             ImageError: it is no picture or breaks a limit.
             BoxError: a box is malformed or lies outside the picture.
         """
-        if isinstance(picture, str) and not picture.startswith("data:"):
+        if isinstance(picture, str) and not is_data_url(picture):
             raise InputError(f"A picture that is sent along is bytes or a data: URL, got {picture[:80]!r}.")
         limits = replace(self._limits, folders=())
         with self.lock:
@@ -256,7 +256,7 @@ class Scenes:
             return next(iter(known.values()))
 
     def _visit(self, handle: str) -> Scene:
-        address = re.match(r"[a-z][a-z0-9+.-]+:", handle, re.IGNORECASE)
+        address = re.match(r"\s*[a-z][a-z0-9+.-]+:", handle, re.IGNORECASE)
         if re.fullmatch(HANDLE, handle) or (not self._urls if address else not self._folders):
             raise InputError(f"No picture {handle[:200]!r} is open, and it may not be opened. {self._told()}")
         return self._kept(self._encoded(handle, replace(self._limits, folders=self._folders)))

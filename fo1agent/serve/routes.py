@@ -17,6 +17,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from fo1agent.agent.loop import MAX_QUESTION
+from fo1agent.image import is_data_url
 from fo1agent.integrations.calls import call
 from fo1agent.integrations.chat_options import Closed
 from fo1agent.integrations.handles import HANDLE, Scenes
@@ -145,7 +146,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         sent, boxes = await _sent(request)
 
         def work() -> dict[str, Any]:
-            if isinstance(sent, str) and (boxes is None or not sent.startswith("data:")):
+            if isinstance(sent, str) and (boxes is None or not is_data_url(sent)):
                 handle, scene = service.opened(sent)
                 if boxes is not None:
                     handle, scene = service.received(scene.loaded, boxes)
@@ -366,10 +367,10 @@ def _given(sent: _Sent) -> str:
     if (sent.data is None) == (sent.url is None):
         raise Problem(422, "The body must hold `data` or `url`, one of the two.", code="image")
     if sent.data is not None:
-        if not sent.data.startswith("data:"):
+        if not is_data_url(sent.data):
             raise Problem(422, "data must be a data: URL, such as data:image/png;base64,….", code="image")
         return sent.data
-    if not sent.url or not sent.url.lower().startswith(("http://", "https://")):
+    if not sent.url or not sent.url.strip().lower().startswith(("http://", "https://")):
         raise Problem(422, "url must be an http(s) address.", code="address")
     return sent.url
 

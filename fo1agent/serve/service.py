@@ -22,7 +22,7 @@ from fo1agent.agent.planners.chat import ChatPlanner
 from fo1agent.agent.planners.own import OwnPlanner
 from fo1agent.agent.traces import Folder, Place, as_place
 from fo1agent.errors import InputError
-from fo1agent.image import LoadedImage
+from fo1agent.image import LoadedImage, is_data_url
 from fo1agent.integrations.handles import HANDLE, Scenes
 from fo1agent.ocr import TextLine
 from fo1agent.scene import Model, Predictor, Scene
@@ -223,7 +223,7 @@ class Service:
             Problem: no picture of this id is open, or it may not be opened.
             ImageError: it is no picture, or breaks a limit.
         """
-        if meant.startswith("data:"):
+        if is_data_url(meant):
             key = self._open_already(meant)
             scene = self.scenes.known(key) if key else None
             if scene is not None:
@@ -238,7 +238,7 @@ class Service:
             return self.scenes.handle(meant), scene
         if re.fullmatch(HANDLE, meant):
             raise Problem(404, f"No picture {meant} is open. Send it to /v1/images first.", "not_found", "image")
-        if re.match(r"https?:", meant, re.IGNORECASE):
+        if re.match(r"\s*https?:", meant, re.IGNORECASE):
             if not self.settings.hosts:
                 raise Problem(422, "This server fetches no pictures from addresses. Send the picture.", code="address")
         elif not self.settings.folders:

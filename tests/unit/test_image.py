@@ -553,7 +553,7 @@ def test_a_text_file_object_is_refused():
 def test_a_closed_file_is_refused():
     file = io.BytesIO(encode())
     file.close()
-    with pytest.raises(ImageError, match="cannot be read"):
+    with pytest.raises(ImageError, match="it is closed"):
         load_image(file)
 
 
