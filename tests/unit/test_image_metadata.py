@@ -7,15 +7,17 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.errors import ImageError
+from fo1agent.errors import DataError, ImageError
 from fo1agent.image import load_image
 from fo1agent.metadata import without_metadata
+from fo1agent.trainers.data.formats.fields import picture_size
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (30, 50, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(PIXELS)
@@ -163,3 +165,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_a_picture_of_parts_without_number_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match="more than 200000"):
         load_image(data)
+
+
+def test_training_takes_the_same_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png_with(ODD_CHUNKS["long text, packed"]))
+    assert picture_size(path) == (50, 30)
+    assert picture_size(io.BytesIO(path.read_bytes())) == (50, 30)
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    with pytest.raises(DataError, match=r"x\.png is no picture that can be read: .*looks like HEIC"):
+        picture_size(path)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fo1agent.errors import DataError
-from fo1agent.image import ImageLimits
+from fo1agent.errors import DataError, ImageError
+from fo1agent.image import ImageLimits, load_image
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _EDGE = 1.0  # pixels that a box may stand out by and still be rounding
@@ -183,10 +183,14 @@ def picture_size(path: Path | BytesIO) -> tuple[int, int]:
             return (height, width) if image.getexif().get(0x0112) in _SIDEWAYS else (width, height)
     except FileNotFoundError as exc:
         raise DataError(f"there is no picture {path}") from exc
-    except (OSError, ValueError, SyntaxError, ImportError, Image.DecompressionBombError) as exc:
+    except (OSError, ValueError, SyntaxError, ImportError, Image.DecompressionBombError):
         # ImportError: ultralytics, once imported, makes Pillow look for a plugin where it knows no such picture.
-        what = path if isinstance(path, Path) else "what stands there"
-        raise DataError(f"{what} is no picture that can be read: {exc}") from exc
+        # The head alone did not do. What opens pictures passes over damaged metadata, and names what is no picture.
+        try:
+            return load_image(path if isinstance(path, Path) else path.getvalue()).pixels.size
+        except ImageError as exc:
+            what = path if isinstance(path, Path) else "what stands there"
+            raise DataError(f"{what} is no picture that can be read: {exc}") from exc
 
 
 def picture_path(images: Path, file_name: Any) -> Path:
