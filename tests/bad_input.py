@@ -30,8 +30,10 @@ from fo1agent.errors import (
     InputError,
     PlanError,
     ProposalError,
+    ToolFailed,
 )
 from fo1agent.image import ImageLimits, load_image
+from fo1agent.ocr import OCR
 from fo1agent.proposals import Given, resolve_proposer
 from fo1agent.proposals.base import to_regions
 from fo1agent.scene import Model, Scene, load
@@ -110,6 +112,44 @@ def base64_url(data: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
+def media(own: bytes, *others: bytes) -> bytes:
+    """The beginning of an ISO media file: its own brand, and those that it is compatible with."""
+    return struct.pack(">I", 16 + 4 * len(others)) + b"ftyp" + own + bytes(4) + b"".join(others) + bytes(64)
+
+
+def raw_file(image: Image.Image) -> bytes:
+    """A TIFF whose first page is a smaller copy of another one in it, as cameras write them."""
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF", tiffinfo={254: 1, 330: 8})
+    return buffer.getvalue()
+
+
+def chunks(count: int) -> bytes:
+    """A PNG of so many empty chunks of text."""
+    return png_header(9, 9)[:33] + (struct.pack(">I", 0) + b"tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))) * count
+
+
+def closed(path: str, opened: Callable[..., Any] = open) -> Any:
+    file = opened(path, "rb") if opened is open else opened(path)
+    file.close()
+    return file
+
+
+class SpentPipe(io.RawIOBase):
+    """A pipe that was read to its end."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return 0
+
+
+def broken_ocr() -> OCR:
+    return OCR(settings={"Det.limit_side_len": "wide"})
+
+
+GIT_LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"
 PRIVATE = "which is not a public address"
 LARGE = 10_000_000
 STEPS = {"question": "", "steps": [{}] * 1_000_000}
@@ -129,11 +169,26 @@ TABLE: dict[str, list[Row]] = {
         Row("a path with a null byte", lambda w: load_image("a\0b"), ImageError, "cannot be read as a file"),
         Row("base64 in place of a path", lambda w: load_image("A" * 99_999), ImageError, "cannot be read as a file"),
         Row("an empty file", lambda w: load_image(w.file("x.png", b"")), ImageError, "empty, 0 bytes"),
-        Row("text called .jpg", lambda w: load_image(w.file("x.jpg", b"hello")), ImageError, "no picture that can be"),
-        Row("a web page called .png", lambda w: load_image(b"<!doctype html>"), ImageError, "looks like HTML"),
+        Row("noise", lambda w: load_image(bytes(range(128, 256))), ImageError, "no picture that can be recognised"),
+        Row("text called .jpg", lambda w: load_image(w.file("x.jpg", b"hello")), ImageError, "text, no picture"),
+        Row("a web page called .png", lambda w: load_image(b"<!doctype html>"), ImageError, "a web page (HTML)"),
+        Row("an error in JSON", lambda w: load_image(b'{"error": 404}'), ImageError, "looks like JSON"),
+        Row("a pointer of Git LFS", lambda w: load_image(GIT_LFS), ImageError, "git lfs pull"),
+        Row("base64 in a file", lambda w: load_image(base64.b64encode(encoded(w.picture))), ImageError, "base64"),
+        Row(
+            "a file of zeros", lambda w: load_image(bytes(9999)), ImageError, "not written, or not fetched, to its end"
+        ),
         Row("a PDF", lambda w: load_image(b"%PDF-1.7"), ImageError, "looks like PDF"),
         Row("an SVG", lambda w: load_image(b"<svg/>"), ImageError, "looks like SVG"),
         Row("PostScript, which a decoder would run", lambda w: load_image(b"%!PS-Adobe"), ImageError, "PostScript"),
+        Row("a HEIC of any brand", lambda w: load_image(media(b"mif1", b"heix")), ImageError, "looks like HEIC"),
+        Row("a JPEG XL", lambda w: load_image(b"\xff\x0a" + bytes(9)), ImageError, "looks like JPEG XL"),
+        Row("a JPEG 2000", lambda w: load_image(encoded(w.picture, "JPEG2000")), ImageError, "looks like JPEG 2000"),
+        Row("a video", lambda w: load_image(media(b"isom", b"mp42")), ImageError, "a video (MP4)"),
+        Row("a ZIP", lambda w: load_image(b"PK\3\4" + bytes(9)), ImageError, "looks like ZIP"),
+        Row(
+            "a camera's raw file", lambda w: load_image(raw_file(w.picture)), ImageError, "only a preview of 360 x 240"
+        ),
         Row("a PNG cut in half", lambda w: load_image(encoded(w.picture)[:9000]), ImageError, "damaged or cut off"),
         Row("a JPEG cut in half", lambda w: load_image(encoded(w.picture, "JPEG")[:9000]), ImageError, "cut off"),
         Row(
@@ -156,6 +211,13 @@ TABLE: dict[str, list[Row]] = {
         ),
         Row("more bytes than the limit", lambda w: load_image(w.path, SMALL), ImageError, "max_bytes is 1000"),
         Row("a format that is not listed", lambda w: load_image(encoded(w.picture, "PPM")), ImageError, "Formats read"),
+        Row("a PNG of a million chunks", lambda w: load_image(chunks(10**6)), ImageError, "more than 200000 chunks"),
+        Row("a closed file", lambda w: load_image(closed(w.path)), ImageError, "it is closed"),
+        Row("a pipe read to its end", lambda w: load_image(SpentPipe()), ImageError, "nothing is left to read"),
+        Row(
+            "a file open for writing", lambda w: load_image(io.BufferedWriter(io.BytesIO())), ImageError, "for reading"
+        ),  # pyright: ignore
+        Row("a closed PIL image", lambda w: load_image(closed(w.path, Image.open)), ImageError, "was closed before"),
         Row("a file opened as text", lambda w: load_image(io.StringIO("x")), ImageError, "binary mode"),
         Row("a number", lambda w: load_image(7), ImageError, "Pass a path, URL, bytes"),
         Row("nothing (None)", lambda w: load_image(None), ImageError, "Pass a path, URL, bytes"),
@@ -191,6 +253,7 @@ TABLE: dict[str, list[Row]] = {
         Row("an impossible port", lambda w: load_image("http://a.org:99999/"), ImageError, "not a valid URL"),
         Row("a data URL without data", lambda w: load_image("data:image/png"), ImageError, "no comma"),
         Row("a data URL of broken base64", lambda w: load_image("data:;base64,@@"), ImageError, "not valid base64"),
+        Row("a data URL that is cut off", lambda w: load_image("data:;base64,iVBOR"), ImageError, "so it is cut off"),
         Row("a data URL over the limit", lambda w: load_image(base64_url(bytes(9999)), SMALL), ImageError, "max_bytes"),
     ],
     "Boxes": [
@@ -244,6 +307,10 @@ TABLE: dict[str, list[Row]] = {
         Row("nearest to nothing", lambda w: geometry.nearest(np.ones((1, 4)), np.zeros((0, 4))), InputError, "no box"),
         Row("a margin of NaN", lambda w: w.scene.zoom("r0", margin=NAN), InputError, "Pass 0 or more"),
         Row("a drawing of a million pixels' width", lambda w: w.scene.annotate(size=10**6), InputError, "1 to 16384"),
+        Row("a language that nobody reads", lambda w: OCR("klingon"), InputError, "reads the language 'klingon'"),
+        Row("a language whose model is not there", lambda w: OCR("ru"), CheckpointError, "that reads 'ru'. Save https"),
+        Row("a misspelt setting of the OCR", lambda w: OCR(None, {"Det.tresh": 1}), InputError, "mean Det.thresh"),
+        Row("a setting that the OCR fails at", lambda w: broken_ocr()(w.picture), ToolFailed, "The OCR engine failed"),
         Row("limits of nothing", lambda w: ImageLimits(max_bytes=0), InputError, "must be above 0"),
     ],
     "Agent and tools": [
@@ -291,11 +358,13 @@ TABLE: dict[str, list[Row]] = {
 
 COMMANDS = [
     Command("no such picture", lambda w: ["ask", "no.jpg", "Is there a bus?"], "There is no file 'no.jpg'"),
-    Command(
-        "a picture that is none", lambda w: ["read", w.file("x.jpg", b"hello")], "no picture that can be recognised"
-    ),
+    Command("a picture that is none", lambda w: ["read", w.file("x.jpg", b"hello")], "looks like text, no picture"),
+    Command("a phone's picture", lambda w: ["read", w.file("x.heic", media(b"heic"))], "looks like HEIC"),
     Command("a private address", lambda w: ["count", "http://10.0.0.1/x.jpg", "bus"], PRIVATE),
     Command("an empty phrase", lambda w: ["ground", w.path, ""], "must say what to look for"),
+    Command(
+        "a language without a model", lambda w: ["read", w.path, "--ocr-lang", "ru"], "that reads 'ru'. Save https"
+    ),
     Command("an unknown region", lambda w: ["describe", w.path, "--region", "r999"], "No region r999"),
     Command(
         "boxes that are no JSON",
