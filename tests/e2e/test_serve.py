@@ -27,7 +27,7 @@ DEMO = Path(fo1agent.__file__).parent / "data" / "demo"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Process]:
-    with process("--docs") as made:
+    with process("--docs", "--opening", "8") as made:
         yield made
 
 
