@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -110,8 +109,15 @@ def _nano(arguments: list[str]) -> None:
 )
 @click.option("--model", "model_name", metavar="FOLDER", help="What to start from; fo1-nano if absent.")
 @click.option("--minutes", type=click.FloatRange(min=0.1), default=10, show_default=True, help="Of training.")
-@click.option("--steps", type=click.IntRange(min=1), help="Of training, in place of --minutes.")
+@click.option("--steps", type=click.IntRange(min=1), help="Of training, 8 pictures each, in place of --minutes.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on the first N pictures only.")
+@click.option(
+    "--check-on",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A COCO file that labels names the model had: their AP, too, is measured before and after.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a model that --out holds.")
 @click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
 def finetune(
     coco: Path,
@@ -120,31 +126,58 @@ def finetune(
     minutes: float,
     steps: int | None,
     limit: int | None,
+    check_on: Path | None,
+    overwrite: bool,
     json_output: bool,
 ) -> None:
-    """Make a better model of a folder of your own pictures.
+    """Teach a model what a folder of your own pictures labels.
 
-    Prints AP and AP50 on pictures that were held out, before and after. New category names become words that the model
-    knows. Interrupted, it goes on when the same command is given again.
+    What it knew stays as it was, but for names that your data labels again. Prints AP on pictures that were held out,
+    before and after, and how many of its former answers for the names that it had it still gives. Interrupted, it goes
+    on when the same command is given again.
     """
     from fo1agent.trainers.finetune import finetune as run
 
     _no_bars()
-    report = run(coco, out, model_name, minutes, steps, limit, say=console.note)
-    figures = {"before": report.before.to_dict(), "after": report.after.to_dict()}
+    report = run(coco, out, model_name, minutes, steps, limit, console.note, check_on, overwrite)
+    figures = report.to_dict()
     if json_output:
-        fields = {"model": str(out), "new_names": list(report.new_names), "steps": report.steps}
-        console.result_json({**fields, **figures, "seconds": round(report.seconds, 1)})
+        console.result_json({"model": str(out), **figures})
         return
-    console.result(f"{'':<12} {'before':>7} {'after':>7}   on {report.after.images} held-out pictures")
-    for name in ("AP", "AP50", "recall@100"):
-        before, after = (figures[when][name] for when in ("before", "after"))
-        console.result(f"{name:<12} {_percent(before):>7} {_percent(after):>7}")
+    _table(
+        f"on {report.after.images} held-out pictures",
+        [
+            *((name, figures["before"][name], figures["after"][name]) for name in ("AP", "AP50", "recall@100")),
+            *((f"AP {row.name}", row.before, row.after) for row in report.names),
+        ],
+    )
+    kept, check = report.kept, report.checked
+    _table(
+        f"things of the {kept.known} names it had, found on {kept.pictures} pictures",
+        [(row.name, row.before, row.after) for row in (kept.total, *kept.changed)],
+    )
+    if check is not None:
+        _table(
+            f"AP of {len(check.names)} names it had, on {check.pictures} pictures of {Path(check.file).name}",
+            [(row.name, row.before, row.after) for row in (check.mean, *check.changed)],
+        )
+    for line in report.losses():
+        console.note(f"warning: {line}")
     console.note(f"the model is in {out}: fo1agent ask PICTURE QUESTION --model {out}")
 
 
-def _percent(value: Any) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _table(what: str, rows: Iterable[tuple[str, float | None, float | None]]) -> None:
+    """Rows of a name and two figures, under a line that says of what they are."""
+    rows = list(rows)
+    width = max(12, *(len(name) for name, _, _ in rows))
+    console.result(f"{'':<{width}} {'before':>7} {'after':>7}   {what}")
+    for name, before, after in rows:
+        console.result(f"{name:<{width}} {_figure(before):>7} {_figure(after):>7}")
+
+
+def _figure(value: float | None) -> str:
+    """A count as it is, a percentage with one place."""
+    return "-" if value is None else f"{value}" if isinstance(value, int) else f"{value:.1f}"
 
 
 def _no_bars() -> None:

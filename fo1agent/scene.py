@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -67,9 +67,9 @@ class Encoding(Protocol):
 class Predictor(Protocol):
     """What a scene needs of a model: `fo1agent.model.predictor.Predictor` is one. Probabilities are in 0..1.
 
-    `vocabulary` holds the names that a closed-vocabulary model knows; None for an open one. `match` gives [P, N],
-    `similar` and the second value of `labels` [N]; `generate` gives the raw reply to a question whose text may hold
-    region tokens such as `<region3>`.
+    `vocabulary` holds the names that a closed-vocabulary model knows; None for an open one. `taught` are those of them
+    that it scores, but has no words for in its sentences. `match` gives [P, N], `similar` and the second value of
+    `labels` [N]; `generate` gives the raw reply to a question whose text may hold region tokens such as `<region3>`.
     """
 
     @property
@@ -78,6 +78,8 @@ class Predictor(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def vocabulary(self) -> tuple[str, ...] | None: ...
+    @property
+    def taught(self) -> Collection[str]: ...
     @property
     def max_regions(self) -> int: ...
     @property
@@ -479,6 +481,8 @@ class Scene(Pictured):
         labels, scores = self._labels(encoding)
         label, score = (labels[index], float(scores[index])) if labels[index] is not None else (None, None)
         named = Region(region.id, region.box, region.score if score is None else score, label, region.source)
+        if label in self.model.predictor.taught:
+            return DescribeResult(UntrustedText(label or ""), label, score, Regions.from_list([named]), "labels")
         reply, _ = self._ask(region.box, lambda token: prompts.render("brief_region_caption", token))
         if _is_words(reply.text) and self._bears_out(reply.text, encoding, [index]):
             return DescribeResult(UntrustedText(reply.text), label, score, Regions.from_list([named]), "model")
@@ -683,13 +687,13 @@ class Scene(Pictured):
         A small model writes fluent captions of things that are not there; its scores know better. Where it has nothing
         to say it repeats itself: "a bus is standing on a bus".
         """
-        vocabulary = self.model.predictor.vocabulary
-        if vocabulary is None:
+        predictor = self.model.predictor
+        if predictor.vocabulary is None:
             return True
-        mentioned = mentions(text, vocabulary)
+        mentioned = mentions(text, tuple(name for name in predictor.vocabulary if name not in predictor.taught))
         if not mentioned or not len(indexes) or len(set(mentioned)) < len(mentioned):
             return False
-        probability = np.asarray(self.model.predictor.match(encoding, mentioned))  # [mentioned, N]
+        probability = np.asarray(predictor.match(encoding, mentioned))  # [mentioned, N]
         likely = probability >= self.thresholds["exists"]
         return bool(likely.any(axis=1).all() and likely[:, list(indexes)].any())
 

@@ -30,6 +30,7 @@ class FakePredictor:
 
     objects: Sequence[tuple[tuple[float, float, float, float], str, float]]
     vocabulary: tuple[str, ...] | None = ("person", "bus", "car", "dog", "truck")
+    taught: frozenset[str] = frozenset()
     replies: dict[str, str] = field(default_factory=dict)
     name: str = "fake"
     fingerprint: str = "0" * 16

@@ -31,7 +31,7 @@ class Scored:
 
     Attributes:
         boxes: [N, 4] xyxy pixels.
-        terms: [4, K, N], `MatchHead.TERMS`.
+        terms: [T, K, N]: `MatchHead.TERMS`, or those of a lesson.
         overlap: [N, G] IoU with the annotated objects.
         names: [G] name index of each object.
         unknown: [K, N] bool: nobody knows.
@@ -50,13 +50,18 @@ def calibrate(
     """Set the weights and the bias of the match head by logistic regression; returns them by name."""
     scored = [score(model, processor, store[i], tasks) for i in pictures]
     head = model.match_head
-    numbers = torch.tensor([*head.weights.tolist(), 0.0])
-    for _ in range(ROUNDS):
-        numbers = _regression(*_kept(scored, numbers))
+    numbers = fit(scored, torch.tensor([*head.weights.tolist(), 0.0]))
     with torch.no_grad():
         head.weights.copy_(numbers[:-1])
         head.bias.copy_(numbers[-1])
     return dict(zip((*head.TERMS, "bias"), numbers.tolist(), strict=True))
+
+
+def fit(scored: Sequence[Scored], numbers: Tensor) -> Tensor:
+    """Weights of the terms and the bias, [T + 1], by logistic regression; `numbers` are those that it starts from."""
+    for _ in range(ROUNDS):
+        numbers = _regression(*_kept(scored, numbers))
+    return numbers
 
 
 @torch.no_grad()
@@ -79,7 +84,7 @@ def score(model: FO1, processor: Processor, picture: Picture, tasks: TaskMaker) 
 
 
 def _kept(scored: Sequence[Scored], numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Terms [4, R] and truth [R] of the regions that are kept for each name, in all pictures."""
+    """Terms [T, R] and truth [R] of the regions that are kept for each name, in all pictures."""
     terms, truths = [], []
     for picture in scored:
         logits = torch.einsum("t,tkn->kn", numbers[:-1], picture.terms).numpy()
@@ -104,8 +109,8 @@ def _claims(overlap: np.ndarray) -> np.ndarray:
 
 
 def _regression(terms: Tensor, truth: Tensor) -> Tensor:
-    """Weights of the terms and the bias [5] that minimise the cross-entropy."""
-    numbers = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0], requires_grad=True)
+    """Weights of the terms and the bias [T + 1] that minimise the cross-entropy."""
+    numbers = F.one_hot(torch.tensor(1), len(terms) + 1).float().requires_grad_()
     optimizer = torch.optim.LBFGS([numbers], max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:

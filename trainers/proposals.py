@@ -123,13 +123,14 @@ def main(arguments: Sequence[str]) -> TrainResult:
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture as the head sees it: the maps it reads, and boxes in pixels of the tower's input."""
+    """One picture as the head sees it: the maps it reads, and boxes in pixels of the tower's input with their kinds."""
 
     name: str
     maps: list[Tensor]
     size_hw: tuple[int, int]
     boxes: Tensor
     ignored: Tensor
+    kinds: Tensor
 
 
 class MapSource:
@@ -232,9 +233,15 @@ class ProposalStage:
             maps = [torch.cat(level) for level in zip(*(example.maps for example in group), strict=True)]
             # Channels last: a third faster through depth-wise convolutions on a CPU.
             outputs = self.model([m.contiguous(memory_format=torch.channels_last) for m in maps])
-            found = proposal_losses(self.model, outputs, [e.boxes for e in group], [e.ignored for e in group])
+            found = proposal_losses(
+                self.model, outputs, [e.boxes for e in group], [e.ignored for e in group], [e.kinds for e in group]
+            )
             sums = {name: sums.get(name, 0) + found[name] for name in LOSS_WEIGHTS}
         return sums
+
+    def kinds(self, record: Example) -> list[int]:
+        """Which of the head's kinds each box of a picture is: there is one, things of any kind."""
+        return [0] * len(record.labels)
 
     def example_names(self, batch: list[Seen]) -> list[str]:
         """The pictures of a batch, for messages."""
@@ -262,7 +269,8 @@ class ProposalStage:
         boxes = mirror_boxes(record.boxes, record.width) if flip else record.boxes
         scaled = torch.from_numpy(boxes) * torch.tensor([width / record.width, height / record.height] * 2)
         scaled, crowd = scaled.float().to(self._device), torch.from_numpy(record.crowd).to(self._device)
-        return Seen(record.name, maps, (height, width), scaled[~crowd], scaled[crowd])
+        kinds = torch.tensor(self.kinds(record), dtype=torch.long, device=self._device)
+        return Seen(record.name, maps, (height, width), scaled[~crowd], scaled[crowd], kinds[~crowd])
 
 
 def load_tower(recipe: TowerRecipe) -> nn.Module:

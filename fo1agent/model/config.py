@@ -27,8 +27,9 @@ class FO1Config(PreTrainedConfig):
             carries its token wherever it stands, as in GPT4RoI (arXiv 2307.03601): a language model too small to look
             regions up by their numbers need not. None is the reference's way: only the slot behind the number does.
         heads: constructor arguments of the optional heads: `match`, `iou`, `proposal`. Absent: no such head.
+        lessons: names that were taught beside the model, oldest first: `names` and `finder` of each; see `lesson.py`.
         processing: fields of `ProcessingConfig`.
-        vocabulary: phrases that a closed-vocabulary model was trained to name; None for an open one.
+        vocabulary: phrases that a closed-vocabulary model was trained to name, lessons apart; None for an open one.
         thresholds: default score thresholds per tool: `ground`, `count`, `exists`.
         calibration: numbers that turn raw scores into probabilities; see `predictor.py` and `heads.py`.
     """
@@ -43,6 +44,7 @@ class FO1Config(PreTrainedConfig):
     region_projector: Any = None
     first_mention: int | None = None
     heads: Any = None
+    lessons: Any = None
     processing: Any = None
     vocabulary: Any = None
     thresholds: Any = None
@@ -57,6 +59,7 @@ class FO1Config(PreTrainedConfig):
         self.image_projector = dict(self.image_projector or {"layers": 0})
         self.region_projector = dict(self.region_projector or {"layers": 2})
         self.heads = dict(self.heads or {})
+        self.lessons = [dict(lesson) for lesson in self.lessons or ()]
         self.processing = dict(self.processing or {})
         self.vocabulary = None if self.vocabulary is None else list(self.vocabulary)
         self.thresholds = dict(self.thresholds or {})

@@ -24,17 +24,20 @@ from fo1agent.model.sequence import Prefix
 class SceneEncoding:
     """A picture with its boxes, as the model keeps it. Only the first four fields are for everyone.
 
+    The language model has read the first R boxes; behind them stand those that lessons found. Without lessons R is N.
+
     Attributes:
         boxes: [N, 4] float64 xyxy pixels of the original picture; region n is `<region n>`.
         objectness: [N] float64 in 0..1.
         note: what a person should be told, or "".
         source: who made the boxes.
         features: what the towers saw.
-        region_vectors: [N, F].
-        region_tokens: [N, d].
+        region_vectors: [R, F].
+        region_tokens: [R, d].
         prefix: the decoder's keys and values of picture and regions.
         match_keys: what the match head compares phrases with; None for a model without one.
         matched: phrase → [N] probabilities already computed.
+        taught: name → [N] probabilities by the lessons; of each name that one teaches.
     """
 
     boxes: np.ndarray
@@ -47,9 +50,15 @@ class SceneEncoding:
     prefix: Prefix = field(repr=False)
     match_keys: RegionKeys | None = field(default=None, repr=False)
     matched: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    taught: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def read(self) -> int:
+        """R, how many boxes the language model has read."""
+        return len(self.region_tokens)
 
     @property
     def nbytes(self) -> int:

@@ -27,6 +27,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from fo1agent.model import bases
 from fo1agent.model.aux_encoder import build_aux
 from fo1agent.model.config import FO1Config
+from fo1agent.model.lesson import build_lessons
 from fo1agent.model.processing import ImageInputs, ImageSizes
 from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
 from fo1agent.model.sequence import IGNORED, Prefix, Sample, TokenBatch, assemble, branches_after, mentioned
@@ -91,7 +92,7 @@ class FO1Output:
 
 
 class FO1(PreTrainedModel):
-    """The model: base, auxiliary tower, region encoder, projectors, and the heads that its config names.
+    """The model: base, auxiliary tower, region encoder, projectors, and the heads and lessons that its config names.
 
     `save_pretrained` and `from_pretrained` are Hugging Face's; `weights.py` also reads the public checkpoint.
     """
@@ -108,6 +109,7 @@ class FO1(PreTrainedModel):
     match_head: Any
     iou_head: Any
     proposal_head: Any
+    lessons: Any
 
     def __init__(self, config: FO1Config) -> None:
         super().__init__(config)
@@ -119,6 +121,7 @@ class FO1(PreTrainedModel):
         self.image_projector = build_projector(seen, width, **config.image_projector)
         self.region_projector = build_projector(self.region_encoder.size, width, **config.region_projector)
         self.match_head, self.iou_head, self.proposal_head = build_heads(config.heads, width, self.aux.levels)
+        self.lessons = build_lessons(config.lessons, self.aux.levels, self.region_encoder.size)
         self.post_init()
 
     @property

@@ -188,11 +188,12 @@ class MatchHead(nn.Module):
         detected = senses[:, : self.classes] @ regions.detected.float().T
         if self.extra:
             detected = detected + senses[:, self.classes :].sum(dim=1, keepdim=True) * self.unseen.float().sigmoid()
-        detector = torch.where(regions.seen, _safe_logit(detected), self.unseen.float())
-        return torch.stack([language, detector, _safe_logit(senses @ regions.named.float().T), fit])
+        detector = torch.where(regions.seen, safe_logit(detected), self.unseen.float())
+        return torch.stack([language, detector, safe_logit(senses @ regions.named.float().T), fit])
 
 
-def _safe_logit(probability: Tensor) -> Tensor:
+def safe_logit(probability: Tensor) -> Tensor:
+    """Logit of a probability, of the same shape, finite also for 0 and 1."""
     return torch.logit(probability.clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY))
 
 

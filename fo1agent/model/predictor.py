@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.folder import MAX_JSON, read_bytes, shown
 from fo1agent.model.generation import greedy, greedy_many
+from fo1agent.model.lesson import OWN_LEAST, either, own_boxes
 from fo1agent.model.processing import Processor, plain
 from fo1agent.model.sequence import Prefix, Sample
 from fo1agent.prompts import render
@@ -39,6 +40,7 @@ THRESHOLDS = {"ground": 0.25, "count": 0.25, "exists": 0.15}
 _TOKENS_AT_ONCE = 2048  # of phrases in one pass: bounds the mask
 _LONGEST_PHRASE, _LONGEST_QUESTION = 256, 4096  # tokens
 _PHRASES_KEPT = 4096  # per picture
+_MENTION = re.compile(r"<region(\d+)>")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -60,6 +62,8 @@ class Predictor:
         name: for people: `fo1-nano`, the hub name's last part, or the folder's name.
         fingerprint: hash of the weights, part of every cache key.
         cache_bytes: bound on kept encodings.
+        vocabulary: names that the model knows, taught ones last; None for an open one.
+        taught: those of them that lessons alone know: regions are named by them, in scores but not in sentences.
     """
 
     model: FO1
@@ -74,7 +78,10 @@ class Predictor:
         self.model.eval()
         self.cache = EncodingCache(self.cache_bytes)
         self.calibration = Calibration(**config.calibration)
-        self.vocabulary: tuple[str, ...] | None = None if config.vocabulary is None else tuple(config.vocabulary)
+        taught = [name for lesson in self.model.lessons for name in lesson.names]
+        own = config.vocabulary
+        self.vocabulary: tuple[str, ...] | None = None if own is None else tuple(dict.fromkeys([*own, *taught]))
+        self.taught: frozenset[str] = frozenset(taught).difference(own or ())
         self.thresholds: dict[str, float] = {**THRESHOLDS, **config.thresholds}
         self.max_regions: int = self.processor.settings.max_regions
         eos = config.get_text_config().eos_token_id
@@ -104,7 +111,7 @@ class Predictor:
     def with_boxes(self, encoding: SceneEncoding, boxes: Any) -> SceneEncoding:
         """The same picture with other boxes [M, 4], drawn by hand: no tower runs again. Their objectness is 1."""
         checked = check_boxes(boxes)
-        return self._read(encoding.features, checked, np.ones(len(checked)), "given")
+        return self._teach(self._read(encoding.features, checked, np.ones(len(checked)), "given"))
 
     @property
     def proposes(self) -> bool:
@@ -116,8 +123,9 @@ class Predictor:
         features = self.model.encode_image(self.processor.image(image.pixels))
         if proposals is None:
             boxes, scores = self.model.propose(features, self.max_regions)
-            return self._read(features, boxes.cpu().double().numpy(), scores.cpu().double().numpy(), "fo1")
-        return self._read(features, proposals.boxes, proposals.scores, proposals.source)
+            encoding = self._read(features, boxes.cpu().double().numpy(), scores.cpu().double().numpy(), "fo1")
+            return self._teach(encoding, own=True)
+        return self._teach(self._read(features, proposals.boxes, proposals.scores, proposals.source))
 
     @torch.inference_mode()
     def _read(self, features: ImageFeatures, boxes: np.ndarray, scores: np.ndarray, source: str) -> SceneEncoding:
@@ -133,6 +141,29 @@ class Predictor:
             keys = self.model.match_head.keys(prefix.region_states, tokens, evidence, fit)
         return SceneEncoding(boxes, scores, note, source, features, vectors, tokens, prefix, keys)
 
+    @torch.inference_mode()
+    def _teach(self, encoding: SceneEncoding, own: bool = False) -> SceneEncoding:
+        """Add what the lessons say of the boxes; with `own`, after the boxes that only they find."""
+        if not len(self.model.lessons):
+            return encoding
+        features, boxes, objectness = encoding.features, encoding.boxes, encoding.objectness
+        places, vectors = features.sizes.to_aux(boxes).to(self.model.device), encoding.region_vectors
+        found = [lesson.find(features.aux.maps, features.aux.size_wh) for lesson in self.model.lessons]
+        for lesson, one in zip(self.model.lessons, found, strict=True) if own else ():
+            more, scores = own_boxes(one, places)
+            pixels = features.sizes.from_aux(more)
+            read = self.model.region_vectors(features, pixels)
+            likely = lesson(one, more, read).sigmoid().amax(dim=0) >= OWN_LEAST
+            boxes = np.concatenate([boxes, pixels[likely].cpu().double().numpy()])
+            objectness = np.concatenate([objectness, scores[likely].cpu().double().numpy()])
+            places, vectors = torch.cat([places, more[likely]]), torch.cat([vectors, read[likely]])
+        taught: dict[str, np.ndarray] = {}
+        for lesson, one in zip(self.model.lessons, found, strict=True):
+            rows = lesson(one, places, vectors).sigmoid().cpu().double().numpy()
+            for name, row in zip(lesson.names, rows, strict=True):
+                taught[name] = either(row, taught[name]) if name in taught else row
+        return replace(encoding, boxes=boxes, objectness=objectness, taught=taught)
+
     # --- phrases and regions -----------------------------------------------------------------------------------
 
     def match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
@@ -144,10 +175,10 @@ class Predictor:
         known = self.recalled(encoding, phrases)
         if known is not None:
             return known
-        rows = {phrase: row for phrase in phrases if (row := encoding.matched.get(phrase)) is not None}
+        rows = {phrase: row for phrase in phrases if (row := self._recalled(encoding, phrase)) is not None}
         new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in rows]
         if new:
-            found = dict(zip(new, self._match(encoding, new), strict=True))
+            found = dict(zip(new, self._with_taught(encoding, new, self._match(encoding, new)), strict=True))
             if len(encoding.matched) > _PHRASES_KEPT:
                 encoding.matched.clear()
             encoding.matched.update(found)
@@ -158,9 +189,14 @@ class Predictor:
         """What `match` gives, if that needs no pass of the model; else None."""
         if not len(encoding) or not phrases:
             return np.zeros((len(phrases), len(encoding)))
-        rows = [encoding.matched.get(phrase) for phrase in phrases]
+        rows = [self._recalled(encoding, phrase) for phrase in phrases]
         known = [row for row in rows if row is not None]
         return np.stack(known) if len(known) == len(rows) else None
+
+    def _recalled(self, encoding: SceneEncoding, phrase: str) -> np.ndarray | None:
+        # What only lessons know never goes through the model, not even beside other phrases: in a batch of another
+        # shape their last bits would be others.
+        return (encoding.taught if phrase in self.taught else encoding.matched).get(phrase)
 
     @torch.inference_mode()
     def match_without(
@@ -170,7 +206,8 @@ class Predictor:
 
         Args:
             encoding, phrases: as for `match`; the phrases are read once.
-            silenced: for each result the terms (`MatchHead.TERMS`) whose weight is taken for zero.
+            silenced: for each result the terms (`MatchHead.TERMS`) whose weight is taken for zero. What lessons say has
+                no such terms, and stays.
 
         Raises:
             InputError: the model has no match head.
@@ -178,14 +215,14 @@ class Predictor:
         head = self.model.match_head
         if head is None:
             raise InputError(f"{self.name} has no match head, so no terms of it can be silenced.")
-        if not len(encoding) or not phrases:
-            return [np.zeros((len(phrases), len(encoding)))] * len(silenced)
+        if not encoding.read or not phrases:
+            return [self._with_taught(encoding, phrases, np.zeros((len(phrases), encoding.read)))] * len(silenced)
         states = self._states(encoding.prefix, [self.processor.phrase_ids(phrase) for phrase in phrases])
         results = []
         for terms in silenced:
             kept = head.weights.new_tensor([float(term not in terms) for term in head.TERMS])
             logits = torch.func.functional_call(head, {"weights": head.weights * kept}, (states, encoding.match_keys))
-            results.append(self._probability(logits))
+            results.append(self._with_taught(encoding, phrases, self._probability(logits)))
         return results
 
     def labels(self, encoding: SceneEncoding) -> tuple[list[str | None], np.ndarray]:
@@ -219,13 +256,32 @@ class Predictor:
         same[index] = 1.0
         return same
 
+    def _with_taught(self, encoding: SceneEncoding, phrases: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """What the model itself says [P, R] together with what lessons say of taught names, [P, N].
+
+        A name that the model had before is found where either finds it; phrases that are not taught name none of the
+        boxes that only lessons found.
+        """
+        if not encoding.taught:
+            return rows
+        whole = np.zeros((len(phrases), len(encoding)))
+        for row, phrase, own in zip(whole, phrases, rows, strict=True):
+            if phrase not in self.taught:
+                row[: encoding.read] = own
+            if phrase in encoding.taught:
+                row[:] = either(row, encoding.taught[phrase])
+        return whole
+
     @torch.inference_mode()
     def _match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
+        """What the model itself says, [P, R]."""
+        if not encoding.read:
+            return np.zeros((len(phrases), 0))
         head = self.model.match_head
         asked = [_at_most(_LONGEST_PHRASE, self.processor.phrase_ids(phrase), phrase) for phrase in phrases]
         if head is None:
             listed = [f"<ground>{plain(phrase)}</ground><objects>" for phrase in phrases]
-            questions = [self.processor.question_ids([len(encoding)], render("od", phrase)) for phrase in phrases]
+            questions = [self.processor.question_ids([encoding.read], render("od", phrase)) for phrase in phrases]
             answers = [self.processor.text_ids(text) for text in listed]
             return self._name_regions(encoding, [torch.cat(pair) for pair in zip(questions, answers, strict=True)])
         states = self._states(encoding.prefix, asked)
@@ -235,7 +291,7 @@ class Predictor:
     def _name_regions(self, encoding: SceneEncoding, branches: Sequence[Tensor]) -> np.ndarray:
         """Probability of each region at the end of each branch, against the end of the list, [P, N]."""
         states = self._states(encoding.prefix, branches)
-        regions = self.processor.region_ids(len(encoding))
+        regions = self.processor.region_ids(encoding.read)
         rows = self.model.base.lm_head.weight[[*regions, self.processor.token_id("</objects>")]]
         logits = states @ rows.T
         return self._probability(logits[:, :-1] - logits[:, -1:])
@@ -264,7 +320,9 @@ class Predictor:
             InputError: the question is too long.
         """
         encodings = [about] if isinstance(about, SceneEncoding) else list(about)
-        counts = [len(encoding) for encoding in encodings]
+        if len(encodings) == 1:
+            encodings[0], text = self._readable(encodings[0], text)
+        counts = [encoding.read for encoding in encodings]
         question = _at_most(_LONGEST_QUESTION, self.processor.question_ids(counts, text), text)
         if not encodings:
             prefix = Prefix.empty(self.model.config.hidden_size)
@@ -282,6 +340,21 @@ class Predictor:
         reply = greedy(self.model, prefix, question, self.stop_ids, max_new_tokens)
         return self.processor.decode(reply.ids)
 
+    def _readable(self, encoding: SceneEncoding, text: str) -> tuple[SceneEncoding, str]:
+        """An encoding and a question about it whose regions the language model has all read.
+
+        Boxes that lessons found it has not; those that the question speaks of take the places of the last boxes.
+        """
+        asked = _unread(encoding, text)
+        if not asked:
+            return encoding, text
+        kept = min(encoding.read, self.max_regions - len(asked))
+        if kept < 0:
+            raise InputError(f"The question speaks of {len(asked)} regions; {self.name} reads {self.max_regions}.")
+        other = self.with_boxes(encoding, np.concatenate([encoding.boxes[:kept], encoding.boxes[asked]]))
+        places = {k: kept + place for place, k in enumerate(asked)}
+        return other, _MENTION.sub(lambda found: f"<region{places.get(int(found[1]), int(found[1]))}>", text)
+
     @torch.inference_mode()
     def generate_many(self, encoding: SceneEncoding, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
         """`generate` for many questions about one picture, decoded together.
@@ -289,7 +362,9 @@ class Predictor:
         Raises:
             InputError: a question is too long.
         """
-        asked = [self.processor.question_ids([len(encoding)], text) for text in texts]
+        if any(_unread(encoding, text) for text in texts):
+            return [self.generate(encoding, text, max_new_tokens) for text in texts]
+        asked = [self.processor.question_ids([encoding.read], text) for text in texts]
         asked = [_at_most(_LONGEST_QUESTION, ids, text) for ids, text in zip(asked, texts, strict=True)]
         replies = [
             reply
@@ -297,6 +372,11 @@ class Predictor:
             for reply in greedy_many(self.model, encoding.prefix, batch, self.stop_ids, max_new_tokens)
         ]
         return [self.processor.decode(reply.ids) for reply in replies]
+
+
+def _unread(encoding: SceneEncoding, text: str) -> list[int]:
+    """The regions that a text mentions and the language model has not read, each once, in order."""
+    return sorted({k for number in _MENTION.findall(text) if encoding.read <= (k := int(number)) < len(encoding)})
 
 
 def _batches(branches: Sequence[Tensor]) -> list[list[Tensor]]:

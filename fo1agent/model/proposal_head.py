@@ -4,7 +4,8 @@ Every cell of every level gives one box (its distances to the four sides) and on
 well that box fits (its IoU), so the score ranks boxes by quality. Works on any tower: a level is a map [B, C, h, w]
 with its stride and the pixel at which its first cell is centred. Coordinates are pixels of the tower's input.
 
-It knows no names and no language. `proposal_losses` is what it is trained by.
+It knows no language, and by itself no names; with `classes` it says how well a cell's box fits a thing of each of so
+many kinds. `proposal_losses` is what it is trained by.
 
 Source of the parts: FCOS (arXiv 1904.01355), quality focal loss (arXiv 2006.04388).
 """
@@ -35,6 +36,7 @@ class ProposalHeadConfig:
         width: channels inside the head.
         extra_levels: coarser levels that the head adds itself, each at twice the stride of the one before.
         blocks: separable convolutions before the objectness, and as many before the box.
+        classes: K, kinds of things that are told apart; 1: things of any kind.
     """
 
     channels: tuple[int, ...]
@@ -43,6 +45,7 @@ class ProposalHeadConfig:
     width: int = 96
     extra_levels: int = 1
     blocks: int = 2
+    classes: int = 1
 
     def __post_init__(self) -> None:
         for name in ("channels", "strides", "offsets"):
@@ -66,7 +69,7 @@ class ProposalHeadConfig:
 
 
 class LevelOutput(NamedTuple):
-    """One level: objectness logits [B, 1, h, w], and box sides [B, 4, h, w]: pixels from the cell's centre to the
+    """One level: objectness logits [B, K, h, w], and box sides [B, 4, h, w]: pixels from the cell's centre to the
     left, top, right and bottom, all positive."""
 
     logits: Tensor
@@ -110,7 +113,7 @@ class ProposalHead(nn.Module):
         self.merges = nn.ModuleList(SeparableConv(width) for _ in range(levels))
         self.score_blocks = nn.ModuleList(SeparableConv(width) for _ in range(config.blocks))
         self.box_blocks = nn.ModuleList(SeparableConv(width) for _ in range(config.blocks))
-        self.score = nn.Conv2d(width, 1, 1)
+        self.score = nn.Conv2d(width, config.classes, 1)
         self.box = nn.Conv2d(width, 4, 1)
         self.side_scales = nn.Parameter(torch.ones(levels))
         nn.init.constant_(self.score.bias, -math.log(99))  # pyright: ignore[reportArgumentType] (it has a bias)
@@ -141,8 +144,8 @@ class ProposalHead(nn.Module):
         return LevelOutput(self.score(scored).float(), sides)
 
     def flatten(self, outputs: Sequence[LevelOutput]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All cells of all levels in one row: logits [B, P], sides [B, P, 4], centres [P, 2], strides [P]."""
-        logits = torch.cat([o.logits.flatten(1) for o in outputs], dim=1)
+        """All cells of all levels in one row: logits [B, P, K], sides [B, P, 4], centres [P, 2], strides [P]."""
+        logits = torch.cat([o.logits.flatten(2) for o in outputs], dim=2).transpose(1, 2)
         sides = torch.cat([o.sides.flatten(2) for o in outputs], dim=2).transpose(1, 2)
         sizes_hw = [o.logits.shape[-2:] for o in outputs[: len(self.config.strides)]]
         return logits, sides, *self.cells(sizes_hw, logits.device)
@@ -160,32 +163,48 @@ class ProposalHead(nn.Module):
             strides.append(torch.full((h * w,), float(stride), device=device))
         return torch.cat(centres), torch.cat(strides)
 
-    @torch.no_grad()
     def decode(
         self, outputs: Sequence[LevelOutput], size_hw: tuple[int, int], limit: int = 100, overlap: float = 0.7
     ) -> tuple[Tensor, Tensor]:
-        """The best boxes of one picture (B = 1), best first.
+        """`decode_each` of a head that tells no kinds apart."""
+        ((boxes, scores),) = self.decode_each(outputs, size_hw, limit, overlap)
+        return boxes, scores
+
+    @torch.no_grad()
+    def decode_each(
+        self,
+        outputs: Sequence[LevelOutput],
+        size_hw: tuple[int, int],
+        limit: int = 100,
+        overlap: float = 0.7,
+        least: float = 0.0,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """For each kind the best boxes of one picture (B = 1), best first.
 
         Args:
             outputs: what `forward` returned.
             size_hw: height and width of the tower's input, pixels; boxes are cut there.
-            limit: at most so many boxes.
+            limit: at most so many boxes of a kind.
             overlap: of two boxes with a larger IoU the better one is kept.
+            least: boxes that score less are dropped.
 
         Returns:
             boxes [N, 4] xyxy in pixels of the tower's input, and their scores [N]: the IoU that the head expects of
             them with some object, 0 to 1. Boxes thinner than a pixel are dropped, so N may be 0.
         """
         logits, sides, centres, _ = self.flatten(outputs)
-        scores = logits[0].sigmoid()
-        scores, best = scores.topk(min(20 * limit, len(scores)))
-        boxes = sides_to_boxes(centres[best], sides[0, best])
         height, width = size_hw
-        boxes = torch.minimum(boxes.clamp(min=0), boxes.new_tensor([width, height, width, height]))
-        thick = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
-        boxes, scores = boxes[thick], scores[thick]
-        kept = nms(boxes, scores, overlap)[:limit]
-        return boxes[kept], scores[kept]
+        found = []
+        for scores in logits[0].sigmoid().unbind(-1):
+            scores, best = scores.topk(min(20 * limit, len(scores)))
+            scores, best = scores[scores >= least], best[scores >= least]
+            boxes = sides_to_boxes(centres[best], sides[0, best])
+            boxes = torch.minimum(boxes.clamp(min=0), boxes.new_tensor([width, height, width, height]))
+            thick = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
+            boxes, scores = boxes[thick], scores[thick]
+            kept = nms(boxes, scores, overlap)[:limit]
+            found.append((boxes[kept], scores[kept]))
+        return found
 
 
 def resample(x: Tensor, size_hw: Sequence[int], fine: tuple[float, float], coarse: tuple[float, float]) -> Tensor:
@@ -243,7 +262,11 @@ def assign(centres: Tensor, strides: Tensor, boxes: Tensor, radius: float = 1.5,
 
 
 def proposal_losses(
-    head: ProposalHead, outputs: Sequence[LevelOutput], boxes: Sequence[Tensor], ignored: Sequence[Tensor]
+    head: ProposalHead,
+    outputs: Sequence[LevelOutput],
+    boxes: Sequence[Tensor],
+    ignored: Sequence[Tensor],
+    kinds: Sequence[Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """The three losses of the head, each a sum over the batch: divide by `count` to get means per responsible cell.
 
@@ -251,17 +274,19 @@ def proposal_losses(
         outputs: what `head(maps)` returned for a batch of B pictures.
         boxes: per picture [N, 4] xyxy, pixels of the tower's input; N may be 0.
         ignored: per picture [M, 4], areas (crowds) in which an unassigned cell is neither right nor wrong.
+        kinds: per picture [N] int64, of which of the head's K kinds each box is; None where all are of the first.
 
     Returns:
         `objectness`: quality focal loss on every cell; its target is the IoU of the cell's box with the box it is
-        responsible for, 0 for none. `overlap`: -log IoU. `sides`: smooth L1 of the logarithms of the four sides, which
-        still pulls where boxes do not meet. `count`: responsible cells, no gradient.
+        responsible for, at that box's kind, and 0 elsewhere. `overlap`: -log IoU. `sides`: smooth L1 of the logarithms
+        of the four sides, which still pulls where boxes do not meet. `count`: responsible cells, no gradient.
     """
     logits, sides, centres, strides = head.flatten(outputs)
     targets = torch.stack([assign(centres, strides, b) for b in boxes])  # [B, P]
     image, cell = (targets >= 0).nonzero(as_tuple=True)
     starts = torch.tensor([0, *(len(b) for b in boxes)], device=logits.device).cumsum(0)
-    wanted = torch.cat(list(boxes))[targets[image, cell] + starts[image]]  # [K, 4]
+    responsible = targets[image, cell] + starts[image]
+    wanted = torch.cat(list(boxes))[responsible]
 
     found_sides = sides[image, cell]
     wanted_sides = boxes_to_sides(centres[cell], wanted)
@@ -270,8 +295,9 @@ def proposal_losses(
     close = F.smooth_l1_loss(found_sides.log(), wanted_sides.log(), reduction="none", beta=0.1).mean(dim=-1)
 
     quality = torch.zeros_like(logits)
-    quality[image, cell] = iou.detach()
-    counted = torch.stack([~_covered(centres, crowd) for crowd in ignored]) | (targets >= 0)
+    kind = torch.zeros_like(responsible) if kinds is None else torch.cat(list(kinds))[responsible]
+    quality[image, cell, kind] = iou.detach()
+    counted = (torch.stack([~_covered(centres, crowd) for crowd in ignored]) | (targets >= 0))[..., None]
     objectness = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
     objectness = objectness * (logits.sigmoid() - quality).square() * counted
     count = objectness.new_tensor(float(len(cell)))

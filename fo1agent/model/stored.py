@@ -21,6 +21,7 @@ from fo1agent.model.mobilenet import LEVELS, NUM_CLASSES, PARITY, PIXELS, VIEWS
 MAX_SIDE, MAX_PIXELS = 4096, 4096 * 4096
 MAX_REGIONS = 1000
 MAX_NAMES, LONGEST_NAME = 65_536, 256
+MAX_LESSONS = 64  # each looks at every picture
 
 Probability = Annotated[float, number(0, 1)]
 Strides = Annotated[list[Annotated[float, number(0, 1024, above=True)]], Field(min_length=4, max_length=4)]
@@ -218,6 +219,13 @@ def _names(value: object) -> list[str]:
 Names = Annotated[list[str], PlainValidator(_names)]
 
 
+class Lesson(Stored):
+    """Names taught beside the model; see `lesson.Lesson`."""
+
+    names: Names
+    finder: Proposal
+
+
 # --- the file ----------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +242,7 @@ class OwnConfig(Stored):
     region_projector: Projector | None = None
     first_mention: TokenId | None = None
     heads: Heads | None = None
+    lessons: Annotated[list[Lesson], Field(max_length=MAX_LESSONS)] | None = None
     processing: Processing | None = None
     vocabulary: Names | None = None
     thresholds: Thresholds | None = None
@@ -261,7 +270,12 @@ class OwnConfig(Stored):
         levels = _levels(aux)
         self._check_pools(levels, region)
         self._check_detector(aux, region)
-        self._check_proposal(levels)
+        if self.heads and self.heads.proposal:
+            _check_read(levels, self.heads.proposal, "heads.proposal")
+        for place, lesson in enumerate(self.lessons or ()):
+            _check_read(levels, lesson.finder, f"lessons.{place}.finder")
+        if self.lessons and self.vocabulary is None:
+            raise wanted("names beside which the lessons stand", "vocabulary", "none")
         processing = self.processing or Processing()
         if processing.max_pixels < vision.cell**2:
             raise wanted(
@@ -299,13 +313,13 @@ class OwnConfig(Stored):
             if getattr(match, name) != right:
                 raise wanted(f"{right}, as the tower has", f"heads.match.{name}", str(getattr(match, name)))
 
-    def _check_proposal(self, levels: Sequence[tuple[float, int]]) -> None:
-        read = self.heads.proposal.levels if self.heads and self.heads.proposal else []
-        key = "heads.proposal.levels"
-        if any(level >= len(levels) for level in read):
-            raise wanted(f"numbers of the tower's {len(levels)} levels", key, shown(read))
-        if any(levels[first][0] >= levels[second][0] for first, second in pairwise(read)):
-            raise wanted("levels whose strides rise", key, shown(read))
+
+def _check_read(levels: Sequence[tuple[float, int]], head: Proposal, key: str) -> None:
+    """What a proposal head reads must be levels that the tower has, finest first."""
+    if any(level >= len(levels) for level in head.levels):
+        raise wanted(f"numbers of the tower's {len(levels)} levels", f"{key}.levels", shown(head.levels))
+    if any(levels[first][0] >= levels[second][0] for first, second in pairwise(head.levels)):
+        raise wanted("levels whose strides rise", f"{key}.levels", shown(head.levels))
 
 
 def _levels(aux: DaViT | MobileNet) -> list[tuple[float, int]]:

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -106,6 +106,10 @@ class Batched:
     @property
     def vocabulary(self) -> tuple[str, ...] | None:
         return self._inner.vocabulary
+
+    @property
+    def taught(self) -> Collection[str]:
+        return self._inner.taught
 
     @property
     def max_regions(self) -> int:

@@ -13,7 +13,7 @@ from fo1agent.cli import main
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(python|console)\n(.*?)```", TEXT, re.DOTALL)
-SHORTER = {"PICTURES = 30": "PICTURES = 8", "--steps 40": "--steps 6"}
+SHORTER = {"PICTURES = 30": "PICTURES = 5", "--steps 40": "--steps 5"}
 
 
 def test_the_tutorial_runs_from_drawing_to_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,8 +35,10 @@ def test_the_tutorial_runs_from_drawing_to_measuring(tmp_path: Path, monkeypatch
             assert done.exit_code == 0, done.output
             printed[words[1]] = done.stdout
     rows = [line.split() for line in printed["finetune"].splitlines()]
-    assert [row[0] for row in rows] == ["before", "AP", "AP50", "recall@100"]
+    assert [row[0] for row in rows[:4]] == ["before", "AP", "AP50", "recall@100"]
     assert float(rows[2][2]) > float(rows[2][1])
+    (old,) = (row for row in rows if row[0] == "all")  # what it knew before, found before and after
+    assert int(old[1]) == int(old[2]) > 10
     assert (tmp_path / "after.png").exists()
 
 

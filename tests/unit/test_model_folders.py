@@ -19,6 +19,7 @@ from fo1agent.model import stored, weights
 from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.fo1 import FO1, build_projector
 from fo1agent.model.heads import IoUHead, MatchHead
+from fo1agent.model.lesson import Lesson
 from fo1agent.model.mobilenet import VIEWS, View
 from fo1agent.model.predictor import THRESHOLDS, Calibration, find_folder, load_predictor
 from fo1agent.model.proposal_head import ProposalHeadConfig
@@ -168,10 +169,12 @@ def test_regions_heads_and_projectors_are_described_as_they_are() -> None:
     assert described(stored.Region) == regions
     assert described(stored.Match) == {k: v for k, v in parameters(MatchHead).items() if k != "hidden_size"}
     assert described(stored.Iou) == {k: v for k, v in parameters(IoUHead).items() if k != "hidden_size"}
-    made = {"channels", "strides", "offsets"}  # follow from the tower's levels
+    made = {"channels", "strides", "offsets", "classes"}  # follow from the tower's levels, and from a lesson's names
     assert described(stored.Proposal, ("levels",)) == {
         k: v for k, v in parameters(ProposalHeadConfig).items() if k not in made
     }
+    given = {"levels", "region_size"}  # by the tower and the region encoder
+    assert described(stored.Lesson) == {k: v for k, v in parameters(Lesson).items() if k not in given}
     projector = {k: v for k, v in parameters(build_projector).items() if k not in ("inputs", "outputs")}
     assert described(stored.Projector) == projector
     assert described(stored.Thresholds) == THRESHOLDS
