@@ -28,6 +28,6 @@ def test_a_proposer_of_your_own_is_a_function(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_function_that_gives_something_else_is_told_so() -> None:
-    model = fo1agent.load(proposer=lambda image: [[0, 0, 10, 10]])
+    model = fo1agent.load(proposer=lambda image: [[0, 0, 10, 10]])  # pyright: ignore[reportArgumentType]
     with pytest.raises(ProposalError, match=r"gave list; wanted Regions, as .*to_regions"):
         model.open(DEMO / "cat.jpg")

@@ -232,9 +232,9 @@ def reads(production, example: str) -> bool:
     ("first", "production", "examples"),
     [
         (
-            re.findall(r"\(([^)]*)\)", production.__doc__),
+            re.findall(r"\(([^)]*)\)", str(production.__doc__)),
             production,
-            re.findall(r"\)\s*([^\"(]+)\"", production.__doc__),
+            re.findall(r"\)\s*([^\"(]+)\"", str(production.__doc__)),
         )
         for production in FOLLOW_UPS
     ],

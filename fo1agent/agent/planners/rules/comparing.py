@@ -286,7 +286,10 @@ def _larger_or_smaller(p: Parser, left: NounPhrase, words: tuple[str, str]) -> s
     right = p.noun_phrase() if p.take("than") else None
     if right is None or left.plural or right.plural:
         return None
-    options = ((word, s.IsLarger(left, *w.MEASURES[word], right)) for word in words)
+    options = []
+    for word in words:
+        quantity, comparison = w.MEASURES[word]
+        options.append((word, s.IsLarger(left, quantity, comparison, right)))
     return s.WhichOf(tuple(options))
 
 
