@@ -9,6 +9,7 @@ had, those that the data does not label are found as before on any picture. That
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -34,7 +35,7 @@ from fo1agent.model.processing import Processor
 from fo1agent.scene import Model, Scene, load
 from fo1agent.trainers import card
 from fo1agent.trainers.checkpoint import write_atomic
-from fo1agent.trainers.data.features import open_or_build
+from fo1agent.trainers.data.features import fingerprint, open_or_build
 from fo1agent.trainers.keeping import (
     Answers,
     Checked,
@@ -48,7 +49,7 @@ from fo1agent.trainers.keeping import (
 )
 from fo1agent.trainers.lesson import FinderStage, calibrate_lesson, fit_looks, new_lesson
 from fo1agent.trainers.proposals import DataRecipe, HeadRecipe, ProposalRecipe, TowerRecipe
-from fo1agent.trainers.splits import Parts, open_parts, pictures_of
+from fo1agent.trainers.splits import Part, Parts, open_parts, pictures_of
 from fo1agent.trainers.step import TrainSettings, train
 from fo1agent.trainers.tuning import check_out, replace_folder
 
@@ -195,7 +196,7 @@ def finetune(
     )  # fmt: skip
 
     def write(target: Path) -> None:
-        shutil.copytree(work / "model", target)
+        shutil.move(work / "model", target)
         card.write(target, name, done.to_dict())
 
     replace_folder(out, write)
@@ -262,11 +263,13 @@ def teach(
     """A lesson of the training pictures, and the steps that its finder took.
 
     What follows from minutes is measured once and written down, so that a run that goes on after an interruption is the
-    same run.
+    same run. Other pictures, another model or other steps are another run, in a folder of its own.
     """
     lesson = new_lesson(model, parts.names)
     stage = FinderStage(finder_recipe(model, parts, work), lesson)
-    count = steps if steps is not None else planned(stage, work / "steps.json", minutes)
+    work /= mark(model, parts.training)
+    work.mkdir(exist_ok=True)
+    count = steps if steps is not None else planned(stage, work / f"steps_{minutes:g}.json", minutes)
     asked = f"--steps {steps}" if steps is not None else f"about {minutes:g} minutes"
     say(f"finding: {count} steps of {BATCH} pictures ({asked})")
     settings = TrainSettings(
@@ -274,7 +277,9 @@ def teach(
         save_every=max(25, count // 4), log_every=max(1, count // 10),
     )  # fmt: skip
     left = Left("finding", say)
-    result = train(stage, settings, work / "finder", {"names": parts.names}, lambda log: left(log["step"], count))
+    result = train(
+        stage, settings, work / f"finder_{count}", {"names": parts.names}, lambda log: left(log["step"], count)
+    )
     lesson.finder.load_state_dict(load_file(result.weights))
     data = parts.training.data
     store = open_or_build(work / "features", model, processor, data, on_progress=Left("looking at pictures", say))
@@ -284,11 +289,20 @@ def teach(
     return lesson.requires_grad_(False), count
 
 
+def mark(model: FO1, part: Part) -> str:
+    """Hash of what a lesson depends on: the model, the file of the pictures to train on, and the pictures' files."""
+    digest = hashlib.sha256(fingerprint(model, part.data).encode() + part.file.read_bytes())
+    for image in part.data:
+        if image.path is not None:
+            stat = image.path.stat()
+            digest.update(f"{image.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
+
+
 def finder_recipe(model: FO1, parts: Parts, work: Path) -> ProposalRecipe:
     """Of the finder's stage: the training part, the model's own tower, and its proposal head's sizes."""
     tower = work / "tower.safetensors"
-    if not tower.exists():
-        write_atomic(tower, lambda file: save_file(dict(model.aux.state_dict()), file))
+    write_atomic(tower, lambda file: save_file(dict(model.aux.state_dict()), file))
     head = {key: value for key, value in model.config.heads["proposal"].items() if key in HeadRecipe.__annotations__}
     part = parts.training
     return ProposalRecipe(
