@@ -131,9 +131,7 @@ class Guard:
             return Problem(401, message, "authentication_error", "token", {"WWW-Authenticate": "Bearer"})
         announced = headers.get("content-length", "")
         if re.fullmatch("[0-9]+", announced) and (len(announced) > 15 or int(announced) > settings.body_bytes):
-            problem = _too_large(settings.body_bytes)
-            problem.headers["Connection"] = "close"
-            return problem
+            return _too_large(settings.body_bytes)
         return None
 
 
@@ -157,7 +155,9 @@ class _Body:
             async with asyncio.timeout(max(0.0, self._end - time.monotonic())):
                 message = await self._receive()
         except TimeoutError:
-            return self._cut(Problem(408, "The body did not come in time.", "timeout", "body"))
+            # Who is so slow would not hear of it before the rest has come, so the connection is closed.
+            headers = {"Connection": "close"}
+            return self._cut(Problem(408, "The body did not come in time.", "timeout", "body", headers))
         size = len(message.get("body", b""))
         self._bytes += size
         self._traffic.held += size
@@ -167,8 +167,7 @@ class _Body:
         others = self._traffic.held - self._bytes
         if size and others and self._traffic.held > self._settings.held_bytes:
             self._traffic.metrics.refused("any", "memory")
-            self.problem, self._whole = problem_of(Refused("memory", 1)), True
-            return {"type": "http.disconnect"}  # the rest is thrown away, so that the client hears of it
+            return self._cut(problem_of(Refused("memory", 1)))
         return message
 
     def close(self) -> None:
@@ -177,8 +176,8 @@ class _Body:
         self._bytes = 0
 
     def _cut(self, problem: Problem) -> Message:
-        # What is left of the body is not read, so the connection cannot be used again.
-        problem.headers["Connection"] = "close"
+        # The rest is thrown away as it comes, for as long as a head may take: if the connection were closed, the client
+        # would be told of that, and not of the problem.
         self.problem, self._whole = problem, True
         return {"type": "http.disconnect"}
 

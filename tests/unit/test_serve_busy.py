@@ -220,3 +220,18 @@ def test_answers_that_nobody_takes_let_no_more_be_made() -> None:
             whole.load()
         until(lambda: figure(http, "fo1agent_held_bytes") == 0)
         assert http.get(f"/v1/images/{image}").status_code == 200
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_who_sends_too_much_hears_of_it_and_may_go_on(announced: bool) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(200):
+            yield b"x" * 100_000
+
+    with serving(FakePredictor(OBJECTS), body_bytes=1_000_000) as http:
+        for _ in range(5):  # a connection that is cut off is not always noticed
+            content = b"x" * 20_000_000 if announced else pieces()
+            response = http.post("/v1/ask", content=content, headers=JSON)
+            assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
+            assert http.get("/healthz").status_code == 200
+        assert figure(http, "fo1agent_held_bytes") == 0
