@@ -78,6 +78,21 @@ def test_a_head_that_drips_in_is_not_waited_for(port: int, before: bytes) -> Non
             assert ends(slow)
 
 
+def test_a_body_that_was_refused_is_not_thrown_away_forever(port: int) -> None:
+    with connected(port) as talkative:
+        talkative.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000000\r\n\r\n")
+        talkative.settimeout(60)
+        told = b""
+        while not told.endswith(b"ok"):  # without a byte of the body
+            told += talkative.recv(1000)
+        start = time.monotonic()
+        with suppress(OSError):
+            while time.monotonic() - start < 60:
+                talkative.sendall(b"x" * 1000)
+                time.sleep(0.05)
+        assert time.monotonic() - start < 60
+
+
 def test_who_does_not_take_the_answer_is_cut_off(port: int) -> None:
     with connected(port) as greedy:
         greedy.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
