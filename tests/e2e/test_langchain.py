@@ -476,7 +476,7 @@ def test_a_picture_that_the_tools_do_not_know_is_said_to_be_unknown(toolkit: FO1
         ([{"type": "image", "file_id": "f1"}], "nothing is made of"),
         ([{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}], "nothing is made of"),
         ([{"type": "video", "url": "https://example.org/a.mp4"}], "nothing is made of"),
-        ([{"type": "image", "base64": "AAAA", "mime_type": "image/png"}], "no picture that can be recognised"),
+        ([{"type": "image", "base64": "AAAA", "mime_type": "image/png"}], "looks like a file of zeros, no picture"),
         ([{"type": "image", "url": "img_00000001"}, {"type": "image", "url": "img_00000002"}], "about one picture"),
         (
             [{"type": "text", "text": "In a.jpg: is there a cat?"}, {"type": "image", "url": "img_00000002"}],
