@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import logging
 import struct
 import sys
@@ -18,20 +17,7 @@ from fo1agent import image as intake
 from fo1agent.errors import ImageError
 from fo1agent.filekinds import kind_of
 from fo1agent.image import ImageLimits, load_image
-
-PIXELS = np.random.default_rng(7).integers(0, 256, (30, 50, 3), dtype=np.uint8)
-PICTURE = Image.fromarray(PIXELS)
-
-
-def encode(image: Image.Image = PICTURE, format: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def is_read(source: Any, pixels: np.ndarray = PIXELS) -> bool:
-    return np.array_equal(np.asarray(load_image(source).pixels), pixels)
-
+from tests.small_picture import encode, is_read
 
 PNG = encode()
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,20 +17,7 @@ from fo1agent.errors import DataError, ImageError
 from fo1agent.image import load_image
 from fo1agent.metadata import without_metadata
 from fo1agent.trainers.data.formats.fields import picture_size
-
-PIXELS = np.random.default_rng(7).integers(0, 256, (30, 50, 3), dtype=np.uint8)
-PICTURE = Image.fromarray(PIXELS)
-
-
-def encode(image: Image.Image = PICTURE, format: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def is_read(source: Any, pixels: np.ndarray = PIXELS) -> bool:
-    return np.array_equal(np.asarray(load_image(source).pixels), pixels)
-
+from tests.small_picture import PICTURE, PIXELS, encode, is_read
 
 PNG, JPEG = encode(), encode(format="JPEG")
 

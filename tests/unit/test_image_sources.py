@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,20 +21,7 @@ from fo1agent.image import is_data_url, load_image
 from fo1agent.integrations.handles import Scenes
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
-
-PIXELS = np.random.default_rng(7).integers(0, 256, (30, 50, 3), dtype=np.uint8)
-PICTURE = Image.fromarray(PIXELS)
-
-
-def encode(image: Image.Image = PICTURE, format: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def is_read(source: Any, pixels: np.ndarray = PIXELS) -> bool:
-    return np.array_equal(np.asarray(load_image(source).pixels), pixels)
-
+from tests.small_picture import encode, is_read
 
 PNG = encode()
 HEIC = b"\0\0\0\x18ftypheix" + bytes(40)
