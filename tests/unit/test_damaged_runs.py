@@ -7,9 +7,7 @@ import logging
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from fo1agent.errors import CheckpointError, TrainingError
 from fo1agent.trainers.checkpoint import Meter, RunFolder
 from fo1agent.trainers.checkpoint_files import MANIFEST, checksum
 from fo1agent.trainers.step import TrainSettings, train
+from tests.permissions import as_nobody
 from tests.unit.test_train_step import LineStage
 
 OLD, NEW = "step_00000005", "step_00000010"
@@ -186,21 +185,6 @@ def test_half_a_checkpoint_under_its_temporary_name_is_nobody_s(run: Run, caplog
         assert run.restore() == 10
     assert sorted(path.name for path in run.folder.checkpoints.iterdir()) == [OLD, NEW]
     assert not caplog.records
-
-
-@contextmanager
-def as_nobody() -> Iterator[Path]:
-    """A folder to work in as somebody whom permissions bind; root is not."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o777)
-        if os.geteuid():
-            yield Path(folder)
-            return
-        os.seteuid(65534)
-        try:
-            yield Path(folder)
-        finally:
-            os.seteuid(0)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
