@@ -77,6 +77,18 @@ class OfRegions(Step):
         yield self.of, ("regions",)
 
 
+class OfSeveral(Step):
+    """A step that takes several results, all of one of the kinds `takes`, and given numbers; and nothing else."""
+
+    takes: ClassVar[tuple[Kind, ...]]
+    of: tuple[Any, ...]
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in self.of:
+            if isinstance(ref, str):
+                yield ref, self.takes
+
+
 class Find(Step):
     """Every region that the phrase names. Without a phrase: everything the model can name.
 
@@ -222,19 +234,15 @@ class Measure(Step):
         return self
 
 
-class Arithmetic(Step):
+class Arithmetic(OfSeveral):
     """Sum or product of the numbers; or the first minus the others (`difference`, which may be negative; `take_away`,
     which cannot be more than there are)."""
 
     gives: ClassVar[Kind] = "number"
+    takes: ClassVar[tuple[Kind, ...]] = ("number",)
     op: Literal["arithmetic"] = "arithmetic"
     operation: Literal["sum", "difference", "absolute_difference", "take_away", "product"]
     of: tuple[Ref | Number, ...] = Field(min_length=1, max_length=16)
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        for ref in self.of:
-            if isinstance(ref, str):
-                yield ref, ("number",)
 
 
 class Kinds(OfRegions):
@@ -282,17 +290,14 @@ class Compare(Step):
             yield self.right, ("number",)
 
 
-class Which(Step):
+class Which(OfSeveral):
     """The name of what there is most (fewest) of, or what measures most (least)."""
 
     gives: ClassVar[Kind] = "text"
+    takes: ClassVar[tuple[Kind, ...]] = ("number",)
     op: Literal["which"] = "which"
     of: tuple[Ref, ...] = Field(min_length=2, max_length=16)
     direction: Literal["most", "fewest"] = "most"
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        for ref in self.of:
-            yield ref, ("number",)
 
 
 class Colors(OfRegions):
@@ -302,29 +307,23 @@ class Colors(OfRegions):
     op: Literal["colors"] = "colors"
 
 
-class SameColor(Step):
+class SameColor(OfSeveral):
     """Whether all of the regions have one colour."""
 
     gives: ClassVar[Kind] = "bool"
+    takes: ClassVar[tuple[Kind, ...]] = ("regions",)
     op: Literal["same_color"] = "same_color"
     of: tuple[Ref, ...] = Field(min_length=1, max_length=8)
 
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        for ref in self.of:
-            yield ref, ("regions",)
 
-
-class Either(Step):
+class Either(OfSeveral):
     """Which of several things is so: the names whose step of `of` says yes; "both", "none of these"."""
 
     gives: ClassVar[Kind] = "text"
+    takes: ClassVar[tuple[Kind, ...]] = ("bool",)
     op: Literal["either"] = "either"
     of: tuple[Ref, ...] = Field(min_length=2, max_length=8)
     names: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=2, max_length=8)
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        for ref in self.of:
-            yield ref, ("bool",)
 
     @model_validator(mode="after")
     def _one_name_each(self) -> Either:
@@ -355,17 +354,14 @@ class Place(Step):
         return self
 
 
-class Logic(Step):
+class Logic(OfSeveral):
     """All of the answers, any of them, or the opposite of the only one."""
 
     gives: ClassVar[Kind] = "bool"
+    takes: ClassVar[tuple[Kind, ...]] = ("bool",)
     op: Literal["logic"] = "logic"
     operation: Literal["all", "any", "not"]
     of: tuple[Ref, ...] = Field(min_length=1, max_length=16)
-
-    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
-        for ref in self.of:
-            yield ref, ("bool",)
 
     @model_validator(mode="after")
     def _not_takes_one(self) -> Logic:
