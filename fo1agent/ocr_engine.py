@@ -226,7 +226,7 @@ def _need_file(cfg: Any, part: str, lang: str | None) -> None:
         wanted = f"that reads {lang!r}" if lang and part == "Rec" else "of these settings"
         raise CheckpointError(
             f"RapidOCR comes without the model {wanted}. Save {url} in the folder {path.parent}, or pass the file "
-            f"as the setting {part}.model_path. {_come_along()}"
+            f"as the setting {part}.model_path."
         )
     section.model_path = str(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,8 @@ def test_each_input_ends_in_its_error(row: Row, world: World) -> None:
     message = str(error)
     assert row.says in message
     assert "\n" not in message
+    for folder in (world.folder, Path(sys.prefix)):  # where things lie says nothing about how long a message is
+        message = message.replace(str(folder), "")
     assert len(message) < 500
 
 
