@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from fo1agent import lexicon
-from fo1agent.geometry import relations
+from fo1agent.relations import related
 from fo1agent.trainers.data.coco import load_captions, load_coco
+from fo1agent.types import Region, Regions
 
 _STATED: Mapping[str, str] = {
     "on": "on",
@@ -72,7 +72,7 @@ _NAME_ENDS = re.compile(
 # "On a cell phone", "on the person", "a field with kites": said otherwise than of what carries something.
 _CARRIES_NOTHING = frozenset({"person", "kite", "cell phone", "orange"})
 
-Boxes = Mapping[str, np.ndarray]
+Found = Mapping[str, Regions]
 
 
 @click.command()
@@ -85,7 +85,13 @@ def main(instances: Path, statements: Path, captions: Path) -> None:
     data = load_coco(instances, instances.parent)
     boxes = {
         example.id: {
-            name: example.boxes[[k for k, label in enumerate(example.labels) if label == name]].astype(np.float64)
+            name: Regions.from_list(
+                [
+                    Region(str(k), tuple(box), 1.0, name)
+                    for k, (box, label) in enumerate(zip(example.boxes.tolist(), example.labels, strict=True))
+                    if label == name
+                ]
+            )
             for name in set(example.labels)
         }
         for example in data
@@ -96,13 +102,13 @@ def main(instances: Path, statements: Path, captions: Path) -> None:
         relation, found = _STATED.get(record["relation"]), boxes.get(record["image_id"], {})
         names = named_in(record["text"], record["relation"])
         if relation and names and set(names) <= set(found):
-            holds = bool(relations(relation, found[names[0]], found[names[1]]).any())
+            holds = bool(related(relation, found[names[0]], found[names[1]]).any())
             stated[relation]["true" if record["label"] else "false"].append(holds == record["label"])
     on: dict[str, list[bool]] = defaultdict(list)
     said = load_captions(captions)
     for identity, found in boxes.items():
         for kind, a, b in said_of(said.get(identity, ()), found, data.categories):
-            on[kind].append(bool(relations("on", found[a], found[b]).any()))
+            on[kind].append(bool(related("on", found[a], found[b]).any()))
     report = {
         "statements": {name: {k: _share(v) for k, v in by.items()} for name, by in sorted(stated.items())},
         "captions": {f"on, said {kind}": _share(on[kind]) for kind in ("on", "the other way round", "beside")},
@@ -116,7 +122,7 @@ def named_in(text: str, relation: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def said_of(captions: tuple[str, ...], boxes: Boxes, names: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+def said_of(captions: tuple[str, ...], boxes: Found, names: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
     """What captions say of pairs of names that have boxes: ("on", "beside" or "the other way round", a, b)."""
     pairs: dict[tuple[str, str], set[str]] = defaultdict(set)
     for caption in captions:

@@ -33,7 +33,12 @@ def relation(name: str, boxes_a: Num[np.ndarray, "n 4"], box_b: Num[np.ndarray, 
     return relations(name, boxes_a, np.asarray(box_b, dtype=np.float64).reshape(1, 4))[:, 0]
 
 
-def relations(name: str, boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Bool[np.ndarray, "n m"]:
+def relations(
+    name: str,
+    boxes_a: Num[np.ndarray, "n 4"],
+    boxes_b: Num[np.ndarray, "m 4"],
+    carries: tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " m"]] | None = None,
+) -> Bool[np.ndarray, "n m"]:
     """Which box of `boxes_a` stands in the named relation to which box of `boxes_b`.
 
     Args:
@@ -48,14 +53,17 @@ def relations(name: str, boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarra
             - `near`: the gap between the boxes is at most half their mean size; size is the square root of the area.
             - `on`: they share at least half the width of the narrower one, a's lower edge lies between a little above
               b's upper edge (15 % of a's height) and a little below b's lower edge (10 %), and a reaches higher than b
-              or lies inside it. Where that holds both ways round, the one with the higher centre is on the other. So a
-              cup whose box lies within the table's is on the table, a rider is on the horse, who sits on a bench or
-              stands on a skateboard is on it, and never are two things on each other. Flat boxes cannot tell contact:
-              who stands close before or behind a bench is on it, too (measured by `benchmarks/relations.py`).
+              or lies inside it. Where that holds both ways round, the one with the higher centre is on the other, but
+              if only one of the two `carries`, the other is on it: the cat at the front of a couch. So a cup whose box
+              lies within the table's is on the table, a rider is on the horse, who sits on a bench or stands on a
+              skateboard is on it, and never are two things on each other. Flat boxes cannot tell contact: who stands
+              close before or behind a bench is on it, too (measured by `benchmarks/relations.py`).
             - `next_to`: near, side by side (they share at least half the height of the lower one), and neither is
               inside the other.
         boxes_a: [N, 4] xyxy pixels.
         boxes_b: [M, 4] xyxy pixels.
+        carries: which of a and which of b are made to have others on them, as `lexicon.carries` says of their names;
+            None where nothing is known of them. Used for `on` only.
 
     Returns:
         [N, M] booleans.
@@ -65,7 +73,12 @@ def relations(name: str, boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarra
     """
     if not isinstance(name, str) or name not in _RELATIONS:
         raise InputError(f"No relation {name!r}. There are: {', '.join(RELATIONS)}.")
-    return _RELATIONS[name](np.asarray(boxes_a, dtype=np.float64), np.asarray(boxes_b, dtype=np.float64))
+    a, b = (np.asarray(boxes, dtype=np.float64) for boxes in (boxes_a, boxes_b))
+    holds = _RELATIONS[name](a, b)
+    if name == "on" and carries is not None:
+        one_carries = carries[0][:, None] != carries[1][None]
+        holds = np.where(_rests(a, b) & _rests(b, a).T & one_carries, carries[1][None], holds)
+    return holds
 
 
 def between(

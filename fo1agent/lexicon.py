@@ -111,6 +111,13 @@ def is_a(noun: str, general: str) -> bool:
     return any(wanted & _nouns().ancestors(sense) for sense in _frequent_senses(singular(noun.lower())))
 
 
+def carries(noun: str | None) -> bool:
+    """Whether a thing is made to sit, lie or stand on, or to put things on: furniture and boards. False for None."""
+    if noun is None:
+        return False
+    return singular(noun.lower()) in ("toilet", "ski") or is_a(noun, "furniture") or is_a(noun, "board")
+
+
 # ---- resolving -------------------------------------------------------------------------------------------------
 
 # Where WordNet is wrong, silent or too literal about what is seen in pictures. Only names in the vocabulary count;

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
-from fo1agent import geometry, lexicon, prompts
+from fo1agent import lexicon, prompts
 from fo1agent.boxes import coverage, doubt, iou, nms, parts
 from fo1agent.color import SEVERAL, asks_for_color, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.errors import InputError, ToolFailed
@@ -30,6 +30,7 @@ from fo1agent.ocr import OCR, TextLine, UntrustedText, read_lines, rows
 from fo1agent.phrases import Meaning, meanings, mentions
 from fo1agent.pictured import Pictured, Target, is_region_id
 from fo1agent.proposals import Given, resolve_proposer
+from fo1agent.relations import related
 from fo1agent.types import Box, Region, Regions, check_boxes, number, shown
 
 if TYPE_CHECKING:
@@ -433,7 +434,7 @@ class Scene(Pictured):
         """
         mine = self._regions_of(a)
         theirs = Regions.from_list([self._whole()]) if b is None else self._regions_of(b)
-        holds = geometry.relations(relation, mine.boxes, theirs.boxes)  # [A, B]
+        holds = related(relation, mine, theirs)  # [A, B]
         holds &= np.array(mine.ids, dtype=object)[:, None] != np.array(theirs.ids, dtype=object)[None]
         pairs = tuple((mine.ids[i], theirs.ids[k]) for i, k in np.argwhere(holds))
         notes = dict.fromkeys(note for note in (mine.note, theirs.note) if note)

@@ -287,6 +287,12 @@ _FAR_SIDE_WORDS = {
     "middle": "in the middle",
 }
 _ORDER_WORDS = {"best": "", "topmost": "highest", "central": "most central", "lowest": "lowest"}
+# Places that things are on, not in.
+_STOOD_ON = re.compile(
+    r"\b(balcony|beach|bridge|coast|court|deck|dock|farm|floor|grass|ground|hill|ice|island|lawn|mountain|pavement|"
+    r"pier|pitch|platform|playground|porch|road|roof|rooftop|sand|shore|sidewalk|slope|snow|stage|street|terrace|track|"
+    r"trail|veranda|wharf)$"
+)
 _MORE_WORDS = {
     ("area", "more"): "larger than",
     ("area", "fewer"): "smaller than",
@@ -467,7 +473,10 @@ class _Wording:
         if step.each:
             every = "both" if len(_found(self.run, step.to)) == 2 else "all"
             return f"{negation}{_RELATION_WORDS[step.relation]} {every} {self.noun(step.to, 2)}"
-        return f"{negation}{_RELATION_WORDS[step.relation]} {self.definite(step.to)}{second}"
+        to = self.plan.step(step.to)
+        place = isinstance(to, p.Find) and to.purpose == "place" and step.relation == "inside"
+        preposition = "on" if place and _STOOD_ON.search(self.noun(step.to)) else _RELATION_WORDS[step.relation]
+        return f"{negation}{preposition} {self.definite(step.to)}{second}"
 
     def definite(self, ref: str) -> str:
         """The thing with its article: "the bus"; "a bus" where any would do."""
@@ -518,6 +527,11 @@ class _Wording:
 
     def _are(self, of: Any, count: int = 1, zero: str = "no") -> str:
         """ "There are 3 dogs", "2 people are to the left of the bus"."""
+        step = self.plan.step(of)
+        while count and isinstance(step, p.Are) and not self._judged_words(step):
+            # What may be meant is fewer than there are: of 5 umbrellas 4 may be pink.
+            of, step = step.of, self.plan.step(step.of)
+            count = max(count, len(_found(self.run, of)))
         base, conditions = self._base(of)
         verb = "is" if count == 1 else "are"
         under = self.plan.step(base)
@@ -573,7 +587,7 @@ class _Wording:
         conditions = self._base(step.of)[1][len(self._base(step.among)[1]) :]
         said = " and ".join(self._condition(one, whole) for one in conditions) or "so"
         if not conditions and self.run.not_judged.get(step.id):
-            return f"there {'is' if whole == 1 else 'are'} {whole} {self.noun(step.among, whole)}"
+            return f"{self.yes(step.id)}, there {'is' if whole == 1 else 'are'} {whole} {self.noun(step.among, whole)}"
         if whole == 1:
             negation = "" if part else "not "
             return f"{self.yes(step.id)}, the only {self.noun(step.among)} is {negation}{said}"

@@ -25,6 +25,7 @@ from fo1agent.boxes import areas, centers, iou
 from fo1agent.color import PLAIN, asks_for_color, is_color_words
 from fo1agent.errors import BudgetExceeded, InputError, ReplyError, ToolError
 from fo1agent.ocr import UntrustedText
+from fo1agent.relations import related
 from fo1agent.types import Region, Regions
 
 # "The bus" takes for granted that there is one, so the best region will do from this probability on.
@@ -290,7 +291,7 @@ class Run:
             if self._unsure(step.to).any() or self._unsure(step.and_to).any():
                 surely = np.zeros(len(of), dtype=bool)
         else:
-            pairs = _related(step.relation, of.boxes, to.boxes)
+            pairs = _related(step.relation, of, to)
             pairs &= np.array(of.ids, dtype=str)[:, None] != np.array(to.ids, dtype=str)[None]
             if step.each:
                 perhaps = surely = pairs.all(axis=1) & (len(to) > 0)
@@ -565,7 +566,7 @@ class Run:
             if to is None:
                 holds = _on_side(box, option, self.scene.width, self.scene.height)[0]
             else:
-                holds = _related(option, box, np.array([to.box]))[0, 0]
+                holds = _related(option, Regions.from_list([region]), Regions.from_list([to]))[0, 0]
             if holds:
                 return option.removesuffix("_of").replace("_", " ")
         return "neither" if len(step.options) == 2 else "none of these"
@@ -616,8 +617,9 @@ class Run:
         text = str(result.text)
         if step.relation is not None and step.to is not None:
             to = self._best(step.to)
-            boxes = np.array([line.box for line in lines], dtype=np.float64).reshape(-1, 4)
-            kept = _related(step.relation, boxes, np.array([to.box]))[:, 0]
+            ids = [str(k) for k in range(len(lines))]
+            read = Regions.from_list([Region(i, line.box, line.score) for i, line in zip(ids, lines, strict=True)])
+            kept = _related(step.relation, read, Regions.from_list([to]))[:, 0]
             text = "\n".join(line.text for line, keep in zip(lines, kept, strict=True) if keep)
             self.rests_on[step.id] = Regions.from_list([to])
         elif region is not None:
@@ -786,12 +788,13 @@ def _among(of: Regions, others: Regions) -> np.ndarray:
     return same_id | (iou(of.boxes, others.boxes).max(axis=1) >= SAME_BOX)
 
 
-def _related(relation: str, boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
-    """[N, M] as `geometry.relations`, and depth as far as flat boxes tell it: what stands lower is in front."""
+def _related(relation: str, a: Regions, b: Regions) -> np.ndarray:
+    """[N, M] as `relations.related`, and depth as far as flat boxes tell it: what stands lower is in front."""
     if relation == "has_on":
-        return geometry.relations("on", boxes_b, boxes_a).T
+        return related("on", b, a).T
     if relation not in ("in_front_of", "behind"):
-        return geometry.relations(relation, boxes_a, boxes_b)
+        return related(relation, a, b)
+    boxes_a, boxes_b = a.boxes, b.boxes
     shared = np.minimum(boxes_a[:, None, 2], boxes_b[None, :, 2]) > np.maximum(boxes_a[:, None, 0], boxes_b[None, :, 0])
     lower = boxes_a[:, None, 3] > boxes_b[None, :, 3]
     return shared & (lower if relation == "in_front_of" else ~lower)

@@ -85,6 +85,17 @@ def test_what_carries_may_be_narrower():
     assert not holds("on", skater, [150, 105, 180, 118])  # most of the board is beside
 
 
+def test_what_carries_is_below_where_boxes_could_be_either_way_round():
+    couch, cat = np.array([[100, 150, 500, 400]]), np.array([[250, 300, 350, 398]])
+    yes, no = np.array([True]), np.array([False])
+    assert geometry.relations("on", couch, cat).item()
+    assert not geometry.relations("on", couch, cat, (yes, no)).item()
+    assert geometry.relations("on", cat, couch, (no, yes)).item()
+    assert not geometry.relations("on", cat, couch, (yes, yes)).item()  # a chair before a couch: the boxes alone
+    floating = np.array([[250, 20, 350, 60]])
+    assert not geometry.relations("on", floating, couch, (no, yes)).item()
+
+
 def test_a_laptop_on_a_lap_is_not_under_who_has_it():
     person, laptop = [0, 0, 200, 300], [60, 180, 160, 240]
     assert holds("on", laptop, person)

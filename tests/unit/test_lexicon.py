@@ -153,6 +153,16 @@ def test_kinds_and_synonyms():
     assert not lexicon.is_noun("quickly")
 
 
+def test_what_carries_others():
+    carrying = {name for name in COCO_NAMES if lexicon.carries(name)}
+    assert carrying == {
+        *("bench", "chair", "couch", "bed", "dining table", "toilet"),
+        *("skis", "snowboard", "skateboard", "surfboard"),
+    }
+    assert lexicon.carries("Sofas")
+    assert not lexicon.carries(None)
+
+
 def test_reading_words_does_not_import_torch():
     code = "import sys, fo1agent.lexicon as l; l.resolve('cars', ['car']); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

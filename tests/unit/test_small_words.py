@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fo1agent.agent import Agent
 from fo1agent.phrases import meanings
+from fo1agent.types import Regions
 from tests.coco_names import COCO_NAMES
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import SCENES
@@ -125,3 +127,63 @@ def test_people_and_things_that_are_open_are_not_compared() -> None:
     answer = Agent().ask(SCENES["street"](), "Are there more men or women?")
     assert answer.value is None
     assert answer.text == "There are 4 people; “man” and “woman” I can't judge."
+
+
+class PinkOrNot(LabelledScene):
+    """A scene where whether a thing is pink is open, but for the least sure one, which is not."""
+
+    def _ground(self, phrase: str, threshold: float | None) -> Regions:
+        if "pink" not in phrase:
+            return super()._ground(phrase, threshold)
+        found = super()._ground("umbrella", threshold)[:-1]
+        return replace(found, not_judged=("pink",), judged="umbrella")
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "value"),
+    [
+        ("Is one of the umbrellas pink?", "There are 3 umbrellas; which of them are pink I can't tell.", None),
+        (
+            "Are the umbrellas pink?",
+            "No, there are 3 umbrellas; I can't judge “pink”, but the answer is the same either way.",
+            False,
+        ),
+    ],
+)
+def test_what_is_open_is_said_of_all_there_are_and_what_holds_anyhow_is_answered(
+    question: str, text: str, value: Any
+) -> None:
+    scene = PinkOrNot([Thing("umbrella", (10 + 80 * k, 50, 70 + 80 * k, 120), 0.9 - k / 10) for k in range(3)])
+    answer = Agent().ask(scene, question)
+    assert (answer.text, answer.value) == (text, value)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("beach", "on the beach"), ("room", "in the room"), ("pier", "on the pier")]
+)
+def test_a_place_has_its_own_preposition(place: str, said: str) -> None:
+    answer = Agent().ask(SCENES["park"](), f"How many people are {said}?")
+    assert answer.text == f"3 people are {said}. (I take the whole picture for the {place}.)"
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        ("Is the cat on the couch?", True),
+        ("Is the couch on the cat?", False),
+        ("How many cats are on the couch?", 1),
+        ("What is the cat lying on?", "couch"),
+        ("Is the skateboard on the person?", False),
+        ("Is the person on the skateboard?", True),
+    ],
+)
+def test_where_boxes_could_be_either_way_round_furniture_and_boards_are_below(question: str, value: Any) -> None:
+    scene = LabelledScene(
+        [
+            Thing("couch", (100, 150, 500, 400)),
+            Thing("cat", (250, 300, 350, 398)),
+            Thing("person", (520, 100, 620, 400)),
+            Thing("skateboard", (530, 370, 610, 395)),
+        ]
+    )
+    assert Agent().ask(scene, question).value == value
