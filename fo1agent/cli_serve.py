@@ -163,8 +163,9 @@ def serve(
         from fo1agent.serve.settings import Settings
     except ImportError as exc:
         from fo1agent.errors import MissingExtraError
+        from fo1agent.extras import install_line
 
-        raise MissingExtraError('Serving needs: pip install "fo1agent[serve]"') from exc
+        raise MissingExtraError(f"Serving needs more packages: {install_line('serve')}") from exc
     from fo1agent.proposals import resolve_proposer
     from fo1agent.scene import load
 

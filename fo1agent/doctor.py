@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from fo1agent.extras import install_line
+
 if TYPE_CHECKING:
     from fo1agent.scene import Model
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 EXTRAS = (
     ("eval", "pycocotools", "detection metrics"),
     ("train", "accelerate", "training"),
+    ("hub", "datasets", "Hugging Face data sets"),
     ("mcp", "mcp", "Model Context Protocol"),
     ("serve", "fastapi", "the HTTP server"),
     ("ultralytics", "ultralytics", "YOLO and RT-DETR boxes (AGPL-3.0)"),
@@ -128,5 +131,5 @@ def _extra(extra: str, module: str, purpose: str) -> Check:
     try:
         version = importlib.metadata.version(module)
     except importlib.metadata.PackageNotFoundError:
-        return Check(extra, False, False, f'not installed: {purpose}; pip install "fo1agent[{extra}]"')
+        return Check(extra, False, False, f"not installed: {purpose}; {install_line(extra)}")
     return Check(extra, True, False, f"{module} {version}: {purpose}")

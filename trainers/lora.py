@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fo1agent.errors import CheckpointError, InputError, MissingExtraError, TrainingError
+from fo1agent.extras import install_line
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.folder import (
     Stored,
@@ -185,5 +186,5 @@ def _peft() -> Any:
     try:
         import peft
     except ImportError as exc:
-        raise MissingExtraError('LoRA needs peft: pip install "fo1agent[train]"') from exc
+        raise MissingExtraError(f"LoRA needs peft: {install_line('train')}") from exc
     return peft

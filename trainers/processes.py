@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fo1agent.errors import MissingExtraError, TrainingError
+from fo1agent.extras import install_line
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -115,7 +116,7 @@ def find_processes() -> Processes:
         from accelerate import PartialState
     except ImportError as exc:
         raise MissingExtraError(
-            'Training in several processes needs accelerate: pip install "fo1agent[train]". One process needs no extra.'
+            f"Training in several processes needs accelerate; one process does not. {install_line('train')}"
         ) from exc
     state = PartialState(cpu=cpu)
     if state.num_processes != size:  # or each would train alone and write over the others' files

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError, MissingExtraError
+from fo1agent.extras import install_line
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def pycocotools() -> tuple[Any, Any]:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as exc:
-        raise MissingExtraError('Detection metrics need pycocotools: pip install "fo1agent[eval]"') from exc
+        raise MissingExtraError(f"Detection metrics need pycocotools: {install_line('eval')}") from exc
     return COCO, COCOeval
 
 

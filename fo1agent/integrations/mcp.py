@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from fo1agent import __version__
 from fo1agent.errors import FO1AgentError, InputError, MissingExtraError
+from fo1agent.extras import install_line
 from fo1agent.image import ID, ImageLimits
 from fo1agent.integrations.callers import brings, host_name, is_of
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
@@ -44,7 +45,7 @@ try:
     from mcp.server.stdio import stdio_server
     from mcp.server.transport_security import TransportSecuritySettings
 except ImportError as exc:
-    raise MissingExtraError('Serving MCP needs the official SDK: pip install "fo1agent[mcp]"') from exc
+    raise MissingExtraError(f"Serving MCP needs the official SDK: {install_line('mcp')}") from exc
 
 MAX_PICTURE = 60_000
 """Bytes of the picture in a result, at most: it goes into a language model's context each time."""

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import InputError, MissingExtraError, ProposalError
+from fo1agent.extras import install_line
 from fo1agent.image import LoadedImage
 from fo1agent.proposals.base import LIMIT, to_regions
 from fo1agent.types import Regions
-
-INSTALL = 'pip install "fo1agent[ultralytics]"'
 
 # Read by ultralytics when it is imported. VERBOSE: its log goes to stdout, where our answers go.
 _SETTINGS = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"}
@@ -96,7 +95,8 @@ def _import() -> Any:
             import ultralytics
         except ImportError as exc:
             raise MissingExtraError(
-                f"Proposals by ultralytics need one more package: {INSTALL} (mind its licence, AGPL-3.0)."
+                "Proposals by ultralytics need one more package (mind its licence, AGPL-3.0): "
+                f"{install_line('ultralytics')}"
             ) from exc
         return ultralytics
 

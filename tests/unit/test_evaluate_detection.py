@@ -198,7 +198,7 @@ def test_missing_folder_is_a_data_error(data: Path) -> None:
 
 def test_missing_pycocotools_says_what_to_install(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "fo1agent\[eval\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "pycocotools>='):
         evaluate(FixedModel({}), data, data.parent)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import fo1agent
+from fo1agent.doctor import EXTRAS
+from fo1agent.extras import install_line
 
 HEAVY = ("torch", "torchvision", "transformers", "PIL", "pydantic", "numpy", "langchain", "rapidocr", "rich")
 
@@ -94,3 +98,28 @@ def test_make_without_a_new_enough_python_says_what_to_do(repo: Path, tmp_path: 
     assert run.returncode == 2
     assert "needs Python 3.11 or newer" in run.stderr
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("extra", [name for name, *_ in EXTRAS])
+def test_what_installs_an_extra_needs_no_index_that_has_fo1agent(pyproject: dict, extra: str) -> None:
+    wanted = {Requirement(line).name for line in pyproject["project"]["optional-dependencies"][extra]}
+    start, *packages = shlex.split(install_line(extra).removeprefix("pip "))
+    assert start == "install"
+    assert {Requirement(line).name for line in packages} == wanted
+
+
+def test_an_extra_that_is_not_known_here_is_installed_from_a_clone() -> None:
+    assert install_line("of tomorrow") == 'pip install ".[of tomorrow]" in a clone of fo1agent'
+
+
+def test_nobody_is_told_to_install_a_package_of_ours_that_is_not_published(repo: Path, pyproject: dict) -> None:
+    extras = set(pyproject["project"]["optional-dependencies"])
+    folders = ("fo1agent", "tools", "prompts", "trainers", "docs", "examples")
+    for path in [
+        repo / "README.md",
+        *(p for f in folders for p in (repo / f).rglob("*") if p.suffix in (".py", ".md")),
+    ]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"pip install [\"']?fo1agent", text), path
+        named = {name for group in re.findall(r"pip install [\"']?\.\[([a-z,]+)\]", text) for name in group.split(",")}
+        assert named <= extras, path

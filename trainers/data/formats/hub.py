@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError, InputError, MissingExtraError
+from fo1agent.extras import install_line
 from fo1agent.trainers.data.files import is_twin
 from fo1agent.trainers.data.formats.boxes import FORMS, BoxReader
 from fo1agent.trainers.data.formats.conversations import turns_of
@@ -94,7 +95,7 @@ def _open(path: Path, split: str | None) -> Any:
     try:
         import datasets
     except ImportError as exc:
-        raise MissingExtraError('Reading Hugging Face data sets needs: pip install "fo1agent[hub]"') from exc
+        raise MissingExtraError(f"Hugging Face data sets need one more package: {install_line('hub')}") from exc
     try:
         tables = sorted(p for p in path.rglob("*.parquet") if not is_twin(p.relative_to(path)))
         if path.is_dir() and not tables:
