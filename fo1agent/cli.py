@@ -379,7 +379,7 @@ def mcp(
     server = front.make_server(lambda: _load(**loading, ocr=ocr), limits, registry(*mine).values() if mine else None)
     if http:
         token = os.environ.get("FO1AGENT_TOKEN")
-        front.serve_http(server, host, port, token, ready=lambda url: console.note(f"listening at {url}"))
+        front.serve_http(server, host, port, token, ready=lambda url: console.note(f"Listening on {url}"))
     else:
         front.serve_stdio(server)
 

@@ -265,7 +265,9 @@ def load(
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as exc:  # torch asserts that it was built for the device
-        raise InputError(f"Cannot compute on device {device!r}: {str(exc).splitlines()[0]} Use cpu.") from exc
+        raise InputError(
+            f"Cannot compute on device {device!r}: {str(exc).splitlines()[0].rstrip('.')}. Use cpu."
+        ) from exc
     folder = None if name_or_folder is None else os.fspath(name_or_folder)
     predictor = load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))
     return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device), reader)

