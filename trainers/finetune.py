@@ -179,11 +179,11 @@ def finetune(
     if again:
         say(f"taught again, the only names it had that may change: {', '.join(again)}")
 
-    was = measure(before, parts, known, check)
+    was = measure(before, parts, known, check, "before", say)
     say(f"before: {was.report.ap:.1f} AP")
     lesson, taken = teach(fo1, processor, parts, work, minutes, steps, say)
     save_taught(folder, lesson, work / "model")
-    now = measure(load(work / "model"), parts, known, check)
+    now = measure(load(work / "model"), parts, known, check, "after", say)
     say(f"after: {now.report.ap:.1f} AP")
 
     then, since = precisions(was.run), precisions(now.run)
@@ -216,7 +216,9 @@ class Measured:
     check: Run | None
 
 
-def measure(model: Model, parts: Parts, names: Sequence[str], check: tuple[Path, Path] | None) -> Measured:
+def measure(
+    model: Model, parts: Parts, names: Sequence[str], check: tuple[Path, Path] | None, when: str, say: Say
+) -> Measured:
     """Look at the held-out pictures, the packaged ones, some of those to train on, and those of the file to check on.
 
     Args:
@@ -224,6 +226,8 @@ def measure(model: Model, parts: Parts, names: Sequence[str], check: tuple[Path,
         parts: the user's pictures.
         names: that the model had before.
         check: COCO file and folder of its pictures, or None.
+        when: "before" or "after".
+        say: is told how far it is.
     """
     start = time.perf_counter()
     found: list[Answers] = []
@@ -232,12 +236,15 @@ def measure(model: Model, parts: Parts, names: Sequence[str], check: tuple[Path,
         if len(found) < REMEMBERED:
             found.append(answers(scene, names))
 
-    run = detect(model, parts.held_out.file, parts.held_out.images, also=remember)
+    left = Left(f"measuring {when}", say)
+    run = detect(model, parts.held_out.file, parts.held_out.images, also=remember, on_progress=left)
     figures = report(run, start)
     own = [image.path for image in parts.training.data if image.path is not None]
     for picture in [*packaged_pictures(), *own][: max(2, REMEMBERED - len(found))]:
         found.append(answers(model.open(picture), names))
-    return Measured(run, figures, found, None if check is None else detect(model, *check))
+    if check is None:
+        return Measured(run, figures, found, None)
+    return Measured(run, figures, found, detect(model, *check, on_progress=Left(f"checking {when}", say)))
 
 
 def checkable(file: Path, names: Sequence[str]) -> tuple[Path, Path]:

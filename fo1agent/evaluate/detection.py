@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -121,11 +121,13 @@ def detect(
     *,
     limit: int | None = None,
     also: Callable[[dict[str, Any], Any, Mapping[str, Regions]], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """One pass over the pictures; arguments and errors as for `evaluate`.
 
     Args:
         also: called with every picture's record, its open scene, and what was found for each name.
+        on_progress: called with how many pictures of how many were looked at, after each; a bar is shown without it.
     """
     coco.pycocotools()  # what is missing should be said before the pass, not after it
     truth = coco.read_instances(instances)
@@ -133,7 +135,8 @@ def detect(
         raise DataError(f"--images {images}: no such folder.")
     run = Run(truth, truth["images"][:limit], [], [], [])
     category_ids = {category["name"]: category["id"] for category in truth["categories"]}
-    for record in track(run.records, len(run.records), "detecting"):
+    count = len(run.records)
+    for record in track(run.records, count, "detecting") if on_progress is None else _told(run.records, on_progress):
         try:
             scene = model.open(images / record["file_name"])
             found = scene.ground_many(list(category_ids), threshold=0.0)
@@ -146,6 +149,12 @@ def detect(
         if also:
             also(record, scene, found)
     return run
+
+
+def _told(records: list[dict[str, Any]], on_progress: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
+    for done, record in enumerate(records, start=1):
+        yield record
+        on_progress(done, len(records))
 
 
 def report(run: Run, start: float, named: Any = None) -> DetectionReport:

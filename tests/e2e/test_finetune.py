@@ -77,6 +77,8 @@ def test_steps_and_what_is_left_of_them_are_said(taught: tuple[Path, dict, str])
     assert "finding: 6 steps of 8 pictures (--steps 6)\n" in said
     assert re.search(r"finding: 3 of 6, \d+:\d\d left\n", said)
     assert "finding: 6 of 6\n" in said
+    for what in ("measuring before", "measuring after"):
+        assert re.search(rf"{what}: (\d+) of \1\n", said)
     assert re.search(r"looking at pictures: 4 of 8, \d+:\d\d left\n", said)
     assert (report["steps"], report["pictures_a_step"]) == (6, 8)
 
@@ -118,6 +120,8 @@ def test_a_name_taught_again_is_said_and_measured_by_a_file(coco: Path, taught: 
     assert "taken for names that the model has: Crosses (cross)\n" in done.stderr
     assert "new names: circle\n" in done.stderr
     assert "taught again, the only names it had that may change: cross\n" in done.stderr
+    for when in ("before", "after"):
+        assert f"checking {when}: 2 of 2\n" in done.stderr
     lines = done.stdout.splitlines()
     at = next(k for k, line in enumerate(lines) if "AP of 2 names it had, on 2 pictures of instances_val.json" in line)
     assert lines[at + 1].startswith("all ")
