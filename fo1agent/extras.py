@@ -18,7 +18,8 @@ def install_line(extra: str) -> str:
         required = [Requirement(line) for line in importlib.metadata.requires("fo1agent") or ()]
     except importlib.metadata.PackageNotFoundError:  # run from a clone that was not installed
         required = []
-    wanted = [one for one in required if "extra" in str(one.marker) and one.marker.evaluate({"extra": extra})]
+    of_extras = [(one, one.marker) for one in required if one.marker and "extra" in str(one.marker)]
+    wanted = [one for one, marker in of_extras if marker.evaluate({"extra": extra})]
     if not wanted:
         return f'pip install ".[{extra}]" in a clone of fo1agent'
     return "pip install " + " ".join(f'"{one.name}{one.specifier}"' for one in wanted)
