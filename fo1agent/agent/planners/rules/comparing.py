@@ -119,6 +119,13 @@ def _compared(p: Parser) -> tuple[NounPhrase, ...] | None:
     return tuple(found) if found else None
 
 
+_OUTNUMBERED = (
+    (("outnumber", "outnumbers", "exceed", "exceeds", "surpass", "surpasses"), "more"),
+    (("outnumbered by", "exceeded by"), "fewer"),
+    (_EQUAL_TO, "equal"),
+)
+
+
 def numbers_compared(p: Parser) -> s.Clause | None:
     """ "Do dogs outnumber cats?", "Is the number of dogs greater than that of cats?", "Are dogs as common as cats?"."""
     verb = p.take_any(w.BE | w.DO)
@@ -132,21 +139,24 @@ def numbers_compared(p: Parser) -> s.Clause | None:
         left, number = replace(left, noun=left.noun.removesuffix(" count")), True
     if number or left.plural or not left.definite or verb == "do":
         p.skip()
-        if p.take_any(("outnumber", "outnumbers", "exceed", "exceeds", "surpass", "surpasses")):
-            return _pair(p, left, "more")
-        if p.take("outnumbered by", "exceeded by"):
-            return _pair(p, left, "fewer")
-        if p.take(*_EQUAL_TO):
-            return _pair(p, left, "equal")
-    if number:
-        if p.take("and"):
-            p.take("the number of", "the count of")
-            right = p.noun_phrase()
-            if right and _until_equal(p):
-                return s.AreMore((left,), "equal", (right,))
-            return None
-        comparison = _comparison(p)
-        return _pair(p, left, comparison) if comparison and p.take("than") else None
+        for verbs, comparison in _OUTNUMBERED:
+            if p.take(*verbs):
+                return _pair(p, left, comparison)
+    return _number_compared(p, left) if number else _plurals_compared(p, left)
+
+
+def _number_compared(p: Parser, left: NounPhrase) -> s.Clause | None:
+    """ "(is the number of dogs) greater than that of cats", "(are the number of dogs) and the number of cats equal"."""
+    if p.take("and"):
+        p.take("the number of", "the count of")
+        right = p.noun_phrase()
+        return s.AreMore((left,), "equal", (right,)) if right and _until_equal(p) else None
+    comparison = _comparison(p)
+    return _pair(p, left, comparison) if comparison and p.take("than") else None
+
+
+def _plurals_compared(p: Parser, left: NounPhrase) -> s.Clause | None:
+    """ "(are dogs) and cats equally common", "(are dogs) as common as cats", "(are dogs) or cats more numerous"."""
     if p.take("and"):
         right = p.noun_phrase(conditions=False)
         if right is not None and _until_equal(p):
@@ -347,25 +357,14 @@ def _most(p: Parser) -> tuple[str, str, NounPhrase | None] | None:
 
 def which_larger(p: Parser) -> s.Clause | None:
     """ "Which is bigger, the dog or the cat?", "Which boat is the biggest, the left one or the right one?"."""
+    named = None
     if p.take("of the"):  # "of the two giraffes, which is taller, …"
-        if not p.number():
-            return None
-        named = p.noun_phrase(conditions=False)
+        named = p.noun_phrase(conditions=False) if p.number() else None
         if named is None or not p.take(","):
             return None
-    else:
-        named = None
     if not p.take_any(("which", "what", "who")):
         return None
-    things: list[NounPhrase] | None = None
-    if p.take("of the two", "of these two", "of those two", "of these", "of those", "of them"):
-        named = p.noun_phrase(conditions=False) if p.now not in w.BE else named
-    elif p.take("of"):
-        things = p.things(("and", "or"), conditions=False)
-        if things is not None and len(things) == 1:
-            things, named = None, things[0]
-    elif not p.take("one", "thing", "object", "animal", "item") and p.now not in w.BE | w.STANCE and p.now != "takes":
-        named = p.noun_phrase(conditions=False)
+    named, things = _which_of(p, named)
     p.take_any(w.BE | w.STANCE)
     measured = _measure(p)
     if measured is None:
@@ -383,6 +382,18 @@ def which_larger(p: Parser) -> s.Clause | None:
         things = [_one_of(kind, thing) for thing in things]
     quantity, comparison, to = measured
     return s.WhichLarger(tuple(things), quantity, comparison, to)
+
+
+def _which_of(p: Parser, named: NounPhrase | None) -> tuple[NounPhrase | None, list[NounPhrase] | None]:
+    """ "(which) of the two dogs", "(which) of the dog and the cat", "(which) dog": the kind, and things."""
+    if p.take("of the two", "of these two", "of those two", "of these", "of those", "of them"):
+        return (named if p.now in w.BE else p.noun_phrase(conditions=False)), None
+    if p.take("of"):
+        things = p.things(("and", "or"), conditions=False)
+        return (things[0], None) if things is not None and len(things) == 1 else (named, things)
+    if not p.take("one", "thing", "object", "animal", "item") and p.now not in w.BE | w.STANCE and p.now != "takes":
+        named = p.noun_phrase(conditions=False)
+    return named, None
 
 
 def _one_of(kind: NounPhrase, thing: NounPhrase) -> NounPhrase:

@@ -179,49 +179,58 @@ def how_many_more(p: Parser) -> s.Clause | None:
         "how much higher", "how much larger", "how much greater", "how much bigger"
     )  # fmt: skip
     if not higher and p.take("by how many", "by how much", "how much", "how many"):
-        start = p.i
-        if p.take("more", "fewer", "less"):
-            fewer = p.tokens[p.i - 1] != "more"
-            pair = _pair_than(p)
-            if pair is None:
-                return None
-            left, right = pair
-            return s.HowManyMore(right, left) if fewer else s.HowManyMore(left, right)
-        p.i = start
-        p.take("do", "does")
-        p.take("the number of")
-        left = p.noun_phrase()
-        if left is not None and p.take_any(("outnumber", "outnumbers", "exceed", "exceeds")):
-            p.take("the number of", "that of")
-            right = p.noun_phrase()
-            p.take("by")
-            return None if right is None else s.HowManyMore(left, right)
-        if left is not None and p.take("minus", "less"):
-            right = p.noun_phrase()
-            if right is not None and p.bag([]) is not None:
-                return s.HowManyMore(left, right)
-        if left is not None and p.bag([]) is not None:
-            return None
-        return None
+        return _by_how_many(p)
     if p.take("how much higher is", "how much larger is", "how much greater is", "how much bigger is"):
         p.take("the number of")
         pair = _pair_than(p)
         return None if pair is None else s.HowManyMore(*pair)
     if p.take("subtract"):
-        p.take("the number of")
-        less = p.noun_phrase(conditions=False)
-        if less is None or not p.take("from"):
-            return None
-        p.take("the number of", "that of")
-        more = p.noun_phrase()
-        more = replace(more, noun=less.noun.split(" ")[-1], pronoun="") if more and more.pronoun == "one" else more
-        return None if more is None else s.HowManyMore(more, less)
+        return _subtracted(p)
     p.take("what is", "find", "calculate", "give me", "compute", "tell me")
     minus = p.attempt(lambda: _minus(p))
     if minus is not None:
         return minus
-    if not p.take("the difference", "difference"):
+    return _difference(p) if p.take("the difference", "difference") else None
+
+
+def _by_how_many(p: Parser) -> s.Clause | None:
+    """ "(how many) more dogs than cats", "(by how many) do dogs outnumber cats", "(how many) dogs minus cats"."""
+    if p.take("more", "fewer", "less"):
+        fewer = p.tokens[p.i - 1] != "more"
+        pair = _pair_than(p)
+        if pair is None:
+            return None
+        left, right = pair
+        return s.HowManyMore(right, left) if fewer else s.HowManyMore(left, right)
+    p.take("do", "does")
+    p.take("the number of")
+    left = p.noun_phrase()
+    if left is not None and p.take_any(("outnumber", "outnumbers", "exceed", "exceeds")):
+        p.take("the number of", "that of")
+        right = p.noun_phrase()
+        p.take("by")
+        return None if right is None else s.HowManyMore(left, right)
+    if left is not None and p.take("minus", "less"):
+        right = p.noun_phrase()
+        if right is not None and p.bag([]) is not None:
+            return s.HowManyMore(left, right)
+    return None
+
+
+def _subtracted(p: Parser) -> s.Clause | None:
+    """ "(subtract) the number of cats from that of dogs"."""
+    p.take("the number of")
+    less = p.noun_phrase(conditions=False)
+    if less is None or not p.take("from"):
         return None
+    p.take("the number of", "that of")
+    more = p.noun_phrase()
+    more = replace(more, noun=less.noun.split(" ")[-1], pronoun="") if more and more.pronoun == "one" else more
+    return None if more is None else s.HowManyMore(more, less)
+
+
+def _difference(p: Parser) -> s.Clause | None:
+    """ "(the difference) between the number of dogs and cats"."""
     p.take("in number", "in numbers", "in the number", "in count")
     if not p.take("between", "of"):
         return None

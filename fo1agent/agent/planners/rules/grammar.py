@@ -434,39 +434,13 @@ def _expression(p: Parser) -> s.Clause | None:
 def fronted(p: Parser) -> s.Clause | list[s.Clause] | None:
     """ "To the left of the bus, how many people are there?", "Dogs and cats: how many in total?"."""
     if p.take("of", "among", "out of"):
-        start = p.i
-        whole = p.things(conditions=False)
-        p.skip()
-        if whole is None or not p.take(","):
-            return None
-        if p.now in ("which", "what"):
-            asked = _of_these(p, whole[0]) if len(whole) == 1 else None
-            p.i = start if asked is None else p.i
-            return asked or _of_the_two(p)
-        if not p.take("how many"):
-            return None
-        p.take("of them")
-        if not whole[0].noun and p.take("are"):  # "of all the things, how many are dogs"
-            whole = p.things() or whole
-        found = p.bag(whole)
-        return s.HowMany(tuple(found)) if found else None
+        return _of_a_whole(p)
     if p.take(*_SEEN_FROM):
         return _as_seen_from(p)
     if p.take("than"):  # "compared to the bus", "compared to cars"
-        start = p.i
-        seen = _as_seen_from(p)
-        if seen is not None:
-            return seen
-        p.i = start
-        return _of_the_two(p)
+        return p.attempt(lambda: _as_seen_from(p)) or _of_the_two(p)
     if p.take("comparing", "between", "considering", "if you compare", "when comparing"):
-        start = p.i
-        p.take("the number of", "the numbers of")
-        compared = _of_the_two(p)
-        if compared is not None:
-            return compared
-        p.i = start
-        return _as_seen_from(p)
+        return p.attempt(lambda: _compared(p)) or _as_seen_from(p)
     if p.now in ("looking", "if", "when"):
         p.take("if", "when")
         p.take("you", "we", "i", "one")
@@ -474,27 +448,67 @@ def fronted(p: Parser) -> s.Clause | list[s.Clause] | None:
             return None
     left_out = p.exclusion() or p.attempt(lambda: _set_aside(p))
     if left_out is not None:
-        if not p.take(","):
-            return None
-        found = _single_clause(p)
-        if isinstance(found, (s.HowMany, s.IsThere)):
-            things = tuple(replace(thing, without=(*thing.without, *left_out)) for thing in found.things)
-            return replace(found, things=things)
-        if isinstance(found, (s.HowManyKinds, s.WhichKind, s.WhatIs)):
-            return replace(found, thing=replace(found.thing, without=(*found.thing.without, *left_out)))
-        return None
+        return _without(p, left_out)
     relation = p.relation()
     if relation is not None:
-        if p.take_any(w.BE) and p.now != "how":
-            return None
-        if not p.take(",", ":") and p.now not in w.QUESTION_START:
-            return None
-        asked = _single_clause(p)
-        if isinstance(asked, (s.HowMany, s.IsThere)):
-            return replace(asked, things=tuple(_placed(thing, relation) for thing in asked.things))
-        if isinstance(asked, (s.WhatIs, s.WhereIs)):
-            return replace(asked, thing=asked.thing.at(relation))
+        return _asked_there(p, relation)
+    return _of_things(p)
+
+
+def _of_a_whole(p: Parser) -> s.Clause | list[s.Clause] | None:
+    """ "(of) the dogs, how many are brown", "(of) the two giraffes, which is taller"."""
+    start = p.i
+    whole = p.things(conditions=False)
+    p.skip()
+    if whole is None or not p.take(","):
         return None
+    if p.now in ("which", "what"):
+        asked = _of_these(p, whole[0]) if len(whole) == 1 else None
+        p.i = start if asked is None else p.i
+        return asked or _of_the_two(p)
+    if not p.take("how many"):
+        return None
+    p.take("of them")
+    if not whole[0].noun and p.take("are"):  # "of all the things, how many are dogs"
+        whole = p.things() or whole
+    found = p.bag(whole)
+    return s.HowMany(tuple(found)) if found else None
+
+
+def _compared(p: Parser) -> s.Clause | list[s.Clause] | None:
+    p.take("the number of", "the numbers of")
+    return _of_the_two(p)
+
+
+def _without(p: Parser, left_out: Sequence[NounPhrase]) -> s.Clause | None:
+    """ "(not counting the dog), how many animals are there"."""
+    if not p.take(","):
+        return None
+    found = _single_clause(p)
+    if isinstance(found, (s.HowMany, s.IsThere)):
+        things = tuple(replace(thing, without=(*thing.without, *left_out)) for thing in found.things)
+        return replace(found, things=things)
+    if isinstance(found, (s.HowManyKinds, s.WhichKind, s.WhatIs)):
+        return replace(found, thing=replace(found.thing, without=(*found.thing.without, *left_out)))
+    return None
+
+
+def _asked_there(p: Parser, relation: Condition) -> s.Clause | None:
+    """ "(to the left of the bus), how many people are there"."""
+    if p.take_any(w.BE) and p.now != "how":
+        return None
+    if not p.take(",", ":") and p.now not in w.QUESTION_START:
+        return None
+    asked = _single_clause(p)
+    if isinstance(asked, (s.HowMany, s.IsThere)):
+        return replace(asked, things=tuple(_placed(thing, relation) for thing in asked.things))
+    if isinstance(asked, (s.WhatIs, s.WhereIs)):
+        return replace(asked, thing=asked.thing.at(relation))
+    return None
+
+
+def _of_things(p: Parser) -> s.Clause | list[s.Clause] | None:
+    """ "Dogs and cats: how many in total"."""
     things = p.things()
     if things is None or not p.take(",", ":"):
         return None
