@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fo1agent import lexicon
 from fo1agent.agent.planners.rules import words as w
@@ -121,6 +121,18 @@ _SHARES = (
     ("some", w.phrases("some of | any of | either of | any one of | one or more of | any | some")),
 )  # fmt: skip
 
+_COMPARISONS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("no more than", "not more than", "at most", "up to", "maximum"), "at_most"),
+    (("no less than", "no fewer than", "at least", "not less than"), "at_least"),
+    (("more than", "over"), "more"),
+    (("fewer than", "less than", "under"), "fewer"),
+    (("exactly", "precisely", "only", "just", "a total of"), "equal"),
+)
+_HERE = w.phrases(
+    "up there | over there | down there | out there | right there | right here | here | in view | in sight | in shot | "
+    "in total | in all | at all | all in all | in sum | for me | for us | to me | to us | in this one | in that one | "
+    "right now | at the moment | at present"
+)
 _RELATION_TOKENS = tuple((tuple(phrase.split()), name) for phrase, name in _RELATIONS)
 
 _RELATION_STARTS = frozenset(parts[0] for parts, _ in _RELATION_TOKENS)
@@ -231,39 +243,15 @@ class Parser:
         for share, options in _SHARES:
             starts = self.i
             if self.take(*options):
-                if self.tokens[starts] == "both":
-                    listed = self.now in ("a", "an") or "and" in self.tokens[self.i : self.i + 4]  # "both a cat and"
-                    return Quantity("some") if listed else Quantity("all", of=2)
-                if share == "all" and self.now in ("but", "except") and self.peek(1) in w.NUMBERS:  # "all but one of"
-                    self.i += 1
-                    number = self.number() or 1
-                    self.take("of")
-                    return Quantity("", "all_but", number)
-                if share == "all" and self.now in ("other", "another"):
-                    return None
-                return Quantity(share)
+                return self._shared(share, self.tokens[starts])
         if self.take("several", "a few", "multiple", "numerous", "various"):
             return Quantity("", "at_least", 2)
         if self.now in ("few", "many", "lots", "plenty") and self.take("few", "many", "lots of", "plenty of"):
             return Quantity("vague")
-        start = self.i
-        for phrases, comparison in (
-            (("no more than", "not more than", "at most", "up to", "maximum"), "at_most"),
-            (("no less than", "no fewer than", "at least", "not less than"), "at_least"),
-            (("more than", "over"), "more"),
-            (("fewer than", "less than", "under"), "fewer"),
-            (("exactly", "precisely", "only", "just", "a total of"), "equal"),
-        ):
-            self.i = start
-            if not self.take(*phrases):
-                continue
-            self.take("exactly")
-            number = 1 if comparison == "equal" and self.take("a single", "a", "an") else self.number()
-            if number is not None:
-                self.take("single")
-                self.take("of")
-                return Quantity("", comparison, number)
-        self.i = start
+        for phrases, comparison in _COMPARISONS:
+            compared = self.attempt(lambda said=phrases, how=comparison: self._compared_number(said, how))
+            if compared is not None:
+                return compared
         number = self.number()
         if number == 1 and self.take("of"):
             return Quantity("some")
@@ -275,6 +263,32 @@ class Parser:
                 return Quantity("", "equal", number, whole)
         return Quantity("", "equal", number)
 
+    def _shared(self, share: str, word: str) -> Quantity | None:
+        """What "all", "both" or "some", read as `word`, comes to with what follows it."""
+        if word == "both":
+            listed = self.now in ("a", "an") or "and" in self.tokens[self.i : self.i + 4]  # "both a cat and"
+            return Quantity("some") if listed else Quantity("all", of=2)
+        if share == "all" and self.now in ("but", "except") and self.peek(1) in w.NUMBERS:  # "all but one of"
+            self.i += 1
+            number = self.number() or 1
+            self.take("of")
+            return Quantity("", "all_but", number)
+        if share == "all" and self.now in ("other", "another"):
+            return None
+        return Quantity(share)
+
+    def _compared_number(self, phrases: tuple[str, ...], comparison: str) -> Quantity | None:
+        """Read "at least two", "exactly a single"."""
+        if not self.take(*phrases):
+            return None
+        self.take("exactly")
+        number = 1 if comparison == "equal" and self.take("a single", "a", "an") else self.number()
+        if number is None:
+            return None
+        self.take("single")
+        self.take("of")
+        return Quantity("", comparison, number)
+
     # ---- words that say nothing about what is wanted ----
 
     def skip(self) -> None:
@@ -284,46 +298,47 @@ class Parser:
 
     def scope(self) -> bool:
         """Read "in the picture", "of this photo", "here", "that you can see", "that are visible"."""
-        start = self.i
-        if self.take("up there", "over there", "down there", "out there", "right there", "right here"):
-            return True
-        if self.take("here", "in view", "in sight", "in shot", "in total", "in all", "at all", "all in all", "in sum"):
-            return True
-        if self.take("for me", "for us", "to me", "to us"):
+        if self.take(*_HERE):
             return True
         if w.PICTURE & set(self.tokens[: self.i]) and self.take("in it", "on it", "inside it", "on them", "in them"):
             return True  # "does the picture have a dog in it"
-        if self.take("in this one", "in that one"):
-            return True
-        if self.take("right now", "at the moment", "at present"):
-            return True
-        if self.take_any(("in", "on", "within", "inside", "from", "of", "across", "throughout", "at", "into", "for")):
-            if self.now in ("both", "each", "every", "other", "another", "all"):
-                self.i = start  # there is but one picture
-                return False
-            self.take_any(w.DETERMINERS)
-            while self.take_any(
-                ("given", "above", "entire", "whole", "attached", "uploaded", "provided", "same", "full")
-            ):
-                pass
-            if self.take_any(w.PICTURE):
-                return True
-        self.i = start
-        if self.take_any(("that", "which", "who")) or self.now in w.PEOPLE_PRONOUNS | w.MODAL:
-            self.take_any(w.MODAL)
-            if self.take_any(w.PEOPLE_PRONOUNS):
-                self.take_any(w.MODAL)
-                if self.take_any(w.SEE):
-                    self.take("out")
-                    return True
-            self.i = start
-            self.take_any(("that", "which", "who"))
-            if self.take_any(w.MODAL | w.BE):
-                self.take("be")
-                if self.take_any(w.SHOWN) and not self._starts_relation():
-                    return True
-        self.i = start
-        return False
+        return bool(self.attempt(self._in_the_picture) or self.attempt(self._that_is_seen))
+
+    def _in_the_picture(self) -> bool | None:
+        """Read "in the picture", "across the whole photo"."""
+        if not self.take_any(
+            ("in", "on", "within", "inside", "from", "of", "across", "throughout", "at", "into", "for")
+        ):
+            return None
+        if self.now in ("both", "each", "every", "other", "another", "all"):
+            return None  # there is but one picture
+        self.take_any(w.DETERMINERS)
+        while self.take_any(("given", "above", "entire", "whole", "attached", "uploaded", "provided", "same", "full")):
+            pass
+        return bool(self.take_any(w.PICTURE)) or None
+
+    def _that_is_seen(self) -> bool | None:
+        """Read "that you can see", "we see", "that are visible", "that is shown"."""
+        if self.now not in w.PEOPLE_PRONOUNS | w.MODAL | {"that", "which", "who"}:
+            return None
+        return self._any_of((self._people_see, self._is_shown))
+
+    def _people_see(self) -> bool:
+        self.take_any(("that", "which", "who"))
+        self.take_any(w.MODAL)
+        if not self.take_any(w.PEOPLE_PRONOUNS):
+            return False
+        self.take_any(w.MODAL)
+        sees = bool(self.take_any(w.SEE))
+        self.take("out")
+        return sees
+
+    def _is_shown(self) -> bool:
+        self.take_any(("that", "which", "who"))
+        if not self.take_any(w.MODAL | w.BE):
+            return False
+        self.take("be")
+        return bool(self.take_any(w.SHOWN)) and not self._starts_relation()
 
     # ---- noun phrases ----
 
@@ -1195,53 +1210,55 @@ class Parser:
 
     def _opening(self) -> bool:
         """Read "are there", "do you see", "does the picture show", "there are": what claims begin with."""
-        start = self.i
-        if self.take_any(w.BE) and self.take("there"):
-            return True
-        self.i = start
-        if self.take("there") and self.take_any(w.BE):
-            return True
-        self.i = start
-        if self.take_any(w.MODAL) and self.take("there be"):
-            return True
-        self.i = start
-        if self.take_any(w.DO | w.MODAL | w.HAVE) and self._you_see():
-            return True
-        self.i = start
-        if self.take_any(w.DO) and self.take("it", "this") and self.take_any(w.SHOW):
-            return True
-        self.i = start
-        if self.take_any(w.DO) and self.take("anything", "something"):
-            self.skip()
-            if self.take("look like", "resemble"):
-                return True
-        self.i = start
-        if self.take_any(w.DO | w.BE) and self.take("not"):  # "does not the picture show"
-            self.take_any(w.DETERMINERS)
-            if self.take_any(w.PICTURE) and self.take_any(w.SHOW):
-                return True
-        self.i = start
-        if self.take_any(w.DO | w.HAVE | w.BE):
-            self.take_any(w.DETERMINERS)
-            if self.take_any(w.PICTURE) and (self.take_any(w.SHOW) or self.take("of")):
-                return True
-        self.i = start
+        return any(self.attempt(form) for form in (self._there_are, self._it_shows, self._the_picture_shows))
+
+    def _there_are(self) -> bool | None:
+        """ "are there", "there are", "could there be", "do you see", "we can see"."""
+        forms = (
+            lambda: self.take_any(w.BE) and self.take("there"),
+            lambda: self.take("there") and self.take_any(w.BE),
+            lambda: self.take_any(w.MODAL) and self.take("there be"),
+            lambda: self.take_any(w.DO | w.MODAL | w.HAVE) and self._you_see(),
+            lambda: self.take_any(w.PEOPLE_PRONOUNS) and self._can() and self.take_any(w.SEE),
+        )
+        return self._any_of(forms)
+
+    def _it_shows(self) -> bool | None:
+        """ "does it show", "does anything look like", "is this a picture of"."""
+        forms = (
+            lambda: self.take_any(w.DO) and self.take("it", "this") and self.take_any(w.SHOW),
+            lambda: self.take_any(w.DO) and self.take("anything", "something") and self._looks_like(),
+            lambda: (
+                self.take("is this", "is it")
+                and self.take_any(("a", "an", "the"))
+                and self.take_any(w.PICTURE)
+                and self.take("of")
+            ),
+        )
+        return self._any_of(forms)
+
+    def _looks_like(self) -> bool:
+        self.skip()
+        return self.take("look like", "resemble")
+
+    def _the_picture_shows(self) -> bool | None:
+        """ "does the picture show", "does not the picture show", "is the picture of", "the picture shows"."""
+        forms = (
+            lambda: self.take_any(w.DO | w.BE) and self.take("not") and self._picture() and self.take_any(w.SHOW),
+            lambda: (
+                self.take_any(w.DO | w.HAVE | w.BE) and self._picture() and (self.take_any(w.SHOW) or self.take("of"))
+            ),
+            lambda: self._picture() and self.take_any(w.SHOW),
+        )
+        return self._any_of(forms)
+
+    def _picture(self) -> bool:
         self.take_any(w.DETERMINERS)
-        if self.take_any(w.PICTURE) and self.take_any(w.SHOW):
-            return True
-        self.i = start
-        if self.take_any(w.PEOPLE_PRONOUNS) and self._can() and self.take_any(w.SEE):
-            return True
-        self.i = start
-        if (
-            self.take("is this", "is it")
-            and self.take_any(("a", "an", "the"))
-            and self.take_any(w.PICTURE)
-            and self.take("of")
-        ):
-            return True
-        self.i = start
-        return False
+        return bool(self.take_any(w.PICTURE))
+
+    def _any_of(self, forms: Iterable[Callable[[], Any]]) -> bool | None:
+        """Whether one of the forms is read, the first that fits; None if none does."""
+        return True if any(self.attempt(lambda form=form: form() or None) for form in forms) else None
 
     def _can(self) -> bool:
         self.take_any(w.MODAL | w.DO)

@@ -235,19 +235,7 @@ def statement(p: Parser) -> s.Clause | None:
 def which_side(p: Parser) -> s.Clause | None:
     """ "Is the dog on the left or on the right of the cat?", "On which side of the cat is the dog?"."""
     if p.take(*_WHICH_SIDE):
-        to = None
-        if p.take("of") and not p.attempt(p._picture_subject):
-            to = p.noun_phrase(conditions=False)
-        p.take_any(w.BE | w.DO)
-        thing = p.noun_phrase(conditions=False)
-        if thing is None:
-            return None
-        while p.take_any(w.STANCE | w.APPEAR | {"on", "in", "at"}):
-            pass
-        if to is None and p.take("of"):
-            to = None if p.attempt(p._picture_subject) else p.noun_phrase(conditions=False)
-        p.take(", left or right", ", the left or the right", ", the left or right", ", on the left or on the right")
-        return s.WhichSide(thing, ("left", "right") if to is None else ("left_of", "right_of"), to)
+        return _on_which_side(p)
     if not p.take_any(w.BE | w.DO):
         return None
     thing = p.noun_phrase(conditions=False)
@@ -272,15 +260,36 @@ def which_side(p: Parser) -> s.Clause | None:
     if owner is not None:
         return s.WhichSide(thing, (first, second), owner)
     if p.scope() or p.at_end():
-        said = [word for word in p.tokens if word in w.SIDES and w.SIDES[word] in ("top", "bottom")]
-        if len(said) == 2:  # "the upper or the lower half": answered in the words of the question
-            sides = tuple((word, Condition(side=w.SIDES[word])) for word in said)
-            return s.WhichOf(sides, thing)
-        simple = {"left_of": "left", "right_of": "right", "above": "top", "below": "bottom"}
-        return s.WhichSide(thing, (simple[first], simple[second]))
+        return _side_of_the_picture(p, thing, first, second)
     p.take("of", "from", "to", "than")
     to = p.noun_phrase(conditions=False)
     return None if to is None else s.WhichSide(thing, (first, second), to)
+
+
+def _on_which_side(p: Parser) -> s.Clause | None:
+    """ "(on which side) of the cat is the dog", "(on which side) is the dog"."""
+    to = None
+    if p.take("of") and not p.attempt(p._picture_subject):
+        to = p.noun_phrase(conditions=False)
+    p.take_any(w.BE | w.DO)
+    thing = p.noun_phrase(conditions=False)
+    if thing is None:
+        return None
+    while p.take_any(w.STANCE | w.APPEAR | {"on", "in", "at"}):
+        pass
+    if to is None and p.take("of"):
+        to = None if p.attempt(p._picture_subject) else p.noun_phrase(conditions=False)
+    p.take(", left or right", ", the left or the right", ", the left or right", ", on the left or on the right")
+    return s.WhichSide(thing, ("left", "right") if to is None else ("left_of", "right_of"), to)
+
+
+def _side_of_the_picture(p: Parser, thing: NounPhrase, first: str, second: str) -> s.Clause:
+    said = [word for word in p.tokens if word in w.SIDES and w.SIDES[word] in ("top", "bottom")]
+    if len(said) == 2:  # "the upper or the lower half": answered in the words of the question
+        sides = tuple((word, Condition(side=w.SIDES[word])) for word in said)
+        return s.WhichOf(sides, thing)
+    simple = {"left_of": "left", "right_of": "right", "above": "top", "below": "bottom"}
+    return s.WhichSide(thing, (simple[first], simple[second]))
 
 
 def _side_option(p: Parser) -> str:

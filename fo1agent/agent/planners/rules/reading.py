@@ -18,17 +18,7 @@ _ALL_OVER = w.phrases(
 def read(p: Parser) -> s.Clause | None:
     """The text on something: "What does the bus say?", "What is written on the sign?", "Read the sign."."""
     if p.take("read", "transcribe", "read out", "spell out"):
-        p.take("me", "us", "for me")
-        p.take("out loud", "aloud", "out")
-        p.take("to me", "for me")
-        if p.at_end():
-            return s.ReadText()
-        if p.take("what is", "what it says", "whatever is"):
-            p.take_any(w.WRITTEN)
-        thing = p.noun_phrase()
-        if thing is not None:
-            return _text_of(p, thing)
-        return _written_at(p)
+        return _read_out(p)
     if not p.take("what", "which"):
         return None
     start = p.i
@@ -49,16 +39,7 @@ def read(p: Parser) -> s.Clause | None:
     if thing is not None and p.take_any(
         ("say", "says", "read", "reads", "state", "states", "spell", "spells", "saying")
     ):
-        p.take("on it", "out", "on them")
-        found = _text_of(p, thing)
-        if p.now:
-            if thing.pronoun:  # "what does it say on the bus"
-                return _written_at(p)
-            relation = p.relation()
-            if relation is None or relation.to is None:
-                return None
-            found = _text_of(p, thing.at(relation))
-        return found
+        return _said_by(p, thing)
     # "what can you read on the sign", "what words are on the bus", "what is the text on the bus"
     p.i = start
     p.take_any(w.MODAL | w.DO)
@@ -78,6 +59,30 @@ def read(p: Parser) -> s.Clause | None:
 
 
 _SAY = w.words("say says read reads state states spell spells")
+
+
+def _read_out(p: Parser) -> s.Clause | None:
+    """ "(read) me the sign", "(read) what is written on the bus"."""
+    p.take("me", "us", "for me")
+    p.take("out loud", "aloud", "out")
+    p.take("to me", "for me")
+    if p.at_end():
+        return s.ReadText()
+    if p.take("what is", "what it says", "whatever is"):
+        p.take_any(w.WRITTEN)
+    thing = p.noun_phrase()
+    return _written_at(p) if thing is None else _text_of(p, thing)
+
+
+def _said_by(p: Parser, thing: NounPhrase) -> s.Clause | None:
+    """ "(what does the sign say) on it", "(what does it say) on the bus"."""
+    p.take("on it", "out", "on them")
+    if not p.now:
+        return _text_of(p, thing)
+    if thing.pronoun:
+        return _written_at(p)
+    relation = p.relation()
+    return None if relation is None or relation.to is None else _text_of(p, thing.at(relation))
 
 
 def does_say(p: Parser) -> s.Clause | None:

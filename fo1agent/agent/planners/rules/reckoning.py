@@ -155,69 +155,87 @@ def _counted_in_case(before: list[str], case: list[str]) -> NounPhrase | None:
     return None
 
 
+_TIMES: tuple[tuple[tuple[str, ...], int], ...] = (
+    (("twice as many", "twice the number", "double the number", "doubled", "doubles", "is doubled"), 2),
+    (("three times as many", "tripled", "triples", "is tripled"), 3),
+)
+
+
 def _changed(thing: NounPhrase, case: list[str], remains: bool, missing: bool) -> s.Clause | None:
     """What a supposition does to a count."""
-    parser = Parser(case)
-    numbers: list[int] = []
-    each: NounPhrase | None = None
-    while parser.now:
-        if parser.take("twice as many", "twice the number", "double the number"):
-            return s.Reckon((thing,), "product", 2)
-        if parser.take("doubled", "doubles", "is doubled"):
-            return s.Reckon((thing,), "product", 2)
-        if parser.take("tripled", "triples", "is tripled"):
-            return s.Reckon((thing,), "product", 3)
-        if parser.take("three times as many"):
-            return s.Reckon((thing,), "product", 3)
-        if parser.now in ("each", "every") and parser._may_name(parser.peek(1)):
-            parser.i += 1
-            parser.take("one of", "of the", "of")
-            each = _thing_at(parser)
-            continue
-        if parser.take("everyone", "everybody"):
-            each = NounPhrase("person")
-            continue
-        if parser.now == "one" and parser.i and case[parser.i - 1] in lexicon.COLORS:  # "the blue one"
-            parser.i += 1
-            continue
-        number = None if parser.peek(1) == "can" else parser.number()
-        if number is not None and parser.take("times as many"):
-            return s.Reckon((thing,), "product", number)
-        if number is not None and not missing and _is_another(parser, number, thing):
-            return None
-        if number is not None:
-            numbers.append(number)
-            continue
-        if parser.take("another"):
-            numbers += [] if parser.number() is None else [parser.number() or 1]
-            numbers = numbers or [
-                int(case[parser.i - 1]) if case[parser.i - 1].isdigit() else w.NUMBERS.get(case[parser.i - 1], 1)
-            ]
-            continue
-        parser.i += 1
+    said = _supposed(thing, case, missing)
+    if not isinstance(said, tuple):
+        return said
+    numbers, each = said
     words = set(case)
     if not numbers and words & _GONE:
         return _less_these(thing, case)
     if len(numbers) != 1:
         return None
-    if missing and each is not None:
-        return s.Reckon((thing,), "shortfall", 1, each) if numbers[0] == 1 else None
     if missing:
+        if each is not None:
+            return s.Reckon((thing,), "shortfall", 1, each) if numbers[0] == 1 else None
         return s.Reckon((thing,), "shortfall", numbers[0])
-    if each is not None and words & _GONE:
-        return s.Reckon((thing,), "difference", numbers[0], each)
-    if each is not None and lexicon.is_a(each.noun, thing.noun):
-        return None  # "if every cow had two horses, how many animals": the cows are animals too
     if each is not None:
-        return s.Reckon((each,), "product", numbers[0])
+        return _for_each(thing, each, numbers[0], bool(words & _GONE))
     more = "more" in words or "another" in words
     if remains and (more or not words & _GONE):
         return None  # "if I buy two apples, how many are left": in the shop, or at home
     if more or (words & _COME and not words & {"away", "off", "lost", "broken", "stolen"}):
         return s.Reckon((thing,), "sum", numbers[0])
-    if words & _GONE:
-        return s.Reckon((thing,), "difference", numbers[0])
-    return None
+    return s.Reckon((thing,), "difference", numbers[0]) if words & _GONE else None
+
+
+def _for_each(thing: NounPhrase, each: NounPhrase, number: int, gone: bool) -> s.Clause | None:
+    """ "each dog loses one ball", "each dog has two balls"."""
+    if gone:
+        return s.Reckon((thing,), "difference", number, each)
+    if lexicon.is_a(each.noun, thing.noun):
+        return None  # "if every cow had two horses, how many animals": the cows are animals too
+    return s.Reckon((each,), "product", number)
+
+
+def _supposed(
+    thing: NounPhrase, case: list[str], missing: bool
+) -> tuple[list[int], NounPhrase | None] | s.Clause | None:
+    """The numbers of a supposition and whom each is said of; or what it comes to, where that is clear at once."""
+    parser = Parser(case)
+    numbers: list[int] = []
+    each: NounPhrase | None = None
+    while parser.now:
+        for phrases, times in _TIMES:
+            if parser.take(*phrases):
+                return s.Reckon((thing,), "product", times)
+        whom = _each_of(parser)
+        if whom is not None:
+            each = whom
+            continue
+        if parser.now == "one" and parser.i and case[parser.i - 1] in lexicon.COLORS:  # "the blue one"
+            parser.i += 1
+            continue
+        number = None if parser.peek(1) == "can" else parser.number()
+        if number is not None:
+            if parser.take("times as many"):
+                return s.Reckon((thing,), "product", number)
+            if not missing and _is_another(parser, number, thing):
+                return None
+            numbers.append(number)
+        elif parser.take("another"):
+            numbers += [] if parser.number() is None else [parser.number() or 1]
+            before = case[parser.i - 1]
+            numbers = numbers or [int(before) if before.isdigit() else w.NUMBERS.get(before, 1)]
+        else:
+            parser.i += 1
+    return numbers, each
+
+
+def _each_of(parser: Parser) -> NounPhrase | None:
+    """Read "each dog", "every one of the dogs", "everyone"; None if nothing of the kind stands there."""
+    if parser.now in ("each", "every") and parser._may_name(parser.peek(1)):
+        parser.i += 1
+        parser.take("one of", "of the", "of")
+        return _thing_at(parser)
+    return NounPhrase("person") if parser.take("everyone", "everybody") else None
 
 
 def _is_another(parser: Parser, number: int, thing: NounPhrase) -> bool:
