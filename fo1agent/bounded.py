@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 DEPTH = 64
@@ -53,6 +55,28 @@ def check(value: Any, most: int, depth: int = DEPTH) -> None:
         if isinstance(one, dict):
             size += sum(len(str(key)) for key in one)
         waiting.extend((part, level + 1) for part in parts)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def halved(value: Any) -> bool:
+    """Whether a text in a value of JSON holds half a character, which JSON can spell (`"\\ud800"`) and UTF-8 cannot."""
+    waiting, seen = [value], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            if _HALF.search(one):
+                return True
+        elif isinstance(one, (Mapping, list, tuple)) and id(one) not in seen:
+            seen.add(id(one))
+            waiting.extend([*one, *one.values()] if isinstance(one, Mapping) else one)
+    return False
+
+
+def whole(text: str) -> str:
+    """The text with a replacement character for each half character in it."""
+    return _HALF.sub("\ufffd", text)
 
 
 def _number(text: str) -> float:

@@ -36,9 +36,20 @@ def is_region_id(text: str) -> bool:
 
 
 def id_within(target: Any) -> str | None:
-    """The region's id in a dict that tells of a region, as results have them; None for all else."""
+    """The region's id in a dict that tells of a region, as results have them; None for all else.
+
+    Where the dict names the region's picture, so does the id.
+    """
     told = target.get("id") if isinstance(target, Mapping) else None
-    return told.strip() if isinstance(told, str) and is_region_id(told) else None
+    if not isinstance(told, str) or not is_region_id(told):
+        return None
+    region, picture = told.strip(), target.get("image")
+    if picture is None or region.startswith(f"{picture}/"):
+        return region
+    # A picture that was opened with boxes of a caller's has a handle that goes on after the id. What is no id at all,
+    # or another one than the region's own, makes an id that no picture has: it is refused as such.
+    own = re.fullmatch(rf"({ID})-[0-9a-f]{{8,64}}", picture) if isinstance(picture, str) else None
+    return f"{own[1] if own else str(picture)[:200]}/{region}"
 
 
 class Pictured(ABC):

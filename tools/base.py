@@ -29,6 +29,7 @@ from pydantic import (
     model_validator,
 )
 
+from fo1agent.bounded import halved
 from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
 from fo1agent.ocr import UntrustedText
 from fo1agent.pictured import id_within, is_region_id
@@ -36,6 +37,7 @@ from fo1agent.scene import Scene
 from fo1agent.types import WANTED_BOX, Region, read_box, shown
 
 _MOST_COMPLAINTS = 8  # that are told of arguments that do not fit
+_HALVED = "A text in the arguments holds half a character (\\ud800 to \\udfff). Send it whole, or leave it out."
 
 Untrusted = Annotated[
     str,
@@ -225,6 +227,8 @@ class Tool:
         try:
             if isinstance(arguments, (str, bytes)):
                 checked = self.arguments.model_validate_json(arguments)
+            elif halved(arguments):
+                return Outcome(tool=self.name, error=_HALVED, retry=True)
             else:
                 checked = self.arguments.model_validate(
                     dict(arguments) if isinstance(arguments, Mapping) else arguments

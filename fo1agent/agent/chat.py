@@ -340,14 +340,16 @@ def _cut(text: str, most: int) -> str:
 
 
 def _put_back(message: Any, reply: Reply, most: int) -> Any:
-    """A reply as the model wrote it, or, where that is longer than `most` characters or more than was read, what of it
-    is shorter: each call keeps its name and id, by which its result finds it."""
+    """A reply as the model wrote it, or, where that is longer than `most` characters, more than was read, or holds half
+    a character, which cannot be sent, what was read of it, cut: each call keeps its name and id, by which its result
+    finds it."""
     from langchain_core.messages import AIMessage, ToolCall
 
     written = [*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())]
     try:
-        bounded.check([message.content, message.additional_kwargs, written], most)
-        if len(written) <= CALLS:
+        said = [message.content, message.additional_kwargs, written]
+        bounded.check(said, most)
+        if len(written) <= CALLS and not bounded.halved(said):
             return message
     except ValueError:
         pass
@@ -408,7 +410,7 @@ _MOST_BRACES = 64  # places where JSON is looked for in a text
 
 def _read(message: Any, means: Means, functions: Sequence[Function]) -> tuple[Reply, Means]:
     """(what a message says, the means by which it says it). A model with tools may still write its calls as text."""
-    text = str(message.text)
+    text = bounded.whole(str(message.text))
     calls: list[Call] = []
     for k, one in enumerate(list(getattr(message, "tool_calls", ()))[:CALLS]):
         arguments = one.get("args") or {}
@@ -426,13 +428,16 @@ def _read(message: Any, means: Means, functions: Sequence[Function]) -> tuple[Re
 
 
 def _call(id: str, name: str, arguments: Any, error: str = "") -> Call:
-    """A call of bounded parts; of arguments that are too long or too deep it says so, and holds none."""
+    """A call of bounded parts; of arguments that are too long, too deep or hold half a character it says so, and holds
+    none: they could not be put back into the conversation either."""
     try:
         bounded.check(arguments, CALL_CHARACTERS, CALL_DEPTH)
         arguments = dict(arguments)
+        if bounded.halved(arguments):
+            error, arguments = "a text in the arguments holds half a character", {}
     except (ValueError, TypeError) as exc:
         error, arguments = f"the arguments are {exc}", {}
-    return Call(id[:256], name[:256], arguments, error)
+    return Call(bounded.whole(id[:256]), bounded.whole(name[:256]), arguments, error)
 
 
 def _tokens(told: Any) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
@@ -202,7 +201,6 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         """Call a tool with its arguments and `image`, the picture."""
         if name not in known:
             raise Problem(404, f"There is no tool {name[:64]!r}. There are: {', '.join(known)}.", "not_found", "tool")
-        _check_text(arguments)
         meant = arguments.get(IMAGE)
         if not isinstance(meant, str) or not meant:
             raise Problem(422, f"image must be given. {PICTURE}", "retry", "image")
@@ -380,14 +378,6 @@ async def no_query(request: Request) -> None:
     if request.query_params:
         names = ", ".join(name[:64] for name in list(request.query_params)[:5])
         raise Problem(422, f"There are no query parameters here, got {names}. Send JSON in the body.", code="query")
-
-
-def _check_text(arguments: dict[str, Any]) -> None:
-    """Refuse half characters, which JSON can spell and no text holds."""
-    try:
-        json.dumps(arguments, ensure_ascii=False).encode()
-    except UnicodeEncodeError as exc:
-        raise Problem(422, "A text in the arguments holds half a character (\\ud800 to \\udfff).", "retry") from exc
 
 
 def _only(scene: Scene) -> Scenes:

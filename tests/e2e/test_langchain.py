@@ -161,7 +161,13 @@ def test_a_drawn_picture_is_in_the_artifact_only(toolkit: FO1Toolkit) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"phrase": "cat", "threshold": 3}, {"phrase": "cat", "colour": "red"}, {"phrase": "cat", "image": "/etc"}],
+    [
+        {},
+        {"phrase": "cat", "threshold": 3},
+        {"phrase": "cat", "colour": "red"},
+        {"phrase": "cat", "image": "/etc"},
+        {"phrase": "\ud800"},
+    ],
 )
 def test_what_the_model_did_wrong_is_a_message_with_status_error(toolkit: FO1Toolkit, arguments: dict) -> None:
     message = called(toolkit, "count", **arguments)

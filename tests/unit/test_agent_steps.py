@@ -142,6 +142,15 @@ def test_wrong_calls_are_told_so_and_may_be_mended():
     assert [record.error != "" for record in answer.trace] == [True, True, False]
 
 
+def test_half_a_character_in_a_call_is_told_and_not_put_back():
+    answer, llm = ask(call("count", phrase="\ud800"), call("grund\udfff", id="\ud83d", phrase="x"), RELATE, TWO)
+    assert answer.value == 2
+    assert "half a character" in str(llm.sent[1][-1].content)
+    for message in llm.sent[-1]:
+        message.model_dump_json().encode()
+    assert "\ud800" not in repr(answer.to_dict())
+
+
 def test_a_model_that_never_makes_sense_gives_way_to_the_rules():
     answer, llm = ask(call("grund"))
     assert (answer.value, answer.planner) == (2, "rules")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fo1agent.bounded import DEPTH, check, parse
+from fo1agent.bounded import DEPTH, check, halved, parse, whole
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -68,3 +68,15 @@ def test_the_size_of_a_value_is_that_of_all_its_parts(value: Any) -> None:
     with pytest.raises(ValueError, match="longer than 100 characters"):
         check(value, 100)
     check(value, 10_000)
+
+
+@pytest.mark.parametrize("value", ["\ud800", ["a", ("\udfff",)], {"a": {"b\udc00": 1}}, "\udf00\ud83c"])
+def test_half_a_character_is_found_wherever_it_stands(value: Any) -> None:
+    assert halved(value)
+
+
+def test_whole_characters_are_not_half_ones() -> None:
+    round_about: list[Any] = ["\U0001f600", {"ü": "\ufffd"}, 1, None]
+    round_about.append(round_about)
+    assert not halved(round_about)
+    assert whole("a\ud800b\U0001f600") == "a\ufffdb\U0001f600"

@@ -82,6 +82,19 @@ def test_null_means_left_out(scenes: Scenes) -> None:
         ("count", '{"phrase": "person", "image": "/etc/passwd"}', "may not be opened"),
         ("count", '{"phrase": "person", "image": 7}', "image must be"),
         ("count", '{"phrase": "person", "threshold": NaN}', "probability"),
+        ("count", '{"phrase": "\\ud800"}', "half a character"),
+        ("count", '{"phrase": "person", "within": {"id": "r0", "\\udfff": 1}}', "half a character"),
+        ("count", '{"phrase": "person", "image": "\\ud800"}', "may not be opened"),
+        ("count", '{"phrase": "person", "\\ud800": 1}', "no argument '\\ud800'"),
+        ("count", '{"phrase": "person", "within": {"id": "r0", "image": "img_00000000"}}', "of another picture"),
+        ("count", '{"phrase": "person", "within": "{\\"id\\": \\"r0\\", \\"image\\": \\"img_00000000\\"}"}', "another"),
+        ("count", '{"phrase": "person", "within": {"id": "r0", "image": "img_00000000-12345678"}}', "another picture"),
+        ("count", '{"phrase": "person", "within": {"id": "r0", "image": "dog.jpg"}}', "'dog.jpg/r0' is no region id"),
+        (
+            "relate",
+            '{"a": {"id": "r0", "image": "img_00000000"}, "relation": "left_of", "b": "bus"}',
+            "another picture",
+        ),
     ],
 )
 def test_what_the_caller_did_wrong_is_a_result(scenes: Scenes, name: str, arguments: str, said: str) -> None:
@@ -90,6 +103,19 @@ def test_what_the_caller_did_wrong_is_a_result(scenes: Scenes, name: str, argume
     assert said in told(result)["error"]
     assert told(result)["retry"] is True
     assert result.to_dict()["error"] == result.outcome.error
+
+
+def test_a_region_may_name_its_own_picture(scenes: Scenes) -> None:
+    image = scenes.get().id
+    alone = told(call("count", {"phrase": "bus", "within": "b0_0_600_400"}, scenes))
+    for place in (
+        {"id": "b0_0_600_400", "image": image},
+        {"id": f"{image}/b0_0_600_400", "image": image},
+        {"id": "b0_0_600_400", "image": f"{image}-{0:08x}"},  # a handle with boxes
+        {"id": "b0_0_600_400", "image": None},
+    ):
+        assert told(call("count", {"phrase": "bus", "within": place}, scenes)) == alone
+    assert alone["value"] == 1
 
 
 def test_a_tool_that_gives_up_says_that_it_is_over(scenes: Scenes) -> None:
