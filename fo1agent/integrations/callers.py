@@ -22,6 +22,14 @@ def is_of(origin: str, host: str) -> bool:
     return scheme in ("http", "https") and name != "" and name == host
 
 
+def is_own_site(fetch_site: str) -> bool:
+    """Whether a `Sec-Fetch-Site` header is of no page, or of one that was served here; "" for none.
+
+    What a page puts in itself, `<img>` or `<script>`, has no origin; browsers say so where it is from.
+    """
+    return fetch_site.strip().lower() in ("", "none", "same-origin")
+
+
 def host_name(address: str) -> str:
     """The name in a Host header, without its port; "" for what is none."""
     if any(sign in address for sign in "/@?#\\ "):

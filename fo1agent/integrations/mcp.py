@@ -12,6 +12,7 @@ import base64
 import io
 import json
 import logging
+import math
 import os
 import re
 import signal
@@ -19,20 +20,24 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from fo1agent import __version__
+from fo1agent.bounded import halved
 from fo1agent.errors import FO1AgentError, InputError, MissingExtraError
 from fo1agent.extras import install_line
 from fo1agent.image import ID, ImageLimits
-from fo1agent.integrations.callers import brings, host_name, is_of
+from fo1agent.integrations.callers import brings, host_name, is_of, is_own_site
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.scene import Model, Scene
-from fo1agent.tools.base import RegionRef, Tool, registry, unknown_names
+from fo1agent.tools.base import RegionRef, Tool, complaint, registry, unknown_names
 from fo1agent.types import Region, shown
 
 try:
@@ -44,6 +49,7 @@ try:
     from mcp.server.lowlevel import Server
     from mcp.server.stdio import stdio_server
     from mcp.server.transport_security import TransportSecuritySettings
+    from mcp.shared.message import SessionMessage
 except ImportError as exc:
     raise MissingExtraError(f"Serving MCP needs the official SDK: {install_line('mcp')}") from exc
 
@@ -77,7 +83,7 @@ def make_server(
         InputError: a tool has an argument called `image`.
     """
     front = _Front(load, limits, registry() if tools is None else {tool.name: tool for tool in tools})
-    return Server(
+    server = Server(
         "fo1agent",
         title="fo1agent",
         version=__version__,
@@ -88,12 +94,15 @@ def make_server(
         on_list_resource_templates=front.list_templates,
         on_read_resource=front.read_resource,
     )
+    server.middleware.append(_telling)
+    return server
 
 
 def serve_stdio(server: Server[dict[str, Any]]) -> None:
     """Serve one host over stdin and stdout, until it closes stdin or says SIGTERM or SIGINT.
 
-    While this runs nothing but the protocol reaches stdout: what is printed otherwise goes to stderr.
+    While this runs nothing but the protocol reaches stdout: what is printed otherwise goes to stderr. A line that is no
+    message of the protocol is answered with what is wrong, for a host waits for its answer without end.
     """
 
     async def leave_on_signal() -> None:
@@ -107,7 +116,9 @@ def serve_stdio(server: Server[dict[str, Any]]) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(leave_on_signal)
             async with stdio_server() as (incoming, outgoing):
-                await server.run(incoming, outgoing, server.create_initialization_options())
+                put, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+                tasks.start_soon(_answer_unreadable, incoming, put, outgoing)
+                await server.run(read, outgoing, server.create_initialization_options())
             tasks.cancel_scope.cancel()
 
     anyio.run(serve)
@@ -301,6 +312,87 @@ class _Front:
         return types.ReadResourceResult(contents=[content])
 
 
+# ---- messages that are none ----
+
+
+async def _telling(ctx: ServerRequestContext[Any, Any], call_next: Callable[..., Any]) -> Any:
+    """Say which parameters of a request do not fit; the SDK alone says only that some do not."""
+    try:
+        return await call_next(ctx)
+    except ValidationError as exc:
+        raise MCPError(types.INVALID_PARAMS, f"{ctx.method}: {complaint(exc)}.") from exc
+
+
+async def _answer_unreadable(incoming: Any, put: Any, outgoing: Any) -> None:
+    """Pass on the messages that came in, and answer those that could not be read, which the SDK passes over."""
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+        async with put:
+            async for item in incoming:
+                if isinstance(item, SessionMessage):
+                    await put.send(item)
+                elif (answer := _answer_to(item)) is not None:
+                    await outgoing.send(SessionMessage(answer))
+
+
+def _answer_to(unread: Exception) -> types.JSONRPCResponse | types.JSONRPCError | None:
+    """What a host is told of a line that is no message; None where it waits for no answer."""
+    code, why, sent = _unreadable(unread)
+    if not code:
+        return None
+    asks = not isinstance(sent, dict) or "method" in sent or not sent.keys() & {"result", "error"}
+    asked = sent.get("id") if isinstance(sent, dict) and asks else None
+    asked = asked if _is_id(asked) else None
+    if code == types.INVALID_PARAMS:
+        if asked is None:
+            return None  # a notification
+        if sent["method"] == "tools/call" and isinstance(sent["params"], dict):
+            content = [{"type": "text", "text": f"{why}."}]  # so that the model, not only the host, hears of it
+            return types.JSONRPCResponse(jsonrpc="2.0", id=asked, result={"content": content, "isError": True})
+    return types.JSONRPCError(jsonrpc="2.0", id=asked, error=types.ErrorData(code=code, message=f"{why}."))
+
+
+def _unreadable(exc: Exception) -> tuple[int, str, Any]:
+    """(the code of JSON-RPC, what is wrong, the value that was sent as far as it is JSON) of a line that is no message.
+
+    The code is 0 for a blank line."""
+    errors = exc.errors(include_url=False) if isinstance(exc, ValidationError) else []
+    if not errors:
+        return types.PARSE_ERROR, "The line cannot be read", None
+    if errors[0]["type"] == "json_invalid":
+        line, why = errors[0]["input"], str(errors[0].get("ctx", {}).get("error", errors[0]["msg"]))[:200]
+        if not line.strip():
+            return 0, "", None
+        try:
+            sent = json.loads(line, parse_int=lambda digits: int(digits) if len(digits) < 20 else math.inf)
+        except (ValueError, RecursionError):
+            return types.PARSE_ERROR, f"The line is no JSON: {why}", None
+        why = "a text in it holds half a character (\\ud800 to \\udfff); send it whole" if halved(sent) else why
+        return *_fault(sent, f"The request cannot be read: {why}"), sent
+    # Each form that a message may have was tried; a request lacks the fields of an answer, and that tells of the whole.
+    whole = [one["input"] for one in errors if len(one["loc"]) == 1 or one["type"] == "missing"]
+    sent = whole[0] if whole else None
+    return *_fault(sent, "The message is none of JSON-RPC"), sent
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool) and not halved(value)
+
+
+def _fault(sent: Any, why: str) -> tuple[int, str]:
+    """(the code of JSON-RPC, the first thing that is wrong) of a value that is no message; `why` for no other."""
+    if not isinstance(sent, dict):
+        return types.INVALID_REQUEST, f"A message is one JSON object, got {shown(sent)}"
+    if sent.get("jsonrpc") != "2.0":
+        return types.INVALID_REQUEST, f'jsonrpc must be "2.0", got {shown(sent.get("jsonrpc"))}'
+    if not isinstance(sent.get("method"), str):
+        return types.INVALID_REQUEST, f"method must be a text, got {shown(sent.get('method'))}"
+    if "id" in sent and not _is_id(sent["id"]):
+        return types.INVALID_REQUEST, f"id must be a text or a whole number, got {shown(sent['id'])}"
+    if not isinstance(sent.setdefault("params", {}), dict):
+        return types.INVALID_PARAMS, f"params must be an object, got {shown(sent['params'])}"
+    return types.INVALID_PARAMS, why
+
+
 # ---- what a tool is to a host ----
 
 
@@ -424,7 +516,8 @@ def _resource(image: str, source: str) -> dict[str, Any]:
 
 
 def _guarded(app: Any, host: str, token: str | None) -> Any:
-    """The ASGI app behind what a caller must be: no page of another origin, and the token's bearer if there is one.
+    """The ASGI app behind what a caller must be: no page of another origin or site, and the token's bearer, if there is
+    one.
 
     On loopback it must have been addressed to loopback as well, or a page could reach the server by a name of its own.
     """
@@ -435,6 +528,8 @@ def _guarded(app: Any, host: str, token: str | None) -> Any:
             return 421, "The request is addressed to a host that is not served here."
         if origin and not is_of(origin, addressed):
             return 403, "Pages of this origin may not call."
+        if not origin and not is_own_site(headers.get(b"sec-fetch-site", b"").decode("latin-1")):
+            return 403, "Pages of other sites may not use this."
         if token and not brings(headers.get(b"authorization", b""), token):
             return 401, "A bearer token is needed: Authorization: Bearer …"
         return 0, ""

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fo1agent.integrations.callers import brings, host_name, is_of
+from fo1agent.integrations.callers import brings, host_name, is_of, is_own_site
 from fo1agent.serve.gate import Refused
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem, problem_of, response
@@ -121,9 +121,8 @@ class Guard:
         origin = headers.get("origin")
         if origin and origin not in settings.origins and not is_of(origin, host):
             return Problem(403, "Pages of this origin may not call.", "forbidden", "origin")
-        # What a page of another site puts in itself, <img> or <script>, has no origin; browsers say where it is from.
         private = path.startswith("/v1/") or path == "/metrics"
-        if private and not origin and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        if private and not origin and not is_own_site(headers.get("sec-fetch-site", "")):
             return Problem(403, "Pages of other sites may not use this.", "forbidden", "site")
         wants_token = (private or path in ("/docs", "/openapi.json")) and method != "OPTIONS"
         if settings.token is not None and wants_token and not brings(headers.get("authorization", ""), settings.token):

@@ -363,6 +363,10 @@ def test_a_web_page_cannot_reach_the_server_nor_fill_its_memory(folder: Path) ->
         assert status(Host=f"localhost:{port}", Origin=f"http://localhost:{port}") == 200
         for host in ("127.0.0.1.evil.example", "evil.example/@127.0.0.1", "localhost.evil.example:80", ""):
             assert status(Host=host) == 421, host
+        for site in ("cross-site", "same-site"):  # an <img> or a <script> of theirs, which has no origin
+            assert status(**{"Sec-Fetch-Site": site}) == 403
+        for site in ("same-origin", "none"):
+            assert status(**{"Sec-Fetch-Site": site}) == 200
         assert status(**{"Content-Type": "text/plain"}) == 400  # what a form of theirs may send unasked
         assert status(b"[" * (17 * 1024 * 1024)) == 413
         assert status(b"no json") == 400
