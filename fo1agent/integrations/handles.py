@@ -35,6 +35,11 @@ _REMEMBERED = 65_536
 """Handles whose meaning is kept after their pictures were closed; some 20 MB."""
 
 
+def looks_like_handle(text: str) -> bool:
+    """Whether a text is a handle, or one misspelt: in capitals, with blanks around it, too short. It is no path."""
+    return len(text) <= 200 and re.fullmatch(r"img_[0-9a-f-]*", text.strip().lower()) is not None
+
+
 class Scenes:
     """Opened pictures, each encoded once.
 
@@ -46,6 +51,7 @@ class Scenes:
         keep: how many pictures that callers opened stay open; those that the host opened stay until `close`.
         keep_bytes: how much memory those may take, pixels and encodings together; None for no bound but `keep`.
         together: tools may run at the same time, because the model itself sees to it that they do not collide.
+        telling: whether messages list the pictures that are open; not where callers are strangers to each other.
 
     Attributes:
         lock: held while a tool runs: the model computes one thing at a time. It holds nobody up with `together`.
@@ -61,6 +67,7 @@ class Scenes:
         keep: int = 8,
         keep_bytes: int | None = None,
         together: bool = False,
+        telling: bool = True,
     ) -> None:
         if isinstance(folders, (str, os.PathLike)):
             raise InputError(f"folders must be a list of folders, got {folders!r}. Pass [{folders!r}].")
@@ -74,6 +81,7 @@ class Scenes:
             "keep": keep,
             "keep_bytes": keep_bytes,
             "together": together,
+            "telling": telling,
         }
         self._lazy = model is None  # nothing here needs a model that somebody made elsewhere
         self._guard = threading.RLock()  # of the pictures below, never held while one is read or encoded
@@ -83,6 +91,7 @@ class Scenes:
         self._folders = tuple(folders)
         self._keep = keep
         self._keep_bytes = keep_bytes
+        self._telling = telling
         self._opened: dict[str, Scene] = {}  # by key, as all that follows; `_pinned` is how to get at it
         self._asleep: dict[str, LoadedImage] = {}  # to be encoded first: they came out of a pickle
         self._visited: OrderedDict[str, Scene] = OrderedDict()
@@ -214,8 +223,8 @@ class Scenes:
             handle: its id, the name that the host opened it by, a path or an address; None for the only open one.
 
         Raises:
-            InputError: it is not open and may not be opened, or None does not say which; the message lists the open
-                ones.
+            InputError: it is not open and may not be opened, or None does not say which; with `telling` the message
+                lists the open ones.
         """
         with self.lock:
             if not handle:
@@ -252,13 +261,13 @@ class Scenes:
         with self._guard:
             known = {**self._visited, **self._pinned}
             if len(known) != 1:
-                raise InputError(f"Say which picture is meant, as image. {self._told()}")
+                raise InputError(f"Say which picture is meant, as image. {self._told()}".rstrip())
             return next(iter(known.values()))
 
     def _visit(self, handle: str) -> Scene:
         address = re.match(r"\s*[a-z][a-z0-9+.-]+:", handle, re.IGNORECASE)
-        if re.fullmatch(HANDLE, handle) or (not self._urls if address else not self._folders):
-            raise InputError(f"No picture {handle[:200]!r} is open, and it may not be opened. {self._told()}")
+        if looks_like_handle(handle) or (not self._urls if address else not self._folders):
+            raise InputError(f"No picture {handle[:200]!r} is open, and it may not be opened. {self._told()}".rstrip())
         return self._kept(self._encoded(handle, replace(self._limits, folders=self._folders)))
 
     def _kept(self, scene: Scene, key: str | None = None) -> Scene:
@@ -318,6 +327,8 @@ class Scenes:
                 return
 
     def _told(self) -> str:
+        if not self._telling:
+            return ""
         return f"Open are: {', '.join(self.handles)}." if self.handles else "None is open."
 
 

@@ -397,12 +397,8 @@ def _fault(sent: Any, why: str) -> tuple[int, str]:
 
 
 def _declared(tool: Tool, reaches_out: bool) -> types.Tool:
-    schema = parameters(tool)
-    schema["properties"][IMAGE] = {
-        "type": "string",
-        "description": "The picture: its path, its address, or its id (img_…) from an earlier result.",
-    }
-    schema["required"] = [IMAGE, *schema["required"]]
+    said = "The picture: its path, its address, or its id (img_…) from an earlier result."
+    schema = parameters(tool, image=said)
     title = tool.description.split("\n")[0].split(". ")[0].rstrip(".")
     return types.Tool(
         name=tool.name,

@@ -53,20 +53,24 @@ def render(format: str, tools: Iterable[Tool] | None = None) -> list[dict[str, A
     return [_RENDER[format](tool) for tool in (registry().values() if tools is None else tools)]
 
 
-def parameters(tool: Tool, *, strict: bool = False) -> dict[str, Any]:
+def parameters(tool: Tool, *, strict: bool = False, image: str = "") -> dict[str, Any]:
     """A tool's arguments, with the picture's handle, as JSON Schema without references.
 
     Args:
         tool: the tool.
         strict: list every argument as required and let null stand for those that may be left out.
+        image: what the handle is, where it must be given; "" where it may be left out, as `IMAGE_SCHEMA` says.
     """
     schema = plain(tool.arguments, f"The tool {tool.name}")
     if IMAGE in schema.get("properties", {}):
         raise InputError(f"The tool {tool.name} has an argument {IMAGE!r}, which names the picture. Rename it.")
     schema = {
         "type": "object",
-        "properties": {IMAGE: dict(IMAGE_SCHEMA), **schema.get("properties", {})},
-        "required": schema.get("required", []),
+        "properties": {
+            IMAGE: {**IMAGE_SCHEMA, **({"description": image} if image else {})},
+            **schema.get("properties", {}),
+        },
+        "required": [*([IMAGE] if image else []), *schema.get("required", [])],
         "additionalProperties": False,
     }
     return _strict(schema) if strict else schema

@@ -188,7 +188,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
                     {
                         "name": tool.name,
                         "description": tool.description,
-                        "parameters": parameters(tool),
+                        "parameters": parameters(tool, image=PICTURE),
                         "result": tool.result.model_json_schema(mode="serialization"),
                     }
                     for tool in known.values()

@@ -23,7 +23,7 @@ from fo1agent.agent.planners.own import OwnPlanner
 from fo1agent.agent.traces import Folder, Place, as_place
 from fo1agent.errors import InputError
 from fo1agent.image import LoadedImage, is_data_url
-from fo1agent.integrations.handles import HANDLE, Scenes
+from fo1agent.integrations.handles import HANDLE, Scenes, looks_like_handle
 from fo1agent.ocr import TextLine
 from fo1agent.scene import Model, Predictor, Scene
 from fo1agent.serve.batching import Batched, ManyPredictor
@@ -101,6 +101,7 @@ class Service:
             keep=settings.keep,
             keep_bytes=settings.keep_bytes,
             together=True,
+            telling=False,
         )
         for name, help, read in (
             ("running", "Requests that run.", lambda: self.gate.running),
@@ -238,7 +239,14 @@ class Service:
             return self.scenes.handle(meant), scene
         if re.fullmatch(HANDLE, meant):
             raise Problem(404, f"No picture {meant} is open. Send it to /v1/images first.", "not_found", "image")
-        if re.match(r"\s*https?:", meant, re.IGNORECASE):
+        if looks_like_handle(meant):
+            message = f"No picture {meant!r} is open. An id is img_ and at least 8 hex digits in lower case, no blanks."
+            raise Problem(404, message, "not_found", "image")
+        if address := re.match(r"\s*([a-z][a-z0-9+.-]+):", meant, re.IGNORECASE):
+            if address[1].lower() not in ("http", "https"):
+                raise Problem(
+                    422, f"No address of {address[1][:20]!r} is opened here. Send the picture.", code="address"
+                )
             if not self.settings.hosts:
                 raise Problem(422, "This server fetches no pictures from addresses. Send the picture.", code="address")
         elif not self.settings.folders:

@@ -79,8 +79,9 @@ def test_a_caller_opens_pictures_of_the_allowed_folders_only(model: Model, tmp_p
     for handle in (str(outside), str(link), str(tmp_path / "in" / ".." / "out" / "b.png"), "/etc/passwd"):
         with pytest.raises(ImageError, match="outside the folders"):
             scenes.get(handle)
-    with pytest.raises(InputError, match="may not be opened"):
-        scenes.get("https://example.org/a.png")
+    for handle in ("https://example.org/a.png", " img_00000000", "IMG_00000000", "img_12"):
+        with pytest.raises(InputError, match="may not be opened"):
+            scenes.get(handle)
 
 
 def test_addresses_of_this_machine_are_never_fetched_for_a_caller(model: Model) -> None:

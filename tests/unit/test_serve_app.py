@@ -223,6 +223,33 @@ async def test_paths_are_opened_only_from_allowed_folders(tmp_path: Any) -> None
             assert (await http.post("/v1/ask", json={**asked, "image": str(path)})).status_code == 422
 
 
+@pytest.mark.parametrize("hosts", [(), ("example.com",)])
+async def test_nobody_hears_which_pictures_others_have_open(tmp_path: Any, hosts: tuple[str, ...]) -> None:
+    app = app_of(folders=(tmp_path,), hosts=hosts)
+    async with talking(app) as http:
+        image = await sent(http)
+        for name in ("ftp://x", "file:///x", "x://", "gopher:1", "http://", " ", "img_", "img_00000000", "x.png", "-"):
+            for path, body in (
+                ("ask", {"image": name, "question": "x"}),
+                ("tools/count", {"image": name, "phrase": "bus"}),
+                ("chat/completions", chat_about(name)),
+                ("images", {"url": name}),
+            ):
+                response = await http.post(f"/v1/{path}", json=body)
+                assert response.status_code in (404, 422), (path, name)
+                assert image not in response.text
+        assert "Open are" not in str(app.service.scenes._told())
+
+
+@pytest.mark.parametrize("spoilt", [" {}", "{} ", "{}\n", "IMG_0123ABCD", "img_0123"])
+async def test_a_misspelt_id_is_told_as_one_and_not_as_a_path(tmp_path: Any, spoilt: str) -> None:
+    async with talking(app_of(folders=(tmp_path,))) as http:
+        name = spoilt.format(await sent(http))
+        response = await http.post("/v1/ask", json={"image": name, "question": "How many buses are there?"})
+        assert response.status_code == 404
+        assert error_of(response)["message"].startswith(f"No picture {name!r} is open. An id is img_")
+
+
 async def test_pictures_stay_within_their_bytes() -> None:
     app = app_of(keep_bytes=4 * 64 * 48 * 2)
     async with talking(app) as http:
@@ -246,6 +273,10 @@ async def test_tools_are_listed_and_called(http: httpx.AsyncClient) -> None:
     listed = (await http.get("/v1/tools")).json()["tools"]
     assert {"ground", "count", "read"} <= {tool["name"] for tool in listed}
     assert all({"name", "description", "parameters", "result"} == set(tool) for tool in listed)
+    for parameters in (one["parameters"] for one in listed):
+        assert parameters["required"][0] == "image"
+        assert "data: URL" in parameters["properties"]["image"]["description"]
+        assert "Leave out" not in parameters["properties"]["image"]["description"]
     image = await sent(http)
     counted = (await http.post("/v1/tools/count", json={"image": image, "phrase": "bus"})).json()
     assert (counted["tool"], counted["image"], counted["ok"], counted["result"]["value"]) == ("count", image, True, 1)
