@@ -35,11 +35,12 @@ from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEn
 from fo1agent.agent.plan import LARGEST, Plan
 from fo1agent.agent.trace import StepRecord
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
-from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.foreign import one_line
+from fo1agent.image import ID, ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.pictured import Pictured, Target, id_within, is_region_id
 from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
-from fo1agent.types import Region, Regions, check_boxes, read_box
+from fo1agent.types import Box, Region, Regions, check_boxes, read_box, shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,6 +52,9 @@ _ERROR_BYTES = 100_000  # of an answer that tells of a failure; what is longer i
 
 # What comes of reading an answer that has not the form it should have.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, PlanError)
+
+_HANDLE = re.compile(rf"{ID}(-[0-9a-f]{{8,64}})?")
+_MOST_PIXELS_OFF = 0.01  # that a box may lie outside of the picture: boxes are told in hundredths
 
 _ADDRESS = re.compile(r"(data:|[A-Za-z][A-Za-z0-9+.-]+://)")
 
@@ -99,7 +103,8 @@ class Client:
         health = self._send("GET", "/healthz", unready=True)
         if health.get("status") not in ("ok", "draining"):
             raise ServerError(f"What answers at {self.url} is no fo1agent server.")
-        self.name = str(health.get("model", ""))
+        with self._understanding():
+            self.name = _text(health.get("model", ""))
 
     def __repr__(self) -> str:
         return f"<Client {self.url}, {self.name}>"
@@ -213,7 +218,8 @@ class Client:
                 raise BudgetExceeded(
                     f"the budget of seconds is used up, waiting for the server at {self.url}"
                 ) from None
-            raise ServerError(f"The server at {self.url} gave no usable answer: {asked.why}.") from None
+            why = one_line(asked.why, _MOST_TOLD)
+            raise ServerError(f"The server at {self.url} gave no usable answer: {why}.") from None
         except httpx.HTTPError as exc:
             raise self._unreachable(exc) from exc
 
@@ -223,13 +229,13 @@ class Client:
         try:
             yield
         except _MALFORMED as exc:
-            why = f"{type(exc).__name__}: {str(exc)[:200]}"
+            why = f"{type(exc).__name__}: {one_line(str(exc), 200)}"
             raise ServerError(
                 f"What answers at {self.url} is no fo1agent server, or one of another version ({why})."
             ) from exc
 
     def _unreachable(self, exc: httpx.HTTPError) -> ServerError:
-        why = str(exc) or type(exc).__name__
+        why = one_line(str(exc), _MOST_TOLD) or type(exc).__name__
         return ServerError(f"The server at {self.url} does not answer: {why}. Is `fo1agent serve` running there?")
 
 
@@ -262,7 +268,7 @@ class RemoteScene(Pictured):
         """From which probability on a region counts as found, by purpose: `ground`, `count`, `exists`."""
         told = self._call("look")
         with self.client._understanding():
-            return {str(name): _finite(value) for name, value in told["thresholds"].items()}
+            return {str(name): _probability(value) for name, value in told["thresholds"].items()}
 
     def named(self) -> Regions:
         """What the model can name and is sure of, each thing once, best first."""
@@ -303,7 +309,9 @@ class RemoteScene(Pictured):
         with self.client._understanding():
             value = _whole(counted["value"])
             at_least, at_most = (counted.get(side, value) for side in ("at_least", "at_most"))
-            return CountResult(value, phrase, found, _int(at_least), _whole(at_most))
+            at_least, at_most = _int(at_least), _whole(at_most)
+            _check_order(0, at_least, value, at_most)
+            return CountResult(value, phrase, found, at_least, at_most)
 
     def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
         """Which regions of `a` stand in a relation to any of `b`, each a phrase or one region; see `Scene.relate`."""
@@ -311,7 +319,7 @@ class RemoteScene(Pictured):
         related = self._call("relate", relation=relation, **named)
         found = self._found(related)
         with self.client._understanding():
-            pairs = tuple((self._full(_text(one)), self._full(_text(other))) for one, other in related["pairs"])
+            pairs = tuple((self._told(one).id, self._told(other).id) for one, other in related["pairs"])
             return RelateResult(relation, found, pairs, _text(related["note"]), found.not_judged)
 
     def read(self, target: Target = None, *, source: Literal["ocr", "model"] = "ocr") -> ReadResult:
@@ -320,10 +328,9 @@ class RemoteScene(Pictured):
         lines, regions = [], []
         with self.client._understanding():
             for line in told["lines"]:
-                text, name, score = UntrustedText(_text(line["text"])), _text(line["region"]), _finite(line["score"])
-                box = self._told(name).box
-                lines.append(TextLine(text, box, score))
-                regions.append(Region(self._full(name), box, score, text, "ocr"))
+                text, place, score = UntrustedText(_text(line["text"])), self._told(line["region"]), line["score"]
+                lines.append(TextLine(text, place.box, _probability(score)))
+                regions.append(Region(place.id, place.box, _probability(score), text, "ocr"))
             words, found = UntrustedText(_text(told["text"])), Regions.from_list(regions)
         if source == "model":
             found = Regions.from_list([self._region_of(target)])
@@ -335,13 +342,14 @@ class RemoteScene(Pictured):
         found = self._found(told)
         with self.client._understanding():
             label, score = _text(told["label"], may_lack=True), told["score"]
-            score = None if score is None else _finite(score)
-            return DescribeResult(UntrustedText(_text(told["text"])), label, score, found, told["source"])
+            score = None if score is None else _probability(score)
+            source = _one_of(told["source"], "model", "labels")
+            return DescribeResult(UntrustedText(_text(told["text"])), label, score, found, source)
 
     def inspect(self, target: Target, question: str) -> InspectResult:
         """Ask the model a question about a region, or with target None about the picture; see `Scene.inspect`."""
         told = self._call("inspect", question=question, region=self._target(target))
-        found = self._found(told)
+        found = self._found(told, repeated=True)  # the model may mention one twice
         with self.client._understanding():
             return InspectResult(UntrustedText(_text(told["text"])), UntrustedText(""), found)
 
@@ -388,13 +396,16 @@ class RemoteScene(Pictured):
         told = self.client._send("POST", "/v1/images", files={"file": ("picture", self._file)}, data=fields)
         source = "given" if self._given is not None else "fo1"
         with self.client._understanding():
-            self.handle, self.note = _text(told["key"]), _text(told["note"])
-            regions = [
-                Region(self._full(_text(one["id"])), read_box(one["box"]), *_named(one), source)
-                for one in told["regions"]
-            ]
+            self.handle, self.note = _handle(told["key"]), _text(told["note"])
+            _handle(told["image"])
+            if (told["width"], told["height"]) != (self.width, self.height):
+                raise ValueError("it tells of a picture of another size")
+            self._regions = Regions.empty(source)  # none is known yet by its number
+            regions = [self._received(one, source) for one in told["regions"]]
+            if [region.name for region in regions] != [f"r{k}" for k in range(len(regions))]:
+                raise ValueError("the regions of a picture are r0, r1, …")
             self._regions = Regions.from_list(regions, note=self.note)
-            self._sure = [bool(one["sure"]) for one in told["regions"]]
+            self._sure = [_flag(one["sure"]) for one in told["regions"]]
 
     def _call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """A tool's result.
@@ -411,11 +422,14 @@ class RemoteScene(Pictured):
             self._send_picture()
             told = self.client._send("POST", path, json={**given, "image": self.handle})
         with self.client._understanding():
-            failed = "" if told["ok"] else _text(told["error"])[:_MOST_TOLD]
+            _one_of(told["tool"], tool)
+            _handle(told["image"])
+            ok = _flag(told["ok"])
+            failed = "" if ok else one_line(_text(told["error"]), _MOST_TOLD)
             result = told.get("result")
-            if not isinstance(result, dict) and told["ok"]:
+            if not isinstance(result, dict) and ok:
                 raise TypeError("a result is an object")
-        if not told["ok"]:
+        if not ok:
             raise ToolFailed(failed)
         return result
 
@@ -433,27 +447,56 @@ class RemoteScene(Pictured):
         box = check_boxes([read_box(target)])[0]
         return "b" + "_".join(str(max(0, round(v))) for v in box.tolist())
 
-    def _told(self, region_id: str) -> Region:
+    def _name(self, told: Any) -> str:
+        """The short id, `r7` or the box form, by which the server names a region of this picture.
+
+        Raises:
+            ValueError: it is none, or one of another picture.
+        """
+        picture, slash, name = _text(told).rpartition("/")
+        ours = not slash or (_HANDLE.fullmatch(picture) and self.handle.startswith(picture))
+        if not ours or not is_region_id(name) or name != name.strip():
+            raise ValueError(f"{shown(told)} is no id of a region of this picture")
+        return name
+
+    def _told(self, region_id: Any) -> Region:
         """The region that the server means by an id, `r7` or the box form; the box is taken as it is."""
-        name = region_id.rpartition("/")[2]
+        name = self._name(region_id)
         box = _spelled(name)
-        return self.region(name) if box is None else Region(self._full(name), box, 1.0)
+        return self.region(name) if box is None else Region(self._full(name), self._within(box), 1.0)
+
+    def _received(self, told: Mapping[str, Any], source: str) -> Region:
+        """A region as the server tells of it: its box lies in the picture."""
+        box, label = self._within(read_box(told["box"])), _text(told["label"], may_lack=True)
+        return Region(self._full(self._name(told["id"])), box, _probability(told["score"]), label, source)
+
+    def _within(self, box: Box) -> Box:
+        x1, y1, x2, y2 = box
+        for low, high, side in ((x1, x2, self.width), (y1, y2, self.height)):
+            if not -_MOST_PIXELS_OFF <= low <= high <= side + _MOST_PIXELS_OFF:
+                raise ValueError(f"the box {shown(box)} lies outside the {self.width}x{self.height} picture")
+        return box
 
     def _full(self, name: str) -> str:
         return f"{self.id}/{name}"
 
-    def _found(self, told: Mapping[str, Any]) -> Regions:
-        """The regions of a tool's result."""
-        source = self._regions.source
+    def _found(self, told: Mapping[str, Any], repeated: bool = False) -> Regions:
+        """The regions of a tool's result.
+
+        Args:
+            told: the result.
+            repeated: one region may stand in it more than once.
+        """
         with self.client._understanding():
-            regions = [
-                Region(self._full(_text(one["id"])), read_box(one["box"]), *_named(one), source)
-                for one in told["regions"]
-            ]
+            regions = [self._received(one, self._regions.source) for one in told["regions"]]
+            for region in regions:
+                self._told(region.name)  # there is one of that number
+            if not repeated:
+                _check_unique(regions)
             none_score = told.get("none_score")
             found = Regions.from_list(
                 regions,
-                None if none_score is None else _finite(none_score),
+                None if none_score is None else _probability(none_score),
                 _text(told.get("note", "")),
                 _texts(told.get("not_judged", ())),
             )
@@ -483,26 +526,24 @@ class _Heard:
                 case "partial":
                     return Partial(_text(told["text"]))
                 case "answer":
+                    _handle(told["image"])
                     return AnswerEvent(self._answer(told["answer"]))
-            message = _text(told["error"]["message"])[:_MOST_TOLD]
+            message = one_line(_text(told["error"]["message"]), _MOST_TOLD)
         except _MALFORMED as exc:
-            why = f"{type(exc).__name__}: {str(exc)[:200]}"
+            why = f"{type(exc).__name__}: {one_line(str(exc), 200)}"
             raise ServerError(f"The server tells {kind!r:.40} in a form that is not known here: {why}.") from exc
         raise ServerError(message)
 
     def _answer(self, told: Mapping[str, Any]) -> Answer:
-        known = {  # by the server's ids, which are longer where it has two pictures of one short id
-            _text(one["id"]): Region(
-                self._scene._full(one["id"].rpartition("/")[2]), read_box(one["box"]), *_named(one), "fo1"
-            )
-            for one in told["regions"]
-        }
+        received = [self._scene._received(one, "fo1") for one in told["regions"]]
+        _check_unique(received)
+        known = {_text(one["id"]): region for one, region in zip(told["regions"], received, strict=True)}
         evidence = set(told["evidence"])
         return Answer(
             question=_text(told["question"]),
             text=_text(told["text"]),
-            value=told["value"],
-            abstained=bool(told["abstained"]),
+            value=_value(told["value"]),
+            abstained=_flag(told["abstained"]),
             reason=_text(told["reason"]),
             evidence=Regions.from_list([known[one] for one in told["evidence"]]),
             candidates=Regions.from_list([region for one, region in known.items() if one not in evidence]),
@@ -518,13 +559,13 @@ class _Heard:
         )
 
     def _record(self, told: Mapping[str, Any], known: Mapping[str, Region]) -> StepRecord:
-        regions = [known.get(one) or self._scene._told(_text(one)) for one in told["regions"]]
+        regions = [known.get(one) or self._scene._told(one) for one in told["regions"]]
         return StepRecord(
             id=_text(told["id"]),
             tool=_text(told["tool"]),
             args=dict(told["args"]),
             regions=Regions.from_list(regions),
-            value=told.get("value"),
+            value=_value(told.get("value")),
             text=_text(told["text"]),
             seconds=_finite(told["seconds"]),
             error=_text(told.get("error", "")),
@@ -588,7 +629,7 @@ def _failure(response: httpx.Response) -> FO1AgentError:
     message, code = f"The server answered with status {response.status_code}.", None
     with contextlib.suppress(*_MALFORMED):
         told = bounded.parse(response.content, _ERROR_BYTES)["error"]
-        message, code = str(told["message"])[:_MOST_TOLD], told.get("code")
+        message, code = one_line(_text(told["message"]), _MOST_TOLD), told.get("code")
     status = response.status_code
     if status == 404 and code == "image":
         return _ForgottenError(message)
@@ -636,12 +677,53 @@ def _bounds(value: Any) -> Any:
     for one in sides.values():
         if one is not None:
             _finite(one)
+    _check_order(*sides.values())
     return sides
 
 
-def _named(told: Mapping[str, Any]) -> tuple[float, str | None]:
-    """Score and label of a region."""
-    return _finite(told["score"]), _text(told["label"], may_lack=True)
+def _probability(value: Any) -> float:
+    if 0 <= (number := _finite(value)) <= 1:
+        return number
+    raise ValueError(f"a probability was expected, got {shown(value)}")
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"true or false was expected, got {type(value).__name__}")
+
+
+def _one_of(value: Any, *known: str) -> Any:
+    if value in known:
+        return value
+    raise ValueError(f"{' or '.join(known)} was expected, got {shown(value)}")
+
+
+def _handle(value: Any) -> str:
+    if _HANDLE.fullmatch(_text(value)):
+        return value
+    raise ValueError(f"a picture's id was expected, got {shown(value)}")
+
+
+def _value(value: Any, depth: int = 0) -> Any:
+    """The value of an answer or a step: text, a number, a truth value or null, or a list of these, one per question."""
+    if isinstance(value, list) and depth == 0:
+        return [_value(one, 1) for one in value]
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    return _int(value) if isinstance(value, int) else _finite(value)
+
+
+def _check_order(*numbers: float | None) -> None:
+    """Refuse numbers that do not rise; None is any."""
+    known = [one for one in numbers if one is not None]
+    if known != sorted(known):
+        raise ValueError(f"{shown(known)} contradict each other")
+
+
+def _check_unique(regions: Sequence[Region]) -> None:
+    if len({region.id for region in regions}) < len(regions):
+        raise ValueError("a region is told twice")
 
 
 def _spelled(name: str) -> tuple[float, float, float, float] | None:

@@ -29,6 +29,11 @@ def visible_json(text: str) -> str:
     return _UNFIT.sub(_escaped, text)
 
 
+def one_line(text: str, most: int) -> str:
+    """The text on one line of at most `most` characters, with every such character spelled out, for a message."""
+    return " ".join(visible(text[:most]).split())[:most]
+
+
 def log_to_stderr() -> None:
     """Have log records from INFO on printed on stderr, their messages alone, unless that is settled already."""
     import logging

@@ -21,9 +21,11 @@ from tests.serving import until
 QUESTION = "How many people are there?"
 HEALTH = {"status": "ok", "model": "fake"}
 REGION = {"id": "r0", "label": "person", "score": 0.9, "box": {"x1": 1, "y1": 2, "x2": 30, "y2": 40}, "sure": True}
-OPENED = {"key": "img_1", "note": "", "regions": [REGION]}
+KEY = f"img_{'0123abcd' * 8}"
+OPENED = {"key": KEY, "image": KEY[:12], "width": 64, "height": 48, "note": "", "regions": [REGION]}
 FOUND = {**REGION, "box": [1, 2, 30, 40]}
-COUNTED = {"ok": True, "result": {"value": 1, "regions": [FOUND], "note": "", "not_judged": []}}
+HEAD_OF = {"tool": "count", "image": KEY[:12], "ok": True}
+COUNTED = {**HEAD_OF, "result": {"value": 1, "regions": [FOUND], "note": "", "not_judged": []}}
 
 Answer = Callable[[], hostile.Bytes]
 
@@ -147,22 +149,36 @@ def test_a_server_that_opens_no_picture_is_waited_for_as_long_as_the_budget_has_
         [],
         "ok",
         {},
-        {"ok": True},
-        {"ok": True, "result": None},
-        {"ok": True, "result": []},
-        {"ok": True, "result": {}},
-        {"ok": False},
-        {"ok": False, "error": {}},
-        {"ok": True, "result": {**COUNTED["result"], "value": "1"}},
-        {"ok": True, "result": {**COUNTED["result"], "value": 1e999}},
-        {"ok": True, "result": {**COUNTED["result"], "value": 10**400}},
-        {"ok": True, "result": {**COUNTED["result"], "regions": [1]}},
-        {"ok": True, "result": {**COUNTED["result"], "regions": [{**FOUND, "box": [1, 2, 3]}]}},
-        {"ok": True, "result": {**COUNTED["result"], "regions": [{**FOUND, "box": [1, 2, 10**400, 4]}]}},
-        {"ok": True, "result": {**COUNTED["result"], "regions": [{**FOUND, "box": [9, 2, 3, 4]}]}},
-        {"ok": True, "result": {**COUNTED["result"], "regions": [{**FOUND, "score": 7}]}},
-        {"ok": True, "result": {**COUNTED["result"], "regions": [{**FOUND, "label": ["x"]}]}},
-        {"ok": True, "result": {**COUNTED["result"], "not_judged": [1]}},
+        HEAD_OF,
+        {**HEAD_OF, "result": None},
+        {**HEAD_OF, "result": []},
+        {**HEAD_OF, "result": {}},
+        {**HEAD_OF, "ok": False},
+        {**HEAD_OF, "ok": False, "error": {}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "value": "1"}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "value": 1e999}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "value": 10**400}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [1]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "box": [1, 2, 3]}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "box": [1, 2, 10**400, 4]}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "box": [9, 2, 3, 4]}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "score": 7}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "label": ["x"]}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "not_judged": [1]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "value": -5}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "value": 9, "at_least": 1, "at_most": 1}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "value": None, "at_least": 9, "at_most": 2}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "value": None, "at_least": -1, "at_most": 2}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [FOUND, FOUND]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "id": "../../x"}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "id": "r9"}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "id": " r0"}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "id": "img_00000000/r0"}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "box": [-50, -50, 9999, 9999]}]}},
+        {**HEAD_OF, "result": {**COUNTED["result"], "regions": [{**FOUND, "box": [1, 2, 30, 49]}]}},
+        {**COUNTED, "image": "../x"},
+        {**COUNTED, "tool": "look"},
+        {**COUNTED, "ok": 1},
     ],
 )
 def test_a_result_of_another_form_is_a_server_error(counting: Server, told: Any) -> None:
@@ -172,12 +188,41 @@ def test_a_result_of_another_form_is_a_server_error(counting: Server, told: Any)
 
 
 def test_what_a_tool_says_went_wrong_is_told(counting: Server) -> None:
-    counting.wrong = lambda: whole({"ok": False, "error": "x" * 9000})
+    counting.wrong = lambda: whole({**HEAD_OF, "ok": False, "error": "x" * 9000})
     with pytest.raises(ToolFailed, match=r"^x{2000}$"):
         opened(counting).count("person")
 
 
-@pytest.mark.parametrize("told", [[], {}, {**OPENED, "regions": [{}]}, {**OPENED, "key": 7}, {**OPENED, "regions": 1}])
+def test_what_a_server_says_went_wrong_is_one_line_without_orders_to_the_terminal(counting: Server) -> None:
+    words = "no\n\x1b[2Jsuch\u202e region"
+    spelled = r"^no \\x1b\[2Jsuch\\u202e region$"
+    counting.wrong = lambda: whole({"error": {"message": words}}, "422 Unprocessable")
+    with pytest.raises(InputError, match=spelled):
+        opened(counting).count("person")
+    counting.wrong = lambda: whole({**HEAD_OF, "ok": False, "error": words})
+    with pytest.raises(ToolFailed, match=spelled):
+        opened(counting).count("person")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        {},
+        {**OPENED, "regions": [{}]},
+        {**OPENED, "key": 7},
+        {**OPENED, "key": "img_1"},
+        {**OPENED, "image": "../x"},
+        {**OPENED, "width": 10**30},
+        {**OPENED, "height": 47},
+        {**OPENED, "regions": 1},
+        {**OPENED, "regions": [REGION, REGION]},
+        {**OPENED, "regions": [{**REGION, "id": "r1"}]},
+        {**OPENED, "regions": [{**REGION, "id": "../../x"}]},
+        {**OPENED, "regions": [{**REGION, "sure": "no"}]},
+        {**OPENED, "regions": [{**REGION, "box": [-1, 2, 30, 40]}]},
+    ],
+)
 def test_a_picture_of_another_form_is_a_server_error(told: Any) -> None:
     server = Server("/v1/images")
     server.wrong = lambda: whole(told)
@@ -189,6 +234,18 @@ def test_a_picture_of_another_form_is_a_server_error(told: Any) -> None:
 def test_what_is_no_server_is_told_as_such(told: Any) -> None:
     with Hostile(lambda line, body: whole(told)).running() as server, pytest.raises(ServerError, match="no fo1agent"):
         Client(server.url)
+
+
+ANSWER = {
+    **{"question": QUESTION, "text": "1 person.", "value": 1, "abstained": False, "reason": "", "steps": []},
+    **{"evidence": ["r0"], "regions": [FOUND], "bounds": None},
+}
+
+
+def test_an_answer_as_it_should_be_is_taken(asking: Server) -> None:
+    asking.wrong = lambda: events(("answer", {"image": KEY[:12], "answer": ANSWER}))
+    answer = opened(asking).ask(QUESTION)
+    assert (answer.value, [region.name for region in answer.evidence]) == (1, ["r0"])
 
 
 STEP = {"id": "s1", "tool": "find", "args": {}, "regions": [], "text": "", "seconds": 0.1}
@@ -208,6 +265,24 @@ STEP = {"id": "s1", "tool": "find", "args": {}, "regions": [], "text": "", "seco
         [("step_end", {"number": 1, "step": {**STEP, "regions": [7]}})],
         [("answer", {"answer": {}})],
         [("answer", {})],
+        [("answer", {"image": "../x", "answer": ANSWER})],
+        *(
+            [("answer", {"image": KEY[:12], "answer": {**ANSWER, **wrong}})]
+            for wrong in (
+                {"value": {}},
+                {"value": [[1]]},
+                {"value": 10**30},
+                {"abstained": "no"},
+                {"evidence": ["r1"]},
+                {"regions": [FOUND, FOUND]},
+                {"regions": [{**FOUND, "id": "../r0"}], "evidence": []},
+                {"regions": [{**FOUND, "box": [1, 2, 65, 40]}]},
+                {"bounds": {"at_least": 9, "at_most": 2}},
+                {"steps": [{**STEP, "regions": ["../../x"]}]},
+                {"steps": [{**STEP, "regions": ["b0_0_99_99"]}]},
+                {"steps": [{**STEP, "value": {}}]},
+            )
+        ),
         [("error", {})],
         [("error", {"error": {"message": {}}})],
         [("surprise", {"a": 1})],
