@@ -244,7 +244,7 @@ def _check_public(host: str, address: str) -> None:
     if not (routed and meant.is_global and not meant.is_multicast):
         raise ImageError(
             f"The host {host[:80]!r} is at {address}, which is not a public address. Private, loopback, link-local, "
-            "multicast and reserved addresses are refused unless ImageLimits(allow_private_hosts=True)."
+            "multicast and reserved addresses are refused. Get the picture yourself and pass the file."
         )
 
 

@@ -37,7 +37,9 @@ _FRAME = "Take a frame out of it, as PNG or JPEG."
 _UNPACK = "Unpack it, and pass a picture in it."
 _RAW = "Develop it to JPEG, PNG or TIFF."
 
-HEIC = FileKind("HEIC", "Convert it to PNG or JPEG, or: pip install pillow-heif.", "HEIF")
+INSTALL_HEIF = "Convert it to PNG or JPEG, or: pip install pillow-heif."
+"""What to do with a HEIC or HEIF file, for whoever may install something where fo1agent runs."""
+HEIC = FileKind("HEIC", INSTALL_HEIF, "HEIF")
 HEIF = FileKind("HEIF", HEIC.advice, "HEIF")
 AVIF = FileKind("AVIF", _CONVERT, "AVIF")
 _JPEG_2000 = FileKind("JPEG 2000", _CONVERT, "JPEG2000")
@@ -107,9 +109,9 @@ _SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"7z\xbc\xaf", _other("7-Zip", _UNPACK)),
     (0, b"Rar!", _other("RAR", _UNPACK)),
     (257, b"ustar", _other("tar", _UNPACK)),
-    (0, b"\x93NUMPY", _other("a NumPy array (.npy)", "Load it with numpy.load and pass the array.")),
-    (0, b"\x89HDF", _other("HDF5", "Load it and pass the array in it.")),
-    (0, b"PAR1", _other("Parquet", "Load it and pass the pictures in it.")),
+    (0, b"\x93NUMPY", _other("a NumPy array (.npy)", "Save what is in it as PNG, or pass the array in Python.")),
+    (0, b"\x89HDF", _other("HDF5", "Save the picture in it as PNG.")),
+    (0, b"PAR1", _other("Parquet", "Save the pictures in it as files.")),
     (0, b"\x7fELF", _other("a program (ELF)")),
     (0, b"MZ", _other("a program (Windows)")),
     (0, b"\xd0\xcf\x11\xe0", FileKind("an Office document", _PAGE)),

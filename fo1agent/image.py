@@ -145,7 +145,7 @@ class LoadedImage:
         return self.pixels.height, self.pixels.width
 
 
-def load_image(source: ImageSource, limits: ImageLimits | None = None) -> LoadedImage:
+def load_image(source: ImageSource, limits: ImageLimits | None = None, *, name: str = "") -> LoadedImage:
     """Open a picture, whatever it comes in.
 
     Args:
@@ -160,6 +160,7 @@ def load_image(source: ImageSource, limits: ImageLimits | None = None) -> Loaded
               bool, or float from 0 to 1;
             - a `LoadedImage`, which is returned as it is.
         limits: None for the defaults.
+        name: what messages call it, and `source` of the result says, for what has no name of its own.
 
     Returns:
         The picture upright by its EXIF orientation, RGB, transparent parts on white, 16-bit values scaled from the
@@ -177,7 +178,8 @@ def load_image(source: ImageSource, limits: ImageLimits | None = None) -> Loaded
         return _finish(source, limits, "PIL image")
     if isinstance(source, np.ndarray):
         return _finish(_from_array(source, limits), limits, "array")
-    data, name = _read_bytes(source, limits)
+    data, own = _read_bytes(source, limits)
+    name = name or own
     return _finish(_open(data, limits, name), limits, name)
 
 
@@ -268,7 +270,7 @@ def _from_base64(text: bytes) -> bytes:
     strange = re.search(rb"[^A-Za-z0-9+/]", letters)
     if strange:
         where = f"the character {chr(strange[0][0])!r} at {strange.start()}"
-        raise ImageError(f"The data URL is not valid base64: {where}. Pass what base64.b64encode gives.")
+        raise ImageError(f"The data URL is not valid base64: {where}. Pass the file in standard base64.")
     if len(letters) % 4 == 1:
         blanks = " Blanks stand in it: were they + signs?" if b" " in text.strip() else ""
         raise ImageError(f"The data URL is not valid base64: {len(letters)} letters, so it is cut off.{blanks}")
@@ -405,7 +407,7 @@ def _quiet() -> Iterator[None]:
 def _open(data: bytes, limits: ImageLimits, name: str) -> Image.Image:
     """Parse the header and check the size; no pixel is decoded yet."""
     if not data:
-        raise ImageError(f"{name}: empty, 0 bytes.")
+        raise ImageError(f"{name}: empty, 0 bytes. It was not written, or not sent, to its end: get it again.")
     if data[12:16] == b"CgBI":  # Pillow takes it for a PNG, and its pixels for damaged
         raise _not_read(data, limits, name)
     try:

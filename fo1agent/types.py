@@ -371,7 +371,7 @@ def check_boxes(boxes: Any) -> np.ndarray:
         if not all(math.isfinite(v) for v in values):
             raise BoxError(f"boxes[{i}] = {values}: every value must be finite.")
         side = "x2 < x1" if values[2] < values[0] else "y2 < y1"
-        raise BoxError(f"boxes[{i}] = {values}: {side}. Pass xyxy pixels; for xywh use boxes.xywh_to_xyxy.")
+        raise BoxError(f"boxes[{i}] = {values}: {side}. A box is [x1, y1, x2, y2]; x2 = x1 + width, y2 = y1 + height.")
     return array
 
 

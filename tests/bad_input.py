@@ -168,7 +168,12 @@ TABLE: dict[str, list[Row]] = {
         Row("`/dev/zero`", lambda w: load_image("/dev/zero"), ImageError, "is a device, not a regular file"),
         Row("a path with a null byte", lambda w: load_image("a\0b"), ImageError, "cannot be read as a file"),
         Row("base64 in place of a path", lambda w: load_image("A" * 99_999), ImageError, "cannot be read as a file"),
-        Row("an empty file", lambda w: load_image(w.file("x.png", b"")), ImageError, "empty, 0 bytes"),
+        Row(
+            "an empty file",
+            lambda w: load_image(w.file("x.png", b"")),
+            ImageError,
+            "empty, 0 bytes. It was not written",
+        ),
         Row("noise", lambda w: load_image(bytes(range(128, 256))), ImageError, "no picture that can be recognised"),
         Row("text called .jpg", lambda w: load_image(w.file("x.jpg", b"hello")), ImageError, "text, no picture"),
         Row("a web page called .png", lambda w: load_image(b"<!doctype html>"), ImageError, "a web page (HTML)"),
@@ -259,7 +264,7 @@ TABLE: dict[str, list[Row]] = {
     "Boxes": [
         Row("NaN", lambda w: w.model.open(w.picture, boxes=[[0, 0, NAN, 9]]), BoxError, "boxes[0]"),
         Row("infinity", lambda w: w.model.open(w.picture, boxes=[[0, 0, 9, float("inf")]]), BoxError, "must be finite"),
-        Row("x2 < x1", lambda w: w.model.open(w.picture, boxes=[[9, 0, 5, 9]]), BoxError, "use boxes.xywh_to_xyxy"),
+        Row("x2 < x1", lambda w: w.model.open(w.picture, boxes=[[9, 0, 5, 9]]), BoxError, "x2 = x1 + width"),
         Row(
             "wholly outside",
             lambda w: w.model.open(w.picture, boxes=[[999, 0, 1009, 9]]),

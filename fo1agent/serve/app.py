@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from fo1agent import __version__
 from fo1agent.scene import Model
 from fo1agent.serve import chat, problems, routes
-from fo1agent.serve.guards import Count, Guard, Traffic
+from fo1agent.serve.guards import DRAINING, Count, Guard, Traffic
 from fo1agent.serve.metrics import CONTENT_TYPE
 from fo1agent.serve.problems import Json
 from fo1agent.serve.service import Service
@@ -84,7 +84,7 @@ def _add_upkeep(app: App) -> None:
         """Whether the server takes on work; 503 while it shuts down."""
         draining = app.traffic.draining
         status = {"status": "draining" if draining else "ok", "model": app.service.model.name}
-        return Json(status, 503 if draining else 200)
+        return Json(status, 503, DRAINING) if draining else Json(status)
 
     @app.get(
         "/metrics",

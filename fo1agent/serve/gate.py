@@ -41,13 +41,14 @@ class Refused(Exception):
     Attributes:
         why: see `Why`.
         retry_after_s: whole seconds after which there may be one.
-        expected_s: seconds for which the request would have had to wait, as far as is known.
+        expected_s: seconds for which the request would have had to wait, as far as is known; on top of `waited_s`.
+        waited_s: seconds for which it has waited; 0 if it was refused when it came.
     """
 
-    def __init__(self, why: Why, retry_after_s: int, expected_s: float = 0.0) -> None:
-        super().__init__(why, retry_after_s, expected_s)
+    def __init__(self, why: Why, retry_after_s: int, expected_s: float = 0.0, waited_s: float = 0.0) -> None:
+        super().__init__(why, retry_after_s, expected_s, waited_s)
         self.why: Why = why
-        self.retry_after_s, self.expected_s = retry_after_s, expected_s
+        self.retry_after_s, self.expected_s, self.waited_s = retry_after_s, expected_s, waited_s
 
 
 class Late(Exception):
@@ -261,7 +262,7 @@ class Gate:
             else:
                 line.drop(caller, turn)
             if isinstance(exc, TimeoutError):
-                raise self._refused(kind, "wait", line.expected_s(caller)) from None
+                raise self._refused(kind, "wait", line.expected_s(caller), time.monotonic() - came) from None
             raise
         self._on_turn(kind, time.monotonic() - came)
         return line
@@ -273,11 +274,11 @@ class Gate:
         """Whether one who came now would run at once."""
         return self._running < self._most and line.running < line.most and not line.waiting
 
-    def _refused(self, kind: str, why: Why, expected_s: float) -> Refused:
+    def _refused(self, kind: str, why: Why, expected_s: float, waited_s: float = 0.0) -> Refused:
         self._on_refused(kind, why)
         over_s = max(expected_s - self._max_wait_s, 0.0)
         back_in_s = self._line(kind).back_in_s(over_s, min(self._max_wait_s, _LONGEST_AWAY_S))
-        return Refused(why, back_in_s, expected_s)
+        return Refused(why, back_in_s, expected_s, waited_s)
 
     def _leave(self, line: Line) -> None:
         """Give a place back."""

@@ -28,6 +28,9 @@ _PAGE_POLICY = (
 )
 
 
+DRAINING = {"Retry-After": "5"}
+"""Headers of the answers of a server that is shutting down."""
+
 _PIECE = 256 * 1024  # bytes of an answer that are given to a client at once
 
 
@@ -69,7 +72,7 @@ class Count:
         self.traffic.working += counted
         try:
             if self.traffic.draining and scope["path"].startswith("/v1/"):
-                problem = Problem(503, "The server is shutting down.", "unavailable", "draining", {"Retry-After": "5"})
+                problem = Problem(503, "The server is shutting down.", "unavailable", "draining", DRAINING)
                 await response(problem)(scope, receive, sending)
             else:
                 await self.app(scope, receive, sending)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from fo1agent.errors import FO1AgentError, InputError
+from fo1agent.filekinds import INSTALL_HEIF
 from fo1agent.serve.gate import Gone, Late, Refused
 from fo1agent.types import shown
 
@@ -87,16 +88,31 @@ def problem_of(error: Exception) -> Problem:
         case Gone():
             return Problem(499, "The client has gone.", "client_closed_request")
         case InputError():
-            return Problem(422, str(error))
+            # Who sends a picture here can install nothing here.
+            return Problem(422, str(error).replace(INSTALL_HEIF, "Send it as JPEG or PNG."))
         case FO1AgentError():
             return Problem(500, str(error), "server_error")
         case RequestValidationError():
             return Problem(422, _complaint(error), code="validation")
+        case HTTPException() if error.status_code == 400 and (why := _unread(error.__cause__)):
+            return Problem(422, f"The body is no JSON that can be read: {why}. Send a JSON object.", code="validation")
         case HTTPException():
             phrase = error.detail or http.HTTPStatus(error.status_code).phrase
             kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request_error")
             return Problem(error.status_code, str(phrase), kind, headers=error.headers)
     return Problem(500, "The server failed. Its log says why.", "server_error")
+
+
+def _unread(cause: BaseException | None) -> str:
+    """Why a body could not be read as JSON, where FastAPI says only that it could not; "" for another failure."""
+    match cause:
+        case RecursionError():
+            return "its lists and objects are nested too deep"
+        case UnicodeDecodeError():
+            return f"it is no UTF-8, at byte {cause.start} (0x{cause.object[cause.start]:02x})"
+        case ValueError() if "integer string conversion" in str(cause):
+            return "a number in it has thousands of digits"
+    return ""
 
 
 def _refusal(error: Refused) -> Problem:
@@ -106,11 +122,21 @@ def _refusal(error: Refused) -> Problem:
         case "full":
             return Problem(429, f"Too many requests wait already. {again}", "overloaded", "queue_full", headers)
         case "wait":
-            message = f"There is so much to do that this would wait too long, about {error.expected_s:.0f} s. {again}"
+            waited, expected = _seconds(error.waited_s), _seconds(error.expected_s)
+            long = (
+                f"has waited {waited}, as long as it may"
+                if error.waited_s
+                else f"would wait too long, about {expected}"
+            )
+            message = f"There is so much to do that this {long}. {again}"
             return Problem(503, message, "overloaded", "busy", headers)
         case "memory":
             message = f"The server holds as much of other requests and answers as it may. {again}"
             return Problem(503, message, "overloaded", "memory", headers)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def install(app: FastAPI) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from fo1agent.agent.loop import MAX_QUESTION
+from fo1agent.foreign import one_line
 from fo1agent.image import is_data_url
 from fo1agent.integrations.calls import call
 from fo1agent.integrations.chat_options import Closed
@@ -27,7 +29,7 @@ from fo1agent.serve.gate import Stream, check
 from fo1agent.serve.problems import ErrorBody, Json, Problem, dumps, problem_of
 from fo1agent.serve.service import Service, image_body
 from fo1agent.tools.base import Tool, complaint, registry
-from fo1agent.types import check_boxes
+from fo1agent.types import check_boxes, shown
 
 PING_S = 10.0
 """Seconds of silence after which a stream sends a comment, so that nobody on the way takes it for dead."""
@@ -142,7 +144,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
 
         With `boxes`, [[x1, y1, x2, y2], …] in pixels of the upright picture, those are its regions.
         """
-        sent, boxes = await _sent(request)
+        sent, boxes, name = await _sent(request)
 
         def work() -> dict[str, Any]:
             if isinstance(sent, str) and (boxes is None or not is_data_url(sent)):
@@ -150,7 +152,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
                 if boxes is not None:
                     handle, scene = service.received(scene.loaded, boxes)
             else:
-                handle, scene = service.received(sent, boxes)
+                handle, scene = service.received(sent, boxes, name)
             return image_body(service, handle, scene)
 
         return Json(await service.run(request, "open", work), 201)
@@ -341,24 +343,37 @@ _PICTURE_BODY = {
 }
 
 
-async def _sent(request: Request) -> tuple[bytes | str, Any]:
-    """(The file's bytes, a data: URL, or an address; boxes)."""
+async def _sent(request: Request) -> tuple[bytes | str, Any, str]:
+    """(The file's bytes, a data: URL, or an address; boxes; what the file is called, for messages)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "multipart/form-data":
-            async with request.form(max_files=1, max_fields=8) as form:
+            async with request.form(max_files=8, max_fields=8) as form:
+                for name in form:
+                    if len(form.getlist(name)) > 1:
+                        raise Problem(422, f"The form holds {shown(name)} more than once. Send it once.", code="file")
                 file = form.get("file")
                 if file is None or isinstance(file, str):
                     raise Problem(422, "The form must hold the picture as a file in the field `file`.", code="file")
                 boxes = _SentBoxes.model_validate(dict(form)).boxes
-                return await file.read(), boxes
+                return await file.read(), boxes, _file_name(file.filename)
         sent = _Sent.model_validate_json(await request.body())
-        return _given(sent), sent.boxes
+        return _given(sent), sent.boxes, ""
     except ValidationError as exc:
-        if exc.errors()[0]["type"] in ("json_invalid", "model_type") and kind != "multipart/form-data":
-            message = "The body is no JSON object. Send one with `data` or `url`, or a form: curl -F file=@cat.jpg …"
+        first = exc.errors(include_url=False)[0]
+        if first["type"] in ("json_invalid", "model_type") and kind != "multipart/form-data":
+            why = str(first.get("ctx", {}).get("error", ""))[:200]
+            message = (
+                f"The body is no JSON object{f' ({why})' if why else ''}. Send one with `data` or `url`, or a form: "
+                "curl -F file=@cat.jpg …"
+            )
             raise Problem(422, message, code="validation") from None
         raise Problem(422, f"The body does not fit: {complaint(exc)}.", code="validation") from exc
+
+
+def _file_name(told: str | None) -> str:
+    """What a file that was sent is called in messages: the last part of its name, cut, on one line."""
+    return one_line(re.split(r"[/\\]", told or "")[-1], 80) or "the file"
 
 
 def _given(sent: _Sent) -> str:

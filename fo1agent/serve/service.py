@@ -22,7 +22,7 @@ from fo1agent.agent.planners.chat import ChatPlanner
 from fo1agent.agent.planners.own import OwnPlanner
 from fo1agent.agent.traces import Folder, Place, as_place
 from fo1agent.errors import InputError
-from fo1agent.image import LoadedImage, is_data_url
+from fo1agent.image import LoadedImage, is_data_url, load_image
 from fo1agent.integrations.handles import HANDLE, Scenes, looks_like_handle
 from fo1agent.ocr import TextLine
 from fo1agent.scene import Model, Predictor, Scene
@@ -256,9 +256,14 @@ class Service:
         scene = self.scenes.get(meant)
         return scene.id, scene
 
-    def received(self, picture: bytes | str | LoadedImage, boxes: Any = None) -> tuple[str, Scene]:
-        """Open a picture that was sent, a file's bytes or a data: URL, perhaps with boxes; its handle and itself."""
+    def received(self, picture: bytes | str | LoadedImage, boxes: Any = None, name: str = "") -> tuple[str, Scene]:
+        """Open a picture that was sent, a file's bytes or a data: URL, perhaps with boxes; its handle and itself.
+
+        `name` is the file's, for messages.
+        """
         self.metrics.picture(kept=False)
+        if name:
+            picture = load_image(picture, self.settings.limits, name=name)
         return self.scenes.receive(picture, boxes)
 
     def _open_already(self, url: str) -> str:

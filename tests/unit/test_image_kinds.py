@@ -84,7 +84,7 @@ KINDS = {
     "MP3": (b"ID3\4" + bytes(30), r"looks like sound \(MP3\), no picture"),
     "DOCX": (b"PK\3\4" + bytes(40), "looks like ZIP, or a document packed as one, no picture"),
     "SVG packed": (b"\x1f\x8b\x08" + bytes(20), "looks like gzip, no picture. Unpack it"),
-    "NumPy": (b"\x93NUMPY\1\0v\0{", "numpy.load"),
+    "NumPy": (b"\x93NUMPY\1\0v\0{", "pass the array"),
     "noise": (np.random.default_rng(1).bytes(500), "no picture that can be recognised"),
     "text with a zero in it": (b"hello\0there", "no picture that can be recognised"),
 }

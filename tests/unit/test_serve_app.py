@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fo1agent.errors import ImageError
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import App, create_app
+from fo1agent.serve.gate import Refused
+from fo1agent.serve.problems import problem_of
 from fo1agent.serve.settings import Settings
 from fo1agent.tools.base import tool
 from tests import forged
@@ -462,6 +465,83 @@ def held() -> Iterator[Held]:
     made.go.set()
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"image": "x"', "The body is not JSON"),
+        (b'{"question": ' + b"[" * 100_000, "its lists and objects are nested too deep"),
+        (b'{"question": ' + b"9" * 5000 + b"}", "a number in it has thousands of digits"),
+        (b'{"question": "\xff"}', "it is no UTF-8, at byte 14 (0xff)"),
+    ],
+)
+@pytest.mark.parametrize("path", ["ask", "tools/count", "chat/completions"])
+async def test_what_is_wrong_with_a_body_is_told(http: httpx.AsyncClient, path: str, body: bytes, said: str) -> None:
+    response = await http.post(f"/v1/{path}", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert said in error_of(response)["message"]
+    assert error_of(response)["code"] == "validation"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [(b"{", "EOF while parsing"), (b"[" * 9999, "recursion limit exceeded"), (b'"\xff"', "unicode")]
+)
+async def test_what_is_wrong_with_a_picture_s_body_is_told(http: httpx.AsyncClient, body: bytes, said: str) -> None:
+    response = await http.post("/v1/images", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert said in error_of(response)["message"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        ([("file", ("a.png", png())), ("boxes", (None, "[[0,0,9,9]]")), ("boxes", (None, "[[0,0,5,5]]"))], "boxes"),
+        ([("file", ("a.png", png())), ("file", ("b.png", png("red")))], "file"),
+        ([("file", (None, "x")), ("file", ("b.png", png("red")))], "file"),
+    ],
+)
+async def test_a_form_that_says_a_thing_twice_is_refused(http: httpx.AsyncClient, parts: Any, name: str) -> None:
+    response = await http.post("/v1/images", files=parts)
+    assert response.status_code == 422
+    assert error_of(response)["message"] == f"The form holds {name!r} more than once. Send it once."
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("list.csv", b"a,b\n1,2\n", "list.csv: looks like text, no picture."),
+        ("empty.jpg", b"", "empty.jpg: empty, 0 bytes. It was not written, or not sent, to its end: get it again."),
+        ("cut.png", png()[:60], "cut.png: damaged or cut off"),
+        ("../../a\x1b[2J\n.png", b"x", "a\\x1b[2J%0A.png: looks like text"),  # %0A is how the client sends it
+        ("C:\\x\\" + "n" * 500, b"x", "n" * 80 + ": looks like text"),
+    ],
+)
+async def test_a_picture_that_cannot_be_read_is_called_by_its_name(
+    http: httpx.AsyncClient, name: str, content: bytes, said: str
+) -> None:
+    response = await http.post("/v1/images", files={"file": (name, content)})
+    assert response.status_code == 422
+    assert error_of(response)["message"].startswith(said)
+
+
+async def test_a_phone_s_picture_is_asked_for_in_another_form() -> None:
+    from fo1agent.filekinds import HEIC
+
+    problem = problem_of(ImageError(f"IMG_1.HEIC: looks like HEIC, which is not read. {HEIC.advice} Formats read: …"))
+    assert "which is not read. Send it as JPEG or PNG. Formats" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (Refused("wait", 3, 0.0, waited_s=2.0), "this has waited 2.0 s, as long as it may. Try again in 3 s."),
+        (Refused("wait", 3, 0.04), "this would wait too long, about 0.1 s."),
+        (Refused("wait", 3, 11.6), "this would wait too long, about 12 s."),
+    ],
+)
+def test_a_wait_is_told_in_seconds_that_make_sense(refused: Refused, said: str) -> None:
+    assert said in problem_of(refused).message
+
+
 async def test_too_many_requests_are_sent_away(held: Held) -> None:
     async with talking(app_of(held, running=1, waiting=1)) as http:
         image = await sent(http)
@@ -642,6 +722,7 @@ async def test_a_draining_server_takes_on_nothing_new() -> None:
         assert (health.status_code, health.json()["status"]) == (503, "draining")
         response = await http.get("/v1/tools")
         assert response.status_code == 503
+        assert health.headers["retry-after"] == response.headers["retry-after"] == "5"
         assert error_of(response)["code"] == "draining"
 
 

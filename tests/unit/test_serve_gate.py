@@ -284,6 +284,7 @@ async def test_who_has_waited_too_long_is_sent_away() -> None:
     with pytest.raises(Refused) as told:
         await gate.run(Ticket(60), lambda: None, nobody_leaves())
     assert told.value.why == "wait"
+    assert told.value.waited_s >= 0.04
     assert gate.waiting == 0
     go.set()
     await asyncio.gather(*held)

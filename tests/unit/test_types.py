@@ -110,7 +110,7 @@ def test_scores_must_be_probabilities(score):
         ([[0, 0, 10**400, 1]], "must be numbers"),
         ([[0, 0, float("nan"), 1]], r"boxes\[0\].*finite"),
         ([[0, 0, 1, 1], [0, float("inf"), 1, 1]], r"boxes\[1\].*finite"),
-        ([[0, 0, 1, 1], [50, 10, 20, 40]], r"boxes\[1\] = \(50\.0, 10\.0, 20\.0, 40\.0\): x2 < x1.*xywh_to_xyxy"),
+        ([[0, 0, 1, 1], [50, 10, 20, 40]], r"boxes\[1\] = \(50\.0, 10\.0, 20\.0, 40\.0\): x2 < x1.*x2 = x1 \+ width"),
         ([[0, 9, 1, 1]], "y2 < y1"),
         (None, "shape"),
     ],
