@@ -71,7 +71,7 @@ def connect(url: str, token: str | None = None, *, timeout_s: float = 120.0, pat
         patience_s: seconds for which a request is tried again while the server is too busy.
 
     Raises:
-        InputError: that is no address.
+        InputError: that is no address, or no header can hold the token.
         ServerError: nothing answers there, or something else than fo1agent.
     """
     return Client(url, token, timeout_s=timeout_s, patience_s=patience_s)
@@ -93,6 +93,7 @@ class Client:
             raise InputError(f"A server's address begins with http:// or https://, got {url!r:.80}.")
         self.url = address.rstrip("/")
         self._patience_s, self._timeout_s = patience_s, timeout_s
+        token = exchange.checked_token(token)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(
@@ -635,6 +636,9 @@ def _failure(response: httpx.Response) -> FO1AgentError:
         return _ForgottenError(message)
     if status in (400, 404, 413, 422):
         return InputError(message)
+    if status == 401:
+        another = "another one" if "authorization" in response.request.headers else "one"
+        message += f" Pass {another} as token, at a shell as --token or in FO1AGENT_TOKEN."
     return ServerError(message, status)
 
 

@@ -16,6 +16,17 @@ def brings(authorization: str | bytes, token: str) -> bool:
     return hmac.compare_digest(given.strip(), token.strip().encode()) and scheme.lower() == b"bearer"
 
 
+def token_wanted(authorization: str | bytes, token: str) -> str:
+    """What to say to a caller who does not bring the token: that one is needed, or another; "" to one who does."""
+    if brings(authorization, token):
+        return ""
+    sent = authorization.encode("latin-1", "replace") if isinstance(authorization, str) else authorization
+    scheme, _, given = sent.strip().partition(b" ")
+    if given.strip() and scheme.lower() == b"bearer":
+        return "This is not the bearer token of the server."
+    return "A bearer token is needed: Authorization: Bearer …"
+
+
 def is_of(origin: str, host: str) -> bool:
     """Whether a page of this origin (`https://example.com`) came from the host, port included, that it now calls."""
     scheme, _, name = origin.partition("://")

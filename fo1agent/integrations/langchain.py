@@ -21,6 +21,7 @@ from langchain_core.tools import BaseTool, BaseToolkit, ToolException
 from pydantic import BaseModel, Field, PrivateAttr, create_model, model_validator
 from pydantic_core import to_json
 
+from fo1agent.agent.chat import ChatModel
 from fo1agent.errors import InputError
 from fo1agent.image import ImageLimits
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
@@ -162,8 +163,13 @@ def create_visual_agent(
         A compiled LangGraph graph: `invoke`, `stream`, `ainvoke`, `batch`.
 
     Raises:
-        InputError: both pictures and a toolkit.
+        InputError: both pictures and a toolkit, or no such chat model.
+        MissingExtraError: the chat model's provider needs a package that is not installed.
     """
+    if llm == "fo1":
+        raise InputError('fo1 plans and calls no tools: pass "rules" or a chat model, or use fo1agent.Agent.')
+    if isinstance(llm, str):
+        llm = RulePlannerChatModel() if llm == "rules" else ChatModel(llm).llm
     given = len(pictures) > 0 if isinstance(pictures, (list, tuple)) else True
     if toolkit is not None and given:
         raise InputError("Pass pictures or a toolkit, not both; toolkit.scenes.open(picture) opens one in it.")
@@ -171,7 +177,7 @@ def create_visual_agent(
     middleware = [_SentPictures(toolkit.scenes), *options.pop("middleware", ())]
     parts = [SYSTEM_PROMPT, _open_pictures(toolkit.scenes), system_prompt]
     return create_agent(
-        RulePlannerChatModel() if llm == "rules" else llm,
+        llm,
         [*toolkit.get_tools(), *tools],
         system_prompt="\n\n".join(part for part in parts if part),
         middleware=middleware,

@@ -30,9 +30,10 @@ from pydantic import ValidationError
 from fo1agent import __version__
 from fo1agent.bounded import halved
 from fo1agent.errors import FO1AgentError, InputError, MissingExtraError
+from fo1agent.exchange import checked_token
 from fo1agent.extras import install_line
 from fo1agent.image import ID, ImageLimits
-from fo1agent.integrations.callers import brings, host_name, is_of, is_own_site
+from fo1agent.integrations.callers import host_name, is_of, is_own_site, token_wanted
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
@@ -144,12 +145,13 @@ def serve_http(
         ready: called with the address of the endpoint, once it is listened at.
 
     Raises:
-        InputError: an address other than loopback without a token.
+        InputError: an address other than loopback without a token, or a token that no header can hold.
         OSError: the address cannot be listened at.
     """
     import uvicorn
     from sse_starlette.sse import AppStatus
 
+    token = checked_token(token)
     if host not in _LOOPBACK and not token:
         raise InputError(f"Listening at {host} lets others in: set a token, or listen at 127.0.0.1.")
     # The SDK would let every page of this machine in, whatever its port.
@@ -526,8 +528,8 @@ def _guarded(app: Any, host: str, token: str | None) -> Any:
             return 403, "Pages of this origin may not call."
         if not origin and not is_own_site(headers.get(b"sec-fetch-site", b"").decode("latin-1")):
             return 403, "Pages of other sites may not use this."
-        if token and not brings(headers.get(b"authorization", b""), token):
-            return 401, "A bearer token is needed: Authorization: Bearer …"
+        if token and (wanted := token_wanted(headers.get(b"authorization", b""), token)):
+            return 401, wanted
         return 0, ""
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:

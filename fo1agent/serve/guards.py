@@ -14,7 +14,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fo1agent.integrations.callers import brings, host_name, is_of, is_own_site
+from fo1agent.integrations.callers import host_name, is_of, is_own_site, token_wanted
 from fo1agent.serve.gate import Refused
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem, problem_of, response
@@ -128,8 +128,8 @@ class Guard:
         if private and not origin and not is_own_site(headers.get("sec-fetch-site", "")):
             return Problem(403, "Pages of other sites may not use this.", "forbidden", "site")
         wants_token = (private or path in ("/docs", "/openapi.json")) and method != "OPTIONS"
-        if settings.token is not None and wants_token and not brings(headers.get("authorization", ""), settings.token):
-            message = "A bearer token is needed: Authorization: Bearer …"
+        token = settings.token if wants_token else None
+        if token is not None and (message := token_wanted(headers.get("authorization", ""), token)):
             return Problem(401, message, "authentication_error", "token", {"WWW-Authenticate": "Bearer"})
         announced = headers.get("content-length", "")
         if re.fullmatch("[0-9]+", announced) and (len(announced) > 15 or int(announced) > settings.body_bytes):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from fo1agent.agent.traces import Place
 from fo1agent.errors import InputError
+from fo1agent.exchange import checked_token
 from fo1agent.image import ImageLimits
 from fo1agent.tools.base import Tool
 
@@ -81,6 +82,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.token is not None and not self.token.strip():
             raise InputError("The token is empty. Set a long random one, or none at all.")
+        checked_token(self.token)
         for origin in self.origins:
             if not re.fullmatch(r"https?://[^/\s]+", origin):
                 raise InputError(f"An origin is http:// or https:// and a host, and no more, got {origin[:80]!r}.")

@@ -382,6 +382,17 @@ def test_without_its_tools_the_rule_planner_says_what_it_lacks() -> None:
     assert "'look'" in RulePlannerChatModel().invoke("How many cats are there?").text
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("rule", "No planner 'rule': "), ("nosuch:model", "No planner 'nosuch:model': "), ("fo1", "fo1 plans and calls")],
+)
+def test_a_chat_model_that_there_is_not_is_one_line(toolkit: FO1Toolkit, name: str, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        create_visual_agent(name, toolkit=toolkit)
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
 def test_pictures_and_a_toolkit_are_one_too_many(toolkit: FO1Toolkit) -> None:
     with pytest.raises(InputError, match="not both"):
         create_visual_agent("rules", CAT, toolkit=toolkit)

@@ -275,11 +275,24 @@ def test_no_server_says_what_to_do() -> None:
 
 def test_a_wrong_token_is_told() -> None:
     with in_thread(create_app(model(), Settings(batching=False, token="t"))) as url:
-        with connect(url) as client, pytest.raises(ServerError, match="token") as refused:
-            client.open(gray())
-        assert refused.value.status == 401
-        with connect(url, "t") as client:
+        for token, said in (
+            (None, r"A bearer token is needed.* Pass one as token, at a shell as --token or in FO1AGENT_TOKEN\."),
+            ("x", r"This is not the bearer token.* Pass another one as token, at a shell as --token or in FO1AGENT"),
+        ):
+            with connect(url, token) as client, pytest.raises(ServerError, match=said) as refused:
+                client.open(gray())
+            assert refused.value.status == 401
+        with connect(url, " t\n") as client:
             assert client.ask(gray(), QUESTION).value == 1
+
+
+@pytest.mark.parametrize("token", ["é", "sec\nret", "sec ret", "sec\x00ret", "s\u200b"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_told(token: str) -> None:
+    for make in (lambda: connect("http://127.0.0.1:9", token), lambda: Settings(token=token)):
+        with pytest.raises(InputError) as refused:
+            make()
+        assert str(refused.value).startswith("The token may hold only letters, digits and signs of ASCII")
+        assert token not in str(refused.value)
 
 
 def test_a_busy_server_is_asked_again() -> None:

@@ -640,8 +640,14 @@ async def test_a_body_of_another_type_is_told_the_right_one(http: httpx.AsyncCli
 async def test_a_token_is_needed_where_one_is_set() -> None:
     async with talking(app_of(token="s3cret")) as http:
         for path in ("/v1/tools", "/metrics", "/v1/models", "/v1/images/img_00000000", "/v1/nosuch"):
-            for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret"}):
+            for headers, said in (
+                ({}, "A bearer token is needed"),
+                ({"authorization": "Bearer wrong"}, "This is not the bearer token"),
+                ({"authorization": "Basic s3cret"}, "A bearer token is needed"),
+                ({"authorization": "Bearer "}, "A bearer token is needed"),
+            ):
                 response = await http.get(path, headers=headers)
+                assert error_of(response)["message"].startswith(said)
                 assert response.status_code == 401
                 assert response.headers["www-authenticate"] == "Bearer"
                 error_of(response)
