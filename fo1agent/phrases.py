@@ -24,6 +24,7 @@ def _words(text: str) -> frozenset[str]:
 _POINTERS = _words(
     "a an the this that these those some any all each every both one my your our his her its their there here visible"
 )
+_SAYS_NOTHING = _POINTERS | {"and", "or"}
 # Words before a noun that say how many of it are meant, which no single region tells.
 _HOW_MANY = _words(
     "two three four five six seven eight nine ten eleven twelve dozen hundred several few many most half no"
@@ -138,22 +139,11 @@ def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adje
     if not words:
         return Meaning((), note=f"{model} does not know “”.")
     head, behind = _split(words, vocabulary)
-    group = ""
-    if "of" in head[1:-1]:
-        at = head.index("of", 1)
-        noun, behind_of = lexicon.singular(head[at - 1]), [word for word in head[at + 1 :] if word not in _POINTERS]
-        before, name = list(head[: at - 1]), " ".join((*behind_of, noun))
-        if name in vocabulary:  # "glass of wine"
-            head = [*before, *name.split()]
-        elif behind_of and noun == "pair" and behind_of[-1] in _IN_PAIRS:
-            head = [*before, *behind_of]
-        elif behind_of and (head[at - 1] in _SORTS or (noun in ("piece", "item") and behind_of[-1] in _UNCOUNTED)):
-            head = [*before, *behind_of]  # "some kind of dog" is a dog, "pieces of fruit" are fruit
-        elif behind_of and noun in _GROUPS:
-            group, head = " ".join(head[at - 1 : at + 1]), [*before, *behind_of]
-        elif noun in _PARTS:
-            known = lexicon.resolve(" ".join(head[at + 1 :]), vocabulary).names
-            return Meaning((), note=_unknown(model, " ".join(head), known))
+    counted_of = _of_what(head, vocabulary)
+    if counted_of is None:
+        known = lexicon.resolve(" ".join(head[head.index("of", 1) + 1 :]), vocabulary).names
+        return Meaning((), note=_unknown(model, " ".join(head), known))
+    head, group = counted_of
     found = lexicon.resolve(" ".join(head), vocabulary)
     said = lexicon.singular(" ".join(head))
     if not found.names:
@@ -164,7 +154,7 @@ def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adje
     for word in found.modifiers:
         if word in _NEGATIONS:
             negated = word
-        elif word in ("and", "or") or word in _POINTERS or all(word in name.split() for name in found.names):
+        elif word in _SAYS_NOTHING or all(word in name.split() for name in found.names):
             continue
         elif _is_adjective(word, adjectives) and not negated and found.names != ("traffic light",):
             qualities.append(word)
@@ -175,14 +165,32 @@ def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adje
     noun = " or ".join(found.names) if found.special or found.names == ("person",) else _noun_of(said, found)
     if found.special:
         open_words.append(found.special)
-    if behind:
-        colored = _IS_COLORED.fullmatch(behind)
-        if colored and _is_adjective(colored[1], adjectives):
-            qualities.append(colored[1])
-        elif not _IN_THE_PICTURE.fullmatch(behind):
-            open_words.append(behind.removeprefix("that is ").removeprefix("that "))
+    colored = _IS_COLORED.fullmatch(behind)
+    if colored and _is_adjective(colored[1], adjectives):
+        qualities.append(colored[1])
+    elif behind and not _IN_THE_PICTURE.fullmatch(behind):
+        open_words.append(behind.removeprefix("that is ").removeprefix("that "))
     joined = " and ".join(qualities) if len(qualities) > 1 else "".join(qualities)
     return Meaning(found.names, tuple(qualities), noun, f"{joined} {noun}".strip(), tuple(open_words))
+
+
+def _of_what(head: list[str], vocabulary: tuple[str, ...]) -> tuple[list[str], str] | None:
+    """(what is counted of "glass of wine", "pair of skis", "herd of cows", "row of"); None of "slice of pizza": a part,
+    and there is no telling how many."""
+    if "of" not in head[1:-1]:
+        return head, ""
+    at = head.index("of", 1)
+    noun, behind_of = lexicon.singular(head[at - 1]), [word for word in head[at + 1 :] if word not in _POINTERS]
+    before, name = list(head[: at - 1]), " ".join((*behind_of, noun))
+    if name in vocabulary:  # "glass of wine"
+        return [*before, *name.split()], ""
+    if behind_of:
+        in_pieces = noun in ("piece", "item") and behind_of[-1] in _UNCOUNTED
+        if (noun == "pair" and behind_of[-1] in _IN_PAIRS) or head[at - 1] in _SORTS or in_pieces:
+            return [*before, *behind_of], ""  # "some kind of dog" is a dog, "pieces of fruit" are fruit
+        if noun in _GROUPS:
+            return [*before, *behind_of], " ".join(head[at - 1 : at + 1])
+    return None if noun in _PARTS else (head, "")
 
 
 def _split(words: list[str], vocabulary: tuple[str, ...]) -> tuple[list[str], str]:

@@ -420,31 +420,37 @@ class _Wording:
                 return f"{self.noun(step.of)} {word} {preposition} {self.definite(step.to)}"
             return f"{word} {self.noun(step.of)}".strip()
         if isinstance(step, p.Are):
-            judged = self._judged_words(step)
-            if not judged:
-                return self.noun(step.of, count)
-            if step.negated:
-                below = self.plan.step(step.of)
-                again = isinstance(below, p.Are) and below.negated and self._judged_words(below)
-                that = "and" if again else "that is" if count == 1 else "that are"
-                return f"{self.noun(step.of, count)} {that} not {' or '.join(judged)}"
-            return f"{' or '.join(judged)} {self.noun(step.of, count)}"
+            return self._noun_that_is(step, count)
         if isinstance(step, p.Exactly):
             return self.noun(step.of, count)
         if isinstance(step, p.Except):
-            if step.only:
-                kind = self.noun(step.without, count)
-                return f"{self.noun(step.of, count)} that {f'is {with_article(kind)}' if count == 1 else f'are {kind}'}"
-            left_out = [self._excluded(step.without)]
-            while isinstance(below := self.plan.step(step.of), p.Except) and not below.only:
-                step = below
-                left_out.insert(0, self._excluded(step.without))
-            return f"{self.noun(step.of, count)} other than {listed(left_out)}"
+            return self._noun_except(step, count)
         assert isinstance(step, (p.Keep, p.KeepSide))
         if isinstance(step, p.Keep) and step.negated and step.relation == "overlaps":
             return f"{self.noun(step.of, count)} without {self.definite(step.to)}"
         that = f"that {'is' if count == 1 else 'are'} " if step.negated else ""
         return f"{self.noun(step.of, count)} {that}{self._relation(step)}"
+
+    def _noun_that_is(self, step: p.Are, count: int) -> str:
+        judged = self._judged_words(step)
+        if not judged:
+            return self.noun(step.of, count)
+        if not step.negated:
+            return f"{' or '.join(judged)} {self.noun(step.of, count)}"
+        below = self.plan.step(step.of)
+        again = isinstance(below, p.Are) and below.negated and self._judged_words(below)
+        that = "and" if again else "that is" if count == 1 else "that are"
+        return f"{self.noun(step.of, count)} {that} not {' or '.join(judged)}"
+
+    def _noun_except(self, step: p.Except, count: int) -> str:
+        if step.only:
+            kind = self.noun(step.without, count)
+            return f"{self.noun(step.of, count)} that {f'is {with_article(kind)}' if count == 1 else f'are {kind}'}"
+        left_out = [self._excluded(step.without)]
+        while isinstance(below := self.plan.step(step.of), p.Except) and not below.only:
+            step = below
+            left_out.insert(0, self._excluded(step.without))
+        return f"{self.noun(step.of, count)} other than {listed(left_out)}"
 
     def _judged(self, step: p.Find) -> str:
         """What was looked for, in the words that were judged."""

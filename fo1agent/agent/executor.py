@@ -674,45 +674,49 @@ class Run:
         """What was done and what came of it, in one short line: `left of r3  r1 r5`."""
         if isinstance(result, Failure):
             return result.reason
-        if step.op == "find":
-            wanted = f"“{step.phrase}”" if step.phrase else "everything"
-        else:
-            words = [
-                str(getattr(step, key)).replace("_", " ")
-                for key in ("relation", "side", "by", "operation", "comparison", "quantity", "direction", "number")
-                if getattr(step, key, None) is not None and (key, step.op) != ("number", "select")
-            ]
-            if step.op == "select" and step.number > 1:
-                words.append(str(step.number))
-            if step.op == "are":
-                words.append(" or ".join(step.words))
-            if step.op == "says":
-                words.append(f"“{step.words}”")
-            if getattr(step, "negated", False):
-                words.insert(0, "not")
-            place = [self._short(getattr(step, key, None)) for key in ("to", "and_to", "without")]
-            if step.op in ("read", "describe", "inspect", "locate", "place"):
-                place.insert(0, self._short(step.of))
-            if step.op == "compare":
-                place.append(str(step.right) if isinstance(step.right, int) else str(self.results[step.right]))
-            wanted = " ".join(word for word in (*words, *place) if word)
-        if isinstance(result, Open):
-            shown = _range_of(result)
-        elif isinstance(result, Regions):
-            if step.op == "find":
-                shown = "  ".join(f"{r.name} {r.score:.2f}" for r in result[:8]) or "nothing"
-            else:
-                shown = " ".join(r.name for r in result[:8]) or "none"
-            shown += f"  … {len(result)} in all" if len(result) > 8 else ""
-            if self._own_open_words(step):
-                shown += f"  not judged: {', '.join(self._own_open_words(step))}"
-        elif isinstance(result, bool):
-            shown = "yes" if result else "no"
-        elif isinstance(result, str):
-            shown = f"“{result}”" if step.op == "read" else result
-        else:
-            shown = f"{result:g}"
+        wanted, shown = self._wanted(step), self._shown(step, result)
         return f"{wanted}  {shown}" if wanted else shown
+
+    def _wanted(self, step: Any) -> str:
+        if step.op == "find":
+            return f"“{step.phrase}”" if step.phrase else "everything"
+        words = [
+            str(getattr(step, key)).replace("_", " ")
+            for key in ("relation", "side", "by", "operation", "comparison", "quantity", "direction", "number")
+            if getattr(step, key, None) is not None and (key, step.op) != ("number", "select")
+        ]
+        if step.op == "select" and step.number > 1:
+            words.append(str(step.number))
+        if step.op == "are":
+            words.append(" or ".join(step.words))
+        if step.op == "says":
+            words.append(f"“{step.words}”")
+        if getattr(step, "negated", False):
+            words.insert(0, "not")
+        place = [self._short(getattr(step, key, None)) for key in ("to", "and_to", "without")]
+        if step.op in ("read", "describe", "inspect", "locate", "place"):
+            place.insert(0, self._short(step.of))
+        if step.op == "compare":
+            place.append(str(step.right) if isinstance(step.right, int) else str(self.results[step.right]))
+        return " ".join(word for word in (*words, *place) if word)
+
+    def _shown(self, step: Any, result: Result) -> str:
+        if isinstance(result, Open):
+            return _range_of(result)
+        if isinstance(result, bool):
+            return "yes" if result else "no"
+        if isinstance(result, str):
+            return f"“{result}”" if step.op == "read" else result
+        if not isinstance(result, Regions):
+            return f"{result:g}"
+        if step.op == "find":
+            shown = "  ".join(f"{r.name} {r.score:.2f}" for r in result[:8]) or "nothing"
+        else:
+            shown = " ".join(r.name for r in result[:8]) or "none"
+        shown += f"  … {len(result)} in all" if len(result) > 8 else ""
+        if self._own_open_words(step):
+            shown += f"  not judged: {', '.join(self._own_open_words(step))}"
+        return shown
 
     def _own_open_words(self, step: Any) -> list[str]:
         """The words that could not be judged and first stood in this step."""

@@ -144,6 +144,18 @@ class _Compiler:
         if thing.owner is not None:
             ref = self.add(p.Keep, of=ref, relation="overlaps", to=self.reference(thing.owner))
         ref = self.kept(ref, thing, thing.conditions)
+        ref = self._less(ref, thing)
+        if thing.order in ("ranked", "last") and thing.conditions and thing.conditions[-1].side in ("left", "right"):
+            # "the last cow on the right", "the first car on the left"
+            ref = self.regions(replace(thing, conditions=thing.conditions[:-1], order=None), purpose)
+            thing = replace(thing, order=f"{thing.conditions[-1].side}most")
+        ref = self._ordered(ref, thing)
+        if not thing.pronoun:
+            self._mention(thing, ref)
+        return ref
+
+    def _less(self, ref: str, thing: NounPhrase) -> str:
+        """A step's regions without those that a noun phrase leaves out: "but the dog", "the other dogs"."""
         for left_out in thing.without:
             if left_out.pronoun == "one":
                 left_out = replace(left_out, noun=_kind_of(thing.noun), pronoun="")
@@ -153,26 +165,20 @@ class _Compiler:
             if not spoken_of:
                 raise CannotPlanError(f"I can't tell which {thing.noun or 'thing'} the others are not")
             ref = self.add(p.Except, of=ref, without=spoken_of[-1])
-        if thing.order in ("ranked", "last") and thing.conditions and thing.conditions[-1].side in ("left", "right"):
-            # "the last cow on the right", "the first car on the left"
-            ref = self.regions(replace(thing, conditions=thing.conditions[:-1], order=None), purpose)
-            thing = replace(thing, order=f"{thing.conditions[-1].side}most")
+        return ref
+
+    def _ordered(self, ref: str, thing: NounPhrase) -> str:
+        """Those of a step's regions that a superlative or a number takes: "the largest", "the nearest to the bus"."""
         if thing.order in ("ranked", "last"):
             raise CannotPlanError("I can't tell in which order you count (say “second from the left”)")
         if thing.order in ("nearest", "farthest"):
-            to = thing.order_to
-            if to is None:
+            if thing.order_to is None:
                 by = "largest" if thing.order == "nearest" else "smallest"  # as seen from the camera
-                ref = self.add(p.Select, of=ref, by=by, rank=thing.rank)
-            else:
-                ref = self.add(p.Select, of=ref, by=thing.order, to=self.reference(to), rank=thing.rank)
-        elif thing.order is not None:
-            ref = self.add(p.Select, of=ref, by=thing.order, rank=thing.rank, number=thing.number or 1)
-        elif thing.number is not None:
-            ref = self.add(p.Exactly, of=ref, number=thing.number)
-        if not thing.pronoun:
-            self._mention(thing, ref)
-        return ref
+                return self.add(p.Select, of=ref, by=by, rank=thing.rank)
+            return self.add(p.Select, of=ref, by=thing.order, to=self.reference(thing.order_to), rank=thing.rank)
+        if thing.order is not None:
+            return self.add(p.Select, of=ref, by=thing.order, rank=thing.rank, number=thing.number or 1)
+        return ref if thing.number is None else self.add(p.Exactly, of=ref, number=thing.number)
 
     def the(self, thing: NounPhrase) -> str:
         """The step that gives the one region a definite noun phrase means."""
