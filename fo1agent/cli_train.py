@@ -94,9 +94,9 @@ def _nano(arguments: list[str]) -> None:
 @click.command(epilog="\b\nExample:\n  fo1agent finetune --coco my_pictures/ --out my_model/ --minutes 20")
 @click.option(
     "--coco",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(exists=True, path_type=Path),
     required=True,
-    metavar="DIR",
+    metavar="DIR|FILE",
     help="Pictures with COCO annotations: a train and a val file, or one file, of which a fifth is held out.",
 )
 @click.option(

@@ -140,7 +140,7 @@ def finetune(
     """Teach a model what the pictures in `coco` label.
 
     Args:
-        coco: folder with COCO annotations and pictures; see `splits.find_splits`.
+        coco: folder with COCO annotations and pictures, or one file of them; see `splits.find_splits`.
         out: folder of the new model; what it takes to go on after an interruption lies beside it, in `<out>.work`.
         model: what to start from; None for the packaged fo1-nano.
         minutes: of training, after the pictures were looked at once.

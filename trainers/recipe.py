@@ -15,12 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-import yaml
-
 from fo1agent.errors import CheckpointError, InputError
-from fo1agent.model.folder import one_line, read_bytes
+from fo1agent.model.folder import read_bytes
+from fo1agent.trainers import yamls
 
-MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1 << 18, 100_000, 32
+MAX_BYTES, MAX_VALUES = 1 << 18, 100_000
 
 T = TypeVar("T")
 
@@ -58,24 +57,10 @@ def load_recipe(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -
 
 
 def _parse(text: str, where: str) -> Any:
-    """YAML of bounded depth and size; an alias counts as all that it stands for."""
     try:
-        tree = yaml.safe_load(text)
-    except RecursionError as exc:
-        raise InputError(f"{where} is nested too deep for a recipe.") from exc
-    except (yaml.YAMLError, ValueError) as exc:  # a number or a date may be none
-        raise InputError(f"{where} is not YAML: {one_line(exc)}") from exc
-    left = MAX_VALUES
-    parts = [(tree, 0)]
-    while parts:
-        part, depth = parts.pop()
-        left -= 1
-        if left < 0 or depth > MAX_DEPTH:
-            raise InputError(f"{where} holds more than {MAX_VALUES} values, or nests them over {MAX_DEPTH} deep.")
-        if isinstance(part, (dict, list)):
-            inside = [*part, *part.values()] if isinstance(part, dict) else part
-            parts += [(one, depth + 1) for one in inside]
-    return tree
+        return yamls.parse(text, MAX_VALUES)
+    except ValueError as exc:
+        raise InputError(f"{where} {exc}.") from exc
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 from fo1agent import lexicon
 from fo1agent.errors import DataError
 from fo1agent.trainers.checkpoint import write_atomic
-from fo1agent.trainers.data.coco import CocoData, load_coco
+from fo1agent.trainers.data.coco import CocoData, load_coco, read_tree
+from fo1agent.trainers.data.files import read_json
+from fo1agent.trainers.data.formats.fields import images_folder
 from fo1agent.trainers.data.records import Example, open_picture
 
 HELD_OUT = 0.2  # share of a single file's pictures that measure
@@ -29,7 +31,7 @@ class Split:
 
     file: Path
     images: Path
-    keep: frozenset[int] | None = None
+    keep: frozenset[int | str] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def open_parts(coco: Path, work: Path, limit: int | None, known: Sequence[str], 
     """Find, check and divide a user's pictures.
 
     Args:
-        coco: see `find_splits`.
+        coco: folder or file; see `find_splits`.
         work: folder that the parts are written to.
         limit: only the first so many pictures to train on.
         known: names that the model has; a category that is one of them but for its case or number is that name.
@@ -111,16 +113,22 @@ def find_splits(coco: Path) -> tuple[Split, Split]:
     """The training and the held-out part of a COCO folder.
 
     Two files whose names say `train` and `val` (or valid, dev, test), in the folder or in folders in it, which may say
-    so themselves; or a single file, of which a fifth is held out, the same pictures every time.
+    so themselves; or a single file, of which a fifth is held out, the same pictures every time. `coco` may be that
+    file.
 
     Raises:
         DataError: there is no such file, or no pictures; says where it was looked.
     """
+    if coco.is_file():
+        return _divided(coco, coco.parent)
     if not coco.is_dir():
         raise DataError(f"There is no folder {coco}.")
-    files = sorted(file for pattern in ("*.json", "*/*.json") for file in coco.glob(pattern) if _is_instances(file))
+    reasons: list[str] = []
+    found = sorted(file for pattern in ("*.json", "*/*.json") for file in coco.glob(pattern))
+    files = [file for file in found if _is_instances(file, reasons)]
     if not files:
-        raise DataError(f"{coco} holds no COCO file (images, annotations, categories), nor do the folders in it.")
+        told = f" {reasons[0]}" if reasons else ""
+        raise DataError(f"{coco} holds no COCO file (images, annotations, categories), nor do the folders in it.{told}")
     training = [file for file in files if _says(coco, file, ("train",))]
     held_out = [file for file in files if _says(coco, file, ("val", "valid", "dev"))] or [
         file for file in files if _says(coco, file, ("test",))
@@ -131,9 +139,12 @@ def find_splits(coco: Path) -> tuple[Split, Split]:
     if len(files) > 1 and not training:
         names = ", ".join(str(file.relative_to(coco)) for file in files)
         raise DataError(f"{coco} holds {names}. Name one after train and one after val, or leave only one.")
-    file = training[0] if training else files[0]
-    tree = json.loads(file.read_text(encoding="utf-8"))
-    ids = sorted((record["id"] for record in tree["images"]), key=_order)
+    return _divided(training[0] if training else files[0], coco)
+
+
+def _divided(file: Path, coco: Path) -> tuple[Split, Split]:
+    """A file whose pictures are around it, or in `coco`, in two: some to train on, and some held out."""
+    ids = sorted((identity for identity in read_tree(file).position if identity is not None), key=_order)
     if len(ids) < 2:
         raise DataError(f"{file} lists {len(ids)} pictures; it takes at least two, one of them held out.")
     cut = max(1, round(HELD_OUT * len(ids)))
@@ -165,7 +176,7 @@ def read_split(split: Split, limit: int | None) -> CocoData:
 
 def write_part(split: Split, data: CocoData, names: Mapping[str, str], target: Path) -> None:
     """The pictures of `data` as a COCO file of their own, with the categories in `names`, called what stands there."""
-    tree, ids = json.loads(split.file.read_text(encoding="utf-8")), {image.id for image in data.images}
+    tree, ids = read_json(split.file), {image.id for image in data.images}
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
     called = {row["id"]: names.get(row["name"].strip()) for row in tree["categories"]}
     number = {category: numbers[name] for category, name in called.items() if name is not None}
@@ -180,10 +191,12 @@ def write_part(split: Split, data: CocoData, names: Mapping[str, str], target: P
     write_atomic(target, lambda file: file.write_text(json.dumps(part), encoding="utf-8"))
 
 
-def _is_instances(file: Path) -> bool:
+def _is_instances(file: Path, reasons: list[str]) -> bool:
+    """Whether a file is COCO's; why another one cannot be read is added to `reasons`."""
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        tree = read_json(file)
+    except DataError as exc:
+        reasons.append(str(exc))
         return False
     return isinstance(tree, dict) and {"images", "annotations", "categories"} <= tree.keys()
 
@@ -195,8 +208,8 @@ def _says(coco: Path, file: Path, words: Sequence[str]) -> bool:
 
 def pictures_of(coco: Path, file: Path) -> Path:
     """The folder that the file's first picture lies in."""
-    record = json.loads(file.read_text(encoding="utf-8"))["images"][:1]
-    name = str(record[0].get("file_name", "")) if record else ""
+    record = next(iter(read_tree(file).records), None)
+    name = str(record.get("file_name", "")) if isinstance(record, dict) else ""
     split = next((word for word in ("train", "valid", "val", "dev", "test") if _says(coco, file, (word,))), "")
     around = [file.parent, coco, coco / "images", file.parent / "images"]
     folders = [*around, *(base / f"{split}{year}" for base in around for year in ("", "2017") if split)]
@@ -204,6 +217,9 @@ def pictures_of(coco: Path, file: Path) -> Path:
     for folder in folders:
         if name and (folder / name).is_file():
             return folder
+    beside = images_folder(file, None, name)  # of a file in annotations/, the pictures may be in ../images
+    if name and (beside / name).is_file():
+        return beside
     looked = ", ".join(dict.fromkeys(map(str, folders)))
     raise DataError(f"{file} lists {name!r}, which is in none of {looked}.")
 

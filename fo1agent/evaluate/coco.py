@@ -36,8 +36,12 @@ def read_instances(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is not what COCO prescribes; names the record.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no regular file. Pass COCO instances JSON.")
     try:
-        truth = json.loads(path.read_text(encoding="utf-8"))
+        truth = json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as exc:
+        raise DataError(f"{path} is nested too deep for COCO instances JSON.") from exc
     except (OSError, ValueError) as exc:
         raise DataError(f"{path}: not a readable JSON file ({exc}).") from exc
     wanted = {

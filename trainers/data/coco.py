@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import first_sign
+from fo1agent.trainers.data.files import first_sign, read_bytes, read_json, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import absent_of, flag, images_folder, picture_path, size_of, text, twin
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, reason
@@ -107,7 +107,7 @@ def read_coco(
 def looks_like(path: Path) -> bool:
     if not path.is_file() or path.suffix != ".json":
         return False
-    content = path.read_bytes() if first_sign(path) == b"{" else b""
+    content = read_bytes(path) if first_sign(path) == b"{" else b""
     return all(f'"{key}"'.encode() in content for key in _LISTS)
 
 
@@ -241,7 +241,7 @@ def read_tree(instances: str | Path) -> CocoTree:
         DataError: it is not such a file.
     """
     file = Path(instances)
-    tree = _read_json(file)
+    tree = read_json(file, _without_outlines)
     for key in _LISTS:
         if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
             raise DataError(f"{file}: no list {key!r}; this is not a COCO instances file.")
@@ -285,17 +285,17 @@ def load_captions(file: str | Path) -> dict[int | str, tuple[str, ...]]:
     file = Path(file)
     pairs: list[tuple[Any, Any]] = []
     if file.suffix == ".jsonl":
-        for number, line in enumerate(_read_text(file).split("\n"), start=1):
+        for number, line in enumerate(read_text(file).split("\n"), start=1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
                 pairs += [(record["image_id"], sentence) for sentence in record["captions"]]
-            except (json.JSONDecodeError, KeyError, TypeError) as exc:
+            except (ValueError, KeyError, TypeError, RecursionError) as exc:
                 raise DataError(f"{file}:{number}: not a record with image_id and captions ({exc!r}).") from exc
     else:
         try:
-            pairs = [(a["image_id"], a["caption"]) for a in _read_json(file)["annotations"]]
+            pairs = [(a["image_id"], a["caption"]) for a in read_json(file)["annotations"]]
         except (KeyError, TypeError) as exc:
             raise DataError(f"{file}: not a COCO captions file ({exc!r}).") from exc
     captions: dict[int | str, tuple[str, ...]] = {}
@@ -387,13 +387,6 @@ def _number_or_text(identity: Any) -> int | str | None:
     return identity if isinstance(identity, int | str) and not isinstance(identity, bool) else None
 
 
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(_read_text(file), object_pairs_hook=_without_outlines)
-    except (json.JSONDecodeError, RecursionError) as exc:
-        raise DataError(f"{file} is not JSON: {exc}.") from exc
-
-
 def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Outlines are most of such a file. One that stands for a box becomes that, at once; the others are not kept.
     record = dict(pairs)
@@ -408,10 +401,3 @@ def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 if not box:  # one without area is left out like any other
                     record["segmentation"] = exc
     return record
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"Cannot read {file}: {exc}.") from exc

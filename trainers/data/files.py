@@ -9,17 +9,21 @@ import json
 import os
 import re
 import shutil
+import stat
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from fo1agent.errors import DataError
 
 MAX_LINE = 64 << 20  # bytes; a longer line is no record but a file without lines
+MAX_WHOLE = 16 << 30  # bytes of a file that is read at once; the largest annotations that are known have 6 GB
+MAX_LIST = 256 << 20  # bytes of a list of names or pictures
+MAX_OF_PICTURE = 8 << 20  # bytes of a file about one picture
 _BLOCK = 4 << 20
 _OPENING = threading.Lock()
 _SYSTEMS = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "Thumbs.db", "ehthumbs.db", "desktop.ini"})
@@ -32,8 +36,7 @@ class _Indexed(Sequence[Any]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._descriptor = -1
-        if not self.path.is_file():
-            raise DataError(f"Cannot read {self.path}: there is no such file.")
+        check_regular(self.path)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_descriptor": -1}
@@ -46,7 +49,7 @@ class _Indexed(Sequence[Any]):
         with self._errors():
             with _OPENING:
                 if self._descriptor < 0:
-                    self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                    self._descriptor = open_regular(self.path)
             return read_at(self._descriptor, size, start)
 
     @contextlib.contextmanager
@@ -74,7 +77,7 @@ class LineFile(_Indexed):
         self._starts: array[int] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        with self._errors(), open(self.path, "rb", buffering=1 << 18) as file:
+        with self._errors(), opened(self.path, buffering=1 << 18) as file:
             for number in range(1, 1 << 62):
                 line = file.readline(MAX_LINE)
                 if not line:
@@ -99,7 +102,7 @@ class LineFile(_Indexed):
         """Where each line starts, and, last, where the file ends."""
         if self._starts is None:
             starts, offset = array("q", [0]), 0
-            with self._errors(), open(self.path, "rb") as file:
+            with self._errors(), opened(self.path) as file:
                 while block := file.read(_BLOCK):
                     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10).astype(np.int64) + (offset + 1)
                     starts.frombytes(ends.tobytes())
@@ -148,20 +151,20 @@ class ArrayFile(_Indexed):
         """Each object with the bytes it takes: from start to before end."""
         parse = json.JSONDecoder().raw_decode
         decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        with self._errors(), open(self.path, "rb") as file:
-            buffer, at, count, opened = decode(file.read(_BLOCK)), 0, 0, False
+        with self._errors(), opened(self.path) as file:
+            buffer, at, count, begun = decode(file.read(_BLOCK)), 0, 0, False
             byte = 3 if _has_mark(self.path) else 0  # where buffer[at] stands in the file
             while True:
                 gap = _GAP.match(buffer, at)
                 assert gap is not None  # it matches nothing, too
                 byte, at = byte + gap.end() - at, gap.end()
                 if at < len(buffer):
-                    if not opened and buffer[at] == "[":
-                        opened, byte, at = True, byte + 1, at + 1
+                    if not begun and buffer[at] == "[":
+                        begun, byte, at = True, byte + 1, at + 1
                         continue
-                    if opened and buffer[at] == "]":
+                    if begun and buffer[at] == "]":
                         return
-                    if not opened or buffer[at] != "{":
+                    if not begun or buffer[at] != "{":
                         raise DataError(f"{self.path}: wanted a JSON array of objects, got {buffer[at : at + 30]!r}.")
                     try:
                         record, end = parse(buffer, at)
@@ -181,6 +184,108 @@ class ArrayFile(_Indexed):
                 buffer, at = buffer[at:] + decode(more), 0
 
 
+def open_regular(path: str | Path, most: int | None = None) -> int:
+    """A descriptor of a regular file, open for reading.
+
+    Raises:
+        DataError: there is none, it is something else (a pipe would wait for its writer, a device may never end), may
+            not be read, or has more than `most` bytes.
+    """
+    try:
+        # O_NONBLOCK (absent on Windows) opens a pipe at once; what was opened is then looked at, so it cannot be
+        # exchanged in between.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
+    except FileNotFoundError as exc:
+        raise DataError(f"Cannot read {path}: there is no such file.") from exc
+    except (OSError, ValueError) as exc:
+        if kind := kind_of(path):  # a socket cannot even be opened
+            raise DataError(f"{path} is {kind}, not a regular file.") from exc
+        raise DataError(f"Cannot read {path}: {getattr(exc, 'strerror', None) or exc}.") from exc
+    status = os.fstat(descriptor)
+    if kind := _kind(status.st_mode):
+        told = f"{path} is {kind}, not a regular file."
+    elif most is not None and status.st_size > most:
+        told = f"{path} has {status.st_size:,} bytes; wanted at most {most:,}."
+    else:
+        return descriptor
+    os.close(descriptor)
+    raise DataError(told)
+
+
+def opened(path: str | Path, most: int | None = None, buffering: int = -1) -> IO[bytes]:
+    """The same as a file of bytes, to be closed."""
+    return os.fdopen(open_regular(path, most), "rb", buffering)
+
+
+def check_regular(path: str | Path) -> None:
+    """Refuse what `open_regular` refuses."""
+    os.close(open_regular(path))
+
+
+def kind_of(path: str | Path) -> str:
+    """What stands there that is no regular file ("a pipe"); "" for a regular file and for nothing."""
+    try:
+        return _kind(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return ""
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return ""
+    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    return next((name for is_one, name in kinds.items() if is_one(mode)), "a device")
+
+
+def read_bytes(path: str | Path, most: int = MAX_WHOLE) -> bytes:
+    """All of a regular file.
+
+    Raises:
+        DataError: as for `open_regular`.
+    """
+    try:
+        with opened(path, most) as file:
+            data = file.read(most + 1)
+    except OSError as exc:
+        raise DataError(f"Cannot read {path}: {exc.strerror or exc}.") from exc
+    if len(data) > most:  # it has grown since it was opened
+        raise DataError(f"{path} has more than {most:,} bytes; wanted at most so many.")
+    return data
+
+
+def read_text(path: str | Path, most: int = MAX_WHOLE) -> str:
+    """The text of a regular file in UTF-8, without a byte order mark; ends of lines become `\n`.
+
+    Raises:
+        DataError: as for `open_regular`, or it is not UTF-8.
+    """
+    try:
+        text = read_bytes(path, most).decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise DataError(f"{path} is not UTF-8: {exc.reason} at byte {exc.start}.") from exc
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def read_json(path: str | Path, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path: the file.
+        hook: makes what an object becomes of its pairs; None for dictionaries.
+
+    Raises:
+        DataError: as for `read_text`, or it is not JSON, or nested deeper than can be read.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=hook)
+    except RecursionError as exc:
+        raise DataError(f"{path} is nested too deep for JSON of data.") from exc
+    except ValueError as exc:  # a number of thousands of digits is one, too
+        raise DataError(f"{path} is not JSON: {exc}.") from exc
+
+
 def is_twin(path: str | PurePath) -> bool:
     """Whether a file is what systems put beside a person's files: `._a.jpg`, `__MACOSX/…`, `@eaDir/…`, `Thumbs.db`,
     and all else that is hidden.
@@ -193,12 +298,12 @@ def is_twin(path: str | PurePath) -> bool:
 
 def first_sign(path: Path) -> bytes:
     """The first byte of a file that is neither white space nor a byte order mark: `[` of an array, `{` of objects."""
-    with open(path, "rb") as file:
+    with opened(path) as file:
         return file.read(1 << 12).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
 
 
 def _has_mark(path: Path) -> bool:
-    with open(path, "rb") as file:
+    with opened(path) as file:
         return file.read(3) == codecs.BOM_UTF8
 
 
@@ -253,7 +358,7 @@ def fingerprint(path: str | Path) -> str:
             for file in sorted(p for p in path.rglob("*") if p.is_file()):
                 digest.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n".encode())
         else:
-            with open(path, "rb") as file:
+            with opened(path) as file:
                 while block := file.read(_BLOCK):
                     digest.update(block)
     except OSError as exc:

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from fo1agent import lexicon
 from fo1agent.boxes import coverage, iou
 from fo1agent.errors import DataError
 from fo1agent.prompts.loader import render
 from fo1agent.prompts.reply import grounded
+from fo1agent.trainers import yamls
 from fo1agent.trainers.data.features import ANNOTATED, PROPOSAL
+from fo1agent.trainers.data.files import read_text
 from fo1agent.trainers.data.records import Example
 
 SAME = 0.5  # IoU above which a box shows the annotated object
@@ -446,15 +447,16 @@ def read_confusable(file: Path) -> dict[str, tuple[str, ...]]:
         DataError: it is none.
     """
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise DataError(f"{file}: not a readable YAML or JSON file ({exc}).") from exc
+        tree = yamls.parse(read_text(file, _MAX_CONFUSABLE), most=1_000_000)
+    except ValueError as exc:
+        raise DataError(f"{file} {exc}.") from exc
     lists = isinstance(tree, dict) and all(isinstance(v, list) for v in tree.values())
     if not lists or not all(isinstance(n, str) for k, v in tree.items() for n in (k, *v)):
         raise DataError(f"{file}: wanted a mapping of names to lists of names, as in cat: [dog, fox].")
     return {name: tuple(close) for name, close in tree.items()}
 
 
+_MAX_CONFUSABLE = 4 << 20  # bytes of a negatives file
 _REGION = re.compile(r"<region(\d+)>")
 _NOUN = re.compile(r"\b[a-z]+(?:-[a-z]+)?\b")
 

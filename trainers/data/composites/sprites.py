@@ -16,7 +16,7 @@ from PIL import Image
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.composites.names import classify
-from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.files import is_twin, opened
 
 MOST_PIXELS = 256  # long side; larger ones are shrunk when read
 _LEAST_PIXELS = 64  # long side
@@ -104,8 +104,8 @@ def read_emoji(folder: Path) -> list[Sprite]:
 def _read(file: Path, found: tuple[str, str]) -> Iterator[Sprite]:
     """The picture of a file as a sprite, none when it is too small or no cut-out."""
     try:
-        with Image.open(file) as opened:
-            image = opened.convert("RGBA")
+        with opened(file) as data, Image.open(data) as picture:
+            image = picture.convert("RGBA")
     except OSError as exc:
         raise DataError(f"{file} cannot be read as a picture: {exc}") from exc
     clear = float((np.asarray(image)[..., 3] < 128).mean())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import DataError, InputError
-from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.files import is_twin, kind_of
 from fo1agent.trainers.data.formats.source import Problems, Source, SourceRecipe, Tolerance
 
 # In the order in which a path is tried: what is easily told apart first.
@@ -45,8 +45,7 @@ def open_source(recipe: SourceRecipe) -> Source:
     name = recipe.format or guess_format(recipe.path)
     if name not in FORMATS:
         raise InputError(f"{recipe.path}: unknown format {name!r}. Known: {', '.join(FORMATS)}.")
-    if not recipe.path.exists():
-        raise DataError(f"There is no {recipe.path}.")
+    _check_there(recipe.path)
     for field, formats in _ONLY.items():
         if getattr(recipe, field) and name not in formats:
             raise InputError(f"{recipe.path}: {field} is for {', '.join(formats)}; this is {name}.")
@@ -54,6 +53,8 @@ def open_source(recipe: SourceRecipe) -> Source:
         source = _module(name).open_source(recipe)
     except OSError as exc:
         raise DataError(f"Cannot read {recipe.path} as {name}: {exc}.") from exc
+    except RecursionError as exc:  # a message shows what is nested, too
+        raise DataError(f"{recipe.path} is nested too deep for {name}.") from exc
     source.limit = recipe.limit
     return source
 
@@ -78,8 +79,7 @@ def guess_format(path: Path) -> str:
         DataError: nothing is there, or no format knows it; lists what was tried.
     """
     path = Path(path)
-    if not path.exists():
-        raise DataError(f"There is no {path}.")
+    _check_there(path)
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path} is empty.")
     for name in FORMATS:
@@ -94,6 +94,14 @@ def guess_format(path: Path) -> str:
         raise DataError(f"{path} is packed; unpack it, and name the folder or file that comes out of it.")
     tried = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
     raise DataError(f"{path} looks like none of the formats known ({tried}). Name its format if it is one of them.")
+
+
+def _check_there(path: Path) -> None:
+    """Refuse what is neither a file nor a folder; opening a pipe would wait for its other end."""
+    if not path.exists():
+        raise DataError(f"There is no {path}.")
+    if not path.is_dir() and (kind := kind_of(path)):
+        raise DataError(f"{path} is {kind}, not a regular file or folder.")
 
 
 def _files_inside(folder: Path, most: int = 12) -> list[str]:

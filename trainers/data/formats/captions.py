@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import LineFile, first_sign
+from fo1agent.trainers.data.files import LineFile, first_sign, read_bytes, read_json
 from fo1agent.trainers.data.formats.fields import (
     identity,
     images_folder,
@@ -75,7 +74,7 @@ def looks_like(path: Path) -> bool:
         return False
     record = first_record(path)
     if path.suffix == ".json" and not picture_of(record) and first_sign(path) == b"{":
-        content = path.read_bytes()
+        content = read_bytes(path)
         return all(f'"{key}"'.encode() in content for key in ("images", "caption")) and b'"bbox"' not in content
     own = "captions" in record or ("caption" in record and not record.keys() & {"bbox", "question"})
     return own and picture_of(record) is not None and not record.keys() & {"boxes", "turns"}
@@ -105,13 +104,13 @@ def captioned(
 
 
 def _coco(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
+    tree = read_json(path)
     try:
-        tree = json.loads(path.read_text(encoding="utf-8-sig"))
         sentences: dict[Any, list[str]] = {}
         for annotation in tree["annotations"]:
             sentences.setdefault(annotation["image_id"], []).append(annotation["caption"])
         records = [{**image, "captions": sentences.get(image["id"], [])} for image in tree["images"]]
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (KeyError, TypeError, AttributeError) as exc:
         raise DataError(f"{path} is no COCO captions file: wanted images and annotations ({exc!r}).") from exc
     folder = images_folder(path, images, picture_of(records[0]) if records else None)
     parse = partial(_example, images=folder)

@@ -16,6 +16,7 @@ the names stand one a line in `NAME.names.txt` beside `NAME.jsonl`. Each of them
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import whole
+from fo1agent.trainers.data.files import MAX_LIST, read_text, whole
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import (
     absent_of,
@@ -64,7 +65,7 @@ def read_examples(
     """
     path = Path(path)
     folder = path.parent if images is None else Path(images)
-    vocabulary = read_names(names_file(path)) if names_file(path).is_file() else ()
+    vocabulary = read_names(names_file(path)) if os.path.lexists(names_file(path)) else ()
     reader = BoxReader("xyxy", boxes)
     parse = partial(from_record, images=folder, reader=reader, vocabulary=vocabulary)
     return object_source(path, parse, vocabulary, tolerance, reader.doubts)
@@ -206,10 +207,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: the file cannot be read, or names one twice.
     """
-    try:
-        names = tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"Cannot read {path}: {exc}.") from exc
+    names = tuple(line for line in read_text(path, MAX_LIST).splitlines() if line.strip())
     if len(set(names)) != len(names):
         raise DataError(f"{path} names {next(n for n in names if names.count(n) > 1)!r} twice.")
     return names

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.formats.voc import parse_xml, stated_size, voc_box
@@ -48,9 +48,9 @@ def read_flickr(
         ids = sorted(p.stem for p in (root / "Sentences").glob("*.txt") if not is_twin(p.name))
     else:
         try:
-            ids = (root / f"{split}.txt").read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise DataError(f"Cannot read {root / split}.txt, the ids of split {split!r}: {exc}.") from exc
+            ids = read_text(root / f"{split}.txt", MAX_LIST).split()
+        except DataError as exc:
+            raise DataError(f"No ids of split {split!r}: {exc}") from exc
     if not ids:
         raise DataError(f"{root / 'Sentences'}: no sentences.")
     default = root / "flickr30k-images" if (root / "flickr30k-images").is_dir() else root / "images"
@@ -90,7 +90,7 @@ def _example(identity: str, source: str, root: Path, images: Path, reader: BoxRe
     chains = [chains[k] for k in kept]
 
     captions, named = [], {}
-    for line in (root / "Sentences" / f"{identity}.txt").read_text(encoding="utf-8").splitlines():
+    for line in read_text(root / "Sentences" / f"{identity}.txt", MAX_OF_PICTURE).splitlines():
         for chain, _, words in _PHRASE.findall(line):
             of_chain = {k for k, ids in enumerate(chains) if chain in ids}
             if of_chain:

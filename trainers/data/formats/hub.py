@@ -22,7 +22,7 @@ import numpy as np
 
 from fo1agent.errors import DataError, InputError, MissingExtraError
 from fo1agent.extras import install_line
-from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.files import check_regular, is_twin
 from fo1agent.trainers.data.formats.boxes import FORMS, BoxReader
 from fo1agent.trainers.data.formats.conversations import turns_of
 from fo1agent.trainers.data.formats.fields import identity, picture_size, size, text
@@ -110,6 +110,8 @@ def _open(path: Path, split: str | None) -> Any:
             chosen: list[Any] = [str(f) for f in files if split is None or f.name.startswith(split)]
             if not chosen:
                 raise DataError(f"{path}: no parquet files whose names start with {split!r}.")
+            for file in chosen:
+                check_regular(file)
             data = datasets.Dataset.from_parquet(chosen, keep_in_memory=False)
     except (OSError, ValueError) as exc:
         raise DataError(

@@ -13,7 +13,6 @@ Every word is a box labelled `text`; what is written in it is its text, None whe
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError, InputError
-from fo1agent.trainers.data.files import first_sign
+from fo1agent.trainers.data.files import MAX_OF_PICTURE, first_sign, opened, read_json, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import (
     PICTURE_SUFFIXES,
@@ -97,7 +96,7 @@ def looks_like(path: Path) -> bool:
         listed = isinstance(words, list) and (not words or (isinstance(words[0], dict) and "bbox" in words[0]))
         return listed or ("text" in record and not record.keys() & {"label", "question", "boxes", "bbox"})
     if path.suffix == ".json":
-        with open(path, "rb") as file:
+        with opened(path) as file:
             head = file.read(1 << 16)
         return first_sign(path) == b"{" and (b'"anns"' in head or b'"imgs"' in head)
     return False
@@ -108,13 +107,13 @@ def open_source(recipe: SourceRecipe) -> Source:
 
 
 def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance | None, reader: BoxReader) -> Source:
+    tree = read_json(path, _without_outlines)
     try:
-        tree = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_outlines)
         pictures = {key: p for key, p in tree["imgs"].items() if split is None or p.get("set") == split}
         words: dict[str, list[Any]] = {}
         for word in tree["anns"].values():
             words.setdefault(str(word["image_id"]), []).append(word)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (KeyError, TypeError, AttributeError) as exc:
         raise DataError(f"{path} is no COCO-Text file: wanted imgs and anns, with an image_id each ({exc!r}).") from exc
     if not pictures:
         raise DataError(f"{path}: no pictures of split {split!r}.")
@@ -153,7 +152,7 @@ def _icdar(path: Path, images: Path | None, tolerance: Tolerance | None) -> Sour
         if picture is None:
             raise DataError(f"no picture {stem} in {', '.join(map(str, places))}")
         rows, texts = [], []
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        for number, line in enumerate(read_text(file, MAX_OF_PICTURE).splitlines(), start=1):
             if not line.strip():
                 continue
             *corners, written = line.split(",", 8)

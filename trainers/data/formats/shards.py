@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import MAX_LINE, is_twin, read_at, whole
+from fo1agent.trainers.data.files import MAX_LINE, is_twin, open_regular, opened, read_at, read_bytes, whole
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.captions import captioned
 from fo1agent.trainers.data.formats.examples import KEYS, from_record, to_record
@@ -107,13 +107,13 @@ def encoded(example: Example) -> bytes:
         if data is None:
             assert example.path is not None, "an example has a path or data"
             picture_size(example.path)  # before all of it is read, for it may be anything
-            data = example.path.read_bytes()
+            data = read_bytes(example.path, _MAX_PICTURE)
         else:
             picture_size(io.BytesIO(data))
     except OSError as exc:
         raise DataError(f"{example.name}: cannot read the picture: {exc.strerror}.") from exc
     except DataError as exc:
-        raise DataError(f"{example.name}: {exc}.") from exc
+        raise DataError(f"{example.name}: {str(exc).removesuffix('.')}.") from exc
     return data
 
 
@@ -213,7 +213,7 @@ class _Index:
             raise DataError(f"a member is {size >> 20} MiB large")
         with self._opening:
             if number not in self._descriptors:
-                self._descriptors[number] = os.open(self.files[number], os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                self._descriptors[number] = open_regular(self.files[number])
         return read_at(self._descriptors[number], size, start)
 
 
@@ -221,7 +221,7 @@ def _members(file: Path) -> Iterator[tuple[str, int, int]]:
     """Name, start and size of every plain file in a tar."""
     try:
         end = 0
-        with tarfile.open(file, "r:") as tar:
+        with opened(file) as data, tarfile.open(fileobj=data, mode="r:") as tar:
             for member in tar:
                 if member.offset < end:  # a header with a size below 0 leads back to itself, for ever
                     raise DataError(f"Cannot read {file}: a member overlaps the one before.")

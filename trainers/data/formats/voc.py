@@ -18,13 +18,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, opened, read_bytes, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, flag, picture_size, size, text
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example
 
-_MAX_BYTES = 8 << 20
 DIFFICULT = "a box is marked difficult, and is read as any other"
 
 
@@ -54,9 +53,9 @@ def read_voc(
     else:
         listing = root / "ImageSets" / "Main" / f"{split}.txt"
         try:
-            lines = listing.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise DataError(f"Cannot read {listing}, the pictures of split {split!r}: {exc}.") from exc
+            lines = read_text(listing, MAX_LIST).splitlines()
+        except DataError as exc:
+            raise DataError(f"No pictures of split {split!r}: {exc}") from exc
         files = [str(folder / f"{line.split()[0]}.xml") for line in lines if line.strip()]
     if not files:
         raise DataError(f"{folder}: no XML files.")
@@ -80,8 +79,10 @@ def looks_like(path: Path) -> bool:
     first = next((p for p in folder.glob("*.xml") if not is_twin(p.name)), None)
     if first is None:
         return False
-    with open(first, "rb") as file:
-        return folder.name == "Annotations" or b"<annotation" in file.read(1 << 12)
+    if folder.name == "Annotations":
+        return True
+    with opened(first) as file:
+        return b"<annotation" in file.read(1 << 12)
 
 
 def open_source(recipe: SourceRecipe) -> Source:
@@ -92,12 +93,9 @@ def parse_xml(file: Path) -> ElementTree.Element:
     """The root of a stranger's small XML file.
 
     Raises:
-        DataError: it is too large, or defines entities, which annotations need not and attacks do.
+        DataError: it is no regular file, too large, or defines entities, which annotations need not and attacks do.
     """
-    data = file.read_bytes() if file.stat().st_size <= _MAX_BYTES else None
-    if data is None:
-        raise DataError(f"the file is larger than {_MAX_BYTES >> 20} MiB; it is no annotation of one picture")
-    return ElementTree.fromstring(data, ElementTree.XMLParser(target=_PlainTree()))
+    return ElementTree.fromstring(read_bytes(file, MAX_OF_PICTURE), ElementTree.XMLParser(target=_PlainTree()))
 
 
 class _PlainTree(ElementTree.TreeBuilder):

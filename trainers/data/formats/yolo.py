@@ -15,22 +15,24 @@ pictures, only the head is read, for their size.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import is_twin
+from fo1agent.trainers import yamls
+from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, picture_path, picture_size
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example
 
 _SLACK = 0.01  # a normalised coordinate may be outside 0 to 1 by this much and still be rounding
+_MAX_SETTINGS = 4 << 20  # bytes of data.yaml
 _NAME_FILES = ("classes.txt", "obj.names")
 _SPLITS = ("train", "val", "valid", "validation", "test")
 
@@ -98,7 +100,7 @@ def _example(picture: str, source: str, names: Sequence[str], reader: BoxReader,
     rows: list[tuple[float, float, float, float]] = []
     classes: list[int] = []
     said: list[str | None] = []
-    for number, line in enumerate(_lines(_labels_of(path)), start=1):
+    for number, line in enumerate(_label_lines(_labels_of(path)), start=1):
         words = line.split()
         if not words:
             continue
@@ -172,11 +174,17 @@ def _around(points: Sequence[float], reader: BoxReader, width: int, height: int)
     return min(points[::2]) * x, min(points[1::2]) * y, max(points[::2]) * x, max(points[1::2]) * y
 
 
-def _lines(file: Path) -> list[str]:
+def _label_lines(file: Path) -> list[str]:
+    # A link that leads nowhere is a fault, not a picture without objects.
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        os.lstat(file)
     except FileNotFoundError:
         return []
+    return read_text(file, MAX_OF_PICTURE).splitlines()
+
+
+def _lines(file: Path) -> list[str]:
+    return [line.strip() for line in read_text(file, MAX_LIST).splitlines() if line.strip()]
 
 
 def _labels_of(picture: Path) -> Path:
@@ -212,7 +220,7 @@ def _split(settings: Path, tree: dict[str, Any], split: str | None) -> list[str]
         if where.is_dir():
             found += _pictures(where)
         else:
-            found += [str(picture_path(where.parent, line.strip())) for line in _lines(where) if line.strip()]
+            found += [str(picture_path(where.parent, line)) for line in _lines(where)]
     return found
 
 
@@ -230,9 +238,10 @@ def _settings_file(folder: Path) -> Path | None:
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise DataError(f"Cannot read {file}: {' '.join(str(exc).split())}.") from exc
+        # Classes may be called 010 or 1:30, which YAML takes for 8 and 90.
+        tree = yamls.parse(read_text(file, _MAX_SETTINGS), most=1_000_000, as_written=True)
+    except ValueError as exc:
+        raise DataError(f"{file} {exc}.") from exc
     if not isinstance(tree, dict):
         raise DataError(f"{file}: wanted keys such as names and train, got {type(tree).__name__}.")
     return tree
@@ -268,7 +277,7 @@ def _names(file: Path, tree: dict[str, Any]) -> tuple[str, ...]:
 
 def _listed_names(folder: Path) -> tuple[str, ...]:
     if (file := _names_file(folder)) is not None:
-        return tuple(line.strip() for line in _lines(file) if line.strip())
+        return tuple(_lines(file))
     raise DataError(f"{folder}: no data.yaml, {' or '.join(_NAME_FILES)}, so nobody knows what the classes are called.")
 
 
