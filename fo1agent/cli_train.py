@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -38,9 +39,10 @@ def _stage(name: str, what: str, example: str) -> Callable[[Callable[[list[str]]
                 recipe = files("fo1agent.trainers") / "recipes" / f"{name}.yaml"
                 console.result_text(recipe.read_text(encoding="utf-8").removesuffix("\n"))
                 return
-            _no_bars()
             given = list(arguments)
-            run(given if given and "=" not in given[0] else [name, *given])
+            with _going_on_later(name):
+                _no_bars()
+                run(given if given and "=" not in given[0] else [name, *given])
 
         return command
 
@@ -136,10 +138,11 @@ def finetune(
     before and after, and how many of its former answers for the names that it had it still gives. Interrupted, it goes
     on when the same command is given again.
     """
-    from fo1agent.trainers.finetune import finetune as run
+    with _going_on_later("finetune"):
+        from fo1agent.trainers.finetune import finetune as run
 
-    _no_bars()
-    report = run(coco, out, model_name, minutes, steps, limit, console.note, check_on, overwrite)
+        _no_bars()
+        report = run(coco, out, model_name, minutes, steps, limit, console.note, check_on, overwrite)
     figures = report.to_dict()
     if json_output:
         console.result_json({"model": str(out), **figures})
@@ -178,6 +181,16 @@ def _table(what: str, rows: Iterable[tuple[str, float | None, float | None]]) ->
 def _figure(value: float | None) -> str:
     """A count as it is, a percentage with one place."""
     return "-" if value is None else f"{value}" if isinstance(value, int) else f"{value:.1f}"
+
+
+@contextmanager
+def _going_on_later(what: str) -> Iterator[None]:
+    """Ctrl-C ends with what to do and the usual code, as it does within training steps, where a checkpoint is made."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.note(f"{what}: stopped by SIGINT. Start the same command again to go on.")
+        raise SystemExit(130) from None
 
 
 def _no_bars() -> None:

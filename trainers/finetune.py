@@ -48,6 +48,7 @@ from fo1agent.trainers.keeping import (
     precisions,
 )
 from fo1agent.trainers.lesson import FinderStage, calibrate_lesson, fit_looks, new_lesson
+from fo1agent.trainers.lock import locked
 from fo1agent.trainers.proposals import DataRecipe, HeadRecipe, ProposalRecipe, TowerRecipe
 from fo1agent.trainers.splits import Part, Parts, open_parts, pictures_of
 from fo1agent.trainers.step import TrainSettings, train
@@ -155,11 +156,10 @@ def finetune(
         DataError: no annotations or pictures where COCO has them, or none to train on.
         InputError: the model is of a kind that is trained by `fo1agent train`, `out` holds something, or `check_on`
             shows none of the names that the model had.
+        TrainingError: another process makes the same `out`.
     """
     started = time.perf_counter()
-    check_out(out)
-    if not overwrite and (out / "config.json").exists():
-        raise InputError(f"{out} holds a model already. Name another folder, or replace that model by --overwrite.")
+    _check_free(out, overwrite)
     torch.manual_seed(0)
     folder, name = find_folder(model)
     fo1, processor = weights.load(folder, torch.float32)
@@ -173,34 +173,42 @@ def finetune(
     check = None if check_on is None else checkable(check_on, known)
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    parts = open_parts(coco, work, limit, known, say)
-    new, again = (tuple(n for n in parts.names if (n in known) == old) for old in (False, True))
-    say(f"new names: {', '.join(new) or 'none'}")
-    if again:
-        say(f"taught again, the only names it had that may change: {', '.join(again)}")
+    with locked(work):  # for the whole call: the parts, the features and the new model lie there as well
+        _check_free(out, overwrite)  # another call may have ended meanwhile
+        parts = open_parts(coco, work, limit, known, say)
+        new, again = (tuple(n for n in parts.names if (n in known) == old) for old in (False, True))
+        say(f"new names: {', '.join(new) or 'none'}")
+        if again:
+            say(f"taught again, the only names it had that may change: {', '.join(again)}")
 
-    was = measure(before, parts, known, check, "before", say)
-    say(f"before: {was.report.ap:.1f} AP")
-    lesson, taken = teach(fo1, processor, parts, work, minutes, steps, say)
-    save_taught(folder, lesson, work / "model")
-    now = measure(load(work / "model"), parts, known, check, "after", say)
-    say(f"after: {now.report.ap:.1f} AP")
+        was = measure(before, parts, known, check, "before", say)
+        say(f"before: {was.report.ap:.1f} AP")
+        lesson, taken = teach(fo1, processor, parts, work, minutes, steps, say)
+        save_taught(folder, lesson, work / "model")
+        now = measure(load(work / "model"), parts, known, check, "after", say)
+        say(f"after: {now.report.ap:.1f} AP")
 
-    then, since = precisions(was.run), precisions(now.run)
-    done = FinetuneReport(
-        out, was.report, now.report, tuple(NameChecked(n, then[n], since[n]) for n in parts.names if n in then),
-        new, again, compare(was.answers, now.answers, known),
-        None if check is None or was.check is None or now.check is None
-        else checked(check[0], was.check, now.check, known),
-        taken, time.perf_counter() - started,
-    )  # fmt: skip
+        then, since = precisions(was.run), precisions(now.run)
+        done = FinetuneReport(
+            out, was.report, now.report, tuple(NameChecked(n, then[n], since[n]) for n in parts.names if n in then),
+            new, again, compare(was.answers, now.answers, known),
+            None if check is None or was.check is None or now.check is None
+            else checked(check[0], was.check, now.check, known),
+            taken, time.perf_counter() - started,
+        )  # fmt: skip
 
-    def write(target: Path) -> None:
-        shutil.move(work / "model", target)
-        card.write(target, name, done.to_dict())
+        def write(target: Path) -> None:
+            shutil.move(work / "model", target)
+            card.write(target, name, done.to_dict())
 
-    replace_folder(out, write)
-    return done
+        replace_folder(out, write)
+        return done
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    check_out(out)
+    if not overwrite and (out / "config.json").exists():
+        raise InputError(f"{out} holds a model already. Name another folder, or replace that model by --overwrite.")
 
 
 # --- measuring ---------------------------------------------------------------------------------------------------
@@ -353,7 +361,7 @@ def save_taught(folder: Path, lesson: Lesson, target: Path) -> None:
 
 
 class Left:
-    """Says ten times how far something is, and how long the rest takes."""
+    """Says ten times how far something is, and how long the rest of it takes."""
 
     def __init__(self, what: str, say: Say) -> None:
         self._what, self._say = what, say

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from click.testing import CliRunner
 import fo1agent
 from fo1agent.cli import main
 from fo1agent.errors import DataError, InputError
+from fo1agent.trainers import finetune as finetuning
 from fo1agent.trainers.finetune import Left, checkable
 from fo1agent.trainers.keeping import NameChecked, NameKept, compare, packaged_pictures
+from fo1agent.trainers.lock import LOCK, locked
 from fo1agent.trainers.splits import find_splits, known_name, open_parts
 from tests.drawn import write_coco
 
@@ -102,6 +106,60 @@ def test_a_model_is_not_replaced_unasked(taught: tuple[Path, dict, str], coco: P
     assert "holds a model already" in done.stderr
     assert "--overwrite" in done.stderr
     assert (out / "model.safetensors").read_bytes() == weights
+
+
+def test_a_second_call_is_refused_before_it_measures(coco: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    work = tmp_path / "m.work"
+    work.mkdir()
+    with locked(work):
+        done = CliRunner().invoke(main, ["finetune", "--coco", str(coco), "--out", str(out), "--steps", "1"])
+    assert done.exit_code == 1
+    assert f"{work} is in use: process {os.getpid()} on " in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not out.exists()
+    assert [file.name for file in work.iterdir()] == [LOCK]
+
+
+@pytest.mark.parametrize("stage", ["measure", "planned"])
+def test_ctrl_c_says_how_to_go_on_wherever_it_comes(
+    coco: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetuning, stage, interrupt)
+    if stage != "measure":
+        monkeypatch.setattr(finetuning, "measure", lambda *_: SimpleNamespace(report=SimpleNamespace(ap=0.0)))
+    arguments = ["finetune", "--coco", str(coco), "--out", str(tmp_path / "m")]
+    done = CliRunner().invoke(main, [*arguments, *([] if stage == "planned" else ["--steps", "1"])])
+    assert done.exit_code == 130
+    assert done.stderr.endswith("finetune: stopped by SIGINT. Start the same command again to go on.\n")
+    assert "Aborted" not in done.stderr
+
+
+def test_a_file_is_taken_as_well_as_its_folder(tmp_path: Path) -> None:
+    write_coco(tmp_path, "all", 5, seed=0)
+    file = tmp_path / "instances_all.json"
+    assert find_splits(file) == find_splits(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    file.rename(tmp_path / "annotations/all.json")
+    training, held_out = find_splits(tmp_path / "annotations/all.json")  # the pictures are beside its folder
+    assert training.images.samefile(tmp_path / "images/all")
+    assert held_out.images == training.images
+
+
+def test_why_a_file_in_the_folder_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "cut.json").write_text('{"images": [', encoding="utf-8")
+    with pytest.raises(DataError, match=r"holds no COCO file .*cut\.json is not JSON"):
+        find_splits(tmp_path)
+
+
+@pytest.mark.parametrize("images", ["7", "[7, 8]", '[{"id": 1}, {"id": 2}]', "[{}, {}]"])
+def test_wrong_records_of_a_folder_are_typed(tmp_path: Path, images: str) -> None:
+    (tmp_path / "a.json").write_text(f'{{"images": {images}, "annotations": [], "categories": []}}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.json"):
+        find_splits(tmp_path)
 
 
 def test_a_name_taught_again_is_said_and_measured_by_a_file(coco: Path, taught: tuple[Path, dict, str]) -> None:
