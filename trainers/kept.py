@@ -9,17 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, uint8
 
 from fo1agent.errors import CheckpointError, TrainingError
 from fo1agent.model.folder import names, not_finite, read_safetensors
 
 log = logging.getLogger(__name__)
+
+_SUM = "crc32"
 
 
 def read_kept(file: Path, wanted: Collection[str]) -> dict[str, Tensor] | None:
@@ -38,6 +41,10 @@ def read_kept(file: Path, wanted: Collection[str]) -> dict[str, Tensor] | None:
         spoilt = [name for name, t in kept.items() if t.is_floating_point() and not_finite(t) is not None]
         if spoilt:
             raise CheckpointError(f"{file} holds numbers that are not finite in {names(spoilt)}.")
+        with safe_open(file, framework="pt") as opened:
+            told = (opened.metadata() or {}).get(_SUM)  # files of earlier versions have none
+        if told is not None and told != (found := _sum_of(kept)):
+            raise CheckpointError(f"{file} has the CRC-32 {found}, wanted {told}, as it says.")
     except CheckpointError as exc:
         log.warning("%s It is made anew.", exc)
         return None
@@ -52,8 +59,17 @@ def keep(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     temporary = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
     try:
-        save_file({name: tensor.cpu() for name, tensor in tensors.items()}, temporary)
+        tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
+        save_file(tensors, temporary, metadata={_SUM: _sum_of(tensors)})
         os.replace(temporary, file)
     except (OSError, SafetensorError) as exc:
         temporary.unlink(missing_ok=True)
         raise TrainingError(f"Cannot keep {file}: {exc}. Make room there, or leave the cache out.") from exc
+
+
+def _sum_of(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of all numbers, in the order of their names."""
+    value = 0
+    for _, tensor in sorted(tensors.items()):
+        value = zlib.crc32(tensor.contiguous().flatten().view(uint8).numpy(), value)
+    return f"{value:08x}"

@@ -126,10 +126,45 @@ def test_a_damaged_store_is_refused_by_name(
     assert str(tmp_path / "features") in str(error.value)
 
 
-def test_a_store_that_says_no_widths_opens_as_it_did(sound: tuple[Path, CocoData, str], tmp_path: Path) -> None:
+def flipped(name: str, place: int = 100) -> Callable[[Path], None]:
+    """One bit of a file is another one."""
+
+    def spoil(folder: Path) -> None:
+        with open(folder / name, "rb+") as file:
+            file.seek(-place, os.SEEK_END)
+            (byte,) = file.read(1)
+            file.seek(-place, os.SEEK_END)
+            file.write(bytes([byte ^ 1]))
+
+    return spoil
+
+
+@pytest.mark.parametrize("block", [64 << 20, 1])
+@pytest.mark.parametrize("name", FILES[1:])
+def test_a_flipped_bit_is_found(
+    sound: tuple[Path, CocoData, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, block: int
+) -> None:
+    folder, data, mark = sound
+    monkeypatch.setattr(features, "_BLOCK", block)
+    shutil.copytree(folder, tmp_path / "features")
+    flipped(name, place=3)(tmp_path / "features")
+    with pytest.raises(TrainingError, match=rf"{name}: got CRC-32 \w+, wanted \w+, as meta.json says\."):
+        FeatureStore(tmp_path / "features", data, mark)
+
+
+def test_a_row_that_moved_is_found(sound: tuple[Path, CocoData, str], tmp_path: Path) -> None:
     folder, data, mark = sound
     shutil.copytree(folder, tmp_path / "features")
-    meta(lambda tree: tree.pop("widths"))(tmp_path / "features")
+    meta(lambda tree: tree["rows"].__setitem__(1, tree["rows"][1] - 1))(tmp_path / "features")
+    with pytest.raises(TrainingError, match=r"meta.json: got CRC-32 \w+, wanted \w+, as it says"):
+        FeatureStore(tmp_path / "features", data, mark)
+
+
+def test_a_store_of_an_earlier_version_opens_as_it_did(sound: tuple[Path, CocoData, str], tmp_path: Path) -> None:
+    folder, data, mark = sound
+    shutil.copytree(folder, tmp_path / "features")
+    for key in ("widths", "files", "crc32"):
+        meta(lambda tree, key=key: tree.pop(key))(tmp_path / "features")
     old, new = FeatureStore(tmp_path / "features", data, mark), FeatureStore(folder, data, mark)
     for k in range(len(new)):
         assert np.array_equal(old[k].vectors, new[k].vectors)
@@ -224,6 +259,20 @@ def test_a_broken_kept_file_is_as_good_as_none_and_is_told(
     keep(file, tensors)
     assert load_file(file).keys() == tensors.keys()
     assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_a_flipped_bit_of_a_kept_file_is_found_and_files_without_a_checksum_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "x.safetensors"
+    tensors = {"a": torch.arange(6).reshape(2, 3), "b": torch.tensor(1.5), "c": torch.ones(2, dtype=torch.bfloat16)}
+    keep(file, tensors)
+    assert read_kept(file, list(tensors)) is not None
+    flipped(file.name, place=1)(tmp_path)
+    assert read_kept(file, list(tensors)) is None
+    assert "has the CRC-32" in caplog.text
+    save_file(tensors, file)
+    assert read_kept(file, list(tensors)) is not None
 
 
 def test_a_cache_that_cannot_be_written_is_a_training_error(tmp_path: Path) -> None:

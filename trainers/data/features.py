@@ -14,20 +14,22 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import IO, Annotated, Any, Literal, Protocol
 
 import numpy as np
 import torch
 from PIL import ImageOps
-from pydantic import PlainValidator
+from pydantic import Field, PlainValidator
 
 from fo1agent.errors import CheckpointError, TrainingError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.folder import Stored, checked, one_line, opened, read_json, shown, wanted, wrong
 from fo1agent.model.processing import Processor
+from fo1agent.trainers.checkpoint_files import FileSum, checksum
 from fo1agent.trainers.data.ahead import Ahead
 from fo1agent.trainers.data.augment import says_side
 from fo1agent.trainers.data.coco import CocoData
@@ -84,6 +86,8 @@ class Meta(Stored):
         rows, patches: where each picture's begin in the files, and last, where they end.
         grids: patch grid, height and width, of each picture.
         widths: numbers in a region vector and in a patch; stores of earlier versions do not say.
+        files: size and checksum of each other file, and
+        crc32: of all else that stands here; stores of earlier versions have neither, and are read unchecked.
     """
 
     fingerprint: str
@@ -91,12 +95,14 @@ class Meta(Stored):
     patches: Numbers
     grids: list[Annotated[list[int], PlainValidator(_two_numbers)]]
     widths: Annotated[list[int], PlainValidator(_two_numbers)] | None = None
+    files: dict[Literal["boxes.npy", "kind.npy", "vectors.f16", "pixels.f16"], FileSum] | None = None
+    crc32: Annotated[str, Field(pattern="^[0-9a-f]{8}$")] | None = None
 
 
 class FeatureStore:
     """Features of all pictures of `data`; with mirror images, entry k + n shows picture k mirrored.
 
-    Opening reads all of it once, to see that it is whole and that no number in it is NaN or infinite.
+    Opening reads all of it once, to see that it is what was written and that no number in it is NaN or infinite.
 
     Raises:
         TrainingError: no store there, one of other weights or annotations, or one that is damaged.
@@ -108,17 +114,21 @@ class FeatureStore:
             raise TrainingError(f"No feature store in {folder}: there is no {path.name}. Make one with features.build.")
         self.data, self.fingerprint = data, fingerprint
         try:
-            meta = checked(Meta, read_json(path, MAX_META), path)
+            tree = read_json(path, MAX_META)
+            meta = checked(Meta, tree, path)
             if meta.fingerprint != fingerprint:
                 raise TrainingError(
                     f"{folder} holds features of other weights or annotations; delete it to make it anew."
                 )
             self._rows, self._patches, self._grids = _layout(meta, len(data.images), path)
-            self._boxes = _array(folder / "boxes.npy", (self._rows[-1], 4), np.dtype(np.float32))
-            self._kind = _array(folder / "kind.npy", (self._rows[-1],), np.dtype(np.uint8))
+            sums: Mapping[Any, FileSum] = meta.files or {}
+            self._boxes = _array(folder / "boxes.npy", (self._rows[-1], 4), np.dtype(np.float32), sums)
+            self._kind = _array(folder / "kind.npy", (self._rows[-1],), np.dtype(np.uint8), sums)
             vector, patch = meta.widths or (None, None)
-            self._vectors = _halves(folder / "vectors.f16", int(self._rows[-1]), vector)
-            self._pixels = _halves(folder / "pixels.f16", int(self._patches[-1]), patch)
+            self._vectors = _halves(folder / "vectors.f16", int(self._rows[-1]), vector, sums)
+            self._pixels = _halves(folder / "pixels.f16", int(self._patches[-1]), patch, sums)
+            if meta.crc32 is not None and (found := _sum_of(tree)) != meta.crc32:
+                raise wrong(path, "", f"CRC-32 {found}", f"{meta.crc32}, as it says")
         except CheckpointError as exc:
             raise TrainingError(f"{exc} The feature store is damaged; delete {folder} to make it anew.") from exc
 
@@ -156,7 +166,18 @@ def _layout(meta: Meta, pictures: int, path: Path) -> tuple[np.ndarray, np.ndarr
     return rows, patches, grids
 
 
-def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _sum_of(meta: Mapping[str, Any]) -> str:
+    """CRC-32 of a meta.json without its own."""
+    text = json.dumps({key: value for key, value in meta.items() if key != "crc32"}, sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _check_sum(path: Path, found: str, sums: Mapping[Any, FileSum]) -> None:
+    if path.name in sums and found != sums[path.name].crc32:
+        raise wrong(path, "", f"CRC-32 {found}", f"{sums[path.name].crc32}, as meta.json says")
+
+
+def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype, sums: Mapping[Any, FileSum]) -> np.ndarray:
     with opened(path):
         pass
     try:
@@ -170,10 +191,11 @@ def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         raise wrong(path, "", f"{array.dtype} {list(array.shape)}", f"{dtype} {list(shape)}")
     if not np.isfinite(array).all():
         raise wrong(path, "", "NaN or infinity", "finite numbers")
+    _check_sum(path, checksum(path), sums)
     return array
 
 
-def _halves(path: Path, rows: int, width: int | None) -> np.ndarray:
+def _halves(path: Path, rows: int, width: int | None, sums: Mapping[Any, FileSum]) -> np.ndarray:
     """float16 [rows, width], a view of the file; the width follows from its size if it is not known."""
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -183,11 +205,13 @@ def _halves(path: Path, rows: int, width: int | None) -> np.ndarray:
     if not rows:  # nothing can be mapped
         return np.zeros((0, width or 0), np.float16)
     numbers = np.memmap(path, np.float16, "r").reshape(rows, -1)
-    step = max(1, _BLOCK // numbers[0].nbytes)
+    step, value = max(1, _BLOCK // numbers[0].nbytes), 0
     for start in range(0, rows, step):
         # As integers: numpy looks at half-precision numbers one by one, ten times slower than a disk is.
         if int((numbers[start : start + step].view(np.uint16) & 0x7FFF).max()) >= _NOT_FINITE:
             raise wrong(path, "", f"NaN or infinity in rows {start} to {min(rows, start + step) - 1}", "finite numbers")
+        value = zlib.crc32(numbers[start : start + step], value)
+    _check_sum(path, f"{value:08x}", sums)
     return numbers
 
 
@@ -309,7 +333,7 @@ def _write(
     workers = threads if threads > 1 else 0
     look = Ahead(lambda k: _look(model, processor, *views[k], np.random.default_rng((0, k))), workers, end=len(views))
     try:
-        with (folder / "vectors.f16").open("wb") as vectors_file, (folder / "pixels.f16").open("wb") as pixels_file:
+        with _Summed(folder / "vectors.f16") as vectors_file, _Summed(folder / "pixels.f16") as pixels_file:
             for done in range(1, len(views) + 1):
                 seen = look(done - 1)
                 vectors_file.write(seen.vectors.tobytes())
@@ -324,7 +348,11 @@ def _write(
                     on_progress(done, len(views))
         np.save(folder / "boxes.npy", np.concatenate(boxes))
         np.save(folder / "kind.npy", np.concatenate(kinds))
-        meta = {"fingerprint": mark, "rows": rows, "patches": patches, "grids": grids, "widths": widths}
+        sums = {"vectors.f16": vectors_file.crc32, "pixels.f16": pixels_file.crc32}
+        sums |= {name: checksum(folder / name) for name in ("boxes.npy", "kind.npy")}
+        files = {name: {"bytes": (folder / name).stat().st_size, "crc32": value} for name, value in sums.items()}
+        meta = {"fingerprint": mark, "rows": rows, "patches": patches, "grids": grids, "widths": widths, "files": files}
+        meta["crc32"] = _sum_of(meta)
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         for file in folder.iterdir():
             with file.open("rb+") as written:
@@ -332,6 +360,29 @@ def _write(
     finally:
         look.close()
         torch.set_num_threads(threads)
+
+
+class _Summed:
+    """A new file of bytes whose checksum is known when it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._value = path, 0
+        self._file: IO[bytes]
+
+    def __enter__(self) -> _Summed:
+        self._file = self._path.open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._value = zlib.crc32(data, self._value)
+
+    @property
+    def crc32(self) -> str:
+        return f"{self._value:08x}"
 
 
 @torch.inference_mode()
