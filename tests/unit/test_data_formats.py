@@ -305,6 +305,15 @@ def test_voc_without_a_size_reads_the_upright_picture(tmp_path: Path) -> None:
         (voc_xml().replace("<xmax>30", "<xmax>3"), "turned around"),
         (voc_xml().replace("<ymin>6</ymin>", ""), "<bndbox> lacks <ymin>"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><annotation/>", "has a DOCTYPE"),
+        (voc_xml().replace("annotation>", "annotations>"), "root is annotations, wanted annotation"),
+        ("<a/>", "root is a, wanted annotation"),
+        (voc_xml().replace("<annotation>", "<annotation xmlns='urn:x'>"), "root is {urn:x}annotation, wanted"),
+        (voc_xml().replace("<name>", "<name>dog</name><name>"), "<object> has 2 <name>; wanted one"),
+        (voc_xml().replace("<xmin>", "<xmin>1</xmin><xmin>"), "<bndbox> has 2 <xmin>; wanted one"),
+        (voc_xml().replace("<bndbox>", "<bndbox/><bndbox>"), "<object> has 2 <bndbox>; wanted one"),
+        (voc_xml().replace("<size>", "<size/><size>"), "<annotation> has 2 <size>; wanted one"),
+        (voc_xml().replace("<width>", "<width>9</width><width>"), "<size> has 2 <width>; wanted one"),
+        (voc_xml().replace("<filename>", "<filename/><filename>"), "<annotation> has 2 <filename>; wanted one"),
     ],
 )
 def test_a_bad_voc_file_is_named(tmp_path: Path, xml: str, why: str) -> None:

@@ -20,7 +20,7 @@ from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
-from fo1agent.trainers.data.formats.voc import parse_xml, stated_size, voc_box
+from fo1agent.trainers.data.formats.voc import only, parse_xml, stated_size, voc_box
 from fo1agent.trainers.data.records import Example, Reference
 
 _PHRASE = re.compile(r"\[/EN#(\d+)/([^\s\]]+) ([^\]]+)\]")
@@ -76,13 +76,13 @@ def open_source(recipe: SourceRecipe) -> Source:
 
 def _example(identity: str, source: str, root: Path, images: Path, reader: BoxReader) -> Example:
     tree = parse_xml(root / "Annotations" / f"{identity}.xml")
-    stated = tree.find("size")
+    stated = only(tree, "size")
     if stated is None:
         raise DataError("Annotations lack <size>")
     width, height = stated_size(stated)
     rows, chains = [], []
     for element in tree.iter("object"):
-        bndbox = element.find("bndbox")
+        bndbox = only(element, "bndbox")
         if bndbox is not None:
             rows.append(voc_box(bndbox))
             chains.append({(name.text or "").strip() for name in element.findall("name")})

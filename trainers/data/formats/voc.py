@@ -90,12 +90,16 @@ def open_source(recipe: SourceRecipe) -> Source:
 
 
 def parse_xml(file: Path) -> ElementTree.Element:
-    """The root of a stranger's small XML file.
+    """The `annotation` of a stranger's small XML file.
 
     Raises:
-        DataError: it is no regular file, too large, or defines entities, which annotations need not and attacks do.
+        DataError: the root is another element, it is no regular file, too large, or defines entities, which
+            annotations need not and attacks do.
     """
-    return ElementTree.fromstring(read_bytes(file, MAX_OF_PICTURE), ElementTree.XMLParser(target=_PlainTree()))
+    root = ElementTree.fromstring(read_bytes(file, MAX_OF_PICTURE), ElementTree.XMLParser(target=_PlainTree()))
+    if root.tag != "annotation":
+        raise DataError(f"root is {root.tag:.60}, wanted annotation")
+    return root
 
 
 class _PlainTree(ElementTree.TreeBuilder):
@@ -120,10 +124,23 @@ def child(element: ElementTree.Element, name: str) -> str:
     Raises:
         DataError: there is none.
     """
-    value = element.findtext(name)
-    if value is None or not value.strip():
+    found = only(element, name)
+    value = "" if found is None else (found.text or "").strip()
+    if not value:
         raise DataError(f"<{element.tag}> lacks <{name}>")
-    return value.strip()
+    return value
+
+
+def only(element: ElementTree.Element, name: str) -> ElementTree.Element | None:
+    """The one child of that name; None if there is none.
+
+    Raises:
+        DataError: there are several.
+    """
+    found = element.findall(name)
+    if len(found) > 1:
+        raise DataError(f"<{element.tag}> has {len(found)} <{name}>; wanted one")
+    return found[0] if found else None
 
 
 def voc_box(bndbox: ElementTree.Element) -> tuple[float, float, float, float]:
@@ -135,20 +152,22 @@ def voc_box(bndbox: ElementTree.Element) -> tuple[float, float, float, float]:
 def _example(file: str, source: str, places: Sequence[Path], names: Sequence[str], reader: BoxReader) -> Example:
     path = Path(file)
     tree = parse_xml(path)
-    picture = _picture(path, tree.findtext("filename"), places)
-    stated = tree.find("size")
+    name = only(tree, "filename")
+    picture = _picture(path, None if name is None else name.text, places)
+    stated = only(tree, "size")
     if stated is not None and (stated.findtext("width") or "0").strip() not in ("", "0"):
         width, height = stated_size(stated)
     else:
         width, height = picture_size(picture)
     rows, found, difficult = [], [], []
     for element in tree.iter("object"):
-        bndbox = element.find("bndbox")
+        bndbox = only(element, "bndbox")
         if bndbox is None:
             raise DataError(f"object {len(found)} has no <bndbox>")
         rows.append(voc_box(bndbox))
         found.append(text(child(element, "name"), "name"))
-        difficult.append(flag(element.findtext("difficult") or None, "difficult"))
+        marked = only(element, "difficult")
+        difficult.append(flag((None if marked is None else marked.text) or None, "difficult"))
     boxes, kept, remarks = reader.read(rows, width, height, "object {}".format)
     remarks = (*remarks, *(DIFFICULT for k in kept if difficult[k]))
     labels = tuple(found[k] for k in kept)
