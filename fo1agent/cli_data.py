@@ -200,6 +200,8 @@ def _print_source(source: SourceReport) -> None:
         console.result(f"  words     {', '.join(said)}")
     for doubt in source.doubts:
         console.result(f"  DOUBT     {console.one_line(doubt)}")
+    for note in source.notes:
+        console.result(f"  note      {console.one_line(note)}")
     for remark in source.remarks:
         console.result(f"  note      {console.one_line(str(remark))}")
     for reason in source.reasons[:5]:

@@ -421,9 +421,53 @@ def test_yolo_numbers_may_be_said_to_be_others(tmp_path: Path, line: str, form: 
     assert source.warnings() == []
 
 
-def test_yolo_splits_that_are_not_read_are_named(tmp_path: Path) -> None:
-    _, source = read(yolo(tmp_path, ""))
-    assert source.warnings() == [f"{tmp_path}: only train is read; data.yaml has val too, for --split"]
+@pytest.mark.parametrize(
+    ("splits", "told"),
+    [
+        ("val: images/val", "val"),
+        ("val: ./images/train/", ""),
+        ("val: [images/train]", ""),
+        ("val: [images/train, images/val]", "val"),
+        ("val: images/train\ntest: images/test", "test"),
+    ],
+)
+def test_yolo_splits_that_are_not_read_are_named(tmp_path: Path, splits: str, told: str) -> None:
+    yolo(tmp_path, "")
+    write(tmp_path / "data.yaml", f"train: images/train\n{splits}\nnames: [cup, dog]\n")
+    _, source = read(tmp_path)
+    note = [f"only train is read; data.yaml has {told} too, for --split"] if told else []
+    assert source.warnings() == [f"{tmp_path}: {one}" for one in note]
+    report = check([SourceRecipe(tmp_path)]).sources[0]
+    assert (report.notes, report.doubts) == (note, [])
+
+
+POSE = "0 .5 .5 .2 .4 .1 .1 1 .2 .2 1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "doubtful"),
+    [
+        ([POSE], "1 of 1 outlines"),
+        ([POSE, "1 .5 .5 .4 .4 .5 .5 0 .5 .4 1", "0 .1 .2 .3 .2 .3 .8"], "2 of 3 outlines"),
+        ([POSE, "0 .1 .2 .3 .2 .3 .8"], ""),
+        (["0 0 0 1 0 1 1 0 1 0 0"], ""),  # the outline of the whole picture
+        (["0 1 1 0 1 0 0 1 0 1 1"], ""),
+        (["0 .1 .2 .3 .2 .3 .8 .2 .9 .1 .5"], ""),
+    ],
+)
+def test_yolo_outlines_that_look_like_keypoints_are_doubted(tmp_path: Path, lines: list[str], doubtful: str) -> None:
+    _, source = read(yolo(tmp_path, "\n".join(lines)))
+    told = f"what is read as an outline looks like a box with keypoints ({doubtful}); say kpt_shape in data.yaml"
+    assert source.doubts() == ([told] if doubtful else [])
+
+
+def test_yolo_keypoints_beyond_one_are_named(tmp_path: Path) -> None:
+    _, source = read(yolo(tmp_path, POSE.replace(".2 1", ".2 2")))
+    assert source.problems.first[0].endswith(
+        "line 1: 11 numbers that look like a box with keypoints; say kpt_shape in data.yaml"
+    )
+    (example,), source = read(yolo(tmp_path, POSE.replace(".2 1", ".2 2"), "kpt_shape: [2, 3]"))
+    assert (example.boxes.tolist(), source.doubts()) == ([[40, 15, 60, 35]], [])
 
 
 @pytest.mark.parametrize("place", ["images/train", "[images/train]", "list.txt", "./images/train", "ABSOLUTE"])

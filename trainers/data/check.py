@@ -44,7 +44,8 @@ class SourceReport:
         captions, phrases, empty_phrases, texts, turns: how many there are; phrases that name nothing; texts known.
         absent: names that a picture is known not to show, on average.
         remarks: what was read otherwise than it stands there, or not at all, with how often and where first.
-        doubts: what all records together say against how they were read, and what of the source was not read.
+        doubts: what all records together say against how they were read.
+        notes: what else is to be known of the source, as that it has another split.
     """
 
     name: str
@@ -70,6 +71,7 @@ class SourceReport:
     absent: float = 0.0
     remarks: list[Remark] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ def _check_source(
     problems.tolerance = recipe.tolerance
     report.tolerated, report.reasons = not problems.exceeded(), list(problems.first)
     report.remarks, report.doubts = list(problems.remarks), list(source.doubts())
+    report.notes = list(source.notes)
     report.pictures, report.ids, report.boxes = len(keys.paths), len(keys.ids), len(sides)
     report.unlabelled = labels.pop("", 0)
     report.labels = dict(labels.most_common())

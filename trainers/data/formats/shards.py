@@ -56,10 +56,8 @@ def read_shards(path: str | Path, tolerance: Tolerance | None = None, boxes: str
         picture, record, caption = index.read(position)
         return _example(picture, record, caption, position, source, vocabulary, reader)
 
-    def doubts() -> list[str]:
-        return [*reader.doubts(), *index.doubts()]
-
-    return Source(str(path), range(len(index)), parse, index.where, vocabulary, tolerance, doubts)
+    items = range(len(index))
+    return Source(str(path), items, parse, index.where, vocabulary, tolerance, reader.doubts, index.notes())
 
 
 def write_shards(
@@ -175,7 +173,7 @@ class _Index:
         for descriptor in getattr(self, "_descriptors", {}).values():
             os.close(descriptor)
 
-    def doubts(self) -> list[str]:
+    def notes(self) -> list[str]:
         if not self._twice:
             return []
         return [

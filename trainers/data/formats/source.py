@@ -144,8 +144,8 @@ class Source(Sequence[Any]):
         where: names the item at a position: "file:line".
         vocabulary: names that the boxes carry, as far as the source says; () when it says nothing.
         tolerance: see `Tolerance`.
-        doubts: what the records read so far say together against the way they are read, or what else a person should
-            know of the whole source.
+        doubts: what the records read so far say together against the way they are read.
+        notes: what else a person should know of the whole source.
 
     Raises:
         DataError: a name holds half a character.
@@ -163,9 +163,10 @@ class Source(Sequence[Any]):
         vocabulary: Sequence[str] = (),
         tolerance: Tolerance | None = None,
         doubts: Callable[[], Sequence[str]] = list,
+        notes: Sequence[str] = (),
     ) -> None:
         self.name = name
-        self.doubts = doubts
+        self.doubts, self.notes = doubts, tuple(notes)
         self.vocabulary = tuple(vocabulary)
         try:
             "".join(self.vocabulary).encode()
@@ -220,8 +221,8 @@ class Source(Sequence[Any]):
         return example
 
     def warnings(self) -> list[str]:
-        """Remarks and doubts about what was read so far, a sentence each, the source's name first."""
-        return [f"{self.name}: {said}" for said in (*self.doubts(), *self.problems.remarks)]
+        """Notes, and remarks and doubts about what was read so far, a sentence each, the source's name first."""
+        return [f"{self.name}: {said}" for said in (*self.doubts(), *self.notes, *self.problems.remarks)]
 
     def glance(self, most: int = 200) -> list[str]:
         """The same of some records, evenly over the whole, before anything is read; bad ones are not counted here."""

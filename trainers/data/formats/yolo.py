@@ -59,28 +59,31 @@ def read_yolo(
     """
     path = Path(path)
     settings = path if path.is_file() else _settings_file(path)
-    said: list[str] = []
+    notes: list[str] = []
     extra, turned = 0, False
     if settings is not None:
         tree = _settings(settings)
         names, pictures = _names(settings, tree), _split(settings, tree, split)
         extra, turned = _keypoints(settings, tree.get("kpt_shape")), str(tree.get("task", "")).lower() == "obb"
-        others = [name for name in _SPLITS if tree.get(name)]
-        if split is None and len(others) > 1:
-            said = [f"only {others[0]} is read; {settings.name} has {', '.join(others[1:])} too, for --split"]
+        known = [name for name in _SPLITS if tree.get(name)]
+        others = [name for name in known[1:] if _places(tree[name]) != _places(tree[known[0]])]
+        if split is None and others:
+            notes = [f"only {known[0]} is read; {settings.name} has {', '.join(others)} too, for --split"]
     else:
         names, pictures = _listed_names(path), _pictures(path / "images" / split if split else path)
     if not pictures:
         raise DataError(f"{path}: no pictures{f' of split {split}' if split else ''}.")
     reader = BoxReader("cxcywh-normalized", boxes, slack=_SLACK)
+    shapes = _Shapes(extra, turned)
     return Source(
         str(path),
         pictures,
-        partial(_example, names=names, reader=reader, extra=extra, turned=turned),
+        partial(_example, names=names, reader=reader, shapes=shapes),
         lambda position: str(_labels_of(Path(pictures[position]))),
         names,
         tolerance,
-        lambda: [*reader.doubts(), *said],
+        lambda: [*reader.doubts(), *shapes.doubts()],
+        notes,
     )
 
 
@@ -94,7 +97,7 @@ def open_source(recipe: SourceRecipe) -> Source:
     return read_yolo(recipe.path, recipe.split, recipe.tolerance, recipe.boxes)
 
 
-def _example(picture: str, source: str, names: Sequence[str], reader: BoxReader, extra: int, turned: bool) -> Example:
+def _example(picture: str, source: str, names: Sequence[str], reader: BoxReader, shapes: _Shapes) -> Example:
     path = Path(picture)
     width, height = picture_size(path)
     rows: list[tuple[float, float, float, float]] = []
@@ -106,7 +109,7 @@ def _example(picture: str, source: str, names: Sequence[str], reader: BoxReader,
             continue
         try:
             classes.append(_class(words[0], len(names)))
-            box, remark = _box(words[1:], extra, turned)
+            box, remark = shapes.read(words[1:])
             if isinstance(box, list):
                 rows.append(reader.corners(box, width, height, "the box"))
             else:
@@ -143,25 +146,63 @@ def _class(word: str, count: int) -> int:
     return int(value)
 
 
-def _box(words: Sequence[str], extra: int, turned: bool) -> tuple[list[float] | tuple[float, ...], str | None]:
-    """Four numbers of a box, or x, y, x, y, … to go around, of a line's words behind the class; and what to say."""
-    values, count = [float(word) for word in words], len(words)
-    if count == 4:
-        return values, None
-    if extra and count == 4 + extra:
-        if not all(map(math.isfinite, values)):
-            raise DataError("a keypoint is not a finite number")
-        return values[:4], KEYPOINTS
-    if extra:
-        raise DataError(f"{count + 1} numbers; wanted class, box and keypoints: 5, or {5 + extra} by kpt_shape")
-    if count == 5 and 0 <= values[4] <= 1:
-        return values[:4], SCORE
-    if count < 6 or count % 2:
-        raise DataError(
-            f"{count + 1} numbers; wanted class, center x, center y, width, height, or class and points"
-            + ("; if there are keypoints, data.yaml needs kpt_shape" if count > 6 else "")
-        )
-    return tuple(values), (TURNED if turned else CORNERS) if count == 8 else OUTLINE
+class _Shapes:
+    """What the numbers behind a class are: a box, one with keypoints, or an outline.
+
+    Args:
+        extra: numbers of keypoints behind a box, by `kpt_shape`; 0 without it.
+        turned: four points are a turned box.
+    """
+
+    def __init__(self, extra: int, turned: bool) -> None:
+        self._extra, self._turned = extra, turned
+        self._outlines = self._poses = 0
+
+    def read(self, words: Sequence[str]) -> tuple[list[float] | tuple[float, ...], str | None]:
+        """Four numbers of a box, or x, y, x, y, … to go around; and what to say of them.
+
+        Raises:
+            DataError, ValueError: they are none of these.
+        """
+        values, count = [float(word) for word in words], len(words)
+        if count == 4:
+            return values, None
+        if self._extra and count == 4 + self._extra:
+            if not all(map(math.isfinite, values)):
+                raise DataError("a keypoint is not a finite number")
+            return values[:4], KEYPOINTS
+        if self._extra:
+            raise DataError(
+                f"{count + 1} numbers; wanted class, box and keypoints: 5, or {5 + self._extra} by kpt_shape"
+            )
+        if count == 5 and 0 <= values[4] <= 1:
+            return values[:4], SCORE
+        if count < 6 or count % 2:
+            raise DataError(
+                f"{count + 1} numbers; wanted class, center x, center y, width, height, or class and points"
+                + ("; if there are keypoints, data.yaml needs kpt_shape" if count > 6 else "")
+            )
+        pose = not self._turned and _is_pose(values)
+        if pose and not all(-_SLACK <= v <= 1 + _SLACK for v in values):
+            raise DataError(f"{count + 1} numbers that look like a box with keypoints; say kpt_shape in data.yaml")
+        self._outlines, self._poses = self._outlines + 1, self._poses + pose
+        return tuple(values), (TURNED if self._turned else CORNERS) if count == 8 else OUTLINE
+
+    def doubts(self) -> list[str]:
+        """Whether most of what was read as outlines is likely none."""
+        if self._poses <= self._outlines / 2:
+            return []
+        often = f"{self._poses} of {self._outlines} outlines"
+        return [f"what is read as an outline looks like a box with keypoints ({often}); say kpt_shape in data.yaml"]
+
+
+def _is_pose(values: Sequence[float]) -> bool:
+    """Whether x, y, x, y, … are likelier a box, and x, y and 0, 1 or 2 (unlabelled, hidden, seen) of each keypoint."""
+    x, y, width, height = values[:4]
+    inside = x - width / 2 >= -_SLACK and x + width / 2 <= 1 + _SLACK
+    inside = inside and y - height / 2 >= -_SLACK and y + height / 2 <= 1 + _SLACK
+    count = len(values)
+    return count % 3 == 1 and width > 0 and height > 0 and inside and all(v in (0, 1, 2) for v in values[6::3])
 
 
 def _around(points: Sequence[float], reader: BoxReader, width: int, height: int) -> tuple[float, float, float, float]:
@@ -195,6 +236,12 @@ def _labels_of(picture: Path) -> Path:
             parts[k] = "labels"
             return Path(*parts).with_suffix(".txt")
     return picture.with_suffix(".txt")
+
+
+def _places(split: Any) -> list[str]:
+    """The places of a split, written one way."""
+    places = split if isinstance(split, list) else [split]
+    return [str(Path(place.replace("\\", "/"))) if isinstance(place, str) else repr(place) for place in places]
 
 
 def _split(settings: Path, tree: dict[str, Any], split: str | None) -> list[str]:
