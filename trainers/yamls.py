@@ -35,7 +35,7 @@ def parse(text: str, most: int, as_written: bool = False) -> Any:
         TypeError,
         AttributeError,
     ) as exc:  # !!int x, !!bool x, !!timestamp x
-        told = " ".join(str(exc).split())
+        told = " ".join(str(exc).split()).replace(' in "<unicode string>",', " in")
         raise ValueError(f"is not YAML: {told if len(told) <= 200 else told[:199] + '…'}") from exc
     left, parts = most, [(tree, 0)]
     while parts:

@@ -69,9 +69,9 @@ def test_convert_gives_json(source: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("check", "a.png"), 1, "looks like none of the formats known"),
+        (("check", "a.png"), 1, "a picture is no data set"),
         (("check", "none.jsonl"), 2, "does not exist"),
-        (("check", "e.jsonl", "--format", "yolo"), 1, "Cannot read e.jsonl: "),
+        (("check", "e.jsonl", "--format", "yolo"), 1, "e.jsonl is not YAML: "),
         (("check", "e.jsonl", "--split", "train"), 1, "split is for yolo"),
         (("check", "e.jsonl", "--format", "hub", "--column", "image"), 2, "is not FIELD=COLUMN"),
         (("convert", "e.jsonl", "out", "--to", "xml"), 2, "'xml' is not one of"),

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import DataError, InputError
-from fo1agent.trainers.data.formats import FORMATS, Source, SourceRecipe, Tolerance, guess_format, open_source
+from fo1agent.trainers.data.formats import Source, SourceRecipe, Tolerance, guess_format, open_source
 from fo1agent.trainers.data.formats.conversations import read_conversations
 from fo1agent.trainers.data.formats.shards import write_shards
 from fo1agent.trainers.data.records import Example, Reference, Turn, open_picture
@@ -145,8 +145,10 @@ def test_coco_folders_of_other_tools_are_known(tmp_path: Path, file: str, pictur
     }
     _, (example,) = read(write(tmp_path / file, tree), "coco")
     assert open_picture(example).size == (100, 50)
-    with pytest.raises(DataError, match=rf"name one of them: {file} \(coco\)"):
-        guess_format(tmp_path)
+    for given in (None, "coco"):  # the only file in the folder is taken
+        (again,) = open_source(SourceRecipe(tmp_path, format=given))
+        assert again.path is not None
+        assert again.path.samefile(example.path or "")
 
 
 def test_coco_pictures_are_looked_for(tmp_path: Path) -> None:
@@ -742,10 +744,58 @@ def test_a_limit_ends_a_source_early(tmp_path: Path, make: Callable[[Path], Path
         source[1]
 
 
-def test_a_path_that_looks_like_nothing_lists_what_was_tried(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="looks like none of the formats known") as error:
-        guess_format(write(tmp_path / "a.jsonl", '{"x": 1}'))
-    assert all(f"{name}: " in str(error.value) for name in FORMATS)
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("cut.json", '{"images": [', "not readable as coco: .*cut.json is not JSON: Expecting value: line 1 column 13"),
+        ("a.json", {"x": 1}, "not readable as coco: no list 'images'"),
+        ("a.json", [1], r"not readable as conversations: wanted a JSON array of objects, got '1\]'"),
+        ("a.jsonl", {"x": 1}, "not readable as examples: a.jsonl:1: unknown key 'x'"),
+        ("a.csv", "a,b", "not readable as captions: the first line names the columns"),
+        ("a.yaml", "x: 1", "not readable as yolo: no names"),
+        ("a.txt", "x", "a .txt file is no data set by itself; name the folder"),
+        ("a.png", "x", "a picture is no data set"),
+        ("a.foo", "x", "no format known has files that end in '.foo'"),
+        ("a", "x", "no format known fits"),
+    ],
+)
+def test_a_file_of_no_format_says_why_it_is_not_of_the_likeliest(
+    tmp_path: Path, name: str, content: object, why: str
+) -> None:
+    with pytest.raises(DataError, match=why) as error:
+        guess_format(write(tmp_path / name, content))
+    assert str(error.value).endswith(". See `fo1agent data check --help` for formats.")
+    assert len(str(error.value)) < 400 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ([], "it is an empty folder"),
+        (["labels/a.txt", "images/a.jpg"], "not readable as yolo: no data.yaml, classes.txt or obj.names"),
+        (["train/labels/a.txt", "train/images/a.jpg"], "not readable as yolo: no data.yaml"),
+        (["a.xml"], "not readable as voc: .*a.xml: not XML"),
+        (["cut.json", "images/a.jpg"], "cut.json: not readable as coco: .*cut.json is not JSON"),
+        (["images/a.jpg"], "there are pictures, and nothing that says what is in them"),
+        (["notes/a.md"], "nothing in it is of a format known"),
+    ],
+)
+def test_a_folder_of_no_format_says_why_it_is_not_of_the_likeliest(tmp_path: Path, files: list[str], why: str) -> None:
+    for file in files:
+        write(tmp_path / file, "x")
+    with pytest.raises(DataError, match=why) as error:
+        guess_format(tmp_path)
+    assert str(error.value).endswith(". See `fo1agent data check --help` for formats.")
+
+
+def test_a_folder_without_a_file_of_the_format_is_told(tmp_path: Path) -> None:
+    lines(tmp_path / "q.jsonl", {"file_name": "a.jpg", "question": "Is it?", "answer": "yes"})
+    with pytest.raises(DataError, match="no file in it is of the format coco"):
+        open_source(SourceRecipe(tmp_path, format="coco"))
+    assert guess_format(tmp_path) == "questions"
+
+
+def test_an_empty_or_missing_path_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is empty"):
         guess_format(write(tmp_path / "b.jsonl", ""))
     with pytest.raises(DataError, match="There is no"):

@@ -139,7 +139,7 @@ def _check_source(
     name = recipe.format or guess_format(recipe.path)
     # Everything is read, however bad; what is too much is judged at the end.
     source = open_source(replace(recipe, format=name, tolerance=Tolerance(share=1)))
-    report, keys = SourceReport(str(recipe.path), name), _Keys()
+    report, keys = SourceReport(source.name, name), _Keys()
     labels: Counter[str] = Counter()
     sides = array("f")
     absent = 0
