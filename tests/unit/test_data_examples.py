@@ -110,7 +110,7 @@ GOOD = {"id": 1, "file_name": "a.jpg", "width": 10, "height": 10}
         ({"boxes": [[0, 0, 5, 5]], "phrases": [["it", [0, 2]]]}, "phrase 'it' names box 2"),
         ({"boxes": [[0, 0, 5, 5]], "texts": []}, "texts is"),
         ({"turns": [["What is <region0>?", "A cup."]]}, "names <region0>, but there are 0 boxes"),
-        ({"turns": [["What?"]]}, "not enough values"),
+        ({"turns": [["What?"]]}, r"turns\[0\] is .*wanted a list of two"),
         ({"caption": "A cup."}, "unknown key 'caption'; known: absent, boxes, captions"),
     ],
 )

@@ -20,7 +20,17 @@ import numpy as np
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import first_sign, read_bytes, read_json, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import absent_of, flag, images_folder, picture_path, size_of, text, twin
+from fo1agent.trainers.data.formats.fields import (
+    absent_of,
+    flag,
+    images_folder,
+    items,
+    mapping,
+    picture_path,
+    size_of,
+    text,
+    twin,
+)
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, reason
 from fo1agent.trainers.data.outlines import outline
 from fo1agent.trainers.data.records import Example
@@ -98,7 +108,7 @@ def read_coco(
     tree = read_tree(instances)
     first = None
     if tree.records:
-        with contextlib.suppress(*_WRONG):  # that record is bad
+        with contextlib.suppress(*_WRONG, DataError):  # that record is bad
             first = _file_name(tree.records[0])
     folder = images_folder(tree.file, Path(images) if images else None, first)
     return _source(tree, folder, captions, tolerance, BoxReader("xywh", boxes))
@@ -212,7 +222,10 @@ class CocoTree:
         if self.exhaustive:
             absent = absent_of(self.categories, labels)
         else:
-            negative = (twin(_number_or_text(c), self.names) for c in record.get("neg_category_ids") or ())
+            negative = (
+                twin(_number_or_text(c), self.names)
+                for c in items(record.get("neg_category_ids") or (), "neg_category_ids")
+            )
             absent = tuple(self.names[c] for c in negative if c in self.names)
         example = Example(
             identity,
@@ -266,6 +279,7 @@ def _names(file: Path, categories: Sequence[Any]) -> dict[int | str, str]:
     names: dict[int | str, str] = {}
     for k, category in enumerate(categories):
         try:
+            mapping(category, f"categories[{k}]")
             identity, name = _id(category, "id"), text(category["name"], "name")
         except (*_WRONG, DataError) as exc:
             raise DataError(f"{file}: categories[{k}] lacks id or name ({reason(exc)}).") from exc
@@ -359,6 +373,7 @@ def _outlined(
 
 def _picture(k: int, record: Any, images: Path) -> tuple[int | str, Path, int, int]:
     # Id, path, width, height.
+    mapping(record, f"images[{k}]")
     try:
         identity, path = _id(record, "id"), picture_path(images, _file_name(record))
     except _WRONG as exc:
@@ -373,7 +388,8 @@ def _picture(k: int, record: Any, images: Path) -> tuple[int | str, Path, int, i
 
 def _file_name(record: Mapping[str, Any]) -> str:
     # LVIS has no file_name but COCO's URL.
-    return record["file_name"] if "file_name" in record else "/".join(record["coco_url"].split("/")[-1:])
+    mapping(record, "the picture")
+    return record["file_name"] if "file_name" in record else text(record["coco_url"], "coco_url").rpartition("/")[2]
 
 
 def _id(record: Any, key: str) -> int | str | None:

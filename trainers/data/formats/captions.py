@@ -24,6 +24,8 @@ from fo1agent.trainers.data.files import LineFile, first_sign, read_bytes, read_
 from fo1agent.trainers.data.formats.fields import (
     identity,
     images_folder,
+    mapping,
+    objects,
     picture_name,
     picture_of,
     picture_path,
@@ -37,6 +39,7 @@ from fo1agent.trainers.data.formats.source import (
     first_picture,
     first_record,
     object_source,
+    reason,
 )
 from fo1agent.trainers.data.records import Example
 
@@ -105,13 +108,14 @@ def captioned(
 
 def _coco(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
     tree = read_json(path)
+    sentences: dict[Any, list[str]] = {}
     try:
-        sentences: dict[Any, list[str]] = {}
-        for annotation in tree["annotations"]:
-            sentences.setdefault(annotation["image_id"], []).append(annotation["caption"])
-        records = [{**image, "captions": sentences.get(image["id"], [])} for image in tree["images"]]
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise DataError(f"{path} is no COCO captions file: wanted images and annotations ({exc!r}).") from exc
+        annotations, listed = (objects(mapping(tree, "it")[key], key) for key in ("annotations", "images"))
+        for annotation in annotations:
+            sentences.setdefault(identity(annotation["image_id"]), []).append(annotation["caption"])
+        records = [{**image, "captions": sentences.get(identity(image["id"]), [])} for image in listed]
+    except (KeyError, DataError) as exc:
+        raise DataError(f"{path} is no COCO captions file: wanted images and annotations; {reason(exc)}.") from exc
     folder = images_folder(path, images, picture_of(records[0]) if records else None)
     parse = partial(_example, images=folder)
     return Source(str(path), records, parse, lambda k: f"{path.name}#{records[k].get('id')}", tolerance=tolerance)

@@ -23,6 +23,7 @@ from fo1agent.trainers.data.formats.fields import (
     check_regions,
     identity,
     images_folder,
+    objects,
     picture_path,
     size_of,
 )
@@ -83,8 +84,8 @@ def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
     Raises:
         DataError: they do not alternate, are not text, or name a region that is not there.
     """
-    if not isinstance(messages, list) or not messages:
-        raise DataError(f"conversations is {messages!r:.60}; wanted a list of messages")
+    if not objects(messages, "conversations"):
+        raise DataError("conversations is empty; wanted a list of messages")
     said: list[str] = []
     for message in messages:
         who = message["from"] if "from" in message else message["role"]
@@ -92,7 +93,7 @@ def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
         if who in _SYSTEM:
             continue
         if isinstance(what, list):  # of parts; the picture's needs no sign
-            what = "\n".join(part["text"] for part in what if part["type"] == "text")
+            what = "\n".join(part["text"] for part in objects(what, "value") if part["type"] == "text")
         if not isinstance(what, str):
             raise DataError(f"a message of {who!r} is {what!r:.60}; wanted text")
         if who not in (_REPLIES if len(said) % 2 else _ASKS):

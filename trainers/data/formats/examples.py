@@ -32,6 +32,8 @@ from fo1agent.trainers.data.formats.fields import (
     check_regions,
     exact_boxes,
     identity,
+    items,
+    pairs,
     picture_path,
     positions,
     size,
@@ -130,7 +132,7 @@ def from_record(
         raise DataError(f"unknown key {min(record.keys() - KEYS)!r}; known: {', '.join(sorted(KEYS))}")
     name = identity(record["id"])
     width, height = size(record["width"], record["height"])
-    rows = record.get("boxes") or []
+    rows = items(record.get("boxes") or [], "boxes")
     if reader.told:
         rows = [reader.corners(row, width, height, f"boxes[{k}]") for k, row in enumerate(rows)]
     else:
@@ -215,8 +217,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 def _phrases(rows: Any, count: int) -> tuple[Reference, ...]:
     made = []
-    for row in rows:
-        phrase, named = row
+    for phrase, named in pairs(rows, "phrases"):
         if not isinstance(phrase, str):
             raise DataError(f"phrases holds {phrase!r:.60}; wanted [text, [positions of boxes]]")
         made.append(Reference(phrase, positions(named, count, f"phrase {phrase!r:.40}")))
@@ -234,10 +235,9 @@ def _texts(values: Any, count: int) -> tuple[str | None, ...]:
 
 def _turns(rows: Any, count: int) -> tuple[Turn, ...]:
     made = []
-    for row in rows:
-        question, reply = row
+    for question, reply in pairs(rows, "turns"):
         if not isinstance(question, str) or not isinstance(reply, str):
-            raise DataError(f"turns holds {row!r:.60}; wanted [question, reply]")
+            raise DataError(f"turns holds {[question, reply]!r:.60}; wanted [question, reply]")
         check_regions(question, count)
         check_regions(reply, count)
         made.append(Turn(question, reply))

@@ -132,6 +132,49 @@ def strings(value: Any, what: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def items(value: Any, what: str) -> list[Any] | tuple[Any, ...]:
+    """A list, of anything.
+
+    Raises:
+        DataError: something else.
+    """
+    if not isinstance(value, list | tuple):
+        raise DataError(f"{what} is {value!r:.60}; wanted a list")
+    return value
+
+
+def mapping(value: Any, what: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        DataError: something else.
+    """
+    if not isinstance(value, dict):
+        raise DataError(f"{what} is {value!r:.60}; wanted an object")
+    return value
+
+
+def objects(value: Any, what: str) -> list[dict[str, Any]]:
+    """A list of JSON objects.
+
+    Raises:
+        DataError: something else; names the first that is none.
+    """
+    return [mapping(one, f"{what}[{k}]") for k, one in enumerate(items(value, what))]
+
+
+def pairs(value: Any, what: str) -> list[list[Any]]:
+    """A list of lists of two.
+
+    Raises:
+        DataError: something else; names the first that is none.
+    """
+    for k, one in enumerate(items(value, what)):
+        if not isinstance(one, list | tuple) or len(one) != 2:
+            raise DataError(f"{what}[{k}] is {one!r:.60}; wanted a list of two")
+    return value
+
+
 def positions(value: Iterable[Any], count: int, what: str) -> tuple[int, ...]:
     """Positions of boxes.
 

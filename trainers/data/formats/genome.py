@@ -20,7 +20,7 @@ import numpy as np
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import ArrayFile
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import identity, size, text, twin
+from fo1agent.trainers.data.formats.fields import identity, objects, size, text, twin
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, object_source
 from fo1agent.trainers.data.records import Example, Reference
 
@@ -72,7 +72,7 @@ def _example(
         raise DataError(f"picture {key!r} has no size in {PICTURES}")
     width, height, url = known[key]
     rows, sentences = [], []
-    for region in record["regions"]:
+    for region in objects(record["regions"], "regions"):
         rows.append((region["x"], region["y"], region["width"], region["height"]))
         sentences.append(text(region["phrase"], "phrase"))
     boxes, kept, remarks = reader.read(rows, width, height, "regions[{}]".format)

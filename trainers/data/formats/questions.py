@@ -26,6 +26,7 @@ from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import (
     identity,
     images_folder,
+    items,
     picture_name,
     picture_of,
     picture_path,
@@ -96,7 +97,7 @@ def _example(record: dict[str, Any], source: str, images: Path, reader: BoxReade
     if "category" in record:
         label = text(record["category"], "category")
         answer = record["answer"]
-        rows = record.get("boxes") or []
+        rows = items(record.get("boxes") or [], "boxes")
         if type(answer) is not int or answer < 0 or (rows and len(rows) != answer):
             raise DataError(f"the answer is {answer!r}, with {len(rows)} boxes; wanted their number")
         turns = (Turn(f"How many {lexicon.plural(label)} are there?", str(answer)),)

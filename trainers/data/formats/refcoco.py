@@ -21,7 +21,7 @@ from fo1agent.errors import DataError
 from fo1agent.trainers.data.coco import CocoTree, read_tree
 from fo1agent.trainers.data.files import ArrayFile, is_twin
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import text, twin
+from fo1agent.trainers.data.formats.fields import objects, text, twin
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
 from fo1agent.trainers.data.records import Example, Reference
 
@@ -105,7 +105,7 @@ def _example(
         box = twin(reference["ann_id"], position)
         if box not in position:
             raise DataError(f"reference {reference.get('ref_id')}: no box has the id {reference['ann_id']!r}")
-        for sentence in reference["sentences"]:
+        for sentence in objects(reference["sentences"], "sentences"):
             boxes = named.setdefault(text(sentence["sent"], "sent"), [])
             if position[box] not in boxes:
                 boxes.append(position[box])

@@ -29,6 +29,8 @@ from fo1agent.trainers.data.formats.fields import (
     flag,
     identity,
     images_folder,
+    mapping,
+    objects,
     picture_name,
     picture_path,
     picture_size,
@@ -43,6 +45,7 @@ from fo1agent.trainers.data.formats.source import (
     first_picture,
     first_record,
     object_source,
+    reason,
 )
 from fo1agent.trainers.data.records import Example
 
@@ -108,17 +111,21 @@ def open_source(recipe: SourceRecipe) -> Source:
 
 def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance | None, reader: BoxReader) -> Source:
     tree = read_json(path, _without_outlines)
+    words: dict[str, list[Any]] = {}
     try:
-        pictures = {key: p for key, p in tree["imgs"].items() if split is None or p.get("set") == split}
-        words: dict[str, list[Any]] = {}
-        for word in tree["anns"].values():
-            words.setdefault(str(word["image_id"]), []).append(word)
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise DataError(f"{path} is no COCO-Text file: wanted imgs and anns, with an image_id each ({exc!r}).") from exc
+        pictures, annotations = (mapping(mapping(tree, "it")[key], key) for key in ("imgs", "anns"))
+        pictures = {k: p for k, p in pictures.items() if split is None or mapping(p, f"imgs.{k}").get("set") == split}
+        for key, word in annotations.items():
+            words.setdefault(str(mapping(word, f"anns.{key}")["image_id"]), []).append(word)
+    except (KeyError, DataError) as exc:
+        raise DataError(
+            f"{path} is no COCO-Text file: wanted imgs and anns, with an image_id each; {reason(exc)}."
+        ) from exc
     if not pictures:
         raise DataError(f"{path}: no pictures of split {split!r}.")
 
-    def parse(picture: dict[str, Any], source: str) -> Example:
+    def parse(picture: Any, source: str) -> Example:
+        picture = mapping(picture, "the picture")
         found = words.get(str(picture["id"]), [])
         texts = [word.get("utf8_string") if word.get("legibility", "legible") == "legible" else None for word in found]
         width, height = size(picture["width"], picture["height"])
@@ -175,7 +182,7 @@ def _words(record: dict[str, Any], source: str, images: Path, reader: BoxReader)
     path = picture_path(images, name)
     width, height = size_of(record, path)
     if "words" in record:
-        words = record["words"]
+        words = objects(record["words"], "words")
         rows = [reader.corners(word["bbox"], width, height, f"bbox {k}") for k, word in enumerate(words)]
         texts = [word["text"] if flag(word.get("legible", True), "legible") else None for word in words]
     else:
