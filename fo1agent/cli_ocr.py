@@ -46,6 +46,6 @@ def reader(ocr_lang: str | None, ocr_set: Sequence[str]) -> OCR | None:
             raise click.UsageError(f"--ocr-set {one!r}: write NAME=VALUE, such as Det.box_thresh=0.4.")
         try:
             settings[name.strip()] = yaml.safe_load(value)  # a number, a word, a list, as RapidOCR's own file has them
-        except yaml.YAMLError as exc:
-            raise click.UsageError(f"--ocr-set {one!r}: {' '.join(str(exc).split())}") from exc
+        except (yaml.YAMLError, ValueError, RecursionError) as exc:
+            raise click.UsageError(f"--ocr-set {one[:60]!r}: {' '.join(str(exc).split())}") from exc
     return OCR(ocr_lang or None, settings)

@@ -71,5 +71,5 @@ def _sum_of(tensors: Mapping[str, Tensor]) -> str:
     """CRC-32 of all numbers, in the order of their names."""
     value = 0
     for _, tensor in sorted(tensors.items()):
-        value = zlib.crc32(tensor.contiguous().flatten().view(uint8).numpy(), value)
+        value = zlib.crc32(tensor.contiguous().flatten().view(uint8).numpy().data, value)
     return f"{value:08x}"

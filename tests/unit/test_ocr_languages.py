@@ -176,6 +176,7 @@ def test_load_takes_a_language_and_refuses_what_is_none_before_it_loads() -> Non
         (["read", "x.png", "--ocr-set", "Det.box_tresh=0.4"], 1, "Did you mean Det.box_thresh"),
         (["read", "x.png", "--ocr-set", "Det.box_thresh"], 2, "write NAME=VALUE"),
         (["read", "x.png", "--ocr-set", "Det.box_thresh=[1"], 2, "--ocr-set 'Det.box_thresh=[1'"),
+        (["read", "x.png", "--ocr-set", "Det.box_thresh=" + 5000 * "["], 2, "--ocr-set 'Det.box_thresh=[["),
         (["read", "x.png", "--server", "http://127.0.0.1:9", "--ocr-lang", "de"], 2, "the server's business"),
         (["mcp", "--ocr-lang", "klingon"], 1, "There is no model that reads the language 'klingon'"),
         (["serve", "--port", "0", "--ocr-lang", "klingon"], 1, "There is no model that reads the language 'klingon'"),

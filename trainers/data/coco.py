@@ -224,7 +224,7 @@ class CocoTree:
         else:
             negative = (
                 twin(_number_or_text(c), self.names)
-                for c in items(record.get("neg_category_ids") or (), "neg_category_ids")
+                for c in items(record.get("neg_category_ids") or [], "neg_category_ids")
             )
             absent = tuple(self.names[c] for c in negative if c in self.names)
         example = Example(

@@ -210,7 +210,7 @@ def _halves(path: Path, rows: int, width: int | None, sums: Mapping[Any, FileSum
         # As integers: numpy looks at half-precision numbers one by one, ten times slower than a disk is.
         if int((numbers[start : start + step].view(np.uint16) & 0x7FFF).max()) >= _NOT_FINITE:
             raise wrong(path, "", f"NaN or infinity in rows {start} to {min(rows, start + step) - 1}", "finite numbers")
-        value = zlib.crc32(numbers[start : start + step], value)
+        value = zlib.crc32(numbers[start : start + step].data, value)
     _check_sum(path, f"{value:08x}", sums)
     return numbers
 

@@ -132,13 +132,13 @@ def strings(value: Any, what: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def items(value: Any, what: str) -> list[Any] | tuple[Any, ...]:
+def items(value: Any, what: str) -> list[Any]:
     """A list, of anything.
 
     Raises:
         DataError: something else.
     """
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, list):
         raise DataError(f"{what} is {value!r:.60}; wanted a list")
     return value
 
