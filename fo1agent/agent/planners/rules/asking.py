@@ -98,21 +98,11 @@ def what(p: Parser) -> s.Clause | None:
     who = p.now == "who"
     if p.take("list", "name", "enumerate", "identify"):
         p.take("all of", "everything")
-        thing = p.noun_phrase() or NounPhrase("", plural=True)
-        found = p.bag([thing])
+        found = p.bag([p.noun_phrase() or NounPhrase("", plural=True)])
         return s.WhatIs(found[0]) if found else None
-    if not p.take_any(("what", "which", "who")):
+    thing = _asked_kind(p) if p.take_any(("what", "which", "who")) else None
+    if thing is None:
         return None
-    thing = NounPhrase("person") if who else NounPhrase("")
-    p.take("else")
-    among_them = p.take("of", "one of") and p.now in ("them", "these", "those")
-    if among_them and not p._may_name(p.peek(1)):
-        thing, p.i = NounPhrase("", definite=True, plural=True, pronoun="them"), p.i + 1
-    elif not who and (p.now in w.DETERMINERS or p._may_name(p.now)):
-        named = p.noun_phrase(conditions=False)
-        if named is None:
-            return None
-        thing = replace(named, definite=False)
     done = s.WhereIs if who else s.WhatIs
     start = p.i
     p.take_any(w.BE)
@@ -121,14 +111,9 @@ def what(p: Parser) -> s.Clause | None:
     if p.now in ("that", "down", "up", "over", "out") and p.peek(1) in w.PREPOSITIONS | {"right", "up"}:
         p.i += 1  # "what is that on the table", "what is down in the corner"
         start = p.i
-    chosen = p.superlative(thing)
-    if chosen is not None and p.take("of the", "of these", "of all the", "of all", "among the", "of"):
-        among = p.noun_phrase(conditions=False)  # "the largest of the vehicles"
-        chosen = None if among is None else replace(chosen, noun=among.noun)
+    chosen = p.attempt(lambda: _chosen(p, thing))
     if chosen is not None:
-        found = p.bag([chosen])
-        if found:
-            return done(found[0])
+        return done(chosen)
     p.i = start
     if not thing.noun and p.take_any(w.BE) and not p.take("there"):
         asked = p.attempt(lambda: _asked_thing(p))
@@ -143,6 +128,30 @@ def what(p: Parser) -> s.Clause | None:
     if not found or (not found[0].conditions and p.i == start):
         return None
     return done(found[0])
+
+
+def _asked_kind(p: Parser) -> NounPhrase | None:
+    """ "(what) else", "(which) of them", "(which) dog", "(who)": what is asked for; a bare "what" is any thing."""
+    who = p.tokens[p.i - 1] == "who"
+    p.take("else")
+    among_them = p.take("of", "one of") and p.now in ("them", "these", "those")
+    if among_them and not p._may_name(p.peek(1)):
+        p.i += 1
+        return NounPhrase("", definite=True, plural=True, pronoun="them")
+    if who or not (p.now in w.DETERMINERS or p._may_name(p.now)):
+        return NounPhrase("person") if who else NounPhrase("")
+    named = p.noun_phrase(conditions=False)
+    return None if named is None else replace(named, definite=False)
+
+
+def _chosen(p: Parser, thing: NounPhrase) -> NounPhrase | None:
+    """ "(which dog is) the largest", "(what is) the largest of the vehicles"."""
+    chosen = p.superlative(thing)
+    if chosen is not None and p.take("of the", "of these", "of all the", "of all", "among the", "of"):
+        among = p.noun_phrase(conditions=False)
+        chosen = None if among is None else replace(chosen, noun=among.noun)
+    found = None if chosen is None else p.bag([chosen])
+    return found[0] if found else None
 
 
 def _asked_thing(p: Parser) -> s.Clause | None:

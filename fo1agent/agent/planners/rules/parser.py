@@ -357,7 +357,39 @@ class Parser:
             )
             return self._after(pronoun) if conditions else pronoun
         self.take("different", "distinct", "individual", "separate")
-        quantity = quantity or self.quantity()
+        before = self._determined(quantity or self.quantity())
+        if before is None:
+            return None
+        if (
+            before.definite and self.now in w.DIRECTION_ORDER and self.peek(1) in ("or", "and", ",", "")
+        ):  # "the left or the right"
+            self.i += 1
+            return NounPhrase("", definite=True, order=w.DIRECTION_ORDER[self.tokens[self.i - 1]], pronoun="one")
+        direction = self._direction_adjective()
+        if self.now == "non" and self._may_name(self.peek(1)) and self.peek(1) not in lexicon.COLORS:  # "a non-dog"
+            self.i += 1
+            kind = self._noun()
+            none = None if kind is None else Condition(kind=NounPhrase(lexicon.singular(kind)), negated=True)
+            other = NounPhrase("", definite=before.definite, plural=True, quantity=before.quantity)
+            return None if none is None else other.at(none)
+        found = self._named(before)
+        if found is None:
+            return None
+        if before.quantity == Quantity("all") and self.peek(1) in w.NUMBERS and self.take("but", "except"):
+            found = replace(found, quantity=Quantity("", "all_but", self.number() or 1))
+        if direction and before.definite:
+            found = replace(found, order=w.DIRECTION_ORDER[direction])
+        elif direction:
+            found = found.at(Condition(side=direction))
+        found = self._owned_or_of(found)
+        if found is None:
+            return None
+        if before.order in ("nearest", "farthest") and self.now in ("to", "from"):  # "the nearest dog to the bus"
+            found = self.attempt(lambda f=found: self._measured_from(f)) or found
+        return self._after(found) if conditions else found
+
+    def _determined(self, quantity: Quantity | None) -> NounPhrase | None:
+        """Read what stands before a noun and its adjectives: "the", "no", "my other", "the three largest"."""
         definite = plural = negative = other = False
         owner: NounPhrase | None = None
         self.take("one of", "all of", "any of", "some of", "each of", "both of", "none of")
@@ -372,69 +404,63 @@ class Parser:
                 definite, owner = True, NounPhrase("", definite=True, plural=word == "their", pronoun=word)
         self.take("visible", "detectable", "countable")
         order, rank = self._order()
-        number = None
-        if (
-            self.now not in w.NUMBERS
-            or self._may_name(self.peek(1))
-            or self.peek(1) in w.NUMBERS | w.SUPERLATIVES.keys()
-        ):
-            number = self.number()
+        number = self._number_before_a_name()
         if number is not None and not definite and quantity is None:
             quantity, number = Quantity("", "equal", number), None
         number = number if quantity is None or quantity.of is None else quantity.of
         if order is None:
             order, rank = self._order()
-        if (
-            definite and self.now in w.DIRECTION_ORDER and self.peek(1) in ("or", "and", ",", "")
-        ):  # "the left or the right"
-            self.i += 1
-            return NounPhrase("", definite=True, order=w.DIRECTION_ORDER[self.tokens[self.i - 1]], pronoun="one")
-        direction = self._direction_adjective()
-        if self.now == "non" and self._may_name(self.peek(1)) and self.peek(1) not in lexicon.COLORS:  # "a non-dog"
-            self.i += 1
-            kind = self._noun()
-            none = None if kind is None else Condition(kind=NounPhrase(lexicon.singular(kind)), negated=True)
-            return None if none is None else NounPhrase("", definite=definite, plural=True, quantity=quantity).at(none)
-        said = self._adjectives_before()
-        noun = self._noun()
-        if noun is None:
-            if order is None or not definite:
-                return None
-            noun = "one"  # "the largest"
-        if not noun and self.now == "":
-            return None
-        if noun in ("left", "right") and not definite:
-            return None
-        *before, last = noun.split(" ")
-        pronoun_one = "one" if last in ("one", "ones") else ""
-        if pronoun_one:
-            said = (*said, *(Condition(words=(word,)) for word in before))
-        elif order is None and definite and before and before[0] in w.SIZE_ORDER and not lexicon.is_plural(noun):
-            order, noun = w.SIZE_ORDER[before[0]], " ".join((*before[1:], last))  # "the big dog" of several
-        found = NounPhrase(
-            noun="" if pronoun_one or lexicon.singular(noun) in lexicon.ANYTHING else lexicon.singular(noun),
+        return NounPhrase(
+            "",
             definite=definite,
-            plural=plural or lexicon.is_plural(noun) or last == "ones" or (number or 1) > 1,
+            plural=plural,
             order=order,
             rank=rank,
-            pronoun=pronoun_one,
             owner=owner,
             negative=negative,
             quantity=quantity,
             other=other,
-            number=None if number == 1 or (quantity == Quantity("some") and not definite and not order) else number,
+            number=number,
         )
-        if not pronoun_one and before and last in ("thing", "things", "object", "objects", "item", "items"):
-            found = replace(found, noun="")
-            said = (*said, *(Condition(words=(word,)) for word in before))
-        found = found.at(*said)
-        if quantity == Quantity("all") and self.peek(1) in w.NUMBERS and self.take("but", "except"):
-            found = replace(found, quantity=Quantity("", "all_but", self.number() or 1))
-        if direction:
-            found = (
-                replace(found, order=w.DIRECTION_ORDER[direction]) if definite else found.at(Condition(side=direction))
-            )
-        if self.now == "'s" and noun not in ("one", "ones"):
+
+    def _number_before_a_name(self) -> int | None:
+        """Read "three" of "three dogs"; not "two" of "two is enough", as nothing is counted there."""
+        follows = self.peek(1)
+        counts = self.now not in w.NUMBERS or self._may_name(follows) or follows in w.NUMBERS | w.SUPERLATIVES.keys()
+        return self.number() if counts else None
+
+    def _named(self, before: NounPhrase) -> NounPhrase | None:
+        """Read adjectives and a noun, and put them with what stood before."""
+        said = self._adjectives_before()
+        noun = self._noun()
+        if noun is None:
+            if before.order is None or not before.definite:
+                return None
+            noun = "one"  # "the largest"
+        if (not noun and self.now == "") or (noun in ("left", "right") and not before.definite):
+            return None
+        order, definite, number, quantity = before.order, before.definite, before.number, before.quantity
+        *adjectives, last = noun.split(" ")
+        pronoun_one = "one" if last in ("one", "ones") else ""
+        anything = last in ("thing", "things", "object", "objects", "item", "items") and bool(adjectives)
+        if pronoun_one or anything:
+            said = (*said, *(Condition(words=(word,)) for word in adjectives))
+        of_several = order is None and definite and not pronoun_one and not lexicon.is_plural(noun)
+        if of_several and adjectives and adjectives[0] in w.SIZE_ORDER:  # "the big dog" of several
+            order, noun = w.SIZE_ORDER[adjectives[0]], " ".join((*adjectives[1:], last))
+        unnamed = bool(pronoun_one) or anything or lexicon.singular(noun) in lexicon.ANYTHING
+        return replace(
+            before,
+            noun="" if unnamed else lexicon.singular(noun),
+            plural=before.plural or lexicon.is_plural(noun) or last == "ones" or (number or 1) > 1,
+            order=order,
+            pronoun=pronoun_one,
+            number=None if number == 1 or (quantity == Quantity("some") and not definite and not order) else number,
+        ).at(*said)
+
+    def _owned_or_of(self, found: NounPhrase) -> NounPhrase | None:
+        """Read "'s hat", "of the bus" behind a noun; None if nothing is owned that way."""
+        if self.now == "'s" and (found.pronoun != "one" or found.conditions):
             self.i += 1
             owned = self._noun_phrase(False)
             if owned is None:
@@ -442,9 +468,7 @@ class Parser:
             found = replace(owned, owner=found, definite=True)
         if self.now == "of" and (not found.order or found.noun in ("piece", "item", "kind", "type")):
             found = self._of(found)
-        if order in ("nearest", "farthest") and self.now in ("to", "from"):  # "the nearest dog to the bus"
-            found = self.attempt(lambda f=found: self._measured_from(f)) or found
-        return self._after(found) if conditions else found
+        return found
 
     def _adjectives_before(self) -> tuple[Condition, ...]:
         """Read "non-red", "green or red" before a noun."""
@@ -958,13 +982,7 @@ class Parser:
                 ("to", "on", "at", "in", "toward", "towards", "by", "from", "along", "near", "within", "inside")
             )
         )
-        owner: NounPhrase | None = None
-        if lead and self.peek(1) in _DIRECTIONS and self.now in w.POSSESSIVES:
-            owner = NounPhrase("", definite=True, plural=self.now == "their", pronoun=self.now)
-        elif lead:
-            owner = self.attempt(self._owned_side)
-        if owner is not None and self.tokens[self.i] in w.POSSESSIVES:
-            self.i += 1
+        owner = self._side_owner() if lead else None
         if owner is not None:
             side = self.take_any(_DIRECTIONS)
             self.take_any(w.SIDE_PARTS)
@@ -975,10 +993,8 @@ class Parser:
             far |= word in ("far", "very", "extreme")
         vertical = self.take_any(("upper", "lower", "top", "bottom")) if self.peek(1) in ("left", "right") else ""
         side = self.take_any(w.SIDES)
-        if not side:
-            return None
-        if vertical:
-            return self._corner(vertical, side)
+        if not side or vertical:
+            return self._corner(vertical, side) if side else None
         part = False
         while word := self.take_any(w.SIDE_PARTS):
             part, far = True, far or word in ("third", "edge")
@@ -986,20 +1002,33 @@ class Parser:
         if self.scope():
             return Condition(side=where)
         if self.take("of", "from") or (not part and self.take("than")) or (side in _DIRECTIONS and self.take("to")):
-            if side in _DIRECTIONS and self.take("the middle", "the center", "middle", "center"):
-                self.scope()
-                return Condition(side=side)
-            if side not in _DIRECTIONS:
-                return None  # "at the top of the bus", "in the middle of the road" are read elsewhere
-            to = self.noun_phrase()
-            return None if to is None else Condition(_DIRECTIONS[side], to)
+            return self._side_of(side)
         if side in ("middle", "center"):
             return Condition(side="middle") if lead else None
         if self.now in ("and", "or") and self._side_of_something():
             return None  # "to the left and to the right of the bus"
-        if (lead or part or self._at_end()) and not self._may_name(self.now):
-            return Condition(side=where)
-        return None
+        return Condition(side=where) if (lead or part or self._at_end()) and not self._may_name(self.now) else None
+
+    def _side_owner(self) -> NounPhrase | None:
+        """Read "its" before "left", "the bus's" before "left side"."""
+        if self.peek(1) in _DIRECTIONS and self.now in w.POSSESSIVES:
+            self.i += 1
+            word = self.tokens[self.i - 1]
+            return NounPhrase("", definite=True, plural=word == "their", pronoun=word)
+        owner = self.attempt(self._owned_side)
+        if owner is not None and self.tokens[self.i] in w.POSSESSIVES:
+            self.i += 1
+        return owner
+
+    def _side_of(self, side: str) -> Condition | None:
+        """Read what a side is of: "(left of) the bus", "(left of) the middle"."""
+        if side not in _DIRECTIONS:
+            return None  # "at the top of the bus", "in the middle of the road" are read elsewhere
+        if self.take("the middle", "the center", "middle", "center"):
+            self.scope()
+            return Condition(side=side)
+        to = self.noun_phrase()
+        return None if to is None else Condition(_DIRECTIONS[side], to)
 
     def _side_of_something(self) -> bool:
         """Whether "and to the right of …" follows, so that the side before it is no side of the picture either."""
@@ -1121,25 +1150,22 @@ class Parser:
             meant = self.attempt(self._meaning)
             if meant is not None:
                 things = [_with_antecedent(thing, things) for thing in meant]
-                continue
-            if self.take("it look like", "it seem like", "it seem", "it appear", "it look as if"):
-                continue
-            if self.take(*_EMPTY_PHRASES):
-                continue
-            if self.attempt(self._picture_subject) or self.take_any(
-                w.AUXILIARY | w.PEOPLE_PRONOUNS | w.SEE | w.SHOW | w.SHOWN | w.APPEAR | w.PLACED | w.TOTALS | {"there"}
-            ):
-                continue
-            if self.now in w.POSTURE and self.attempt(self._posture_here):
-                continue
-            if self.take("that", "which", "who", "out", "up"):
-                continue
-            if self.i == start:
+            elif not self._says_nothing() and self.i == start:
                 rest = self.rest()
-                if rest is None or not things:
-                    return None
-                return [thing.at(rest) for thing in things]
+                return None if rest is None or not things else [thing.at(rest) for thing in things]
         return things
+
+    def _says_nothing(self) -> bool:
+        """Read words that say nothing of the things: "does the photo show", "there", "standing in the picture"."""
+        if self.take("it look like", "it seem like", "it seem", "it appear", "it look as if", *_EMPTY_PHRASES):
+            return True
+        if self.attempt(self._picture_subject) or self.take_any(
+            w.AUXILIARY | w.PEOPLE_PRONOUNS | w.SEE | w.SHOW | w.SHOWN | w.APPEAR | w.PLACED | w.TOTALS | {"there"}
+        ):
+            return True
+        if self.now in w.POSTURE and self.attempt(self._posture_here):
+            return True
+        return self.take("that", "which", "who", "out", "up")
 
     def _posture_here(self) -> bool | None:
         """Read "(cars) stand in the picture"."""
