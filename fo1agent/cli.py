@@ -48,18 +48,21 @@ class _Commands(click.Group):
 
 
 class _BoxType(click.ParamType):
-    """`x1,y1,x2,y2` in pixels of the picture."""
+    """`x1,y1,x2,y2` in pixels of the picture, or any other form that `types.read_box` takes."""
 
     name = "x1,y1,x2,y2"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
         if isinstance(value, tuple):
             return value
+        from fo1agent.errors import BoxError
+        from fo1agent.types import read_box
+
+        bare = value.strip()[:1] not in ("[", "(", "{")
         try:
-            x1, y1, x2, y2 = (float(part) for part in value.replace(",", " ").split())
-        except ValueError:
+            return read_box(value.replace(",", " ").split() if bare else value)  # blanks alone part them as well
+        except BoxError:
             self.fail(f"{value!r} is not four numbers x1,y1,x2,y2 (pixels).", param, ctx)
-        return x1, y1, x2, y2
 
 
 class _PictureOut(click.Path):

@@ -40,7 +40,7 @@ from fo1agent.image import ID, ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.pictured import Pictured, Target, id_within, is_region_id
 from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
-from fo1agent.types import Box, Region, Regions, check_boxes, read_box, shown
+from fo1agent.types import Box, Region, Regions, check_boxes, read_box, read_pixels, shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -125,7 +125,7 @@ class Client:
 
         Raises:
             ImageError: the picture cannot be read or breaks a limit, here or there.
-            BoxError: a box is malformed or lies outside the picture.
+            BoxError: a box is malformed or lies outside the picture, or all are parts of its size instead of pixels.
             ServerError: the server does not answer as it should.
         """
         if hasattr(source, "read") and not isinstance(source, (str, bytes, os.PathLike)):
@@ -445,7 +445,7 @@ class RemoteScene(Pictured):
             if target.id.partition("/")[0] != self.id:
                 raise InputError(f"{target.id} is a region of another picture; this one is {self.id}.")
             return target.name
-        box = check_boxes([read_box(target)])[0]
+        box = check_boxes([read_pixels(target)])[0]
         return "b" + "_".join(str(max(0, round(v))) for v in box.tolist())
 
     def _name(self, told: Any) -> str:

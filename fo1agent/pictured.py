@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
 
@@ -19,7 +18,7 @@ from PIL import Image
 from fo1agent.boxes import clip, enlarge, iou, visible
 from fo1agent.errors import BoxError, InputError
 from fo1agent.image import ID, LoadedImage, load_image
-from fo1agent.types import Box, Region, Regions, check_boxes, number, read_box, shown
+from fo1agent.types import Box, Region, Regions, check_boxes, number, read_box, read_pixels, shown
 
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
@@ -162,10 +161,13 @@ class Pictured(ABC):
 
     def _named_or_box(self, text: str) -> Region:
         """A region by its id, or by a box written as text."""
-        if not is_region_id(text):
-            with suppress(BoxError):
-                return self._box_region(read_box(text))
-        return self.region(text)
+        if is_region_id(text):
+            return self.region(text)
+        try:
+            box = read_box(text)
+        except BoxError:
+            return self.region(text)  # which says what there is
+        return self._box_region(read_pixels(box))
 
     def _region_of(self, target: Target) -> Region:
         """A target as a region of this scene; None gives the whole picture."""
@@ -182,7 +184,7 @@ class Pictured(ABC):
                 return target
             # The picture was opened elsewhere with other boxes: the box itself is what was meant.
             return self._box_region(target.box)
-        return self._box_region(target)
+        return self._box_region(read_pixels(target))
 
     def _part(self, target: Target, margin: float) -> tuple[LoadedImage, tuple[int, int]]:
         """(the part of the picture that a target covers with a margin around it, where its corner lies); see `zoom`.

@@ -217,7 +217,7 @@ class Model:
 
         Raises:
             ImageError: the picture cannot be read or breaks a limit.
-            BoxError: a box is malformed or lies outside the picture.
+            BoxError: a box is malformed or lies outside the picture, or all are parts of its size instead of pixels.
         """
         image = load_image(source, limits)
         propose = self.proposer if boxes is None else _given(boxes)

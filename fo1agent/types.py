@@ -375,6 +375,33 @@ def check_boxes(boxes: Any) -> np.ndarray:
     return array
 
 
+def check_pixels(boxes: np.ndarray | Sequence[Box]) -> None:
+    """Refuse boxes [N, 4] from outside that all lie within the first pixel.
+
+    Nobody means that pixel. Such boxes are parts of the picture's size, as other tools write them, and would quietly be
+    looked at as next to nothing.
+
+    Raises:
+        BoxError: they do; the message names the first one.
+    """
+    if len(boxes) and np.abs(boxes).max() <= 1 and np.any(boxes):
+        corners = ", ".join(f"{v:g}" for v in boxes[0])
+        raise BoxError(
+            f"The box ({corners}) looks like parts of the picture's size; give pixels: multiply by width and height."
+        )
+
+
+def read_pixels(value: Any) -> Box:
+    """A box from outside, as `read_box` reads it and `check_pixels` takes it.
+
+    Raises:
+        BoxError: it is no box, or one of parts of the picture's size.
+    """
+    box = read_box(value)
+    check_pixels([box])
+    return box
+
+
 def _rows(boxes: Any) -> np.ndarray:
     """Boxes as a new float64 array of any shape."""
     given = boxes

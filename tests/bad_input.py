@@ -272,6 +272,19 @@ TABLE: dict[str, list[Row]] = {
             "inside the picture",
         ),
         Row("without area", lambda w: w.model.open(w.picture, boxes=[[5, 5, 5, 5]]), BoxError, "has no area inside"),
+        Row(
+            "parts of the picture's size",
+            lambda w: w.model.open(w.picture, boxes=[[0.1, 0.1, 0.5, 0.5], [0, 0, 1, 1]]),
+            BoxError,
+            "(0.1, 0.1, 0.5, 0.5) looks like parts of the picture's size; give pixels",
+        ),
+        Row("the whole as parts", lambda w: w.scene.describe((0, 0, 1, 1)), BoxError, "multiply by width and height"),
+        Row(
+            "parts as text",
+            lambda w: w.scene.count("bus", within="[0.1, 0.1, 0.9, 0.9]"),
+            BoxError,
+            "multiply by width and height",
+        ),
         Row("one flat list", lambda w: w.model.open(w.picture, boxes=[0, 0, 9, 9]), BoxError, "shape [N, 4]"),
         Row("three numbers", lambda w: w.model.open(w.picture, boxes=[[0, 0, 9]]), BoxError, "shape [N, 4]"),
         Row("words", lambda w: w.model.open(w.picture, boxes="the left half"), BoxError, "must be numbers"),
@@ -342,6 +355,12 @@ TABLE: dict[str, list[Row]] = {
         Row(
             "an argument too many", lambda w: w.tool("ground", {"phrase": "bus", "x": 1}), Told, "there is no argument"
         ),
+        Row(
+            "a box in parts of the picture's size",
+            lambda w: w.tool("count", {"phrase": "bus", "within": [0, 0, 1, 1]}),
+            Told,
+            "within: The box (0, 0, 1, 1) looks like parts of the picture's size",
+        ),
         Row("an argument too few", lambda w: w.tool("count", {}), Told, "phrase: Field required"),
         Row("an argument of the wrong kind", lambda w: w.tool("count", {"phrase": 5}), Told, "valid string"),
         Row("a region that the planner made up", lambda w: w.tool("read", {"region": "r999"}), Told, "No region r999"),
@@ -369,6 +388,11 @@ COMMANDS = [
     Command("an empty phrase", lambda w: ["ground", w.path, ""], "must say what to look for"),
     Command(
         "a language without a model", lambda w: ["read", w.path, "--ocr-lang", "ru"], "that reads 'ru'. Save https"
+    ),
+    Command(
+        "a box in parts of the picture's size",
+        lambda w: ["count", w.path, "bus", "--within", "0.1,0.1,0.9,0.9"],
+        "multiply by width and height",
     ),
     Command("an unknown region", lambda w: ["describe", w.path, "--region", "r999"], "No region r999"),
     Command(

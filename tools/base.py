@@ -34,7 +34,7 @@ from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError,
 from fo1agent.ocr import UntrustedText
 from fo1agent.pictured import id_within, is_region_id
 from fo1agent.scene import Scene
-from fo1agent.types import WANTED_BOX, Region, read_box, shown
+from fo1agent.types import WANTED_BOX, Region, check_pixels, read_box, shown
 
 _MOST_COMPLAINTS = 8  # that are told of arguments that do not fit
 _HALVED = "A text in the arguments holds half a character (\\ud800 to \\udfff). Send it whole, or leave it out."
@@ -77,6 +77,7 @@ def _place(value: Any) -> Any:
         if isinstance(value, str):
             return value
         raise ValueError(f"must be {WANTED_PLACE}") from None
+    check_pixels([box])  # the id holds whole pixels, of which nothing would be left
     return "b" + "_".join(str(round(min(max(v, 0), 999_999))) for v in box)
 
 

@@ -194,7 +194,7 @@ class Scenes:
 
         Raises:
             ImageError: it is no picture or breaks a limit.
-            BoxError: a box is malformed or lies outside the picture.
+            BoxError: a box is malformed or lies outside the picture, or all are parts of its size instead of pixels.
         """
         if isinstance(picture, str) and not is_data_url(picture):
             raise InputError(f"A picture that is sent along is bytes or a data: URL, got {picture[:80]!r}.")

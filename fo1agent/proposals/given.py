@@ -10,7 +10,7 @@ from fo1agent import boxes as box_math
 from fo1agent.errors import BoxError, InputError
 from fo1agent.image import LoadedImage
 from fo1agent.proposals.base import LIMIT
-from fo1agent.types import Regions, check_boxes
+from fo1agent.types import Regions, check_boxes, check_pixels
 
 
 class Given:
@@ -50,7 +50,8 @@ class Given:
         """The boxes, cut at the picture's border.
 
         Raises:
-            BoxError: a box has no part inside the picture; the message names its index.
+            BoxError: a box has no part inside the picture, and the message names its index; or all are parts of its
+                size instead of pixels.
             InputError: there are no boxes to give.
         """
         if self._boxes is None:
@@ -62,6 +63,8 @@ class Given:
                 f"boxes[{i}] = {tuple(self._boxes[i].tolist())} has no area inside the picture, which is {image.width} "
                 f"x {image.height} pixels (width x height). Boxes are xyxy pixels of the upright picture."
             )
+        if max(image.size_hw) > 1:
+            check_pixels(self._boxes)
         n = len(self._boxes)
         best = np.sort(np.argsort(-self._scores, kind="stable")[: self._limit])
         return Regions(

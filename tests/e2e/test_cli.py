@@ -174,6 +174,12 @@ def test_count_within_a_box_away_from_it_is_0(folder: Path) -> None:
     assert run("count", "bus.jpg", "bus", "--within", "0,0,60,60").stdout == "0\n"
 
 
+@pytest.mark.parametrize("box", ["0,0,60,60", "0 0 60 60", "0, 0, 60, 60", "[0, 0, 60, 60]", '{"box": [0, 0, 60, 60]}'])
+def test_a_box_is_taken_in_every_plain_form(folder: Path, box: str) -> None:
+    described = parsed(run("describe", "bus.jpg", "--box", box, "--json"))
+    assert [region["id"] for region in described["regions"]] == ["b0_0_60_60"]
+
+
 def test_read_gives_text_and_lines(folder: Path) -> None:
     read = parsed(run("read", "bus.jpg", "--box", "118,129,416,312", "--json"))
     assert "PREPAY" in read["text"]

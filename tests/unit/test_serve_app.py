@@ -181,6 +181,7 @@ async def test_a_picture_with_boxes_is_told_by_the_handle_that_has_them(http: ht
         ({"files": {"other": b"x"}}, 422, "field `file`"),
         ({"files": {"file": png()}, "data": {"boxes": "[[1]]"}}, 422, "boxes"),
         ({"files": {"file": png()}, "data": {"boxes": "[[9, 9, 1, 1]]"}}, 422, "x2 < x1"),
+        ({"json": {"data": data_url(), "boxes": [[0.1, 0.1, 0.5, 0.5]]}}, 422, "give pixels: multiply by"),
         ({"json": {}}, 422, "one of the two"),
         ({"json": {"data": "x", "url": "y"}}, 422, "one of the two"),
         ({"json": {"data": "x"}}, 422, "data: URL"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fo1agent.errors import BoxError, InputError, MissingExtraError
-from fo1agent.types import Region, Regions, check_boxes
+from fo1agent.types import Region, Regions, check_boxes, check_pixels
 
 
 def three() -> Regions:
@@ -118,6 +118,17 @@ def test_scores_must_be_probabilities(score):
 def test_malformed_boxes_are_named(boxes, message):
     with pytest.raises(BoxError, match=message):
         check_boxes(boxes)
+
+
+@pytest.mark.parametrize("boxes", [[], [(0, 0, 1, 1.01)], [(0, 0, 1, 1), (0, 0, 30, 40)], [(-2, 0, 1, 1)]])
+def test_boxes_that_reach_out_of_the_first_pixel_are_pixels(boxes):
+    check_pixels(boxes)
+
+
+@pytest.mark.parametrize("boxes", [[(0, 0, 1, 1)], [(0.1, 0.1, 0.5, 0.5), (0, 0, 1, 1)], [(-0.01, 0, 0.5, 1)]])
+def test_boxes_within_the_first_pixel_are_parts_of_the_size(boxes):
+    with pytest.raises(BoxError, match="parts of the picture's size; give pixels: multiply by width and height"):
+        check_pixels(boxes)
 
 
 @pytest.mark.parametrize("boxes", [[], np.zeros((0, 4)), ()])
