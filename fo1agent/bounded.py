@@ -1,15 +1,48 @@
-"""JSON that somebody else wrote, bounded in length, depth and numbers before anything is made of it."""
+"""JSON and files that somebody else wrote, bounded in length, depth and numbers before anything is made of them."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import stat
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 DEPTH = 64
 """Lists and objects within each other, at most; what Python can read of them hangs on how deep it is itself."""
+
+
+def read_file(path: str | os.PathLike[str], most: int) -> bytes:
+    """All bytes of a regular file; a pipe, whose writer would have to be waited for, and a device without end are none.
+
+    Args:
+        path: the file.
+        most: its length in bytes at most.
+
+    Raises:
+        OSError: it cannot be opened or read.
+        ValueError: it is longer, or something else; the message is a clause.
+    """
+    # Without O_NONBLOCK (absent on Windows) opening a pipe waits. What was opened is looked at, so that it cannot be
+    # exchanged in between.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise ValueError(f"{kind(mode)}, not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"longer than {most:,} bytes")
+    return data
+
+
+def kind(mode: int) -> str:
+    """What an `st_mode` tells of that is no regular file: "a pipe"."""
+    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    return next((name for is_one, name in kinds.items() if is_one(mode)), "a device")
 
 
 def parse(text: str | bytes, most: int) -> Any:

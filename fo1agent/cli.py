@@ -77,6 +77,8 @@ class _PictureOut(click.Path):
         return super().convert(value, param, ctx)
 
 
+_MOST_BOXES = 4_000_000  # bytes of a file of them
+
 BOX = _BoxType()
 FILE_IN = click.Path(exists=True, dir_okay=False, path_type=Path)
 FILE_OUT = click.Path(dir_okay=False, path_type=Path)
@@ -617,17 +619,16 @@ def _who_answers(model: Any, trace: Path | None, **deciding: Any) -> Any:
 
 
 def _read_boxes(path: Path) -> Any:
-    import json
-
+    from fo1agent.bounded import parse, read_file
     from fo1agent.errors import BoxError
     from fo1agent.types import check_boxes
 
     try:
-        return check_boxes(json.loads(path.read_text(encoding="utf-8")))
+        return check_boxes(parse(read_file(path, _MOST_BOXES), _MOST_BOXES))
     except BoxError as exc:
         raise BoxError(f"{path}: {exc}") from exc
     except ValueError as exc:
-        raise BoxError(f"{path}: not JSON ({exc}). Write [[x1, y1, x2, y2], …] in pixels.") from exc
+        raise BoxError(f"{path}: no list of boxes ({exc}). Write [[x1, y1, x2, y2], …] in pixels.") from exc
 
 
 def _target(region: str | None, box: Box | None) -> str | Box | None:

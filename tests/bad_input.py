@@ -398,12 +398,31 @@ COMMANDS = [
     Command(
         "boxes that are no JSON",
         lambda w: ["ground", w.path, "bus", "--boxes", w.file("boxes.json", b"[[1, 2")],
+        "no list of boxes",
+    ),
+    Command(
+        "boxes nested 100000 deep",
+        lambda w: ["count", w.path, "bus", "--boxes", w.file("deep.json", b"[" * 100_000)],
+        "nested deeper than 64 levels",
+    ),
+    Command("boxes without end", lambda w: ["count", w.path, "bus", "--boxes", "/dev/zero"], "a device, not a regular"),
+    Command("boxes of a pipe", lambda w: ["count", w.path, "bus", "--boxes", w.pipe()], "a pipe, not a regular file"),
+    Command("a trace that is a pipe", lambda w: ["report", w.pipe(), "out.html"], "a pipe, not a regular file"),
+    Command("a trace without end", lambda w: ["report", "/dev/zero", "out.html"], "a device, not a regular file"),
+    Command(
+        "COCO data nested 100000 deep",
+        lambda w: ["eval", "detection", "--instances", w.file("deep.json", b"[" * 100_000), "--images", str(w.folder)],
+        "not a readable JSON file",
+    ),
+    Command(
+        "a question nested 100000 deep",
+        lambda w: ["eval", "qa", w.file("deep.jsonl", b"[" * 100_000), "--images", str(w.folder)],
         "not JSON",
     ),
     Command(
         "a box with NaN in a file",
         lambda w: ["ground", w.path, "bus", "--boxes", w.file("nan.json", json.dumps([[0, 0, NAN, 9]]).encode())],
-        "must be finite",
+        "NaN is no number of JSON",
     ),
 ]
 

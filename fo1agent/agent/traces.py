@@ -40,6 +40,7 @@ from fo1agent.agent.trace_lines import (
     StepStartLine,
     regions_of,
 )
+from fo1agent.bounded import read_file
 from fo1agent.errors import AgentError, DataError, InputError, PlanError
 from fo1agent.types import Regions
 
@@ -360,13 +361,12 @@ def read(path: str | os.PathLike[str]) -> Trace:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_file(path, MAX_BYTES)
+    except ValueError as exc:
+        raise DataError(f"{path}: {exc}, so no trace of one run.") from exc
     except OSError as exc:
         partial = f" There is {_partial(path).name}: that run was cut off." if _partial(path).is_file() else ""
         raise DataError(f"{path}: cannot be read ({exc.strerror or exc}).{partial}") from exc
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{path}: more than {MAX_BYTES} bytes, so no trace of one run.")
     *texts, last = data.split(b"\n")
     # A run that was killed while it wrote leaves half a line, and only as its last.
     if last and (not texts or _is_json(last)):

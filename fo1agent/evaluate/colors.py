@@ -173,7 +173,7 @@ def read_pictures(file: Path) -> list[ColorPicture]:
             boxes = np.array(record.get("boxes", []), dtype=np.float64).reshape(-1, 4)
             phrases = tuple(_phrases(record.get("labels", []), record.get("phrases", [])))
             name = record["file_name"]
-        except (ValueError, TypeError, AttributeError, LookupError) as exc:
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
             raise DataError(f"{file}:{number}: no example with boxes, labels and phrases ({exc!r}).") from exc
         if phrases:
             pictures.append(ColorPicture(name, boxes, phrases))
@@ -188,7 +188,7 @@ def read_held_out(file: Path) -> list[tuple[str, str]]:
     """
     try:
         return [(str(label), str(color)) for label, color in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as exc:
+    except (OSError, ValueError, TypeError, RecursionError) as exc:
         raise DataError(f'{file}: no list of pairs such as [["cup", "red"], …] ({exc}).') from exc
 
 

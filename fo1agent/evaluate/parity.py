@@ -434,7 +434,7 @@ def _cases(folder: Path) -> dict[str, dict]:
     try:
         cases = json.loads(path.read_text(encoding="utf-8"))
         named = {case["name"]: case for case in cases}
-    except (OSError, ValueError, TypeError, KeyError) as exc:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as exc:
         raise DataError(f"{path} is no list of cases with names: {exc!r}") from exc
     for case in named.values():
         unknown = [member for member in case.get("members", []) if member not in named]

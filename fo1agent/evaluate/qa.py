@@ -176,7 +176,7 @@ def normalise(value: Any) -> str:
 def _question(file: Path, number: int, line: str) -> Question:
     try:
         record = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise DataError(f"{file}:{number}: not JSON ({exc}).") from exc
     if isinstance(record, dict) and "file_name" in record:
         record = {"image": record["file_name"], **record}

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fo1agent import bounded
 from fo1agent.errors import CheckpointError
 
 MAX_JSON = 64 << 20  # bytes; the largest tokenizer.json that is known has 35 MB
@@ -134,10 +135,7 @@ def kind_of(path: Path) -> str:
 
 
 def _kind(mode: int) -> str:
-    if stat.S_ISREG(mode):
-        return ""
-    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
-    return next((name for is_one, name in kinds.items() if is_one(mode)), "a device")
+    return "" if stat.S_ISREG(mode) else bounded.kind(mode)
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:

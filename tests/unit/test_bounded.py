@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fo1agent.bounded import DEPTH, check, halved, parse, whole
+from fo1agent.bounded import DEPTH, check, halved, parse, read_file, whole
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -80,3 +82,17 @@ def test_whole_characters_are_not_half_ones() -> None:
     round_about.append(round_about)
     assert not halved(round_about)
     assert whole("a\ud800b\U0001f600") == "a\ufffdb\U0001f600"
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    assert read_file(tmp_path / "file", 100) == b"x" * 100
+    with pytest.raises(ValueError, match="longer than 99 bytes"):
+        read_file(tmp_path / "file", 99)
+
+
+def test_what_is_no_regular_file_is_neither_waited_for_nor_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in ((tmp_path / "pipe", "a pipe"), (tmp_path, "a folder"), (Path("/dev/zero"), "a device")):
+        with pytest.raises(ValueError, match=f"{what}, not a regular file"):
+            read_file(path, 100)

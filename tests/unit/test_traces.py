@@ -446,5 +446,5 @@ def test_a_missing_file_says_that_its_run_was_cut_off(tmp_path: Path) -> None:
 def test_too_large_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "MAX_BYTES", 100)
     (tmp_path / "big.jsonl").write_bytes(b"x" * 101)
-    with pytest.raises(DataError, match="more than 100 bytes"):
+    with pytest.raises(DataError, match="longer than 100 bytes"):
         traces.read(tmp_path / "big.jsonl")
