@@ -6,8 +6,7 @@ Results go to stdout, all else to stderr. Exit 0: done, an abstention included; 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +16,8 @@ from fo1agent import __version__, cli_data, cli_ocr, cli_own_tools, cli_serve, c
 from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
-    from fo1agent.ocr import OCR
+    from fo1agent.agent import Answer
+    from fo1agent.ocr import OCR, TextLine
     from fo1agent.scene import Model, Scene
     from fo1agent.types import Box, Region, Regions
 
@@ -65,16 +65,13 @@ class _BoxType(click.ParamType):
             self.fail(f"{value!r} is not four numbers x1,y1,x2,y2 (pixels).", param, ctx)
 
 
-class _PictureOut(click.Path):
-    """A picture to write; its ending says in which format."""
+class _Words(click.ParamType):
+    """Text; bytes that are no UTF-8, which Python hands on as halves of characters, are spelled out."""
 
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
+    name = "text"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if Path(value).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-            self.fail(f"{value!r} should end in .png, .jpg or .webp.", param, ctx)
-        return super().convert(value, param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 _MOST_BOXES = 4_000_000  # bytes of a file of them
@@ -85,7 +82,9 @@ FILE_OUT = click.Path(dir_okay=False, path_type=Path)
 FOLDER_IN = click.Path(exists=True, file_okay=False, path_type=Path)
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
-draw_to = click.option("--draw", type=_PictureOut(), metavar="OUT.png", help="Write the picture with its regions.")
+draw_to = click.option(
+    "--draw", type=console.PICTURE_OUT, metavar="OUT.png", help="Write the picture with its regions."
+)
 threshold_option = click.option(
     "--threshold", type=click.FloatRange(0, 1), help="Keep regions of at least this probability."
 )
@@ -123,6 +122,7 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
 
     IMAGE is a file, an http(s) address, or - for stdin.
     """
+    console.keep_streams_apart()
     ctx.with_resource(console.logs())
     if server:
         asked = {"server": server, "token": token}
@@ -133,11 +133,11 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
     epilog='\b\nExample:\n  fo1agent ask street.jpg "How many people are to the left of the bus?" --draw out.png'
 )
 @click.argument("image")
-@click.argument("question")
+@click.argument("question", type=_Words())
 @_scene_options
 @cli_ocr.ocr_options
 @draw_to
-@click.option("--html", type=FILE_OUT, metavar="OUT.html", help="Write a report: answer, steps, picture.")
+@click.option("--html", type=console.PAGE_OUT, metavar="OUT.html", help="Write a report: answer, steps, picture.")
 @click.option("--trace", type=FILE_OUT, metavar="OUT.jsonl", help="Save the run, for `replay`, `diff` and `report`.")
 @cli_serve.deciding_options
 @as_json
@@ -159,23 +159,24 @@ def ask(
     """
     import time
 
-    model, scene = _open(image, **opening)
+    outputs = {"--draw": draw, "--html": html, "--trace": trace}
+    model, scene = _open(image, outputs, **opening)
     start = time.perf_counter()
-    agent = _who_answers(model, trace, planner=planner, mode=mode, verify=verify)
+    saved = cli_trace.place(trace)
+    patient = cli_trace.Patient(saved) if saved else None
+    agent = _who_answers(model, trace, patient, planner=planner, mode=mode, verify=verify)
     answer = agent.ask(scene, question, on_step=None if json_output else console.step)
     seconds = time.perf_counter() - start
 
-    for path in (draw, html):
-        if path:
-            with console.whole_file(path) as temporary:
-                answer.save(temporary)
-    fields = answer.to_dict()
+    # The answer first: it is not to be lost with a file that cannot be written.
     if json_output:
-        console.result_json({"image": scene.id, **fields})
+        console.result_json({"image": scene.id, **answer.to_dict()})
+        _save(answer, patient, draw, html)
         return
     console.result_text(answer.text)
     for note in answer.notes:
         console.note(f"  {console.one_line(note)}")
+    _save(answer, patient, draw, html)
     evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
     told = [
         *console.not_judged(answer.not_judged, answer.bounds),
@@ -189,7 +190,7 @@ def ask(
 
 @main.command(epilog='\b\nExample:\n  fo1agent ground street.jpg "red car" person --threshold 0.4 --json')
 @click.argument("image")
-@click.argument("phrases", nargs=-1, required=True, metavar="PHRASE…")
+@click.argument("phrases", nargs=-1, required=True, type=_Words(), metavar="PHRASE…")
 @_scene_options
 @threshold_option
 @draw_to
@@ -198,21 +199,21 @@ def ground(
     image: str, phrases: Sequence[str], threshold: float | None, draw: Path | None, json_output: bool, **opening: Any
 ) -> None:
     """Find the regions that each PHRASE names."""
-    _, scene = _open(image, **opening)
+    _, scene = _open(image, {"--draw": draw}, **opening)
     found = scene.ground_many(list(phrases), threshold=threshold)
-    _draw(scene, [region for regions in found.values() for region in regions], draw)
     if json_output:
         console.result_json({"phrases": {phrase: _fields(regions) for phrase, regions in found.items()}})
-        return
-    for phrase, regions in found.items():
-        console.regions(regions)
-        console.note(regions.note or ("" if len(regions) else f"nothing looks like “{phrase}”"))
-        console.note(" · ".join(console.not_judged(regions.not_judged)))
+    else:
+        for phrase, regions in found.items():
+            console.regions(regions)
+            console.note(regions.note or ("" if len(regions) else f"nothing looks like “{phrase}”"))
+            console.note(" · ".join(console.not_judged(regions.not_judged)))
+    _draw(scene, [region for regions in found.values() for region in regions], draw)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent count street.jpg person --within 0,0,320,480")
 @click.argument("image")
-@click.argument("phrase")
+@click.argument("phrase", type=_Words())
 @click.option("--within", type=BOX, help="Only inside this box, in pixels.")
 @_scene_options
 @threshold_option
@@ -233,20 +234,20 @@ def count(
     """
     from fo1agent.tools.counting import Counting
 
-    _, scene = _open(image, **opening)
+    _, scene = _open(image, {"--draw": draw}, **opening)
     counted = scene.count(phrase, within=within, threshold=threshold)
     told = Counting.of(counted)
-    _draw(scene, counted.regions, draw)
     if json_output:
         number = {"value": told.value, "at_least": told.at_least, "at_most": told.at_most}
         fields = {**_fields(counted.regions), "not_judged": list(told.not_judged)}
         console.result_json({**number, "phrase": phrase, **fields})
-        return
-    console.result(console.bounds(told.at_least, told.at_most) if told.value is None else str(told.value))
-    found = [part for region in counted.regions for part in (" ", console.tag(region), f" {region.score:.2f}")]
-    console.note(*found[1:])
-    console.note(" · ".join(console.not_judged(told.not_judged)))
-    console.note(told.note)
+    else:
+        console.result(console.bounds(told.at_least, told.at_most) if told.value is None else str(told.value))
+        found = [part for region in counted.regions for part in (" ", console.tag(region), f" {region.score:.2f}")]
+        console.note(*found[1:])
+        console.note(" · ".join(console.not_judged(told.not_judged)))
+        console.note(told.note)
+    _draw(scene, counted.regions, draw)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent read street.jpg --region r3")
@@ -269,15 +270,14 @@ def read(
 ) -> None:
     """Read the text in IMAGE, or in one part of it."""
     target = _target(region, box)
-    _, scene = _open(image, **opening)
+    _, scene = _open(image, {"--draw": draw}, **opening)
     text = scene.read(target, source=source)
-    _draw(scene, text.regions, draw)
     if json_output:
-        lines = [{"text": line.text, "box": list(line.box), "score": line.score} for line in text.lines]
-        console.result_json({"text": text.text, "lines": lines, **_fields(text.regions)})
-        return
-    console.result_text(text.text)
-    console.note("" if text.text else "no text found")
+        console.result_json({"text": text.text, "lines": [_line(line) for line in text.lines], **_fields(text.regions)})
+    else:
+        console.result_text(text.text)
+        console.note("" if text.text else "no text found")
+    _draw(scene, text.regions, draw)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent describe street.jpg --box 40,60,220,310 --json")
@@ -292,14 +292,15 @@ def describe(
 ) -> None:
     """Say what IMAGE, or one part of it, shows."""
     target = _target(region, box)
-    _, scene = _open(image, **opening)
+    _, scene = _open(image, {"--draw": draw}, **opening)
     described = scene.describe(target)
-    _draw(scene, described.regions, draw)
     if json_output:
         fields = {"text": described.text, "label": described.label, "score": described.score}
         console.result_json({**fields, **_fields(described.regions)})
-        return
-    console.result_text(described.text)
+    else:
+        console.result_text(described.text)
+        console.note("" if described.text else "nothing I can name")
+    _draw(scene, described.regions, draw)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent tools --format openai > tools.json")
@@ -471,17 +472,18 @@ def regions(
     """Naming of boxes drawn by hand, by scores and in the model's own words, in percent."""
     from fo1agent.evaluate.regions import evaluate as measure
 
+    console.check_outputs({"--details": details}, [instances])
     report = measure(_load(**loading), instances, images, limit=limit)
     for picture, reason in report.failures:
         console.note(f"failed: {picture}: {console.one_line(reason)}")
-    if details:
-        console.write_json_lines(details, (box.to_dict() for box in report.boxes))
     if json_output:
         console.result_json(report.to_dict())
-        return
-    console.figures(report.summary(), False)
-    for (name, said), boxes in report.confusions().most_common(10):
-        console.result(f"{boxes:>5}  {name} called {said}")
+    else:
+        console.figures(report.summary(), False)
+        for (name, said), boxes in report.confusions().most_common(10):
+            console.result(f"{boxes:>5}  {name} called {said}")
+    if details:
+        console.write_json_lines(details, (box.to_dict() for box in report.boxes))
 
 
 @evaluate.command(
@@ -490,7 +492,7 @@ def regions(
 @click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
 @click.option("--existence", type=FILE_IN, metavar="FILE.jsonl", help="Yes/no questions about pictures among them.")
-@click.option("--plot", type=_PictureOut(), metavar="OUT.png", help="Write the reliability of the scores.")
+@click.option("--plot", type=console.PICTURE_OUT, metavar="OUT.png", help="Write the reliability of the scores.")
 @click.option(
     "--resamples", type=click.IntRange(0), default=300, show_default=True, help="Draws of pictures for the ± figures."
 )
@@ -512,19 +514,17 @@ def scores(
     from fo1agent.evaluate.plots import reliability
     from fo1agent.evaluate.scores import evaluate as measure
 
+    console.check_outputs({"--plot": plot}, [instances, existence])
     model = _load(**loading)
     report = measure(
         model, instances, images, existence=existence, ask=Agent(model).ask, resamples=resamples, limit=limit
     )
     for picture, reason in report.detection.failures:
         console.note(f"failed: {picture}: {console.one_line(reason)}")
+    console.figures(report.to_dict() if json_output else report.summary(), json_output)
     if plot:
         with console.whole_file(plot) as temporary:
             reliability(report.bins, report.calibration_error).save(temporary)
-    if json_output:
-        console.result_json(report.to_dict())
-        return
-    console.figures(report.summary(), False)
 
 
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
@@ -539,13 +539,14 @@ def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_o
     from fo1agent.agent import Agent
     from fo1agent.evaluate.qa import evaluate as measure
 
+    console.check_outputs({"--details": details}, [file])
     model = _load(**loading)
     report = measure(model.open, Agent(model).ask, file, images, limit=limit)
     for outcome in report.failures:
         console.note(f"failed: line {outcome.question.line}: {console.one_line(outcome.error)}")
+    console.figures(report.to_dict(), json_output)
     if details:
         console.write_json_lines(details, (outcome.to_dict() for outcome in report.outcomes))
-    console.figures(report.to_dict(), json_output)
 
 
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval colors composites/dev.jsonl --images composites/ --json")
@@ -591,26 +592,35 @@ def _load(
     return load(model_name, device=device, proposer=proposer, ocr=ocr or cli_ocr.reader(ocr_lang, ocr_set))
 
 
-def _open(image: str, boxes: Path | None, server: str | None, token: str | None, **loading: Any) -> tuple[Model, Scene]:
+def _open(
+    image: str,
+    outputs: Mapping[str, Path | None],
+    boxes: Path | None,
+    server: str | None,
+    token: str | None,
+    **loading: Any,
+) -> tuple[Model, Scene]:
     """Load the model, then open the picture with the boxes of a file, if given, in place of its own.
 
-    With a server both are there, and are used in the same way.
+    With a server both are there, and are used in the same way. Before anything else, `outputs` are checked: option →
+    the file that the command is to write.
     """
     from fo1agent.image import ImageLimits
 
+    console.check_outputs(outputs, [image, boxes])
     # One byte over the limit is enough for the intake to refuse it, however much more there is.
-    source = sys.stdin.buffer.read(ImageLimits().max_bytes + 1) if image == "-" else image
+    source = console.stdin_bytes(ImageLimits().max_bytes + 1) if image == "-" else image
     given = _read_boxes(boxes) if boxes else None
     model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading)
     return model, model.open(source, boxes=given)
 
 
-def _who_answers(model: Any, trace: Path | None, **deciding: Any) -> Any:
+def _who_answers(model: Any, trace: Path | None, place: cli_trace.Patient | None, **deciding: Any) -> Any:
     """An agent of the model, which saves its runs; a server is one itself, and saves its own."""
     from fo1agent.agent import Agent
 
     if not hasattr(model, "ask"):
-        return Agent(model, traces=cli_trace.place(trace), **deciding)
+        return Agent(model, traces=place, **deciding)
     if deciding != {"planner": "rules", "mode": "plan", "verify": False}:
         raise click.UsageError("--planner, --mode and --verify are the server's business; leave them out.")
     if trace:
@@ -637,10 +647,24 @@ def _target(region: str | None, box: Box | None) -> str | Box | None:
     return region or box
 
 
+def _save(answer: Answer, patient: cli_trace.Patient | None, *paths: Path | None) -> None:
+    if patient:
+        patient.check()
+    for path in paths:
+        if path:
+            with console.whole_file(path) as temporary:
+                answer.save(temporary)
+
+
 def _draw(scene: Scene, regions: Iterable[Region], path: Path | None) -> None:
     if path:
         with console.whole_file(path) as temporary:
             scene.annotate(regions).save(temporary)
+
+
+def _line(line: TextLine) -> dict[str, Any]:
+    box = [round(v, 2) for v in line.box]
+    return {"text": line.text, "box": box, "score": round(line.score, 4), "turn": line.turn}
 
 
 def _fields(regions: Regions) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +67,7 @@ def check(ctx: click.Context, sources: Sequence[Path], pictures: bool, json_outp
     from fo1agent.trainers.data.check import check as look
 
     recipes = [_recipe(path, **reading) for path in sources]
-    report = look(recipes, pictures, _progress() if sys.stderr.isatty() else None)
+    report = look(recipes, pictures, _progress() if console.interactive() else None)
     if json_output:
         console.result_json(report.to_dict())
     else:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from fo1agent.agent.differences import Comparison, Difference
-    from fo1agent.agent.traces import Place, Trace
+    from fo1agent.agent.trace_lines import Line, RunLine
+    from fo1agent.agent.traces import LineWriter, Place, Trace
     from fo1agent.scene import Model
 
 FOLDER = "FO1AGENT_TRACES"
 """The variable that names a folder where every run of `fo1agent ask`, and every run of a server, is saved."""
 
 TRACE_IN = click.Path(dir_okay=False, path_type=Path)  # that it is there is said in one way with what is wrong in it
-HTML_OUT = click.Path(dir_okay=False, path_type=Path)
 
 
 def _trouble_is_2(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,7 +52,7 @@ _tolerance = click.option(
     help="By how much scores may differ, and measured lengths by their share.",
 )
 _as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
-_html_to = click.option("--html", type=HTML_OUT, metavar="OUT.html", help="Write both side by side.")
+_html_to = click.option("--html", type=console.PAGE_OUT, metavar="OUT.html", help="Write both side by side.")
 
 
 @click.command(epilog="\b\nExample:\n  fo1agent replay run.jsonl --html replay.html")
@@ -87,6 +87,7 @@ def replay(
 
     if other_image and not image:
         raise click.UsageError("--other-image needs --image.")
+    console.check_outputs({"--html": html}, [file, image])
     trace = traces.read(file)
     model = _load(trace, model_name, device, proposer)
     scene = replays.open_picture(trace, model, image, other_image=other_image, own_boxes=proposer is not None)
@@ -112,6 +113,7 @@ def diff(first: Path, second: Path, image: str | None, tolerance: float, html: P
     from fo1agent.agent import traces
     from fo1agent.agent.differences import compare
 
+    console.check_outputs({"--html": html}, [first, second, image])
     a, b = traces.read(first), traces.read(second)
     pictures = (_picture(a, image), _picture(b, image)) if html else (None, None)
     _tell(compare(a, b, tolerance), pictures, html, json_output)
@@ -119,7 +121,7 @@ def diff(first: Path, second: Path, image: str | None, tolerance: float, html: P
 
 @click.command(epilog="\b\nExample:\n  fo1agent report run.jsonl run.html")
 @click.argument("file", type=TRACE_IN, metavar="TRACE")
-@click.argument("out", type=HTML_OUT, metavar="OUT.html")
+@click.argument("out", type=console.PAGE_OUT, metavar="OUT.html")
 @click.option("--image", metavar="IMAGE", help="The picture; the file that the trace names if absent.")
 def report(file: Path, out: Path, image: str | None) -> None:
     """Show a recorded run as a page: answer, steps, picture with its regions."""
@@ -127,11 +129,59 @@ def report(file: Path, out: Path, image: str | None) -> None:
     from fo1agent.agent import traces
     from fo1agent.agent.replay import picture
 
+    console.check_outputs({"OUT.html": out}, [file, image])
     trace = traces.read(file)
     page = reports.html(trace.answer, picture(trace, image).pixels)
     with console.whole_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     console.note(f"report {out}")
+
+
+class Patient:
+    """A place for one run at a shell, whose answer is not to be lost with its trace: that no line more can be written
+    is told by `check`, when the answer has been.
+
+    Args:
+        place: where the trace goes; that nothing at all can be written there is told at once.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._failure: FO1AgentError | None = None
+
+    def open(self, run: RunLine) -> LineWriter:
+        """As `Place.open`."""
+        self._writer = self._place.open(run)
+        return self
+
+    def write(self, line: Line) -> None:
+        """As `LineWriter.write`, and so the others."""
+        self._try(lambda: self._writer.write(line))
+
+    def finish(self) -> None:
+        self._try(self._writer.finish)
+
+    def close(self) -> None:
+        try:
+            self._writer.close()
+        except FO1AgentError as exc:
+            self._failure = self._failure or exc
+
+    def check(self) -> None:
+        """Raise what kept the trace from being written, if something did.
+
+        Raises:
+            AgentError: the message names the file.
+        """
+        if self._failure:
+            raise self._failure
+
+    def _try(self, act: Callable[[], None]) -> None:
+        if self._failure is None:
+            try:
+                act()
+            except FO1AgentError as exc:
+                self._failure = exc
 
 
 def place(file: Path | None = None) -> Place | None:
@@ -170,15 +220,15 @@ def _tell(
     """Print a comparison, write it where that was asked for, and exit."""
     from fo1agent.agent import differences
 
-    if html:
-        page = differences.html(comparison, *pictures)
-        with console.whole_file(html) as temporary:
-            temporary.write_text(page, encoding="utf-8")
     if json_output:
         console.result_json(comparison.to_dict())
     else:
         _print(comparison)
-        console.note(f"report {html}" if html else "")
+    if html:
+        page = differences.html(comparison, *pictures)
+        with console.whole_file(html) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        console.note("" if json_output else f"report {html}")
     click.get_current_context().exit(0 if comparison.same else 1)
 
 

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fo1agent.bounded import kind
+from fo1agent.errors import InputError
 from fo1agent.foreign import visible, visible_json
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ def result_text(text: str) -> None:
 
 def result_json(value: Any) -> None:
     """Print one JSON value as the whole result."""
-    click.echo(visible_json(json.dumps(value, ensure_ascii=False, indent=2)))
+    _echo(visible_json(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def note(*parts: Part) -> None:
@@ -77,7 +80,7 @@ def printable(exc: click.UsageError) -> click.UsageError:
 
 def passing(text: str) -> None:
     """Print how far something is, over what was printed so before."""
-    click.echo(f"\r{_visible(text)}", nl=False, err=True)
+    _echo(f"\r{_visible(text)}", nl=False, err=True)
 
 
 @contextlib.contextmanager
@@ -181,23 +184,78 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` (same suffix) and put it in its place when the block ends well.
 
     Raises:
-        click.FileError: the folder is missing or may not be written; the message names the path.
+        InputError: the folder is missing or may not be written, or the disk is full; the message names the path.
     """
+    temporary = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    except OSError as exc:
-        raise click.FileError(str(path), hint=exc.strerror) from exc
-    os.close(handle)
-    temporary = Path(name)
-    try:
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         # mkstemp makes files private; give this one the mode that an ordinary new file would have.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
+    except OSError as exc:
+        raise InputError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+class FileOut(click.Path):
+    """A file to write; its ending says in which format."""
+
+    def __init__(self, *endings: str) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self._endings = endings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if Path(value).suffix.lower() not in self._endings:
+            *others, last = self._endings
+            wanted = f"{', '.join(others)} or {last}"
+            self.fail(f"{value!r} should end in {wanted}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PICTURE_OUT = FileOut(".png", ".jpg", ".jpeg", ".webp")
+PAGE_OUT = FileOut(".html", ".htm")
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None]) -> None:
+    """Refuse files that cannot or should not be written, before the work that would be lost is done.
+
+    Args:
+        outputs: option → the file that it names, if it is given.
+        inputs: what is read: files, or what else names a picture.
+
+    Raises:
+        click.UsageError: a file is read as well, or two options name it.
+        InputError: there is no folder for it, or what is in its place is no regular file.
+    """
+    seen: dict[str, Path] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if any(_same_file(path, one) for one in inputs if one is not None):
+            raise click.UsageError(f"{option} {path}: that is a file to be read; name another one.")
+        for other, taken in seen.items():
+            if _same_file(path, taken):
+                raise click.UsageError(f"{other} and {option} both name {path}; name two files.")
+        if not path.parent.is_dir():
+            raise InputError(f"{option} {path} cannot be written: there is no folder {path.parent}.")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{option} {path} cannot be written: {kind(path.stat().st_mode)}, not a regular file.")
+        seen[option] = path
+
+
+def _same_file(a: str | Path, b: str | Path) -> bool:
+    """Whether two names are of one file, which need not be there yet."""
+    try:
+        return os.path.realpath(a) == os.path.realpath(b) or os.path.samefile(a, b)
+    except (OSError, ValueError):  # one is not there, or is no name of a file at all
+        return False
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -212,7 +270,51 @@ def one_line(text: str) -> str:
 
 
 def _print(parts: Sequence[Part], err: bool = False) -> None:
-    click.echo("".join(map(_shown, parts)), err=err, color=_color())
+    _echo("".join(map(_shown, parts)), err=err)
+
+
+def _echo(text: str, err: bool = False, nl: bool = True) -> None:
+    """Print; what goes to stderr only if that can be written, since the result does not hang on it.
+
+    Raises:
+        InputError: stdout cannot be written, but for a pipe that nobody reads any more.
+    """
+    try:
+        click.echo(text, nl=nl, err=err, color=_color())
+    except OSError as exc:
+        if err:
+            sys.stderr = None  # its buffer still holds the text, and Python would fail at it when it ends
+        elif isinstance(exc, BrokenPipeError):
+            raise
+        else:
+            sys.stdout = None
+            raise InputError(f"The result cannot be written to stdout: {exc.strerror or exc}.") from exc
+
+
+def keep_streams_apart() -> None:
+    """Open the null device in place of a standard stream that is closed: the next file that is opened would take its
+    number, and what libraries print there would be written into that file."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def stdin_bytes(most: int) -> bytes:
+    """The first `most` bytes of stdin.
+
+    Raises:
+        InputError: it is closed.
+    """
+    if sys.stdin is None:
+        raise InputError("stdin is closed, so no picture can be read from it.")
+    return sys.stdin.buffer.read(most)
+
+
+def interactive() -> bool:
+    """Whether somebody may be watching stderr as it is written."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _shown(part: Part) -> str:

@@ -200,7 +200,8 @@ def _render(template: str, **fields: Any) -> str:
     folder = files("fo1agent") / "data" / "report"
     loader = FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8"))
     environment = Environment(autoescape=True, keep_trailing_newline=True, loader=loader)
-    return environment.get_template(template).render(**fields)
+    page = environment.get_template(template).render(**fields)
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")  # halves of characters, of a name that is no UTF-8
 
 
 def _view(size: tuple[int, int], image: Image.Image | None, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:

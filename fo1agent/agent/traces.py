@@ -195,7 +195,8 @@ class _FileWriter:
             self._finished()
 
     def close(self) -> None:
-        self._file.close()
+        with _writing(self._path):  # what could not be written is tried once more
+            self._file.close()
 
 
 class _ListWriter:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Yield the items while a bar shows how many of `total` are done, how fast, and what is being done."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console

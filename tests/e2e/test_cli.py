@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -369,6 +371,76 @@ def test_a_file_that_is_there_survives_a_failure(folder: Path) -> None:
     Path("out.png").write_bytes(b"mine")
     assert run("ask", "empty.jpg", "Is there a bus?", "--draw", "out.png").exit_code == 1
     assert Path("out.png").read_bytes() == b"mine"
+
+
+ASK = ("ask", "bus.jpg", "Is there a bus?")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((*ASK, "--trace", "bus.jpg"), "--trace bus.jpg: that is a file to be read"),
+        ((*ASK, "--draw", "./bus.jpg"), "--draw bus.jpg: that is a file to be read"),
+        ((*ASK, "--draw", "link.jpg"), "--draw link.jpg: that is a file to be read"),
+        (("count", "bus.jpg", "bus", "--draw", "bus.jpg"), "--draw bus.jpg: that is a file to be read"),
+        ((*ASK, "--boxes", "boxes.json", "--trace", "boxes.json"), "--trace boxes.json: that is a file to be read"),
+        ((*ASK, "--draw", "a.png", "--trace", "./a.png"), "--draw and --trace both name a.png"),
+        ((*ASK, "--html", "of"), "'of' should end in .html or .htm"),
+        ((*ASK, "--draw", "a.html", "--html", "a.html"), "'a.html' should end in .png"),
+        (("report", "a.html", "a.html"), "OUT.html a.html: that is a file to be read"),
+        (("replay", "run.jsonl", "--html", "run.jsonl"), "'run.jsonl' should end in .html"),
+        (("diff", "a.html", "run.jsonl", "--html", "a.html"), "--html a.html: that is a file to be read"),
+        (("eval", "qa", "a.jsonl", "--images", ".", "--details", "a.jsonl"), "--details a.jsonl: that is a file"),
+    ],
+)
+def test_no_file_that_is_read_is_written_over(folder: Path, arguments: tuple[str, ...], told: str) -> None:
+    Path("link.jpg").symlink_to("bus.jpg")
+    for name in ("boxes.json", "a.html", "a.jsonl", "run.jsonl"):
+        Path(name).write_text("[]", encoding="utf-8")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert told in result.stderr
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@contextlib.contextmanager
+def disk_with_room_for(size: int) -> Iterator[None]:
+    """Within the block, writing more bytes than that to a file fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "out"),
+    [
+        ((*ASK, "--draw"), "x.png"),
+        ((*ASK, "--html"), "x.html"),
+        ((*ASK, "--json", "--html"), "x.html"),
+        ((*ASK, "--trace"), "x.jsonl"),
+        (("ground", "bus.jpg", "bus", "--draw"), "x.png"),
+        (("count", "bus.jpg", "bus", "--draw"), "x.png"),
+        (("read", "bus.jpg", "--draw"), "x.png"),
+        (("describe", "bus.jpg", "--draw"), "x.png"),
+    ],
+)
+def test_a_full_disk_costs_the_file_and_not_the_answer(folder: Path, arguments: tuple[str, ...], out: str) -> None:
+    with disk_with_room_for(1000):
+        result = run(*arguments, out)
+    assert result.exit_code == 1
+    assert result.stdout == run(*arguments[:-1]).stdout or json.loads(result.stdout)["text"].startswith("Yes")
+    assert f"{out} cannot be written: File too large." in result.stderr.splitlines()[-1]
+    assert not Path(out).exists()
+
+
+def test_bytes_that_are_no_text_are_spelled_in_a_report(folder: Path) -> None:
+    result = run("ask", "bus.jpg", "How many b\udcffses are there?", "--html", "a.html")
+    assert result.exit_code == 0, result.stderr
+    assert "How many b\\udcffses are there?" in Path("a.html").read_text(encoding="utf-8")
 
 
 def test_steps_are_coloured_on_a_terminal_like_the_picture(folder: Path) -> None:
