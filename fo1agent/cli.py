@@ -125,8 +125,10 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
     console.keep_streams_apart()
     ctx.with_resource(console.logs())
     if server:
-        asked = {"server": server, "token": token}
-        ctx.default_map = dict.fromkeys(("ask", "ground", "count", "read", "describe"), asked)
+        takers = [name for name, one in main.commands.items() if any(part.name == "server" for part in one.params)]
+        if ctx.invoked_subcommand not in takers:
+            raise click.UsageError(f"{ctx.invoked_subcommand} does not take --server; {', '.join(takers)} do.")
+        ctx.default_map = {name: {"server": server, "token": token} for name in takers}
 
 
 @main.command(
@@ -254,7 +256,13 @@ def count(
 @click.argument("image")
 @click.option("--region", metavar="ID", help="Only in this region, as the other commands name it: r3.")
 @click.option("--box", type=BOX, help="Only inside this box, in pixels.")
-@click.option("--source", type=click.Choice(["ocr", "model"]), default="ocr", show_default=True, help="Who reads.")
+@click.option(
+    "--source",
+    type=click.Choice(["ocr", "model"]),
+    default="ocr",
+    show_default=True,
+    help="Who reads; model: an open one.",
+)
 @_scene_options
 @cli_ocr.ocr_options
 @draw_to
@@ -273,7 +281,9 @@ def read(
     _, scene = _open(image, {"--draw": draw}, **opening)
     text = scene.read(target, source=source)
     if json_output:
-        console.result_json({"text": text.text, "lines": [_line(line) for line in text.lines], **_fields(text.regions)})
+        # A server does not tell how lines are turned.
+        lines = [_line(line) | ({} if opening["server"] else {"turn": line.turn}) for line in text.lines]
+        console.result_json({"text": text.text, "lines": lines, **_fields(text.regions)})
     else:
         console.result_text(text.text)
         console.note("" if text.text else "no text found")
@@ -663,8 +673,7 @@ def _draw(scene: Scene, regions: Iterable[Region], path: Path | None) -> None:
 
 
 def _line(line: TextLine) -> dict[str, Any]:
-    box = [round(v, 2) for v in line.box]
-    return {"text": line.text, "box": box, "score": round(line.score, 4), "turn": line.turn}
+    return {"text": line.text, "box": [round(v, 2) for v in line.box], "score": round(line.score, 4)}
 
 
 def _fields(regions: Regions) -> dict[str, Any]:

@@ -48,6 +48,9 @@ SECOND_THING = 0.15
 SAME_BOX_IOU = 0.8
 # A region is within a box if at least this share of its area is: half of a person behind a bus is at the bus.
 WITHIN_SHARE = 0.5
+# Under this score the best name of a closed vocabulary is said of nothing. fo1-nano names whatever it is shown: of 48
+# boxes of background all lie under it, of 118 right names of things 2.5 %, of 13 wrong ones 31 %.
+LEAST_NAME = 0.01
 # So many of the likeliest regions are looked at for their colour.
 _LOOKED_AT = 24
 # The probabilities of so many of the latest queries are kept, [N] each.
@@ -144,8 +147,9 @@ class DescribeResult:
     """What is to be seen.
 
     Attributes:
-        text: the model's own words, or, when those are of no use, the names it is sure of; "" if there are none.
-        label: the best name of the target; None for the whole picture or when the model has no names.
+        text: the model's own words, or, when those are of no use, the names it is sure of; "" if there are none, as of
+            background.
+        label: the best name of the target, however unlikely; None for the whole picture or when the model has no names.
         score: probability of that name; for the whole picture the mean over its linked regions; None without.
         regions: the target, or for the whole picture the regions that the text mentions, with what each is called.
         source: "model" when `text` is the model's words; "labels" when it is a list of names, because the model gave no
@@ -452,11 +456,12 @@ class Scene(Pictured):
 
         Args:
             target: a region, region id or box; None for the whole picture.
-            source: "ocr", or "model" for FO1's own reading.
+            source: "ocr", or "model" for FO1's own reading, which models with a closed vocabulary cannot do.
             min_score: lines that the OCR is less sure of are left out.
 
         Raises:
             InputError: an unknown region or source.
+            ToolFailed: the model has a closed vocabulary, so it has names and no words to read with.
         """
         region = self._region_of(target)
         if source == "ocr":
@@ -466,6 +471,10 @@ class Scene(Pictured):
             return ReadResult(UntrustedText(text), lines, Regions.from_list(regions), source)
         if source != "model":
             raise InputError(f'read got source={source!r}. Pass "ocr" or "model".')
+        if self.model.predictor.vocabulary is not None:
+            raise ToolFailed(
+                f'{self.model.name} can name things but not read. Pass source="ocr", or use a larger model.'
+            )
         reply, _ = self._ask(region.box, lambda token: prompts.render("region_ocr", token))
         return ReadResult(UntrustedText(reply.text), (), Regions.from_list([region]), source)
 
@@ -484,6 +493,8 @@ class Scene(Pictured):
         labels, scores = self._labels(encoding)
         label, score = (labels[index], float(scores[index])) if labels[index] is not None else (None, None)
         named = Region(region.id, region.box, region.score if score is None else score, label, region.source)
+        if self.model.predictor.vocabulary is not None and score is not None and score < LEAST_NAME:
+            return DescribeResult(UntrustedText(""), label, score, Regions.from_list([named]), "labels")
         if label in self.model.predictor.taught:
             return DescribeResult(UntrustedText(label or ""), label, score, Regions.from_list([named]), "labels")
         reply, _ = self._ask(region.box, lambda token: prompts.render("brief_region_caption", token))

@@ -394,6 +394,11 @@ COMMANDS = [
         lambda w: ["count", w.path, "bus", "--within", "0.1,0.1,0.9,0.9"],
         "multiply by width and height",
     ),
+    Command(
+        "reading with a model that only has names",
+        lambda w: ["read", w.path, "--source", "model"],
+        "can name things but not read",
+    ),
     Command("an unknown region", lambda w: ["describe", w.path, "--region", "r999"], "No region r999"),
     Command(
         "boxes that are no JSON",

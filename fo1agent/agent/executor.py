@@ -653,7 +653,7 @@ class Run:
             self.rests_on[step.id] = Regions.from_list([region])
         elif isinstance(getattr(result, "regions", None), Regions):
             self.rests_on[step.id] = result.regions
-        return UntrustedText(result.text) or Failure("the model gave no description", "error")
+        return UntrustedText(result.text) or Failure("the model sees nothing here that it can name", "error")
 
     def _inspect(self, step: p.Inspect) -> Result:
         region = self._best(step.of)

@@ -198,6 +198,27 @@ def test_describe_says_something(folder: Path) -> None:
     assert parsed(run("describe", "bus.jpg", "--box", "118,129,416,312", "--json"))["text"]
 
 
+def test_describe_of_nothing_says_so(folder: Path) -> None:
+    Image.new("RGB", (320, 240), "gray").save("gray.png")
+    Path("boxes.json").write_text("[[20, 20, 120, 120]]", encoding="utf-8")
+    for arguments in (("--box", "20,20,120,120"), ("--boxes", "boxes.json")):
+        result = run("describe", "gray.png", *arguments)
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "\n", "nothing I can name\n")
+    fields = parsed(run("describe", "gray.png", "--box", "20,20,120,120", "--json"))
+    assert fields["text"] == ""
+    assert fields["label"] is not None
+    assert fields["score"] < 0.01
+
+
+def test_read_tells_boxes_in_hundredths_and_how_lines_are_turned(folder: Path) -> None:
+    with Image.open("bus.jpg") as picture:
+        picture.rotate(180).save("turned.png")
+    for name, turn in (("bus.jpg", 0), ("turned.png", 180)):
+        lines = parsed(run("read", name, "--json"))["lines"]
+        assert turn in {line["turn"] for line in lines}
+        assert all(round(v, 2) == v for line in lines for v in line["box"])
+
+
 def test_given_boxes_are_the_regions(folder: Path) -> None:
     Path("boxes.json").write_text("[[118, 129, 416, 312], [16, 249, 140, 309]]", encoding="utf-8")
     found = parsed(run("ground", "bus.jpg", "bus", "--boxes", "boxes.json", "--threshold", "0", "--json"))
@@ -365,6 +386,15 @@ def test_wrong_usage_is_exit_2(folder: Path, arguments: tuple[str, ...]) -> None
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Usage: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("tools",), ("doctor",), ("replay", "run.jsonl"), ("eval", "parity", "."), ("serve",)]
+)
+def test_a_command_that_takes_no_server_says_so(folder: Path, command: tuple[str, ...]) -> None:
+    result = run("--server", "http://127.0.0.1:9", *command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{command[0]} does not take --server; ask, ground, count, read, describe do." in result.stderr
 
 
 def test_a_file_that_is_there_survives_a_failure(folder: Path) -> None:

@@ -32,11 +32,13 @@ class Labelling(FakePredictor):
         return [name and name + EVIL for name in names], scores
 
 
-def evil_model() -> Model:
+def evil_model(**fields: Any) -> Model:
     def read(image: Any, min_score: float = 0.5) -> list[TextLine]:
         return [TextLine(UntrustedText(f"STOP{EVIL}"), (12.0, 12.0, 50.0, 30.0), 0.9)]
 
-    return Model(Labelling(OBJECTS, name=f"fake{EVIL}", replies={"": f"<answer>it is{EVIL}</answer>"}), ocr=read)
+    return Model(
+        Labelling(OBJECTS, name=f"fake{EVIL}", replies={"": f"<answer>it is{EVIL}</answer>"}, **fields), ocr=read
+    )
 
 
 @pytest.fixture
@@ -87,7 +89,6 @@ def strings_of(value: Any) -> list[str]:
         ["ground", "a.png", "person", f"per{EVIL}son"],
         ["count", "a.png", f"sleepy{EVIL} person"],
         ["read", "a.png"],
-        ["read", "a.png", "--source", "model"],
         ["describe", "a.png"],
         ["describe", "a.png", "--region", "r0"],
     ],
@@ -99,6 +100,13 @@ def test_what_a_picture_a_model_or_a_question_says(folder: Path, arguments: list
     piped = run(*arguments, color=False)
     assert "\x1b" not in piped.output
     assert steering(piped.output) == []
+
+
+def test_what_a_model_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fo1agent.scene.load", lambda *args, **kwargs: evil_model(vocabulary=None))
+    checked(run("read", "a.png", "--source", "model"))
+    told = checked(run("read", "a.png", "--source", "model", "--json"))
+    assert any("\x1b]0;owned" in one for one in strings_of(json.loads(told.stdout)))
 
 
 # ---- chat models and endpoints ----

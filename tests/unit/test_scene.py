@@ -353,12 +353,28 @@ def test_reading_maps_lines_back(scene: Scene) -> None:
     assert scene.read("r0", min_score=0.7).text == "CITY"
 
 
-def test_the_model_can_read_too(scene: Scene, predictor: FakePredictor) -> None:
+def test_an_open_model_can_read_too() -> None:
+    predictor = FakePredictor(OBJECTS, vocabulary=None)
+    scene = Model(predictor).open(PICTURE)
     predictor.replies["ocr results of <region0>"] = "CITY CENTRE 12"
     read = scene.read("r0", source="model")
     assert (read.text, read.source, read.lines) == ("CITY CENTRE 12", "model", ())
     with pytest.raises(InputError, match="source"):
         scene.read("r0", source="crystal ball")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_model_that_only_has_names_does_not_read(scene: Scene, predictor: FakePredictor) -> None:
+    with pytest.raises(ToolFailed, match=r'fake can name things but not read\. Pass source="ocr"'):
+        scene.read("r0", source="model")
+    assert predictor.passes["generate"] == 0
+
+
+@pytest.mark.parametrize(("score", "text"), [(0.0099, ""), (0.01, "dog")])
+def test_a_name_that_is_said_of_anything_is_not_said(score: float, text: str) -> None:
+    scene = Model(FakePredictor([(BUS, "dog", score)])).open(PICTURE)
+    said = scene.describe("r0")
+    assert (said.text, said.label, said.score, said.source) == (text, "dog", score, "labels")
+    assert [(region.label, region.score) for region in said.regions] == [("dog", score)]
 
 
 def test_describe_gives_label_score_and_the_models_words(scene: Scene, predictor: FakePredictor) -> None:
