@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import CheckpointError, FO1AgentError, InputError, MissingExtraError, ToolFailed
+from fo1agent.types import number, shown
 
 MAX_SIDE = 1600
 """Pixels: no side of a picture given to `Engine.detect` is longer."""
@@ -34,7 +35,10 @@ _ALIASES = {
     **dict.fromkeys(("zh", "zh-cn", "zh_cn"), "ch"),
     **dict.fromkeys(("zh-tw", "zh_tw"), "chinese_cht"),
     **dict.fromkeys(("ja", "jp"), "japan"),
+    "sr-latn": "rs_latin",
 }
+# RapidOCR's names of languages → ours, which are those of ISO 639; of a script, its first language.
+_ISO = {"french": "fr", "german": "de", **{theirs: ours for ours, theirs in reversed(_ALIASES.items())}}
 # Where models are looked for: version → size. The first is the one whose files come with RapidOCR.
 _MODELS = {"PP-OCRv6": "small", "PP-OCRv5": "mobile", "PP-OCRv4": "mobile"}
 _OURS = ("use_det", "use_cls", "use_rec", "text_score", "return_word_box", "return_single_char_box")
@@ -121,8 +125,8 @@ class Engine:
 
 
 def languages() -> list[str]:
-    """The languages whose model comes with RapidOCR, by its own names."""
-    return _supported("PP-OCRv6")
+    """The languages whose model comes with RapidOCR, by the names that `OCR` takes."""
+    return sorted({_ISO.get(name, name) for name in _supported("PP-OCRv6")})
 
 
 # ---- settings and models ----
@@ -145,7 +149,8 @@ def _models_for(lang: str | None) -> dict[str, Any]:
             }
     others = [other for version in _MODELS for other in _supported(version)]
     close = difflib.get_close_matches(name, list(dict.fromkeys([*_ALIASES, *others])), 3)
-    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    meant = dict.fromkeys(other if other in _ALIASES else _ISO.get(other, other) for other in close)
+    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
     raise InputError(f"There is no model that reads the language {lang!r}.{hint} {_come_along()}")
 
 
@@ -188,8 +193,35 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
             except ValueError as exc:
                 choice = ", ".join(one.value for one in enums[last])
                 raise InputError(f"The setting {name} must be one of {choice}; got {value!r}.") from exc
+        else:
+            value = _of_kind(name, place, value)
         checked[name] = value
     return checked
+
+
+def _of_kind(name: str, usual: Any, value: Any) -> Any:
+    """A setting's value, which must be of the kind of the usual one; where that is None, anything but nonsense."""
+    given = value
+    if isinstance(usual, bool):
+        wanted, good = "true or false", isinstance(value, bool)
+    elif isinstance(usual, (int, float)):
+        read = number(value)
+        whole = isinstance(usual, int)
+        wanted, good = "a whole number" if whole else "a number", read is not None and not (whole and read % 1)
+        value = read if read is None or not whole else int(read)
+    elif isinstance(usual, str):
+        wanted, good = "a word", isinstance(value, str)
+    elif isinstance(usual, list):
+        several = isinstance(value, (list, tuple)) and len(value) == len(usual)
+        wanted = f"a list of {len(usual)}"
+        good = several and all(isinstance(one, str) or number(one) is not None for one in value)
+    elif isinstance(usual, Mapping):
+        wanted, good = "names with values", isinstance(value, Mapping)
+    else:
+        wanted, good = "a finite value", not isinstance(value, float) or math.isfinite(value)
+    if not good:
+        raise InputError(f"The setting {name} wants {wanted}, got {shown(given)}.")
+    return value
 
 
 _ABSENT = object()

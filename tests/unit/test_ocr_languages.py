@@ -52,11 +52,11 @@ def test_a_failure_of_the_engine_is_an_error_of_ours(part: str, monkeypatch: pyt
 
 def test_a_setting_that_breaks_the_engine_is_an_error_of_ours() -> None:
     with pytest.raises(ToolFailed, match="OCR engine failed"):
-        OCR(settings={"Det.limit_side_len": "wide"})(sign(("CITY", (40, 20))))
+        OCR(settings={"Rec.rec_batch_num": 0})(sign(("CITY", (40, 20))))
 
 
 async def test_every_front_tells_of_a_failure_of_the_engine() -> None:
-    model = Model(FakePredictor([((0, 0, 400, 160), "bus", 0.9)]), ocr=OCR(settings={"Det.limit_side_len": "wide"}))
+    model = Model(FakePredictor([((0, 0, 400, 160), "bus", 0.9)]), ocr=OCR(settings={"Rec.rec_batch_num": 0}))
     scene = model.open(sign(("CITY", (40, 20))))
     with pytest.raises(ToolFailed, match="OCR engine failed"):
         scene.read()
@@ -117,6 +117,14 @@ def test_other_languages_say_where_their_model_is(lang: str, file: str, tmp_path
     assert "as the setting Rec.model_path" in message
 
 
+def test_languages_are_told_by_the_names_that_the_guide_has() -> None:
+    known = ocr_engine.languages()
+    assert {"zh", "ja", "en", "de", "fr"} <= set(known)
+    assert not {"ch", "japan", "german", "french", "chinese_cht"} & set(known)
+    for lang in known:
+        assert ocr_engine._models_for(lang)["Rec.ocr_version"].value == "PP-OCRv6"
+
+
 @pytest.mark.usefixtures("offline")
 def test_a_model_that_was_saved_in_the_folder_or_is_named_is_used(tmp_path: Path) -> None:
     folder = Path(ocr_engine.Engine()._rapid.cfg.Global.model_root_dir)
@@ -135,7 +143,8 @@ def test_a_model_that_was_saved_in_the_folder_or_is_named_is_used(tmp_path: Path
     ("lang", "settings", "error", "message"),
     [
         ("klingon", {}, InputError, r"no model that reads the language 'klingon'.*With RapidOCR come .* de "),
-        ("korea", {}, InputError, r"Did you mean korean\?"),
+        ("korea", {}, InputError, r"Did you mean ko\?"),
+        ("chinese", {}, InputError, r"Did you mean zh-tw\?.* ja .* zh zh-tw\.$"),
         ("ka", {}, InputError, "no model that reads the language 'ka'"),  # Georgian; to RapidOCR it would be Kannada
         ("", {}, InputError, "no model that reads the language ''"),
         (7, {}, InputError, "the language 7"),
@@ -145,6 +154,15 @@ def test_a_model_that_was_saved_in_the_folder_or_is_named_is_used(tmp_path: Path
         (None, {"Rec.model_type": "medium"}, CheckpointError, "without the model of these settings. Save https"),
         (None, {"Rec.ocr_version": "PP-OCRv4"}, InputError, "no such model"),
         (None, {"Rec.model_path": "no/such.onnx"}, CheckpointError, "no OCR model 'no/such.onnx'"),
+        (None, {"Det.box_thresh": "high"}, InputError, "The setting Det.box_thresh wants a number, got 'high'"),
+        (None, {"Det.thresh": float("nan")}, InputError, "Det.thresh wants a number, got nan"),
+        (None, {"Det.thresh": None}, InputError, "Det.thresh wants a number, got None"),
+        (None, {"Det.unclip_ratio": True}, InputError, "Det.unclip_ratio wants a number, got True"),
+        (None, {"Rec.rec_batch_num": 2.5}, InputError, "Rec.rec_batch_num wants a whole number, got 2.5"),
+        (None, {"Det.use_dilation": 1}, InputError, "Det.use_dilation wants true or false, got 1"),
+        (None, {"Det.score_mode": 3}, InputError, "Det.score_mode wants a word, got 3"),
+        (None, {"Det.mean": [0.5, float("inf"), 0.5]}, InputError, "Det.mean wants a list of 3"),
+        (None, {"Rec.rec_img_shape": [3, 48]}, InputError, r"Rec.rec_img_shape wants a list of 3, got \[3, 48\]"),
         (None, {"Global.use_cls": True}, InputError, "Global.use_cls has no effect here"),
     ],
 )
@@ -174,6 +192,8 @@ def test_load_takes_a_language_and_refuses_what_is_none_before_it_loads() -> Non
         (["read", "x.png", "--ocr-lang", "klingon"], 1, "error: There is no model that reads the language 'klingon'"),
         (["ask", "x.png", "What is written?", "--ocr-lang", "ru"], 1, "error: RapidOCR comes without the model"),
         (["read", "x.png", "--ocr-set", "Det.box_tresh=0.4"], 1, "Did you mean Det.box_thresh"),
+        (["read", "x.png", "--ocr-set", "Det.box_thresh=high"], 1, "Det.box_thresh wants a number, got 'high'"),
+        (["read", "x.png", "--ocr-set", "Det.thresh=.nan"], 1, "Det.thresh wants a number, got nan"),
         (["read", "x.png", "--ocr-set", "Det.box_thresh"], 2, "write NAME=VALUE"),
         (["read", "x.png", "--ocr-set", "Det.box_thresh=[1"], 2, "--ocr-set 'Det.box_thresh=[1'"),
         (["read", "x.png", "--ocr-set", "Det.box_thresh=" + 5000 * "["], 2, "--ocr-set 'Det.box_thresh=[["),
