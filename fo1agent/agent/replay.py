@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fo1agent.agent.events import AnswerEvent, Event, PlanEvent, StepEnd, StepSt
 from fo1agent.agent.executor import Run
 from fo1agent.agent.stepping import run_tool
 from fo1agent.agent.trace import StepRecord
+from fo1agent.agent.trace_lines import ImagePart
 from fo1agent.agent.traces import Memory, Trace
 from fo1agent.errors import DataError, InputError
 from fo1agent.image import ImageSource, LoadedImage, load_image
@@ -51,8 +53,9 @@ def picture(trace: Trace, image: ImageSource = None, *, other_image: bool = Fals
         image = recorded.source
     loaded = load_image(image)
     if not other_image and not _is_recorded(trace, loaded):
+        this, wanted = _apart(loaded, recorded)
         raise InputError(
-            f"{loaded.source} is not the picture of {trace.name}: it is {loaded.id}, the recorded one {recorded.id}. "
+            f"{loaded.source} is not the picture of {trace.name}: it is {this}, the recorded one {wanted}. "
             "Pass the same picture, or other_image to try another, at a shell --other-image."
         )
     return loaded
@@ -80,6 +83,15 @@ def open_picture(
     names = tuple(f"{loaded.id}/r{k}" for k in range(len(boxes.boxes)))
     corners, scores = np.array(boxes.boxes, dtype=np.float64), np.array(boxes.scores)
     return model.open(loaded, boxes=Regions(corners, scores, (None,) * len(names), names, boxes.source))
+
+
+def _apart(loaded: LoadedImage, recorded: ImagePart) -> tuple[str, str]:
+    """The ids of two pictures, as long as it takes to tell them apart."""
+    if recorded.sha256 is None:
+        return loaded.id, "of no known content"
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(loaded.sha256, recorded.sha256, strict=True))
+    digits = max(8, len(list(alike)) + 1)
+    return f"img_{loaded.sha256[:digits]}", f"img_{recorded.sha256[:digits]}"
 
 
 def _is_recorded(trace: Trace, loaded: LoadedImage) -> bool:

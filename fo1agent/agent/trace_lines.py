@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from fo1agent.agent.answer import Answer
 from fo1agent.agent.trace import StepRecord
@@ -20,6 +20,9 @@ from fo1agent.types import Region, Regions
 FORMAT = 1
 """Raised when a field is dropped or means something else. One that is added has a value for lines without it, so that
 older traces can be read."""
+
+MAX_SIDE = 2**31 - 1
+"""Pixels: no picture has more on a side, whatever its format."""
 
 
 class Part(BaseModel):
@@ -73,8 +76,8 @@ class ImagePart(Part):
         pattern=r"^[0-9a-f]{64}$", description='of "WIDTHxHEIGHT:" and the RGB bytes of the upright picture'
     )
     source: str = Field(description="an absolute path, an address without its query, or what else it was")
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    width: int = Field(ge=1, le=MAX_SIDE)
+    height: int = Field(ge=1, le=MAX_SIDE)
 
 
 class BoxesPart(Part):
@@ -114,6 +117,12 @@ class OpenedPart(Part):
     costs: CostsPart
 
 
+def _integer(value: Any) -> Any:
+    if isinstance(value, bool):  # which equals 1
+        raise ValueError("a truth value is no number")
+    return value
+
+
 def _utc(text: str) -> str:
     if datetime.fromisoformat(text).utcoffset() is None:
         raise ValueError("a time needs its zone: 2026-01-31T12:00:00.000Z")
@@ -124,7 +133,7 @@ class RunLine(Part):
     """The first line: all that is known before the first step."""
 
     type: Literal["run"] = "run"
-    format: Literal[1]
+    format: Annotated[Literal[1], BeforeValidator(_integer)]
     started: Annotated[str, AfterValidator(_utc)] = Field(description="UTC, ISO 8601")
     question: str
     image: ImagePart
@@ -213,6 +222,17 @@ class AnswerPart(Part):
     bounds: BoundsPart | tuple[BoundsPart | None, ...] | None = Field(
         None, description="of a number that hangs on them; one or null for each part of a chained question"
     )
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> AnswerPart:
+        for one in self.bounds if isinstance(self.bounds, tuple) else (self.bounds,):
+            try:
+                known = [float(v) for v in (one.at_least, one.at_most) if v is not None] if one else []
+            except OverflowError:
+                raise ValueError("bounds: too large a number") from None
+            if len(known) == 2 and known[0] > known[1]:
+                raise ValueError(f"bounds: at_least, {known[0]:g}, is above at_most, {known[1]:g}")
+        return self
 
     @model_validator(mode="after")
     def _evidence_is_known(self) -> AnswerPart:

@@ -386,6 +386,7 @@ def assemble(name: str, lines: Sequence[Line], where: str) -> Trace:
         raise DataError(f'{where}, line 1: a trace begins with a line of type "run"; this does not.')
     plans: list[RecordedPlan] = []
     begun: StepStartLine | None = None
+    known: set[tuple[int, str]] = set()
     ended = 0
     rest: list[AfterRun] = []
     for number, line in enumerate(lines[1:], 2):
@@ -399,6 +400,9 @@ def assemble(name: str, lines: Sequence[Line], where: str) -> Trace:
         elif isinstance(line, StepStartLine):
             if begun is not None:
                 raise DataError(f"{at}: step {line.number} begins before step {begun.number} has ended.")
+            if (line.number, line.id) in known:
+                raise DataError(f"{at}: step {line.number} ({line.id}) begins a second time.")
+            known.add((line.number, line.id))
             begun = line
         elif isinstance(line, StepEndLine):
             if begun is None or (line.number, line.step.id) != (begun.number, begun.id):
@@ -424,7 +428,7 @@ def _parse(text: bytes, where: str) -> Line:
     except ValidationError as exc:
         problems = exc.errors(include_url=False)
     for problem in problems:
-        if problem["loc"][-1:] == ("format",) and isinstance(problem["input"], int):
+        if problem["loc"][-1:] == ("format",) and type(problem["input"]) is int:
             raise DataError(
                 f"{where}: format {problem['input']} of another version of fo1agent; this one reads format {FORMAT}."
             )

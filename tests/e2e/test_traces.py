@@ -80,6 +80,16 @@ def test_replay_of_another_picture_must_be_wanted_and_differs(folder: Path, repo
     assert told["answer"]
 
 
+def test_pictures_whose_short_ids_are_equal_are_told_apart(folder: Path) -> None:
+    image = json.loads(Path("run.jsonl").read_text(encoding="utf-8").splitlines()[0])["image"]
+    sha = image["sha256"]
+    forged = sha[:20] + ("0" if sha[20] != "0" else "1") + sha[21:]
+    changed(Path("run.jsonl"), Path("forged.jsonl"), image={**image, "sha256": forged})
+    result = run("replay", "forged.jsonl")
+    assert result.exit_code == 2
+    assert f"it is img_{sha[:21]}, the recorded one img_{forged[:21]}. " in result.stderr
+
+
 def test_replay_of_given_boxes_gives_them_again(folder: Path) -> None:
     Path("boxes.json").write_text("[[49, 40, 408, 398], [432, 196, 610, 281]]", encoding="utf-8")
     result = run("ask", "cat.jpg", "Is there a cat?", "--boxes", "boxes.json", "--trace", "boxes.jsonl")

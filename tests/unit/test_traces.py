@@ -374,6 +374,8 @@ def broken_lines(good: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, An
     """(what is wrong, line number, a piece of the reason, the changed line or lines)."""
     run, plan, start, end = good[:4]
     yield "another version", 1, "format 2 of another version", {**run, "format": 2}
+    yield "a truth value as version", 1, "format: a truth value is no number", {**run, "format": True}
+    yield "a picture of no size that there is", 1, "image.width", {**run, "image": {**run["image"], "width": 10**30}}
     yield "no version", 1, "format", {key: value for key, value in run.items() if key != "format"}
     yield "no run", 1, 'type "run"', plan
     yield "an unknown field", 1, "surprise", {**run, "surprise": 1}
@@ -397,6 +399,9 @@ def broken_lines(good: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, An
     wrong = {**answer["answer"], "evidence": ["img_00000000/r9"]}
     yield "words as one text", 4, "not_judged", with_step(end, not_judged="sleepy")
     yield "bounds of one side", len(good), "at_most", with_answer(answer, bounds={"at_least": 1})
+    for bounds, why in (((9, 1), "at_least, 9, is above at_most, 1"), ((0, 10**400), "too large a number")):
+        both = dict(zip(("at_least", "at_most"), bounds, strict=True))
+        yield f"bounds {why}", len(good), why, with_answer(answer, bounds=both)
     yield "unknown evidence", len(good), "not among the regions", {**answer, "answer": wrong}
 
 
@@ -428,6 +433,17 @@ def test_bytes_of_any_kind_are_refused(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"bad\.jsonl, line 1"):
         traces.read(path)
+
+
+def test_a_step_that_begins_twice_is_refused(tmp_path: Path, written: list[dict[str, Any]]) -> None:
+    path = tmp_path / "bad.jsonl"
+    for lines, why in (
+        ([*written[:3], written[2]], "line 4: step 1 begins before step 1 has ended"),
+        ([*written[:4], *written[2:4]], r"line 5: step 1 \(s1\) begins a second time"),
+    ):
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        with pytest.raises(DataError, match=why):
+            traces.read(path)
 
 
 def test_more_after_the_answer_is_refused(tmp_path: Path, written: list[dict[str, Any]]) -> None:
