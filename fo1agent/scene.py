@@ -473,7 +473,7 @@ class Scene(Pictured):
             raise InputError(f'read got source={source!r}. Pass "ocr" or "model".')
         if self.model.predictor.vocabulary is not None:
             raise ToolFailed(
-                f'{self.model.name} can name things but not read. Pass source="ocr", or use a larger model.'
+                f'{self.model.name} can name things but not read; the source "ocr" can, or a larger model.'
             )
         reply, _ = self._ask(region.box, lambda token: prompts.render("region_ocr", token))
         return ReadResult(UntrustedText(reply.text), (), Regions.from_list([region]), source)

@@ -364,7 +364,7 @@ def test_an_open_model_can_read_too() -> None:
 
 
 def test_a_model_that_only_has_names_does_not_read(scene: Scene, predictor: FakePredictor) -> None:
-    with pytest.raises(ToolFailed, match=r'fake can name things but not read\. Pass source="ocr"'):
+    with pytest.raises(ToolFailed, match='fake can name things but not read; the source "ocr" can'):
         scene.read("r0", source="model")
     assert predictor.passes["generate"] == 0
 
