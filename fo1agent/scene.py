@@ -475,7 +475,7 @@ class Scene(Pictured):
             raise ToolFailed(
                 f'{self.model.name} can name things but not read; the source "ocr" can, or a larger model.'
             )
-        reply, _ = self._ask(region.box, lambda token: prompts.render("region_ocr", token))
+        reply, _ = self._ask(region, lambda token: prompts.render("region_ocr", token))
         return ReadResult(UntrustedText(reply.text), (), Regions.from_list([region]), source)
 
     def describe(self, target: Target = None) -> DescribeResult:
@@ -497,7 +497,7 @@ class Scene(Pictured):
             return DescribeResult(UntrustedText(""), label, score, Regions.from_list([named]), "labels")
         if label in self.model.predictor.taught:
             return DescribeResult(UntrustedText(label or ""), label, score, Regions.from_list([named]), "labels")
-        reply, _ = self._ask(region.box, lambda token: prompts.render("brief_region_caption", token))
+        reply, _ = self._ask(region, lambda token: prompts.render("brief_region_caption", token))
         if _is_words(reply.text) and self._bears_out(reply.text, encoding, [index]):
             return DescribeResult(UntrustedText(reply.text), label, score, Regions.from_list([named]), "model")
         return DescribeResult(UntrustedText(label or ""), label, score, Regions.from_list([named]), "labels")
@@ -526,7 +526,7 @@ class Scene(Pictured):
             about = question if target is None else f"Regarding {token}: {question}"
             return prompts.render("visual_region_reasoning", about)
 
-        reply, mentioned = self._ask(self._region_of(target).box, asked)
+        reply, mentioned = self._ask(self._region_of(target), asked)
         if not _is_words(reply.text) and reply.number is None:
             raise ToolFailed(f"{self.model.name} has no answer to {question!r}.")
         return InspectResult(UntrustedText(reply.text), UntrustedText(reply.thought), mentioned)
@@ -660,9 +660,9 @@ class Scene(Pictured):
             self._colors[box] = box_color_shares(self.image, self._pixels(box))
         return self._colors[box]
 
-    def _ask(self, box: Box, question: Callable[[str], str]) -> tuple[prompts.Reply, Regions]:
-        """The model's parsed reply to a question about a box, given as its region token, and the regions it names."""
-        encoding, index, region = self._locate(box)
+    def _ask(self, about: Region, question: Callable[[str], str]) -> tuple[prompts.Reply, Regions]:
+        """The model's parsed reply to a question about a region, given as its token, and the regions it names."""
+        encoding, index, region = self._locate(about)
         raw = self.model.predictor.generate(encoding, question(f"<region{index}>"))
         reply = prompts.parse(raw, len(encoding.boxes))
         return reply, Regions.from_list([region if k == index else self.regions[k] for k in reply.regions])

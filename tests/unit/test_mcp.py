@@ -406,7 +406,7 @@ def test_pictures_in_results_are_small_whatever_the_picture_is(folder: Path, siz
     Image.fromarray(noise).save(folder / "noise.png")
 
     async def test(client: Client) -> None:
-        for name, arguments in (("describe", {"region": [0, 0, 1, 1]}), ("annotate", {})):
+        for name, arguments in (("describe", {"region": "b0_0_1_1"}), ("annotate", {})):
             result = await client.call_tool(name, {"image": "noise.png", **arguments})
             assert not result.is_error, text_of(result)
             (picture,) = (one for one in result.content if isinstance(one, types.ImageContent))
