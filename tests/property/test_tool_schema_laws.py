@@ -30,6 +30,11 @@ def allowed_by(schema: dict[str, Any]) -> st.SearchStrategy:
     return st.one_of([_of_kind(kind, schema) for kind in kinds])
 
 
+def in_pixels(box: list[Any]) -> bool:
+    """Whether it is not refused as one of parts of the picture's size, which no JSON schema can tell."""
+    return any(abs(one) > 1 for one in box)
+
+
 def _of_kind(kind: str, schema: dict[str, Any]) -> st.SearchStrategy:
     if kind == "object":
         known = {name: allowed_by(one) for name, one in schema["properties"].items()}
@@ -37,7 +42,8 @@ def _of_kind(kind: str, schema: dict[str, Any]) -> st.SearchStrategy:
         return st.fixed_dictionaries(required, optional=known)
     if kind == "array":
         sizes = {"min_size": schema.get("minItems", 0), "max_size": schema.get("maxItems", 4)}
-        return st.lists(allowed_by(schema["items"]), **sizes)
+        lists = st.lists(allowed_by(schema["items"]), **sizes)
+        return lists.filter(in_pixels) if schema["items"].get("type") == "number" else lists
     numbers = st.integers() | st.integers(-(10**400), 10**400)
     return {
         "string": st.text(max_size=9),
@@ -62,7 +68,7 @@ def test_what_the_schema_allows_the_model_accepts(tool, strict: bool, data: st.D
 def held_by(annotation: Any) -> st.SearchStrategy:
     """Values of an argument's type, made from the type and not from the schema."""
     if annotation == RegionOrBox:
-        return st.text(max_size=9) | st.lists(st.floats(-10, 5000), min_size=4, max_size=4)
+        return st.text(max_size=9) | st.lists(st.floats(-10, 5000), min_size=4, max_size=4).filter(in_pixels)
     if get_origin(annotation) is Annotated:
         return held_by(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
