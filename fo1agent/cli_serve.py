@@ -156,18 +156,13 @@ def serve(
     folder, every run is saved there.
     """
     console.note(f"Loading {model_name or 'fo1-nano'} …")  # what is imported next takes its time as well
-    try:
-        from fo1agent.serve.run import check_address
-        from fo1agent.serve.run import serve as run
-        from fo1agent.serve.service import check_deciding
-        from fo1agent.serve.settings import Settings
-    except ImportError as exc:
-        from fo1agent.errors import MissingExtraError
-        from fo1agent.extras import install_line
-
-        raise MissingExtraError(f"Serving needs more packages: {install_line('serve')}") from exc
+    _check_packages()
     from fo1agent.proposals import resolve_proposer
     from fo1agent.scene import load
+    from fo1agent.serve.run import check_address
+    from fo1agent.serve.run import serve as run
+    from fo1agent.serve.service import check_deciding
+    from fo1agent.serve.settings import Settings
 
     settings = Settings(
         token=os.environ.get("FO1AGENT_TOKEN"),
@@ -197,3 +192,13 @@ def serve(
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)
     model = load(model_name, device=device, proposer=boxes, ocr=ocr)
     run(model, settings, host, port, ready=lambda url: console.note(f"Listening on {url}"))
+
+
+def _check_packages() -> None:
+    try:
+        import fo1agent.serve.run  # noqa: F401 - it imports all that serving needs
+    except ImportError as exc:
+        from fo1agent.errors import MissingExtraError
+        from fo1agent.extras import install_line
+
+        raise MissingExtraError(f"Serving needs more packages: {install_line('serve')}") from exc

@@ -163,11 +163,7 @@ def finetune(
     torch.manual_seed(0)
     folder, name = find_folder(model)
     fo1, processor = weights.load(folder, torch.float32)
-    if fo1.config.vocabulary is None or fo1.proposal_head is None:
-        raise InputError(
-            f"finetune starts from models like fo1-nano, which know names and make boxes; {name} does not. Train it by "
-            "`fo1agent train instruct`."
-        )
+    _check_kind(fo1, name)
     before = load(folder)
     known = before.predictor.vocabulary or ()
     check = None if check_on is None else checkable(check_on, known)
@@ -192,9 +188,7 @@ def finetune(
         done = FinetuneReport(
             out, was.report, now.report, tuple(NameChecked(n, then[n], since[n]) for n in parts.names if n in then),
             new, again, compare(was.answers, now.answers, known),
-            None if check is None or was.check is None or now.check is None
-            else checked(check[0], was.check, now.check, known),
-            taken, time.perf_counter() - started,
+            _checked(check, was, now, known), taken, time.perf_counter() - started,
         )  # fmt: skip
 
         def write(target: Path) -> None:
@@ -203,6 +197,20 @@ def finetune(
 
         replace_folder(out, write)
         return done
+
+
+def _checked(check: tuple[Path, Path] | None, was: Measured, now: Measured, names: Sequence[str]) -> Checked | None:
+    if check is None or was.check is None or now.check is None:
+        return None
+    return checked(check[0], was.check, now.check, names)
+
+
+def _check_kind(model: FO1, name: str) -> None:
+    if model.config.vocabulary is None or model.proposal_head is None:
+        raise InputError(
+            f"finetune starts from models like fo1-nano, which know names and make boxes; {name} does not. Train it by "
+            "`fo1agent train instruct`."
+        )
 
 
 def _check_free(out: Path, overwrite: bool) -> None:

@@ -130,8 +130,13 @@ class HealthOut(BaseModel):
 def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     """The routes under /v1 that are fo1agent's own."""
     routes = APIRouter(prefix="/v1", responses=FAILURES, route_class=admitting(service))
-    known = registry() if tools is None else tools
+    _add_images(routes, service)
+    _add_tools(routes, service, registry() if tools is None else tools)
+    _add_asking(routes, service)
+    return routes
 
+
+def _add_images(routes: APIRouter, service: Service) -> None:
     @routes.post(
         "/images",
         status_code=201,
@@ -181,6 +186,8 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
         service.scenes.close(image)
         return Response(status_code=204)
 
+
+def _add_tools(routes: APIRouter, service: Service, known: dict[str, Tool]) -> None:
     @routes.get("/tools", response_model=ToolsOut, tags=["tools"])
     async def list_tools() -> Response:
         """The tools, as JSON Schema."""
@@ -215,6 +222,8 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
 
         return Json(await service.run(request, tool_kind(name), work, meant))
 
+
+def _add_asking(routes: APIRouter, service: Service) -> None:
     @routes.post(
         "/ask",
         response_model=AskOut,
@@ -242,8 +251,6 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
             return {"image": handle, "model": service.model.name, "answer": answer}
 
         return Json(await service.run(request, "ask", work, asked.image))
-
-    return routes
 
 
 def answered(service: Service, scene: Scene, question: str, before: Sequence[str] = ()) -> dict[str, Any]:
