@@ -20,9 +20,10 @@ import click
 import numpy as np
 from PIL import Image
 
-from fo1agent.color import COLORS, basic_color, box_color_shares, colors_of, main_color
+from fo1agent.pictures.color import box_color_shares, colors_of, main_color
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.records import open_picture
+from fo1agent.words.colors import COLORS, basic_color
 
 _COLOR = rf"(?:{'|'.join([*COLORS, 'grey', 'silver'])})"
 

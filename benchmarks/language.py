@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from fo1agent.evaluate import scores
-from fo1agent.scene import load
+from fo1agent.loading import load
 
 STEPS = ("language", "name", "fit")  # silenced one more each time; the detector is what is left
 

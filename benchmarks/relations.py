@@ -19,10 +19,10 @@ from typing import Any
 
 import click
 
-from fo1agent import lexicon
-from fo1agent.relations import related
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.regions.relations import related
 from fo1agent.trainers.data.coco import load_captions, load_coco
-from fo1agent.types import Region, Regions
+from fo1agent.words import lexicon
 
 _STATED: Mapping[str, str] = {
     "on": "on",

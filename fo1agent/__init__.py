@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fo1agent.version import __version__
+
 if TYPE_CHECKING:
     from fo1agent.agent import Agent, Answer
     from fo1agent.client import Client, connect
@@ -31,13 +33,13 @@ if TYPE_CHECKING:
         ToolRetry,
         TrainingError,
     )
-    from fo1agent.image import ImageLimits, LoadedImage, load_image
-    from fo1agent.ocr import OCR
-    from fo1agent.scene import Model, Scene, load
-    from fo1agent.tools.base import Tool, registry, tool
-    from fo1agent.types import Region, Regions
-
-__version__ = "0.1.0"
+    from fo1agent.loading import load
+    from fo1agent.pictures.image import ImageLimits, LoadedImage, load_image
+    from fo1agent.pictures.ocr import OCR
+    from fo1agent.regions.regions import Region, Regions
+    from fo1agent.scene import Model, Scene
+    from fo1agent.tools.base import Tool, tool
+    from fo1agent.tools.registry import registry
 
 __all__ = [
     "OCR",
@@ -79,11 +81,13 @@ __all__ = [
 _HOME = {
     "fo1agent.agent": ("Agent", "Answer"),
     "fo1agent.client": ("Client", "connect"),
-    "fo1agent.image": ("ImageLimits", "LoadedImage", "load_image"),
-    "fo1agent.ocr": ("OCR",),
-    "fo1agent.scene": ("Model", "Scene", "load"),
-    "fo1agent.tools.base": ("Tool", "registry", "tool"),
-    "fo1agent.types": ("Region", "Regions"),
+    "fo1agent.pictures.image": ("ImageLimits", "LoadedImage", "load_image"),
+    "fo1agent.pictures.ocr": ("OCR",),
+    "fo1agent.loading": ("load",),
+    "fo1agent.scene": ("Model", "Scene"),
+    "fo1agent.tools.base": ("Tool", "tool"),
+    "fo1agent.tools.registry": ("registry",),
+    "fo1agent.regions.regions": ("Region", "Regions"),
 }
 
 

@@ -30,17 +30,18 @@ import httpx
 import numpy as np
 
 from fo1agent import bounded, exchange
-from fo1agent.agent.answer import Answer
-from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEnd, StepStart
-from fo1agent.agent.plan import LARGEST, Plan
-from fo1agent.agent.trace import StepRecord
+from fo1agent.bearer import checked_token
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.foreign import one_line
-from fo1agent.image import ID, ImageLimits, ImageSource, LoadedImage, load_image
-from fo1agent.ocr import TextLine, UntrustedText
 from fo1agent.pictured import Pictured, Target, id_within, is_region_id
+from fo1agent.pictures.image import ID, ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.plans.language import LARGEST, Plan
+from fo1agent.regions.regions import Box, Region, Regions, check_boxes, read_box, read_pixels, shown
+from fo1agent.runs.answer import Answer
+from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
+from fo1agent.runs.step import StepEnd, StepRecord, StepStart
 from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
-from fo1agent.types import Box, Region, Regions, check_boxes, read_box, read_pixels, shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -93,7 +94,7 @@ class Client:
             raise InputError(f"A server's address begins with http:// or https://, got {url!r:.80}.")
         self.url = address.rstrip("/")
         self._patience_s, self._timeout_s = patience_s, timeout_s
-        token = exchange.checked_token(token)
+        token = checked_token(token)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(
@@ -365,7 +366,7 @@ class RemoteScene(Pictured):
         self, evidence: Iterable[Region] | None = None, candidates: Iterable[Region] = (), size: int | None = None
     ) -> Image:
         """Draw regions on a copy of the picture; see `Scene.annotate`. It is drawn here."""
-        from fo1agent.drawing import draw
+        from fo1agent.pictures.drawing import draw
 
         return draw(self.image, self.named() if evidence is None else evidence, candidates, size)
 

@@ -14,7 +14,6 @@ import contextlib
 import contextvars
 import functools
 import math
-import re
 import socket
 import sys
 import threading
@@ -22,8 +21,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
-
-from fo1agent.errors import InputError
 
 LONGEST_S = 1e6
 """Seconds that an exchange may be given; what is more, endless included, is taken for this."""
@@ -35,18 +32,6 @@ _MOST_LOOKED_AT = 2000
 _current: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar("exchange", default=None)
 _end: contextvars.ContextVar[float] = contextvars.ContextVar("end", default=math.inf)
 _hooking = threading.Lock()
-
-
-def checked_token(token: str | None) -> str | None:
-    """A bearer token without the blanks around it, which files and variables often add; None for none.
-
-    Raises:
-        InputError: a header cannot hold it. The message does not tell it.
-    """
-    token = (token or "").strip()
-    if not re.fullmatch("[!-~]*", token):
-        raise InputError("The token may hold only letters, digits and signs of ASCII, and no blanks or line breaks.")
-    return token or None
 
 
 class Ended(BaseException):

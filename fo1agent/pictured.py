@@ -15,10 +15,10 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from fo1agent.boxes import clip, enlarge, iou, visible
 from fo1agent.errors import BoxError, InputError
-from fo1agent.image import ID, LoadedImage, load_image
-from fo1agent.types import Box, Region, Regions, check_boxes, number, read_box, read_pixels, shown
+from fo1agent.pictures.image import ID, LoadedImage, load_image
+from fo1agent.regions.boxes import clip, enlarge, iou, visible
+from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, read_box, read_pixels, shown
 
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98

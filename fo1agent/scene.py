@@ -12,7 +12,6 @@ numpy out. Plans, agents and JSON are above this module.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,17 +20,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
-from fo1agent import lexicon, prompts
-from fo1agent.boxes import coverage, doubt, iou, nms, parts
-from fo1agent.color import SEVERAL, asks_for_color, box_color_shares, colors_of, is_color, is_plain
+from fo1agent import prompts
 from fo1agent.errors import InputError, ToolFailed
-from fo1agent.image import ImageLimits, ImageSource, LoadedImage, load_image
-from fo1agent.ocr import OCR, TextLine, UntrustedText, read_lines, rows
-from fo1agent.phrases import Meaning, meanings, mentions
 from fo1agent.pictured import Pictured, Target, is_region_id
-from fo1agent.proposals import Given, resolve_proposer
-from fo1agent.relations import related
-from fo1agent.types import Box, Region, Regions, check_boxes, number, shown
+from fo1agent.pictures.color import SEVERAL, box_color_shares, colors_of, is_color, is_plain
+from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.pictures.ocr import TextLine, UntrustedText, read_lines, rows
+from fo1agent.proposals.given import Given
+from fo1agent.regions.boxes import coverage, doubt, iou, nms, parts
+from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, shown
+from fo1agent.regions.relations import related
+from fo1agent.words import lexicon
+from fo1agent.words.colors import asks_for_color
+from fo1agent.words.phrases import Meaning, meanings, mentions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -229,52 +230,6 @@ class Model:
         encoding = self.predictor.encode(image, proposals)
         notes = dict.fromkeys(note for note in (proposals.note if proposals else "", encoding.note) if note)
         return Scene(self, image, encoding, note=" ".join(notes))
-
-
-def load(
-    name_or_folder: str | os.PathLike[str] | None = None,
-    *,
-    device: str = "cpu",
-    dtype: str | None = None,
-    proposer: str | Callable[[LoadedImage], Regions] | None = None,
-    ocr: str | Reader | None = None,
-) -> Model:
-    """Load a model.
-
-    Args:
-        name_or_folder: a folder with weights, or the name of a Hugging Face repository, such as
-            `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`; None for fo1-nano, which comes with the package.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`.
-        dtype: `float32`, `bfloat16` or `float16`; None for what the weights are stored in, float32 on a CPU.
-        proposer: whose boxes to use: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
-            callable from picture to regions; None for the model's own proposal head.
-        ocr: who reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
-            `read_lines`; None for the reader of Chinese, Japanese and Latin script that comes along.
-
-    Raises:
-        CheckpointError: there are no such weights, or they do not fit their configuration.
-        InputError: no such device, dtype, proposer or language here.
-        ProposalError: the proposer cannot be loaded.
-        MissingExtraError: the proposer or the reader needs a package that is not installed.
-    """
-    import torch
-
-    from fo1agent.model.predictor import load_predictor
-
-    if not (ocr is None or isinstance(ocr, str) or callable(ocr)):
-        raise InputError(f'ocr must be a language such as "ru", an OCR or a callable; got a {type(ocr).__name__}.')
-    reader = read_lines if ocr is None else OCR(ocr) if isinstance(ocr, str) else ocr
-    if dtype not in (None, "float32", "bfloat16", "float16"):
-        raise InputError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}.")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as exc:  # torch asserts that it was built for the device
-        raise InputError(
-            f"Cannot compute on device {device!r}: {str(exc).splitlines()[0].rstrip('.')}. Use cpu."
-        ) from exc
-    folder = None if name_or_folder is None else os.fspath(name_or_folder)
-    predictor = load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))
-    return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device), reader)
 
 
 class Scene(Pictured):
@@ -563,7 +518,7 @@ class Scene(Pictured):
             candidates: drawn faint.
             size: longer side of the result in pixels; None for the picture's own.
         """
-        from fo1agent.drawing import draw
+        from fo1agent.pictures.drawing import draw
 
         return draw(self.image, self.named() if evidence is None else evidence, candidates, size)
 

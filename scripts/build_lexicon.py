@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def build(folder: Path) -> dict[str, np.ndarray]:
-    """Read the dict folder; the arrays' meaning is documented in `fo1agent.lexicon`."""
+    """Read the dict folder; the arrays' meaning is documented in `fo1agent.words.lexicon`."""
     files, parents = _read_synsets(folder / "data.noun")
     number = {offset: i for i, offset in enumerate(files)}
     counts = _read_counts(folder / "cntlist.rev")

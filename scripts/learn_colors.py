@@ -1,4 +1,4 @@
-"""Learn what `fo1agent.color` knows (`fo1agent/data/colors.json`) from captions that say the colour of a thing.
+"""Learn what `fo1agent.pictures.color` knows (`fo1agent/data/colors.json`) from captions that say a thing's colour.
 
     python scripts/learn_colors.py instances_train.json images/train captions_train.jsonl --folds 10
 
@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from colors import Thing, named_things  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-from fo1agent.color import _FAINT, _LOOKS_OF_WEIGHT, COLORS, _lab, _looks, _name_pixels, box_pixels  # noqa: E402
+from fo1agent.pictures.color import _FAINT, _LOOKS_OF_WEIGHT, _lab, _looks, _name_pixels, box_pixels  # noqa: E402
+from fo1agent.words.colors import COLORS  # noqa: E402
 
 TARGET = ROOT / "fo1agent" / "data" / "colors.json"
 HIDDEN = 16
@@ -92,7 +93,7 @@ class Data:
 
 
 class Words(nn.Module):
-    """As `fo1agent.color` computes it, for learning."""
+    """As `fo1agent.pictures.color` computes it, for learning."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,13 +26,14 @@ import click
 import numpy as np
 from PIL import Image
 
-from fo1agent import console
-from fo1agent.agent import Agent
-from fo1agent.boxes import areas, coverage, iou
-from fo1agent.drawing import draw
+from fo1agent.agent.loop import Agent
+from fo1agent.cli import console
 from fo1agent.evaluate import plots, regions, scores
-from fo1agent.scene import SAME_THING_IOU, Model, load
-from fo1agent.types import Region
+from fo1agent.loading import load
+from fo1agent.pictures.drawing import draw
+from fo1agent.regions.boxes import areas, coverage, iou
+from fo1agent.regions.regions import Region
+from fo1agent.scene import SAME_THING_IOU, Model
 
 FILE_IN = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER_IN = click.Path(exists=True, file_okay=False, path_type=Path)

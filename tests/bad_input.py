@@ -19,10 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fo1agent import geometry
 from fo1agent.agent import Agent
-from fo1agent.agent.budget import Budget
-from fo1agent.agent.plan import Plan
 from fo1agent.errors import (
     BoxError,
     CheckpointError,
@@ -32,12 +29,16 @@ from fo1agent.errors import (
     ProposalError,
     ToolFailed,
 )
-from fo1agent.image import ImageLimits, load_image
-from fo1agent.ocr import OCR
+from fo1agent.loading import load
+from fo1agent.pictures.image import ImageLimits, load_image
+from fo1agent.pictures.ocr import OCR
+from fo1agent.plans.language import Plan
 from fo1agent.proposals import Given, resolve_proposer
 from fo1agent.proposals.base import to_regions
-from fo1agent.scene import Model, Scene, load
-from fo1agent.tools.base import registry
+from fo1agent.regions import geometry
+from fo1agent.runs.budget import Budget
+from fo1agent.scene import Model, Scene
+from fo1agent.tools.registry import registry
 from tests.fakes import FakePredictor
 
 
@@ -417,7 +418,7 @@ COMMANDS = [
     Command(
         "COCO data nested 100000 deep",
         lambda w: ["eval", "detection", "--instances", w.file("deep.json", b"[" * 100_000), "--images", str(w.folder)],
-        "not a readable JSON file",
+        "nested too deep",
     ),
     Command(
         "a question nested 100000 deep",

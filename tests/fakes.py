@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.boxes import clip, iou, visible
-from fo1agent.image import LoadedImage
-from fo1agent.types import Regions
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.regions.boxes import clip, iou, visible
+from fo1agent.regions.regions import Regions
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fo1agent import geometry
-from fo1agent.color import COLORS, asks_for_color, basic_color
 from fo1agent.errors import ToolFailed
-from fo1agent.phrases import meanings
-from fo1agent.types import Region, Regions
+from fo1agent.regions import geometry
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.words.colors import COLORS, asks_for_color, basic_color
+from fo1agent.words.phrases import meanings
 from tests.coco_names import COCO_NAMES
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (30, 50, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(PIXELS)

@@ -31,10 +31,9 @@ from pydantic import (
 
 from fo1agent.bounded import halved
 from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
-from fo1agent.ocr import UntrustedText
-from fo1agent.pictured import id_within, is_region_id
-from fo1agent.scene import Scene
-from fo1agent.types import WANTED_BOX, Region, check_pixels, read_box, shown
+from fo1agent.pictured import Pictured, id_within, is_region_id
+from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.regions.regions import WANTED_BOX, Region, check_pixels, read_box, shown
 
 _MOST_COMPLAINTS = 8  # that are told of arguments that do not fit
 _HALVED = "A text in the arguments holds half a character (\\ud800 to \\udfff). Send it whole, or leave it out."
@@ -157,6 +156,30 @@ class RegionRef(Result):
         return cls(**region.to_dict())
 
 
+class Grounding(Result):
+    """Regions that were found."""
+
+    regions: list[RegionRef] = Field(description="What was found, most probable first; empty if nothing was.")
+    none_score: float | None = Field(
+        description="Probability that the picture shows no such thing, 0 to 1; null when there is no telling."
+    )
+    judged: Judged = ""
+    not_judged: NotJudged = ()
+    note: str = Field("", description="Something to know, such as a word that the model does not have; usually empty.")
+
+    @classmethod
+    def of(cls, found: Regions, phrase: str | None = None) -> Grounding:
+        """Regions as results carry them. Of a phrase that the model has no word for nothing was judged."""
+        unknown = phrase is not None and bool(found.note) and not len(found)
+        return cls(
+            regions=[RegionRef.of(region) for region in found],
+            none_score=None if unknown or found.none_score is None else round(found.none_score, 4),
+            judged=found.judged,
+            not_judged=found.not_judged or ((phrase,) if unknown and phrase else ()),
+            note=found.note,
+        )
+
+
 class Outcome(BaseModel):
     """What came of a call.
 
@@ -191,11 +214,16 @@ class Tool:
     description: str
     arguments: type[BaseModel]
     result: type[BaseModel]
-    run: Callable[[Scene, Any], BaseModel]
+    run: Callable[[Pictured, Any], BaseModel]
     home: tuple[str, str] | None = None
 
     # A tool holds functions and classes made on the spot: it is copied as itself, and pickled as the name of the
     # module's variable that it is.
+
+    @property
+    def ours(self) -> bool:
+        """Whether it comes with fo1agent."""
+        return self.home is not None and self.home[0].startswith("fo1agent.tools.")
 
     def __copy__(self) -> Self:
         return self
@@ -218,7 +246,7 @@ class Tool:
             return self.home is not None and _from_home(*self.home) is self
         return False
 
-    def call(self, scene: Scene, arguments: Mapping[str, Any] | str | bytes = "{}") -> Outcome:
+    def call(self, scene: Pictured, arguments: Mapping[str, Any] | str | bytes = "{}") -> Outcome:
         """Check the arguments, run, and put what the caller did wrong into the outcome.
 
         Args:
@@ -277,33 +305,6 @@ def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = No
     return _made(function, name)
 
 
-def registry(*extra: Tool) -> dict[str, Tool]:
-    """Name → tool: all that come with fo1agent, and those passed.
-
-    Raises:
-        InputError: two tools have one name.
-    """
-    from fo1agent.tools import counting, describing, grounding, imaging, looking, reading, relating
-
-    known: dict[str, Tool] = {}
-    for one in (
-        looking.look,
-        grounding.ground,
-        counting.count,
-        reading.read,
-        describing.describe,
-        describing.inspect,
-        relating.relate,
-        imaging.zoom,
-        imaging.annotate,
-        *extra,
-    ):
-        if one.name in known:
-            raise InputError(f'Two tools are called {one.name!r}. Name yours with @tool(name="…").')
-        known[one.name] = one
-    return known
-
-
 def _made(function: Callable[..., Any], name: str | None) -> Tool:
     name = name or function.__name__
     if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name):
@@ -343,7 +344,7 @@ def _made(function: Callable[..., Any], name: str | None) -> Tool:
     else:
         result, wrapped = create_model(f"{title}Result", __base__=Result, value=(returned, ...)), True
 
-    def run(scene: Scene, checked: BaseModel) -> BaseModel:
+    def run(scene: Pictured, checked: BaseModel) -> BaseModel:
         given = function(scene, **{key: getattr(checked, key) for key in fields})
         return result.model_validate({"value": given}) if wrapped else given
 

@@ -2,35 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from fo1agent.scene import Scene
-from fo1agent.tools.base import Judged, NotJudged, RegionId, RegionOrBox, RegionRef, Result, tool
-from fo1agent.types import Regions
-
-
-class Grounding(Result):
-    """Regions that were found."""
-
-    regions: list[RegionRef] = Field(description="What was found, most probable first; empty if nothing was.")
-    none_score: float | None = Field(
-        description="Probability that the picture shows no such thing, 0 to 1; null when there is no telling."
-    )
-    judged: Judged = ""
-    not_judged: NotJudged = ()
-    note: str = Field("", description="Something to know, such as a word that the model does not have; usually empty.")
-
-    @classmethod
-    def of(cls, found: Regions, phrase: str | None = None) -> Grounding:
-        """Regions as results carry them. Of a phrase that the model has no word for nothing was judged."""
-        unknown = phrase is not None and bool(found.note) and not len(found)
-        return cls(
-            regions=[RegionRef.of(region) for region in found],
-            none_score=None if unknown or found.none_score is None else round(found.none_score, 4),
-            judged=found.judged,
-            not_judged=found.not_judged or ((phrase,) if unknown and phrase else ()),
-            note=found.note,
-        )
+from fo1agent.tools.base import Grounding, RegionId, RegionOrBox, tool
 
 
 @tool

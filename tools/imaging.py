@@ -8,8 +8,7 @@ import io
 from pydantic import Field
 
 from fo1agent.scene import Scene
-from fo1agent.tools.base import RegionOrBox, RegionsOrBoxes, Result, tool
-from fo1agent.tools.grounding import Grounding
+from fo1agent.tools.base import Grounding, RegionOrBox, RegionsOrBoxes, Result, tool
 
 PICTURE_SIDE = 1024  # longer side of a drawn picture, unless asked otherwise
 

@@ -6,12 +6,12 @@ Pictures stand apart from the text: each provider takes them in another place, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
-from fo1agent.ocr import UntrustedText
+from fo1agent.pictures.attached import Drawn
+from fo1agent.pictures.ocr import UntrustedText
 from fo1agent.tools.base import Outcome
 
 UNTRUSTED_NOTE = (
@@ -26,19 +26,6 @@ NOT_JUDGED_NOTE = (
     "the bounds (`at_least`, `at_most`), never a number, a yes or a no that rests on them."
 )
 """For a system prompt likewise: what to make of words that could not be judged."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture in a result: its media type, such as `image/png`, and the file as base64."""
-
-    media_type: str
-    base64: str
-
-    @property
-    def url(self) -> str:
-        """As a `data:` URL."""
-        return f"data:{self.media_type};base64,{self.base64}"
 
 
 def told(outcome: Outcome, **first: Any) -> tuple[str, tuple[Drawn, ...]]:

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fo1agent.boxes import iou, nms
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import Processor
+from fo1agent.regions.boxes import iou, nms
 from fo1agent.scene import SAME_THING_IOU
 from fo1agent.trainers.data.features import PROPOSAL, FeatureStore, Picture
 from fo1agent.trainers.data.tasks import SAME, TaskMaker, find_truth

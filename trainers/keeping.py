@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.boxes import iou
 from fo1agent.evaluate import coco
 from fo1agent.evaluate.coco import Matches
 from fo1agent.evaluate.detection import Run
+from fo1agent.regions.boxes import iou
 from fo1agent.scene import Scene
 
 SAME = 0.5  # IoU from which two answers are about the same thing

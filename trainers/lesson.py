@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fo1agent.boxes import iou
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.lesson import Lesson, own_boxes
 from fo1agent.model.processing import Processor
+from fo1agent.regions.boxes import iou
 from fo1agent.trainers.calibration import Scored, fit
 from fo1agent.trainers.data.features import FeatureStore
 from fo1agent.trainers.data.records import Example, open_picture

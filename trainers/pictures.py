@@ -23,13 +23,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fo1agent.boxes import clip
 from fo1agent.errors import TrainingError
-from fo1agent.image import load_image
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.processing import ImageInputs, Processor
 from fo1agent.model.region_encoder import TowerFeatures
+from fo1agent.pictures.image import load_image
 from fo1agent.proposals import Proposer
+from fo1agent.regions.boxes import clip
 from fo1agent.trainers.data.augment import AugmentRecipe, augment
 from fo1agent.trainers.data.features import ANNOTATED, JITTERED, PROPOSAL, Picture, PictureStore, jitter
 from fo1agent.trainers.data.records import Example

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fo1agent import lexicon
 from fo1agent.errors import DataError
 from fo1agent.trainers.checkpoint import write_atomic
 from fo1agent.trainers.data.coco import CocoData, load_coco, read_tree
 from fo1agent.trainers.data.files import read_json
 from fo1agent.trainers.data.formats.fields import images_folder
 from fo1agent.trainers.data.records import Example, open_picture
+from fo1agent.words import lexicon
 
 HELD_OUT = 0.2  # share of a single file's pictures that measure
 HELD_BACK, ENOUGH = 8, 80  # every so manieth training picture only calibrates, where there are enough

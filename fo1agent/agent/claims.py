@@ -16,18 +16,16 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, Field
 
-from fo1agent.agent.budget import Meter
-from fo1agent.agent.executor import Failure, Open, Run, listed
-from fo1agent.agent.plan import Are, Count, Find, Number, Plan
-from fo1agent.agent.planners.rules import RulePlanner
 from fo1agent.agent.support import Results
-from fo1agent.boxes import iou
 from fo1agent.errors import BudgetExceeded, InputError, ToolError
-from fo1agent.phrases import meanings
-from fo1agent.types import Region, Regions
-
-SAME_IOU = 0.5
-"""From this overlap on, a region is the one that was found again."""
+from fo1agent.planners.rules import RulePlanner
+from fo1agent.plans.language import Are, Count, Find, Number, Plan
+from fo1agent.regions.boxes import iou
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.runs.budget import Meter
+from fo1agent.runs.plan_run import Failure, Open, Run
+from fo1agent.runs.second_look import SAME_IOU, grounded, said_not_judged, unlike
+from fo1agent.words.phrases import meanings
 
 # What may stand before a phrase in a claim and says nothing of the things.
 _COUNTED = re.compile(
@@ -128,29 +126,6 @@ def checked(
     return verdict
 
 
-def regrounded(evidence: Regions, scene: Any, meter: Meter) -> tuple[list[Region], list[str]]:
-    """Look again at what a plan's answer rests on.
-
-    Returns:
-        (the regions that are what they were found as, from the probability on from which things count as existing;
-        why the others are not). Regions without a label cannot be looked up and are kept.
-
-    Raises:
-        BudgetExceeded: there is no pass left for it.
-    """
-    kept: list[Region] = []
-    wrong: list[str] = []
-    labels = list(dict.fromkeys(region.label for region in evidence if region.label))
-    found = _grounded(labels, scene, meter)
-    for region in evidence:
-        reason = _unlike(region, region.label, found[region.label], scene) if region.label else ""
-        if reason:
-            wrong.append(reason)
-        else:
-            kept.append(region)
-    return kept, wrong
-
-
 def _second_look(claim: Claim, regions: list[Region], scene: Any, meter: Meter) -> tuple[list[Region], list[str], bool]:
     """(regions of a claim that are borne out, what is not, whether the claim itself is contradicted)."""
     wrong: list[str] = []
@@ -200,7 +175,7 @@ class _Counted:
     @property
     def said(self) -> str:
         if self.open:
-            return f"there are {self.result.at_least or 0} to {self.number}, for {_not_judged(self.words)}"
+            return f"there are {self.result.at_least or 0} to {self.number}, for {said_not_judged(self.words)}"
         return f"there are {self.number}"
 
     def unlike(self, region: Region, what: str) -> str:
@@ -209,7 +184,7 @@ class _Counted:
         if not same.any():
             return f"{region.name}: it is not among “{what}”"
         if all(one in self.maybe for one in np.array(self.found.ids, dtype=object)[same]):
-            return f"{region.name}: {_not_judged(self.words)}"
+            return f"{region.name}: {said_not_judged(self.words)}"
         return ""
 
 
@@ -251,7 +226,7 @@ def _not_in_results(claim: Claim, regions: Sequence[Region], results: Results, s
     wrong: list[str] = []
     words = () if results.own else _open_words(claim.what, results, scene)
     if words and (regions or claim.count or (claim.count == 0 and not results.gives(0))):
-        wrong.append(f"“{claim.what}”: {_not_judged(words)}")
+        wrong.append(f"“{claim.what}”: {said_not_judged(words)}")
     elif claim.count is not None and claim.count != len(regions) and not results.gives(claim.count):
         wrong.append(f"{claim.count} × “{claim.what}”: no result says so")
     if claim.says and not results.says(claim.says):
@@ -287,35 +262,11 @@ def _open_in(plan: Plan, scene: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
-def _not_judged(words: Sequence[str]) -> str:
-    return f"{listed([f'“{word}”' for word in words])} could not be judged"
-
-
 def _by_phrase(what: str, regions: list[Region], scene: Any, meter: Meter) -> tuple[list[Region], list[str]]:
     """(regions that look like a phrase, why the others do not)."""
-    found = _grounded([what], scene, meter)[what]
-    reasons = {region.id: _unlike(region, what, found, scene) for region in regions}
+    found = grounded([what], scene, meter)[what]
+    reasons = {region.id: unlike(region, what, found, scene) for region in regions}
     return [r for r in regions if not reasons[r.id]], [reason for reason in reasons.values() if reason]
-
-
-def _grounded(phrases: list[str], scene: Any, meter: Meter) -> Mapping[str, Regions]:
-    if not phrases:
-        return {}
-    meter.model_call()
-    return scene.ground_many(phrases, threshold=0.0)
-
-
-def _unlike(region: Region, phrase: str | None, found: Regions, scene: Any) -> str:
-    """Why a region is not what a phrase says; "" if it is."""
-    if not len(found) and found.note:
-        return f"{region.name}: {found.note.rstrip('.')}"
-    if found.not_judged and len(found):
-        return f"{region.name}: {_not_judged(found.not_judged)}"
-    overlaps = iou(found.boxes, np.array([region.box]))[:, 0] if len(found) else np.zeros(0)
-    best = float(found.scores[overlaps >= SAME_IOU].max(initial=0.0))
-    if best >= scene.thresholds["exists"]:
-        return ""
-    return f"{region.name} looks like “{phrase}” with a probability of only {best:.2f}"
 
 
 def _is_written(says: str, regions: list[Region], scene: Any, meter: Meter) -> bool:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fo1agent.agent.answer import Answer
-from fo1agent.agent.executor import listed
-from fo1agent.agent.plan import Plan
-from fo1agent.agent.trace import StepRecord
-from fo1agent.agent.traces import Trace
-from fo1agent.boxes import iou
-from fo1agent.types import Region, Regions
+from fo1agent.plans.language import Plan
+from fo1agent.regions.boxes import iou
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.runs.answer import Answer
+from fo1agent.runs.step import StepRecord
+from fo1agent.traces.store import Trace
+from fo1agent.words.english import listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -167,7 +167,7 @@ def html(comparison: Comparison, image_a: Image | None, image_b: Image | None) -
         image_a: the first run's picture, upright; None if it is not at hand.
         image_b: the second's.
     """
-    from fo1agent import report
+    from fo1agent.runs import report
 
     names = [pair.differences for pair in comparison.steps]
     marked = [frozenset(one.regions[k] for found in names for one in found if one.regions[k]) for k in (0, 1)]

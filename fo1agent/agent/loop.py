@@ -11,14 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fo1agent import exchange
-from fo1agent.agent import observation
-from fo1agent.agent.answer import Answer, conclude, text_so_far, verified
-from fo1agent.agent.budget import Budget, Meter
-from fo1agent.agent.chat import ChatModel, ChatUnavailable
-from fo1agent.agent.events import AnswerEvent, Event, Partial, PlanEvent, StepEnd
-from fo1agent.agent.executor import Run, SceneLike
-from fo1agent.agent.plan import Plan
-from fo1agent.agent.planners.base import (
+from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError
+from fo1agent.planners.base import (
     NotUnderstood,
     Planned,
     Planner,
@@ -27,10 +21,18 @@ from fo1agent.agent.planners.base import (
     SessionPlanner,
     in_its_talk,
 )
-from fo1agent.agent.planners.chat import ChatPlanner
-from fo1agent.agent.trace import StepRecord
-from fo1agent.agent.traces import Place, as_place
-from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError
+from fo1agent.planners.chat import ChatPlanner
+from fo1agent.planners.conversation import ChatModel, ChatUnavailable
+from fo1agent.plans.language import Plan
+from fo1agent.runs.answer import Answer
+from fo1agent.runs.budget import Budget, Meter
+from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
+from fo1agent.runs.plan_run import Run, SceneLike
+from fo1agent.runs.second_look import verified
+from fo1agent.runs.step import StepEnd, StepRecord
+from fo1agent.runs.wording import conclude, text_so_far
+from fo1agent.traces import watch as observation
+from fo1agent.traces.store import Place, as_place
 
 if TYPE_CHECKING:
     from fo1agent.agent.stepping import Stepper
@@ -374,7 +376,7 @@ def _resolved(planner: Any, model: Any) -> tuple[Planner, ChatModel | None]:
     if planner == "rules":
         return _rules(), None
     if planner == "fo1":
-        from fo1agent.agent.planners.own import OwnPlanner
+        from fo1agent.planners.own import OwnPlanner
 
         return OwnPlanner.of(model), None
     if hasattr(planner, "plan"):
@@ -389,13 +391,13 @@ def _resolved(planner: Any, model: Any) -> tuple[Planner, ChatModel | None]:
 
 
 def _rules() -> Planner:
-    from fo1agent.agent.planners.rules import RulePlanner
+    from fo1agent.planners.rules import RulePlanner
 
     return RulePlanner()
 
 
 def _stepper(chat: ChatModel, tools: Sequence[Tool], lock: Any, verify: bool) -> Stepper:
     from fo1agent.agent.stepping import Stepper
-    from fo1agent.tools.base import registry
+    from fo1agent.tools.registry import registry
 
     return Stepper(chat, registry(*tools), lock, verify)

@@ -14,20 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.agent import observation
-from fo1agent.agent.answer import Answer, conclude, verified
-from fo1agent.agent.budget import Budget, Meter
-from fo1agent.agent.events import AnswerEvent, Event, PlanEvent, StepEnd, StepStart
-from fo1agent.agent.executor import Run
 from fo1agent.agent.stepping import run_tool
-from fo1agent.agent.trace import StepRecord
-from fo1agent.agent.trace_lines import ImagePart
-from fo1agent.agent.traces import Memory, Trace
 from fo1agent.errors import DataError, InputError
-from fo1agent.image import ImageSource, LoadedImage, load_image
+from fo1agent.pictures.image import ImageSource, LoadedImage, load_image
+from fo1agent.regions.regions import Regions
+from fo1agent.runs.answer import Answer
+from fo1agent.runs.budget import Budget, Meter
+from fo1agent.runs.events import AnswerEvent, Event, PlanEvent
+from fo1agent.runs.plan_run import Run
+from fo1agent.runs.second_look import verified
+from fo1agent.runs.step import StepEnd, StepRecord, StepStart
+from fo1agent.runs.wording import conclude
 from fo1agent.scene import Model, Scene
-from fo1agent.tools.base import Tool, registry
-from fo1agent.types import Regions
+from fo1agent.tools.base import Tool
+from fo1agent.tools.registry import registry
+from fo1agent.traces import watch as observation
+from fo1agent.traces.lines import ImagePart
+from fo1agent.traces.store import Memory, Trace
 
 
 def picture(trace: Trace, image: ImageSource = None, *, other_image: bool = False) -> LoadedImage:

@@ -16,22 +16,23 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from fo1agent import prompts
-from fo1agent.agent.answer import Answer
-from fo1agent.agent.budget import Meter
-from fo1agent.agent.chat import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.agent.claims import Claim, Verdict, checked, cited, open_in_question
-from fo1agent.agent.events import AnswerEvent, Event, Partial, StepEnd, StepStart
-from fo1agent.agent.executor import listed
-from fo1agent.agent.plan import LARGEST, Number
 from fo1agent.agent.support import Results, numbers_in, rests_on_something, stands_in, unfounded
-from fo1agent.agent.trace import StepRecord
 from fo1agent.errors import BudgetExceeded, InputError
-from fo1agent.ocr import UntrustedText
-from fo1agent.tools.base import Outcome, RegionRef, Tool, complaint, registry
+from fo1agent.pictures.attached import Drawn
+from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Conversation, Function
+from fo1agent.plans.language import LARGEST, Number
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.runs.answer import Answer
+from fo1agent.runs.budget import Meter
+from fo1agent.runs.events import AnswerEvent, Event, Partial
+from fo1agent.runs.step import StepEnd, StepRecord, StepStart
+from fo1agent.tools.base import Outcome, RegionRef, Tool, complaint
 from fo1agent.tools.counting import Counting
 from fo1agent.tools.schemas import plain, without_absent
-from fo1agent.tools.telling import Drawn, told
-from fo1agent.types import Region, Regions
+from fo1agent.tools.telling import told
+from fo1agent.words.english import listed
 
 REPAIRS = 2
 """So often in a row a reply that can be neither run nor taken for an answer goes back to the model."""
@@ -214,7 +215,7 @@ class _Stepping:
         text, pictures = told(outcome)
         self.trace.append(record)
         self.known.update({region.name: region for region in record.regions})
-        self.results.add(outcome, f"{tool.name} {sorted(arguments.items())}", tool.name in registry())
+        self.results.add(outcome, f"{tool.name} {sorted(arguments.items())}", tool.ours)
         self.talk.result(call, text, pictures if self.of.chat.takes_images else (), failed=not outcome.ok)
         yield StepEnd(number, record)
         return True

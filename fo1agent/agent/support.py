@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fo1agent import lexicon
-from fo1agent.ocr import UntrustedText
+from fo1agent.pictures.ocr import UntrustedText
 from fo1agent.tools.base import Outcome, RegionRef
+from fo1agent.words import lexicon
 
 _DIGITS = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\.?\w)")
 _NAMES = re.compile(r"\b(?:[rb]\d[\d_]*|img_[0-9a-f]+)\b")

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fo1agent.boxes import iou
-from fo1agent.color import basic_color, box_color_shares
 from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate.progress import track
-from fo1agent.types import Regions
+from fo1agent.pictures.color import box_color_shares
+from fo1agent.regions.boxes import iou
+from fo1agent.regions.regions import Regions
+from fo1agent.words.colors import basic_color
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -22,7 +22,7 @@ from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate import coco
 from fo1agent.evaluate.coco import Row
 from fo1agent.evaluate.progress import track
-from fo1agent.types import Regions
+from fo1agent.regions.regions import Regions
 
 
 class GroundingModel(Protocol):

@@ -17,9 +17,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from fo1agent import lexicon
 from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate.progress import track
+from fo1agent.words import lexicon
 
 
 class Answering(Protocol):

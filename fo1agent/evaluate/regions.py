@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from fo1agent import prompts
-from fo1agent.boxes import areas, clip, visible, xywh_to_xyxy
 from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate import coco
 from fo1agent.evaluate.progress import track
 from fo1agent.evaluate.qa import normalise
+from fo1agent.regions.boxes import areas, clip, visible, xywh_to_xyxy
 from fo1agent.scene import Model, Scene
 
 LARGE = 0.02  # share of the picture above which a box is large

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.boxes import doubt, nms
 from fo1agent.evaluate import coco, detection, qa
 from fo1agent.evaluate.coco import Difference, Matches, Row
+from fo1agent.regions.boxes import doubt, nms
+from fo1agent.regions.regions import Regions
 from fo1agent.scene import REPEATED_IOU, SAME_THING_IOU, SECOND_THING, Model, Scene
-from fo1agent.types import Regions
 
 LEAST_SCORE = 0.05
 BINS = 15

@@ -16,9 +16,11 @@ from typing import Any
 from fo1agent.errors import InputError
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, without_absent
-from fo1agent.tools.base import Outcome, Tool, registry, unknown_names
-from fo1agent.tools.telling import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, Drawn, told
-from fo1agent.types import shown
+from fo1agent.pictures.attached import Drawn
+from fo1agent.regions.regions import shown
+from fo1agent.tools.base import Outcome, Tool, unknown_names
+from fo1agent.tools.registry import registry
+from fo1agent.tools.telling import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, told
 
 __all__ = [
     "NOT_JUDGED_NOTE",

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 from fo1agent.errors import InputError
-from fo1agent.tools.base import registry, unknown_names
-from fo1agent.types import shown
+from fo1agent.regions.regions import shown
+from fo1agent.tools.base import unknown_names
+from fo1agent.tools.registry import registry
 
 AUTO, NONE, REQUIRED = "auto", "none", "required"
 

@@ -21,16 +21,17 @@ from langchain_core.tools import BaseTool, BaseToolkit, ToolException
 from pydantic import BaseModel, Field, PrivateAttr, create_model, model_validator
 from pydantic_core import to_json
 
-from fo1agent.agent.chat import ChatModel
 from fo1agent.errors import InputError
-from fo1agent.image import ImageLimits
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.rule_chat import RulePlannerChatModel, sent_pictures
 from fo1agent.integrations.schemas import IMAGE, IMAGE_SCHEMA, parameters, without_absent
-from fo1agent.ocr import UntrustedText
+from fo1agent.pictures.image import ImageLimits
+from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.planners.conversation import ChatModel
 from fo1agent.scene import Model
-from fo1agent.tools.base import Tool, complaint, registry
+from fo1agent.tools.base import Tool, complaint
+from fo1agent.tools.registry import registry
 
 __all__ = ["FO1Tool", "FO1Toolkit", "RulePlannerChatModel", "create_visual_agent"]
 

@@ -27,19 +27,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from fo1agent import __version__
+from fo1agent.bearer import checked_token
 from fo1agent.bounded import halved
 from fo1agent.errors import FO1AgentError, InputError, MissingExtraError
-from fo1agent.exchange import checked_token
 from fo1agent.extras import install_line
-from fo1agent.image import ID, ImageLimits
 from fo1agent.integrations.callers import host_name, is_of, is_own_site, token_wanted
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
+from fo1agent.pictures.image import ID, ImageLimits
+from fo1agent.regions.regions import Region, shown
 from fo1agent.scene import Model, Scene
-from fo1agent.tools.base import RegionRef, Tool, complaint, registry, unknown_names
-from fo1agent.types import Region, shown
+from fo1agent.tools.base import RegionRef, Tool, complaint, unknown_names
+from fo1agent.tools.registry import registry
+from fo1agent.version import __version__
 
 try:
     import anyio

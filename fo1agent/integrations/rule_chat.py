@@ -23,13 +23,14 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr, ValidationError
 
-from fo1agent.agent import Agent, Budget
+from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError, ToolFailed
-from fo1agent.image import LoadedImage, load_image
 from fo1agent.integrations.chat_options import AUTO, NONE, REQUIRED, ChatOptions
-from fo1agent.ocr import UntrustedText
+from fo1agent.pictures.image import LoadedImage, load_image
+from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.regions.regions import Box, Region, Regions, read_box, shown
+from fo1agent.runs.budget import Budget
 from fo1agent.tools.base import complaint
-from fo1agent.types import Box, Region, Regions, read_box, shown
 
 NAME = "fo1agent-rules"
 

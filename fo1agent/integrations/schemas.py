@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
 from fo1agent.errors import InputError
-from fo1agent.tools.base import Tool, registry
+from fo1agent.tools.base import Tool
+from fo1agent.tools.registry import registry
 from fo1agent.tools.schemas import either, plain, without_absent
 
 __all__ = ["FORMATS", "IMAGE", "IMAGE_SCHEMA", "Format", "parameters", "render", "rough_tokens", "without_absent"]

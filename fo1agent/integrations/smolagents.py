@@ -17,7 +17,8 @@ from fo1agent.errors import InputError
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import HANDLE, Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
-from fo1agent.tools.base import Tool, registry
+from fo1agent.tools.base import Tool
+from fo1agent.tools.registry import registry
 
 __all__ = ["NOT_JUDGED_NOTE", "UNTRUSTED_NOTE", "VisionTool", "get_tools"]
 

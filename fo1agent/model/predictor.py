@@ -23,7 +23,6 @@ from PIL import Image
 from torch import Tensor
 
 from fo1agent.errors import CheckpointError, InputError
-from fo1agent.image import LoadedImage, load_image
 from fo1agent.model import weights
 from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
 from fo1agent.model.fo1 import FO1, ImageFeatures
@@ -32,8 +31,9 @@ from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.lesson import OWN_LEAST, either, own_boxes
 from fo1agent.model.processing import Processor, plain
 from fo1agent.model.sequence import Prefix, Sample
+from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.prompts import render
-from fo1agent.types import Regions, check_boxes
+from fo1agent.regions.regions import Regions, check_boxes
 
 CACHE_BYTES = 256 * 2**20
 THRESHOLDS = {"ground": 0.25, "count": 0.25, "exists": 0.15}

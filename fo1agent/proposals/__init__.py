@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable
 
 from fo1agent.errors import InputError
-from fo1agent.image import LoadedImage
+from fo1agent.pictures.image import LoadedImage
 from fo1agent.proposals.base import Function, Proposer
 from fo1agent.proposals.given import Given
-from fo1agent.types import Regions
+from fo1agent.regions.regions import Regions
 
 __all__ = ["Given", "Proposer", "resolve_proposer"]
 

@@ -11,13 +11,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from fo1agent import boxes as box_math
 from fo1agent.errors import ProposalError
-from fo1agent.image import LoadedImage
-from fo1agent.types import Regions
-
-LIMIT = 100
-"""How many boxes a picture gets unless told otherwise: as many as FO1 was trained to look at."""
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.regions import boxes as box_math
+from fo1agent.regions.regions import LIMIT, Regions
 
 SAME_BOX_IOU = 0.9
 """Two boxes closer than this are one box under two names, as detectors give that score each class by itself."""

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fo1agent import boxes as box_math
 from fo1agent.errors import BoxError, InputError
-from fo1agent.image import LoadedImage
-from fo1agent.proposals.base import LIMIT
-from fo1agent.types import Regions, check_boxes, check_pixels
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.regions import boxes as box_math
+from fo1agent.regions.regions import LIMIT, Regions, check_boxes, check_pixels
 
 
 class Given:

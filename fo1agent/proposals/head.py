@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from fo1agent.image import LoadedImage
-from fo1agent.types import Regions
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.regions.regions import Regions
 
 
 class Encoding(Protocol):

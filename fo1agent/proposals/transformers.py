@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fo1agent.boxes import cxcywh_to_xyxy
 from fo1agent.errors import InputError, MissingExtraError, ProposalError
-from fo1agent.image import LoadedImage
-from fo1agent.proposals.base import LIMIT, to_regions
-from fo1agent.types import Regions
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.proposals.base import to_regions
+from fo1agent.regions.boxes import cxcywh_to_xyxy
+from fo1agent.regions.regions import LIMIT, Regions
 
 if TYPE_CHECKING:
     import torch

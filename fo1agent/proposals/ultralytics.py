@@ -18,9 +18,9 @@ import numpy as np
 
 from fo1agent.errors import InputError, MissingExtraError, ProposalError
 from fo1agent.extras import install_line
-from fo1agent.image import LoadedImage
-from fo1agent.proposals.base import LIMIT, to_regions
-from fo1agent.types import Regions
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.proposals.base import to_regions
+from fo1agent.regions.regions import LIMIT, Regions
 
 # Read by ultralytics when it is imported. VERBOSE: its log goes to stdout, where our answers go.
 _SETTINGS = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"}

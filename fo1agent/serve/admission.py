@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from fo1agent.serve.problems import Problem
-from fo1agent.serve.service import Kind, Service
+
+Kind = Literal["open", "read", "draw", "say", "ask", "look"]
+"""A kind of work: to open a picture, to read text, to give a picture, to let the model speak, to answer a question; and
+to look at a picture for anything else."""
 
 _TOOLS: dict[str, Kind] = {
     "zoom": "open",  # a part that is zoomed into is a picture of its own
@@ -26,8 +29,8 @@ def tool_kind(name: str) -> Kind:
     return _TOOLS.get(name, "look")
 
 
-def admitting(service: Service) -> type[APIRoute]:
-    """Routes of a server that refuse what it has no room for, and take a JSON body that is not called so."""
+def admitting(admit: Callable[[Request, Kind], None]) -> type[APIRoute]:
+    """Routes that ask `admit`, which refuses what there is no room for, and take a JSON body that is not called so."""
 
     class Admitting(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -37,7 +40,7 @@ def admitting(service: Service) -> type[APIRoute]:
 
             async def admitted(request: Request) -> Response:
                 if has_body:
-                    service.admit(request, _kind(request))
+                    admit(request, _kind(request))
                     _name_json(request, forms)
                 return await handle(request)
 

@@ -10,15 +10,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from fo1agent import __version__
 from fo1agent.scene import Model
-from fo1agent.serve import chat, problems, routes
+from fo1agent.serve import chat, problems, routes, streams
 from fo1agent.serve.guards import DRAINING, Count, Guard, Traffic
 from fo1agent.serve.metrics import CONTENT_TYPE
 from fo1agent.serve.problems import Json
 from fo1agent.serve.service import Service
 from fo1agent.serve.settings import Settings
-from fo1agent.tools.base import registry
+from fo1agent.tools.registry import registry
+from fo1agent.version import __version__
 
 WEB = Path(str(files("fo1agent.serve") / "web"))
 """The folder of the page."""
@@ -90,7 +90,7 @@ def _add_upkeep(app: App) -> None:
         "/metrics",
         response_class=Response,
         tags=["upkeep"],
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, 401: routes.FAILURES[401]},
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, 401: streams.FAILURES[401]},
     )
     async def metrics() -> Response:
         """Figures for Prometheus."""

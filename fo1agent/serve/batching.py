@@ -28,10 +28,10 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from fo1agent.image import LoadedImage
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.regions.regions import Regions
 from fo1agent.scene import Predictor
 from fo1agent.serve.gate import current
-from fo1agent.types import Regions
 
 T = TypeVar("T")
 

@@ -31,9 +31,9 @@ from fo1agent.integrations.rule_chat import RulePlannerChatModel
 from fo1agent.serve.admission import admitting
 from fo1agent.serve.gate import check
 from fo1agent.serve.problems import Json, Problem
-from fo1agent.serve.routes import FAILURES, answered, now, sse
 from fo1agent.serve.service import Service
-from fo1agent.tools.base import registry
+from fo1agent.serve.streams import FAILURES, now, sse
+from fo1agent.tools.registry import registry
 
 _MOST_MESSAGES = 512
 
@@ -194,7 +194,7 @@ class ModelsOut(BaseModel):
 
 def router(service: Service) -> APIRouter:
     """The routes under /v1 that are OpenAI's."""
-    routes = APIRouter(prefix="/v1", responses=FAILURES, tags=["openai"], route_class=admitting(service))
+    routes = APIRouter(prefix="/v1", responses=FAILURES, tags=["openai"], route_class=admitting(service.admit))
     created = now()
     one = {"id": service.model.name, "object": "model", "created": created, "owned_by": "fo1agent"}
 
@@ -263,7 +263,7 @@ def _message(service: Service, chat: ChatIn, asked: _Asked | None, *opened: Any)
     if asked is None:
         return _planned(service, chat)
     handle, scene = opened
-    answer = answered(service, scene, asked.question, asked.before)
+    answer = service.answer(scene, asked.question, asked.before)
     text, reason = chat.cut(answer["text"])
     message = {"role": "assistant", "content": text, "refusal": None, "fo1agent": {"image": handle, **answer}}
     return message, reason

@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from fo1agent.errors import FO1AgentError, InputError
-from fo1agent.filekinds import INSTALL_HEIF
+from fo1agent.pictures.filekinds import INSTALL_HEIF
+from fo1agent.regions.regions import shown
 from fo1agent.serve.gate import Gone, Late, Refused
-from fo1agent.types import shown
 
 _log = logging.getLogger(__name__)
 

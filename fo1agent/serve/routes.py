@@ -2,59 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.foreign import one_line
-from fo1agent.image import is_data_url
 from fo1agent.integrations.calls import call
 from fo1agent.integrations.chat_options import Closed
 from fo1agent.integrations.handles import HANDLE, Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
+from fo1agent.pictures.image import is_data_url
+from fo1agent.regions.regions import check_boxes, shown
 from fo1agent.scene import Scene
 from fo1agent.serve.admission import admitting, tool_kind
-from fo1agent.serve.gate import Stream, check
-from fo1agent.serve.problems import ErrorBody, Json, Problem, dumps, problem_of
+from fo1agent.serve.problems import Json, Problem
 from fo1agent.serve.service import Service, image_body
-from fo1agent.tools.base import Tool, complaint, registry
-from fo1agent.types import check_boxes, shown
-
-PING_S = 10.0
-"""Seconds of silence after which a stream sends a comment, so that nobody on the way takes it for dead."""
+from fo1agent.serve.streams import FAILURES, sse
+from fo1agent.tools.base import Tool, complaint
+from fo1agent.tools.registry import registry
 
 PICTURE = "The picture: the id of an open one (img_…), or the picture itself as a data: URL."
 
-FAILURES: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "The request is not what its content type says."},
-    401: {"model": ErrorBody, "description": "No bearer token, or a wrong one."},
-    403: {"model": ErrorBody, "description": "Addressed to another host, or from a page that may not call."},
-    404: {"model": ErrorBody, "description": "There is no such picture, tool or model."},
-    408: {"model": ErrorBody, "description": "The body did not come in time."},
-    415: {"model": ErrorBody, "description": "The content type is not one that is read."},
-    413: {"model": ErrorBody, "description": "The request is too large."},
-    422: {"model": ErrorBody, "description": "What was sent does not fit; the message says what and why."},
-    429: {"model": ErrorBody, "description": "Too many requests wait; Retry-After says for how long to stay away."},
-    500: {"model": ErrorBody, "description": "The server failed."},
-    503: {
-        "model": ErrorBody,
-        "description": "The request would wait too long, or the server is shutting down; Retry-After says for how long "
-        "to stay away.",
-    },
-    504: {"model": ErrorBody, "description": "The deadline has passed."},
-}
-"""How every route may fail."""
 
 Handle = Annotated[str, Path(pattern=f"^{HANDLE}$", description="A picture's id.")]
 
@@ -129,7 +104,7 @@ class HealthOut(BaseModel):
 
 def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     """The routes under /v1 that are fo1agent's own."""
-    routes = APIRouter(prefix="/v1", responses=FAILURES, route_class=admitting(service))
+    routes = APIRouter(prefix="/v1", responses=FAILURES, route_class=admitting(service.admit))
     _add_images(routes, service)
     _add_tools(routes, service, registry() if tools is None else tools)
     _add_asking(routes, service)
@@ -247,55 +222,10 @@ def _add_asking(routes: APIRouter, service: Service) -> None:
             return sse(await service.stream(request, "ask", events, asked.image))
 
         def work(handle: str, scene: Scene) -> dict[str, Any]:
-            answer = answered(service, scene, asked.question, asked.before)
+            answer = service.answer(scene, asked.question, asked.before)
             return {"image": handle, "model": service.model.name, "answer": answer}
 
         return Json(await service.run(request, "ask", work, asked.image))
-
-
-def answered(service: Service, scene: Scene, question: str, before: Sequence[str] = ()) -> dict[str, Any]:
-    """The answer as JSON values; between its steps it is looked whether anybody still waits."""
-    return service.agent().ask(scene, question, on_step=lambda number, step: check(), before=before).to_dict()
-
-
-def sse(events: Stream[tuple[str, Any]], failure: str = "error") -> StreamingResponse:
-    """A response of server-sent events, each (name, data for JSON); a failure is one of the name `failure`."""
-
-    async def lines() -> AsyncIterator[str]:
-        coming = asyncio.ensure_future(anext(events, None))
-        try:
-            while True:
-                done, _ = await asyncio.wait({coming}, timeout=PING_S)
-                if not done:
-                    yield ": ping\n\n"
-                    continue
-                item = coming.result()
-                if item is None:
-                    return
-                yield sse_event(*item)
-                coming = asyncio.ensure_future(anext(events, None))
-        except Exception as exc:
-            yield sse_event(failure, problem_of(exc).body)
-        finally:  # also when the client has gone
-            coming.cancel()
-            events.stop()
-
-    async def stop() -> None:
-        events.stop()
-
-    return StreamingResponse(
-        lines(),
-        media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
-        background=BackgroundTask(stop),  # for a client that was gone before its first line
-    )
-
-
-def sse_event(name: str, data: Any) -> str:
-    """One server-sent event. Without a name it is one of OpenAI's, which end with `[DONE]`, here None."""
-    if name:
-        return f"event: {name}\ndata: {dumps(data)}\n\n"
-    return f"data: {'[DONE]' if data is None else dumps(data)}\n\n"
 
 
 _Boxes = Annotated[Any, AfterValidator(lambda given: None if given is None else check_boxes(given))]
@@ -413,8 +343,3 @@ def _png(scene: Scene) -> bytes:
     file = io.BytesIO()
     scene.image.save(file, "PNG", compress_level=1)  # twenty times as fast as the default, a tenth larger
     return file.getvalue()
-
-
-def now() -> int:
-    """Seconds since 1970, as OpenAI's objects are dated."""
-    return int(time.time())

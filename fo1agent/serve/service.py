@@ -8,36 +8,35 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from fastapi import Request
 
-from fo1agent.agent import Agent, Budget
-from fo1agent.agent.planners.base import Planner
-from fo1agent.agent.planners.chat import ChatPlanner
-from fo1agent.agent.planners.own import OwnPlanner
-from fo1agent.agent.traces import Folder, Place, as_place
+from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError
-from fo1agent.image import LoadedImage, is_data_url, load_image
 from fo1agent.integrations.handles import HANDLE, Scenes, looks_like_handle
-from fo1agent.ocr import TextLine
+from fo1agent.pictures.image import LoadedImage, is_data_url, load_image
+from fo1agent.pictures.ocr import TextLine
+from fo1agent.planners.base import Planner
+from fo1agent.planners.chat import ChatPlanner
+from fo1agent.planners.own import OwnPlanner
+from fo1agent.runs.budget import Budget
 from fo1agent.scene import Model, Predictor, Scene
+from fo1agent.serve.admission import Kind
 from fo1agent.serve.batching import Batched, ManyPredictor
 from fo1agent.serve.gate import Gate, Refused, Stream, Ticket, check, current
 from fo1agent.serve.guards import Traffic
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem
 from fo1agent.serve.settings import Settings
+from fo1agent.traces.store import Folder, Place, as_place
 
 T = TypeVar("T")
 
-Kind = Literal["open", "read", "draw", "say", "ask", "look"]
-"""A kind of work: to open a picture, to read text, to give a picture, to let the model speak, to answer a question; and
-to look at a picture for anything else."""
 
 _FEW = 2  # one reads and one gets ready, for there is one reader; and no more pictures than that are put out at once
 _SENT = 4096  # data: URLs whose pictures are known again
@@ -198,6 +197,10 @@ class Service:
             verify=self.settings.verify,
             tools=self.settings.tools if self.settings.mode == "steps" else (),
         )
+
+    def answer(self, scene: Scene, question: str, before: Sequence[str] = ()) -> dict[str, Any]:
+        """The answer as JSON values; between its steps it is looked whether anybody still waits."""
+        return self.agent().ask(scene, question, on_step=lambda number, step: check(), before=before).to_dict()
 
     def _deciding(self, model: Model) -> Planner:
         """The planner of all requests, which stops where its request does."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from fo1agent.agent.traces import Place
+from fo1agent.bearer import checked_token
 from fo1agent.errors import InputError
-from fo1agent.exchange import checked_token
-from fo1agent.image import ImageLimits
+from fo1agent.pictures.image import ImageLimits
 from fo1agent.tools.base import Tool
+from fo1agent.traces.store import Place
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import json
 import sys
 from typing import Any
 
-from fo1agent.ocr import TextLine, UntrustedText
-from fo1agent.scene import Model, load
+from fo1agent.loading import load
+from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.scene import Model
 from fo1agent.serve.run import serve
 from fo1agent.serve.settings import Settings
 from tests.fakes import FakePredictor

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fo1agent import lexicon
 from fo1agent.agent import Agent
 from fo1agent.scene import Model
+from fo1agent.words import lexicon
 from tests.fakes import FakePredictor
 from tests.labelled_scene import LabelledScene, Thing
 

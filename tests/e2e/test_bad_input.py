@@ -58,7 +58,7 @@ def test_each_input_ends_in_its_error(row: Row, world: World) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[command.what for command in COMMANDS])
 def test_the_command_says_it_in_one_line(command: Command, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fo1agent.scene.load", lambda *_, **__: world.model)
+    monkeypatch.setattr("fo1agent.loading.load", lambda *_, **__: world.model)
     monkeypatch.chdir(world.folder)
     results = []
     error = within_limit(lambda: results.append(CliRunner().invoke(main, command.arguments(world))))

@@ -474,7 +474,7 @@ def test_bytes_that_are_no_text_are_spelled_in_a_report(folder: Path) -> None:
 
 
 def test_steps_are_coloured_on_a_terminal_like_the_picture(folder: Path) -> None:
-    from fo1agent.drawing import region_color
+    from fo1agent.pictures.drawing import region_color
 
     arguments = ("ask", "bus.jpg", "Is there a bus?")
     colored = CliRunner().invoke(main, arguments, color=True)

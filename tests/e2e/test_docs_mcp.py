@@ -47,7 +47,7 @@ def test_every_command_is_a_server_that_reads_where_it_says(repo: Path, tmp_path
 
 
 def test_the_address_in_the_document_is_where_the_command_listens(repo: Path) -> None:
-    from fo1agent.cli import mcp
+    from fo1agent.cli.command import mcp
 
     defaults = {option.name: option.default for option in mcp.params}
     (entry,) = (entry for entry in configurations(repo) if "url" in entry)

@@ -20,7 +20,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from PIL import Image
 
 from fo1agent.agent import Agent, Answer, Budget
-from fo1agent.agent.chat import KEPT, PUT_BACK
+from fo1agent.planners.conversation import KEPT, PUT_BACK
 from fo1agent.scene import Model, Scene
 from tests import hostile
 from tests.fakes import FakePredictor

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fo1agent.cli import main
-from fo1agent.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine, UntrustedText
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
 from tests.hostile import EVIL, Hostile, steering, whole
@@ -45,7 +45,7 @@ def evil_model(**fields: Any) -> Model:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with a picture in it; models that are loaded there are hostile."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fo1agent.scene.load", lambda *args, **kwargs: evil_model())
+    monkeypatch.setattr("fo1agent.loading.load", lambda *args, **kwargs: evil_model())
     Image.new("RGB", (160, 120), "gray").save("a.png")
     return tmp_path
 
@@ -103,7 +103,7 @@ def test_what_a_picture_a_model_or_a_question_says(folder: Path, arguments: list
 
 
 def test_what_a_model_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fo1agent.scene.load", lambda *args, **kwargs: evil_model(vocabulary=None))
+    monkeypatch.setattr("fo1agent.loading.load", lambda *args, **kwargs: evil_model(vocabulary=None))
     checked(run("read", "a.png", "--source", "model"))
     told = checked(run("read", "a.png", "--source", "model", "--json"))
     assert any("\x1b]0;owned" in one for one in strings_of(json.loads(told.stdout)))
@@ -211,7 +211,7 @@ def test_a_result_of_several_lines_stays_one(folder: Path, monkeypatch: pytest.M
             for text, y in (("ONE\tWAY", 12.0), ("STREET", 40.0))
         ]
 
-    monkeypatch.setattr("fo1agent.scene.load", lambda *args, **kwargs: Model(FakePredictor(OBJECTS), ocr=read))
+    monkeypatch.setattr("fo1agent.loading.load", lambda *args, **kwargs: Model(FakePredictor(OBJECTS), ocr=read))
     assert run("read", "a.png").stdout == "ONE\tWAY\nSTREET\n"
 
 
@@ -275,7 +275,7 @@ def test_what_libraries_warn_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setattr("fo1agent.scene.load", load)
+    monkeypatch.setattr("fo1agent.loading.load", load)
     before = logging.lastResort, warnings.showwarning
     result = checked(run("count", "a.png", "person"))
     assert result.stderr.count("beware") >= 2

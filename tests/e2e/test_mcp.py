@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 

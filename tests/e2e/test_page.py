@@ -21,7 +21,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from fo1agent.drawing import region_color
+from fo1agent.pictures.drawing import region_color
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")

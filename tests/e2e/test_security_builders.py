@@ -24,10 +24,10 @@ import anyio
 import pytest
 from PIL import Image
 
-from fo1agent.image import ImageLimits
 from fo1agent.integrations.calls import call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.langchain import FO1Toolkit
+from fo1agent.pictures.image import ImageLimits
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import fo1agent
-from fo1agent.cli_trace import FOLDER
+from fo1agent.cli.trace import FOLDER
 from tests.scripted_provider import Provider
 from tests.serving import PATIENCE_S, Process, process, until
 

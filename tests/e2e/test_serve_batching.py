@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fo1agent
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
 from fo1agent.serve.batching import Batched, ManyPredictor
 
 DEMO = Path(fo1agent.__file__).parent / "data" / "demo"

@@ -14,14 +14,13 @@ from typing import get_args
 import pytest
 
 import fo1agent
-from fo1agent.cli_serve import serve as command
+from fo1agent.cli.serve import serve as command
 from fo1agent.scene import Model
 from fo1agent.serve import memory, run
-from fo1agent.serve.admission import tool_kind
+from fo1agent.serve.admission import Kind, tool_kind
 from fo1agent.serve.app import create_app
-from fo1agent.serve.service import Kind
 from fo1agent.serve.settings import Settings
-from fo1agent.tools.base import registry
+from fo1agent.tools.registry import registry
 from tests.fakes import FakePredictor
 from tests.serving import in_thread
 

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 import fo1agent
-from fo1agent.boxes import iou
 from fo1agent.errors import InputError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.predictor import Predictor
+from fo1agent.regions.boxes import iou
 from fo1agent.scene import Model, Scene
-from fo1agent.tools.base import registry
+from fo1agent.tools.registry import registry
 from tests.tiny_models import nano, reference
 
 PACKAGED = Path(str(files("fo1agent") / "data"))

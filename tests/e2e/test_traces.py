@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from fo1agent.agent import traces
 from fo1agent.cli import main
+from fo1agent.traces import store as traces
 
 QUESTION = "How many remotes are to the right of the cat, and is there a dog?"
 

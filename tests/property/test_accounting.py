@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from fo1agent import lexicon
 from fo1agent.agent import Agent, Answer
-from fo1agent.agent.planners.rules import words as w
-from fo1agent.color import COLORS
+from fo1agent.planners.rules import words as w
+from fo1agent.words import lexicon
+from fo1agent.words.colors import COLORS
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import SCENES
 

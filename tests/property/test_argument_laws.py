@@ -19,9 +19,10 @@ from fo1agent.errors import BoxError, FO1AgentError
 from fo1agent.integrations.calls import call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.langchain import FO1Tool
+from fo1agent.regions.regions import Region, check_boxes, read_box
 from fo1agent.scene import Model
-from fo1agent.tools.base import RegionRef, registry
-from fo1agent.types import Region, check_boxes, read_box
+from fo1agent.tools.base import RegionRef
+from fo1agent.tools.registry import registry
 from tests.fakes import FakePredictor
 
 laws = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from fo1agent.boxes import intersections
 from fo1agent.errors import InputError
+from fo1agent.regions.boxes import intersections
 from fo1agent.trainers.data.augment import (
     AugmentRecipe,
     Window,

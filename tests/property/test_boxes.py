@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fo1agent import boxes
+from fo1agent.regions import boxes
 
 coordinate = st.floats(-2000, 2000, width=32)
 

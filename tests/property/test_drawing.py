@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fo1agent.boxes import intersections
-from fo1agent.drawing import Style, place_tags
-from fo1agent.types import Region
+from fo1agent.pictures.drawing import Style, place_tags
+from fo1agent.regions.boxes import intersections
+from fo1agent.regions.regions import Region
 
 WIDTH, HEIGHT = 640, 480
 corner = st.floats(0, 1)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fo1agent import boxes, geometry
+from fo1agent.regions import boxes, geometry
 
 # Whole pixels: sums and halves of them are exact, so opposites are exactly opposite.
 pixel = st.integers(0, 400)

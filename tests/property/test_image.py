@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from fo1agent.errors import ImageError
-from fo1agent.image import Frame, load_image
+from fo1agent.pictures.image import Frame, load_image
 
 side = st.integers(1, 3000)
 

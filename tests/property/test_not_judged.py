@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fo1agent import lexicon
-from fo1agent.color import COLORS, basic_color
-from fo1agent.image import ImageLimits
 from fo1agent.integrations.handles import Scenes
-from fo1agent.phrases import meanings
+from fo1agent.pictures.image import ImageLimits
 from fo1agent.scene import Model
-from fo1agent.tools.base import registry
+from fo1agent.tools.registry import registry
+from fo1agent.words import lexicon
+from fo1agent.words.colors import COLORS, basic_color
+from fo1agent.words.phrases import meanings
 from tests.fakes import FakePredictor
 
 # Two people, a bus and a car are there; no dog and no truck.

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 import fo1agent
 from fo1agent import prompts
 from fo1agent.agent import Agent, NotUnderstood, Plan
-from fo1agent.agent import plan as p
-from fo1agent.agent.planners.grammar import MOST_STEPS, compose, numbers_of, read, words_of
-from fo1agent.agent.planners.own import OwnPlanner
 from fo1agent.errors import InputError, PlanError
 from fo1agent.model.choosing import Writer
 from fo1agent.model.predictor import Predictor
+from fo1agent.planners.own import OwnPlanner
+from fo1agent.plans import language as p
+from fo1agent.plans.lines import MOST_STEPS, compose, numbers_of, read, words_of
 from tests.scenes import street
 from tests.tiny_models import nano, reference
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fo1agent.agent import Agent, NotUnderstood, Plan
-from fo1agent.agent.planners.rules import RulePlanner
-from fo1agent.lexicon import plural
+from fo1agent.planners.rules import RulePlanner
+from fo1agent.words.lexicon import plural
 from tests.coco_names import COCO_NAMES
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import SCENES

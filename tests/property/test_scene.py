@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fo1agent.boxes import iou
+from fo1agent.regions.boxes import iou
 from fo1agent.scene import REPEATED_IOU, SAME_THING_IOU, Model
 from tests.fakes import FakePredictor
 

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fo1agent.integrations.schemas import parameters, without_absent
-from fo1agent.tools.base import RegionOrBox, registry
+from fo1agent.tools.base import RegionOrBox
+from fo1agent.tools.registry import registry
 
 TOOLS = list(registry().values())
 laws = settings(

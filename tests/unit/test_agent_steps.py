@@ -13,7 +13,7 @@ from PIL import Image
 import fo1agent
 from fo1agent.agent import Agent, Budget, Partial, PlanEvent, StepEnd, StepStart
 from fo1agent.errors import InputError
-from fo1agent.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine, UntrustedText
 from fo1agent.scene import Model, Scene
 from tests.fakes import FakePredictor
 from tests.scripted_chat import ORDER, ScriptedChat, ToolChat, call, calls, heard_order, held_order

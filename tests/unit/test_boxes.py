@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fo1agent import boxes
+from fo1agent.regions import boxes
 
 UNIT = np.array([[0.0, 0.0, 10.0, 10.0]])
 NONE = np.zeros((0, 4))

@@ -3,8 +3,8 @@
 import pytest
 
 from fo1agent.agent import Agent, Budget
-from fo1agent.agent.budget import Meter
 from fo1agent.errors import BudgetExceeded, InputError
+from fo1agent.runs.budget import Meter
 from tests.scenes import street
 from tests.scripted_chat import ToolChat, call, count_plan
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from fo1agent.cli_own_tools import load_tools
+from fo1agent.cli.own_tools import load_tools
 from fo1agent.errors import InputError
 
 TOOL = '''

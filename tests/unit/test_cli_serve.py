@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from fo1agent.cli import main
-from fo1agent.cli_trace import FOLDER
+from fo1agent.cli.trace import FOLDER
 
 TOLD = """
 import sys
-from fo1agent import console
+from fo1agent.cli import console
 from fo1agent.cli import main
 
 def note(text):

@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.color import (
-    COLORS,
-    asks_for_color,
-    basic_color,
-    box_color_shares,
-    color_shares,
-    colors_of,
-    is_color,
-    main_color,
-)
+from fo1agent.pictures.color import box_color_shares, color_shares, colors_of, is_color, main_color
+from fo1agent.words.colors import COLORS, asks_for_color, basic_color
 
 SAMPLES = {
     "black": (12, 12, 14),

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from PIL import Image, ImageDraw
 
 from fo1agent.cli import main
-from fo1agent.color import COLORS, color_shares
 from fo1agent.errors import DataError, InputError
+from fo1agent.pictures.color import color_shares
 from fo1agent.trainers.data.composites.backgrounds import Backgrounds, read_backgrounds
 from fo1agent.trainers.data.composites.names import classify
 from fo1agent.trainers.data.composites.packages import open_source
@@ -23,6 +23,7 @@ from fo1agent.trainers.data.composites.scenes import SceneSettings, Thing, draw_
 from fo1agent.trainers.data.composites.sprites import read_folder
 from fo1agent.trainers.data.composites.stock import Stock, build_stock
 from fo1agent.trainers.data.formats.examples import read_examples
+from fo1agent.words.colors import COLORS
 
 
 def ball(color: tuple[int, int, int], side: int = 96) -> Image.Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fo1agent import console
+from fo1agent.cli import console
 from fo1agent.errors import InputError
 
 
@@ -40,7 +40,8 @@ def test_a_closed_stdin_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_file_gets_the_number_of_a_stream_that_is_closed(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from fo1agent import console; os.close(2); sys.stderr = None; console.keep_streams_apart();"
+        "import os, sys; from fo1agent.cli import console; os.close(2); sys.stderr = None;"
+        "console.keep_streams_apart();"
         f"print(open({str(tmp_path / 'file')!r}, 'w').fileno() > 2); console.note('nobody reads this')"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.cli_data import FORMATS as FORMATS_AT_THE_SHELL
-from fo1agent.cli_data import FORMS as FORMS_AT_THE_SHELL
-from fo1agent.cli_data import TARGETS as TARGETS_AT_THE_SHELL
+from fo1agent.cli.data import FORMATS as FORMATS_AT_THE_SHELL
+from fo1agent.cli.data import FORMS as FORMS_AT_THE_SHELL
+from fo1agent.cli.data import TARGETS as TARGETS_AT_THE_SHELL
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.check import check
 from fo1agent.trainers.data.convert import TARGETS, convert

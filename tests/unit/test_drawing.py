@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.drawing import draw, region_color, tag_text
 from fo1agent.errors import InputError
-from fo1agent.types import Region, Regions
+from fo1agent.pictures.drawing import draw, region_color, tag_text
+from fo1agent.regions.regions import Region, Regions
 
 PICTURE = Image.new("RGB", (640, 400), (120, 120, 120))
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fo1agent.errors import DataError, ImageError
 from fo1agent.evaluate.colors import evaluate, read_held_out, read_pictures
-from fo1agent.types import Regions
+from fo1agent.regions.regions import Regions
 
 BOXES = [[0, 0, 20, 20], [30, 0, 50, 20], [60, 0, 80, 20]]
 RGB = [(220, 20, 20), (20, 60, 220), (20, 60, 220)]

@@ -15,7 +15,7 @@ import pytest
 
 from fo1agent.errors import DataError, ImageError, MissingExtraError
 from fo1agent.evaluate.detection import evaluate
-from fo1agent.types import Regions
+from fo1agent.regions.regions import Regions
 
 Answers = Mapping[str, list[tuple[list[float], float]]]
 """Category name to (xyxy box, score) pairs: what a scene answers."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from fo1agent import geometry
 from fo1agent.errors import InputError
+from fo1agent.regions import geometry
 
 NONE = np.zeros((0, 4))
 BUS = np.array([200, 100, 400, 250])

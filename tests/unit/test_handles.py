@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import ImageError, InputError
-from fo1agent.image import ImageLimits, load_image
 from fo1agent.integrations.handles import Scenes
+from fo1agent.pictures.image import ImageLimits, load_image
 from fo1agent.scene import Model
 from tests import forged
 from tests.fakes import FakePredictor

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import ImageError, InputError
-from fo1agent.image import Frame, ImageLimits, LoadedImage, load_image
+from fo1agent.pictures.image import Frame, ImageLimits, LoadedImage, load_image
 
 RNG = np.random.default_rng(7)
 # Left and right, top and bottom differ, and it is not square, so a turn shows.
@@ -329,7 +329,7 @@ def test_a_bomb_costs_no_memory():
     program = """
 import resource, struct, sys
 from fo1agent.errors import ImageError
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
 side = 16000
 vp8x = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (side - 1).to_bytes(3, "little") * 2
 bombs = [
@@ -576,7 +576,8 @@ def test_a_broken_lazy_pil_image_is_an_image_error():
 
 
 def test_importing_the_intake_needs_no_torch_and_no_http_client():
-    program = "import sys, fo1agent.image; print([m for m in ('torch', 'httpx', 'transformers') if m in sys.modules])"
+    heavy = "('torch', 'httpx', 'transformers')"
+    program = f"import sys, fo1agent.pictures.image; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.image import ImageLimits, load_image
+from fo1agent.pictures.image import ImageLimits, load_image
 from tests.small_picture import PIXELS, encode, is_read
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from fo1agent import image as intake
 from fo1agent.errors import ImageError
-from fo1agent.filekinds import kind_of
-from fo1agent.image import ImageLimits, load_image
+from fo1agent.pictures import image as intake
+from fo1agent.pictures.filekinds import kind_of
+from fo1agent.pictures.image import ImageLimits, load_image
 from tests.small_picture import encode, is_read
 
 PNG = encode()

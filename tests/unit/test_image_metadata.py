@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import DataError, ImageError
-from fo1agent.image import load_image
-from fo1agent.metadata import without_metadata
+from fo1agent.pictures.image import load_image
+from fo1agent.pictures.metadata import without_metadata
 from fo1agent.trainers.data.formats.fields import picture_size
 from tests.small_picture import PICTURE, PIXELS, encode, is_read
 
@@ -127,7 +127,7 @@ def test_metadata_that_unpacks_to_gigabytes_costs_nothing() -> None:
     path = "bomb.png"
     program = """
 import resource, sys
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
 data = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 load_image(data)

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import ImageError, InputError
-from fo1agent.image import is_data_url, load_image
 from fo1agent.integrations.handles import Scenes
+from fo1agent.pictures.image import is_data_url, load_image
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
 from tests.small_picture import encode, is_read

@@ -17,7 +17,7 @@ from PIL import Image
 
 from fo1agent import exchange
 from fo1agent.errors import ImageError
-from fo1agent.image import ImageLimits, load_image
+from fo1agent.pictures.image import ImageLimits, load_image
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (12, 20, 3), dtype=np.uint8)
 _buffer = io.BytesIO()
@@ -417,7 +417,7 @@ def test_a_name_of_a_private_address_is_refused(monkeypatch, addresses):
 
 def test_a_redirect_to_a_private_address_is_refused(server, monkeypatch):
     # The first hop passes as public; its target does not.
-    monkeypatch.setattr("fo1agent.fetch._check_public", refuse_only("metadata.internal"))
+    monkeypatch.setattr("fo1agent.pictures.fetch._check_public", refuse_only("metadata.internal"))
     resolve_to(monkeypatch, metadata_internal=["127.0.0.1"])
     server.pages["/a"] = lambda h: h.reply(302, Location=f"http://metadata.internal:{server.port}/ok.png")
     with pytest.raises(ImageError, match=r"refused metadata\.internal at 127\.0\.0\.1"):

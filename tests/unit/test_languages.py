@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fo1agent.agent import Agent
-from fo1agent.agent.planners.rules.languages import foreign
+from fo1agent.planners.rules.languages import foreign
 from tests.scenes import street
 
 WORDINGS = [json.loads(line) for line in (Path(__file__).parents[1] / "data/phrasings.jsonl").read_text().splitlines()]

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 from fo1agent.errors import InputError
-from fo1agent.image import load_image
 from fo1agent.model import weights
 from fo1agent.model.lesson import Found, Lesson, own_boxes
 from fo1agent.model.predictor import Predictor
+from fo1agent.pictures.image import load_image
 from fo1agent.prompts import render
+from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model
 from fo1agent.trainers.finetune import save_taught
 from fo1agent.trainers.lesson import new_lesson
-from fo1agent.types import Regions
 from tests.tiny_models import FIXTURES, VOCABULARY, nano
 
 IMAGE = load_image(Image.open(FIXTURES / "images" / "d_97x65_3.png"))

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from fo1agent import lexicon
-from fo1agent.lexicon import Resolution, resolve
+from fo1agent.words import lexicon
+from fo1agent.words.lexicon import Resolution, resolve
 from tests.coco_names import COCO_NAMES
 
 
@@ -164,7 +164,7 @@ def test_what_carries_others():
 
 
 def test_reading_words_does_not_import_torch():
-    code = "import sys, fo1agent.lexicon as l; l.resolve('cars', ['car']); assert 'torch' not in sys.modules"
+    code = "import sys, fo1agent.words.lexicon as l; l.resolve('cars', ['car']); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from fo1agent import ocr as reading
-from fo1agent import ocr_engine
-from fo1agent.ocr import TextLine, UntrustedText, read_lines, reading_order, rows
+from fo1agent.pictures import ocr as reading
+from fo1agent.pictures import ocr_engine
+from fo1agent.pictures.ocr import TextLine, UntrustedText, read_lines, reading_order, rows
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
 

@@ -12,15 +12,16 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageDraw, ImageFont
 
-from fo1agent import ocr_engine
 from fo1agent.agent import Agent
 from fo1agent.cli import main
 from fo1agent.errors import CheckpointError, InputError, MissingExtraError, ToolFailed
-from fo1agent.ocr import OCR
-from fo1agent.scene import Model, load
+from fo1agent.loading import load
+from fo1agent.pictures import ocr_engine
+from fo1agent.pictures.ocr import OCR
+from fo1agent.scene import Model
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
-from fo1agent.tools.base import registry
+from fo1agent.tools.registry import registry
 from tests.fakes import FakePredictor
 
 

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import fo1agent
-from fo1agent.doctor import EXTRAS
+from fo1agent.cli.doctor import EXTRAS
 from fo1agent.extras import install_line
 
 HEAVY = ("torch", "torchvision", "transformers", "PIL", "pydantic", "numpy", "langchain", "rapidocr", "rich")

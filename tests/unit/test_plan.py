@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from fo1agent.agent import plan as p
 from fo1agent.errors import PlanError
+from fo1agent.plans import language as p
 
 LEFT_OF_BUS = {
     "question": "How many people are to the left of the bus?",

@@ -12,11 +12,11 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, InvalidToolCall, SystemMessage, ToolMessage
 
 from fo1agent.agent import Agent, Budget, Plan, PlanEvent
-from fo1agent.agent.budget import Meter
-from fo1agent.agent.chat import PICTURES_KEPT, ChatModel, Conversation, Function
-from fo1agent.agent.planners.chat import plan_function
 from fo1agent.errors import InputError
-from fo1agent.tools.telling import Drawn
+from fo1agent.pictures.attached import Drawn
+from fo1agent.planners.chat import plan_function
+from fo1agent.planners.conversation import PICTURES_KEPT, ChatModel, Conversation, Function
+from fo1agent.runs.budget import Meter
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import street
 from tests.scripted_chat import ORDER, ScriptedChat, ToolChat, call, calls, count_plan, heard_order, held_order, steps

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from fo1agent.agent import Agent, NotUnderstood, Plan
-from fo1agent.agent import plan as p
-from fo1agent.agent.planners.rules import RulePlanner, grammar
-from fo1agent.agent.planners.rules.following import FOLLOW_UPS
-from fo1agent.agent.planners.rules.parser import Parser
-from fo1agent.agent.planners.rules.preamble import drop_tag, starts
-from fo1agent.agent.planners.rules.tokens import tokenize
+from fo1agent.planners.rules import RulePlanner, grammar
+from fo1agent.planners.rules.following import FOLLOW_UPS
+from fo1agent.planners.rules.parser import Parser
+from fo1agent.planners.rules.preamble import drop_tag, starts
+from fo1agent.planners.rules.tokens import tokenize
+from fo1agent.plans import language as p
 from tests.scenes import SCENES, street
 
 WORDINGS = [json.loads(line) for line in (Path(__file__).parents[1] / "data/phrasings.jsonl").read_text().splitlines()]
@@ -200,7 +200,7 @@ def test_tokens():
 
 def test_planning_needs_no_torch():
     code = (
-        "import sys; from fo1agent.agent.planners.rules import RulePlanner; RulePlanner().plan('How many dogs?');"
+        "import sys; from fo1agent.planners.rules import RulePlanner; RulePlanner().plan('How many dogs?');"
         "assert not {'torch', 'transformers', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

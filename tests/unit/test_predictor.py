@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 from fo1agent.errors import CheckpointError, InputError
-from fo1agent.image import load_image
 from fo1agent.model import predictor as module
 from fo1agent.model import weights
 from fo1agent.model.encoding import EncodingCache
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.predictor import Predictor, load_predictor
+from fo1agent.pictures.image import load_image
+from fo1agent.regions.regions import Regions
 from fo1agent.serve.batching import Batched
-from fo1agent.types import Regions
 from tests import forged
 from tests.tiny_models import CHECKPOINT, FIXTURES, VOCABULARY, nano, reference
 

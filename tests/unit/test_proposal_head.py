@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torchvision.ops import box_iou
 
-from fo1agent.image import load_image
 from fo1agent.model.proposal_head import (
     LevelOutput,
     ProposalHead,
@@ -21,6 +20,7 @@ from fo1agent.model.proposal_head import (
     resample,
     sides_to_boxes,
 )
+from fo1agent.pictures.image import load_image
 from fo1agent.proposals.base import Proposer
 from fo1agent.proposals.head import HeadProposer
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fo1agent.errors import BoxError, InputError, ProposalError
-from fo1agent.image import LoadedImage, load_image
+from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.proposals import Given, Proposer, resolve_proposer
 from fo1agent.proposals.base import to_regions
-from fo1agent.types import Regions
+from fo1agent.regions.regions import Regions
 
 
 @pytest.fixture(scope="module")

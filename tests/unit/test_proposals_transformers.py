@@ -41,11 +41,11 @@ from transformers import (
     YolosImageProcessor,
 )
 
-from fo1agent.boxes import cxcywh_to_xyxy
 from fo1agent.errors import InputError, ProposalError
-from fo1agent.image import LoadedImage, load_image
+from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.proposals import Proposer, resolve_proposer
 from fo1agent.proposals.transformers import TransformersProposer
+from fo1agent.regions.boxes import cxcywh_to_xyxy
 
 NAMES = {0: "cat", 1: "dog", 2: "bus"}
 PHRASES = ["a red cat", "dog"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fo1agent.errors import InputError, MissingExtraError, ProposalError
-from fo1agent.image import LoadedImage, load_image
+from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.proposals import Proposer, resolve_proposer
 from fo1agent.proposals.ultralytics import UltralyticsProposer
 
@@ -185,7 +185,7 @@ def test_nothing_is_written_to_the_working_folder(yolo, wide, tmp_path, monkeypa
 def test_no_usage_data_is_sent_and_nothing_is_installed_or_printed(yolo, wide, tmp_path):
     program = f"""
 import numpy as np
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
 from fo1agent.proposals import resolve_proposer
 proposer = resolve_proposer("ultralytics:{yolo}")
 assert len(proposer(load_image(np.zeros((300, 1200, 3), np.uint8))))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fo1agent import report
-from fo1agent.types import Region, Regions
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.runs import report
 
 PICTURE = Image.new("RGB", (640, 400), "gray")
 ATTACK = '<script>alert("1")</script><img src=x onerror=alert(2)>'

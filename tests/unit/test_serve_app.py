@@ -525,7 +525,7 @@ async def test_a_picture_that_cannot_be_read_is_called_by_its_name(
 
 
 async def test_a_phone_s_picture_is_asked_for_in_another_form() -> None:
-    from fo1agent.filekinds import HEIC
+    from fo1agent.pictures.filekinds import HEIC
 
     problem = problem_of(ImageError(f"IMG_1.HEIC: looks like HEIC, which is not read. {HEIC.advice} Formats read: …"))
     assert "which is not read. Send it as JPEG or PNG. Formats" in problem.message

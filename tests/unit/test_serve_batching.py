@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fo1agent.image import LoadedImage, load_image
+from fo1agent.pictures.image import LoadedImage, load_image
+from fo1agent.regions.regions import Regions
 from fo1agent.serve.batching import Batched
-from fo1agent.types import Regions
 from tests.fakes import FakePredictor
 from tests.serving import until
 

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from fo1agent.agent import traces
 from fo1agent.errors import AgentError, FO1AgentError, InputError
 from fo1agent.serve.app import App
+from fo1agent.traces import store as traces
 from tests.scripted_chat import ScriptedChat, ToolChat, call, count_plan
 from tests.serving import in_thread, until
 from tests.unit.test_serve_app import OBJECTS, FakePredictor, app_of, error_of, sent, talking

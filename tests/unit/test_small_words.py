@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fo1agent.agent import Agent
-from fo1agent.phrases import meanings
-from fo1agent.types import Regions
+from fo1agent.regions.regions import Regions
+from fo1agent.words.phrases import meanings
 from tests.coco_names import COCO_NAMES
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import SCENES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fo1agent.agent import Agent, NotUnderstood
-from fo1agent.agent.planners.rules import RulePlanner
+from fo1agent.planners.rules import RulePlanner
 from tests.scenes import street
 
 UNCLEAR = [

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.agent import Agent, Answer, NotUnderstood, Plan
-from fo1agent.agent.planners.rules import REMEMBERED, RulePlanner
+from fo1agent.planners.rules import REMEMBERED, RulePlanner
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
 from tests.scenes import SCENES, street

@@ -15,7 +15,8 @@ from fo1agent.cli import main
 from fo1agent.errors import InputError
 from fo1agent.integrations.schemas import FORMATS, parameters, render, rough_tokens
 from fo1agent.scene import Scene
-from fo1agent.tools.base import registry, tool
+from fo1agent.tools.base import tool
+from fo1agent.tools.registry import registry
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "tool-schemas"
 

@@ -10,13 +10,14 @@ from langchain_core.messages import AIMessage
 from PIL import Image
 
 import fo1agent
-from fo1agent.agent import Agent, traces
+from fo1agent.agent import Agent
 from fo1agent.agent.differences import Comparison, compare
 from fo1agent.agent.replay import replay
-from fo1agent.agent.trace_lines import PlanLine, StepEndLine
-from fo1agent.agent.traces import Trace
-from fo1agent.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine, UntrustedText
 from fo1agent.scene import Model, Scene
+from fo1agent.traces import store as traces
+from fo1agent.traces.lines import PlanLine, StepEndLine
+from fo1agent.traces.store import Trace
 from tests.fakes import FakePredictor
 from tests.scripted_chat import ToolChat, call, count_plan
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fo1agent.agent import Agent, differences, traces
+from fo1agent.agent import Agent, differences
 from fo1agent.agent.differences import compare, verdict
 from fo1agent.agent.replay import replay
-from fo1agent.agent.trace_lines import AnswerLine, PlanLine, RegionPart, RunLine, StepEndLine, StepPart, StepStartLine
-from fo1agent.agent.traces import Trace
 from fo1agent.errors import DataError
+from fo1agent.traces import store as traces
+from fo1agent.traces.lines import AnswerLine, PlanLine, RegionPart, RunLine, StepEndLine, StepPart, StepStartLine
+from fo1agent.traces.store import Trace
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import street
 

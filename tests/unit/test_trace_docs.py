@@ -10,16 +10,14 @@ import jsonschema
 from PIL import Image
 
 from fo1agent.agent import Agent
-from fo1agent.agent.trace_lines import schema
 from fo1agent.scene import Model
+from fo1agent.traces.lines import schema
 from tests.fakes import FakePredictor
 
 
 def test_the_schema_file_is_the_formats(repo: Path) -> None:
     written = json.loads((repo / "docs" / "trace.schema.json").read_text(encoding="utf-8"))
-    assert written == schema(), (
-        "write it anew: python -c 'import json; from fo1agent.agent.trace_lines import schema; …'"
-    )
+    assert written == schema(), "write it anew: python -c 'import json; from fo1agent.traces.lines import schema; …'"
 
 
 def test_every_field_is_told(repo: Path) -> None:

@@ -16,12 +16,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from PIL import Image
 
-from fo1agent.agent import Agent, StepStart, telemetry
-from fo1agent.agent.observation import llm_call
-from fo1agent.agent.planners.rules import RulePlanner
+from fo1agent.agent import Agent, StepStart
 from fo1agent.errors import ImageError
-from fo1agent.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.planners.rules import RulePlanner
+from fo1agent.runs.llm_calls import llm_call
 from fo1agent.scene import Model
+from fo1agent.traces import telemetry
 from tests.fakes import FakePredictor
 
 OBJECTS = [
@@ -96,7 +97,7 @@ def test_attributes_follow_the_conventions(spans: InMemorySpanExporter, model: M
     assert run["gen_ai.agent.name"] == "fo1agent"
     assert run["fo1agent.planner"] == "rules"
     assert run["fo1agent.model"] == "fake"
-    assert run["fo1agent.image.width"] == 640
+    assert run["fo1agent.pictures.image.width"] == 640
     assert run["fo1agent.abstained"] is False
     assert run["fo1agent.steps"] == len(answer.trace)
     assert (run["fo1agent.not_judged"], run["fo1agent.unsupported"]) == (0, 0)

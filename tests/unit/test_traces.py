@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fo1agent.agent import Agent, AnswerEvent, StepEnd, traces
-from fo1agent.agent.budget import Budget
-from fo1agent.agent.observation import llm_call
-from fo1agent.agent.plan import Plan
-from fo1agent.agent.planners.base import NotUnderstood
-from fo1agent.agent.planners.rules import RulePlanner
+from fo1agent.agent import Agent, AnswerEvent, StepEnd
 from fo1agent.errors import AgentError, DataError, ImageError, InputError
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
+from fo1agent.planners.base import NotUnderstood
+from fo1agent.planners.rules import RulePlanner
+from fo1agent.plans.language import Plan
+from fo1agent.runs.budget import Budget
+from fo1agent.runs.llm_calls import llm_call
 from fo1agent.scene import Model
+from fo1agent.traces import store as traces
 from tests.fakes import FakePredictor
 from tests.scenes import street
 

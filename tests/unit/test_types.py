@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fo1agent.errors import BoxError, InputError, MissingExtraError
-from fo1agent.types import Region, Regions, check_boxes, check_pixels
+from fo1agent.regions.regions import Region, Regions, check_boxes, check_pixels
 
 
 def three() -> Regions:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from fo1agent.boxes import areas, intersections
 from fo1agent.errors import InputError
+from fo1agent.regions.boxes import areas, intersections
 from fo1agent.trainers.data.records import Example, Reference, Turn
 
 Window = tuple[int, int, int, int]

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fo1agent import drawing
 from fo1agent.errors import DataError
+from fo1agent.pictures import drawing
+from fo1agent.regions.regions import Region
 from fo1agent.trainers.data.files import whole
 from fo1agent.trainers.data.formats.scene_text import TEXT
 from fo1agent.trainers.data.formats.source import Source
 from fo1agent.trainers.data.records import Example, open_picture
-from fo1agent.types import Region
 
 SIDE = 480  # longer side of a picture in a preview, pixels
 _LINES = 9

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.errors import DataError, ImageError
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fo1agent.errors import DataError, ImageError
-from fo1agent.image import load_image
+from fo1agent.pictures.image import load_image
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.files import is_twin
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from fo1agent.color import COLORS
+from fo1agent.words.colors import COLORS
 
 
 def split_words(text: str) -> frozenset[str]:

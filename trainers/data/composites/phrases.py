@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fo1agent.color import COLORS
 from fo1agent.trainers.data.composites.names import split_words
 from fo1agent.trainers.data.composites.recolor import COLORLESS
 from fo1agent.trainers.data.composites.scenes import Thing
 from fo1agent.trainers.data.composites.stock import Stock
 from fo1agent.trainers.data.records import Reference
+from fo1agent.words.colors import COLORS
 
 # Names for what photographs may show without a box.
 _UNBOXED = split_words(

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fo1agent.color import COLORS, color_shares
+from fo1agent.pictures.color import color_shares
+from fo1agent.words.colors import COLORS
 
 # Hue in degrees, saturation and value in 0..1 of the middle of a thing of that colour, and how far it may be off.
 _TARGETS: Mapping[str, tuple[float, float, float, float]] = {

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from fo1agent.color import color_shares
 from fo1agent.errors import InputError
+from fo1agent.pictures.color import color_shares
 from fo1agent.trainers.data.composites.backgrounds import Backgrounds
 from fo1agent.trainers.data.composites.recolor import recolor
 from fo1agent.trainers.data.composites.sprites import Sprite

@@ -14,12 +14,12 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from fo1agent import lexicon
-from fo1agent.color import COLORS
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.composites.names import COCO_LABELS, NATURAL_ONLY, UNCOLORED
 from fo1agent.trainers.data.composites.recolor import clear_color, recolor, shows
 from fo1agent.trainers.data.composites.sprites import Sprite
+from fo1agent.words import lexicon
+from fo1agent.words.colors import COLORS
 
 Pair = tuple[str, str]
 """(label, colour)."""

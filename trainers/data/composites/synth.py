@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.color import COLORS
 from fo1agent.trainers.data.composites.backgrounds import Backgrounds
 from fo1agent.trainers.data.composites.phrases import absent_names, phrases_of
 from fo1agent.trainers.data.composites.scenes import SceneSettings, draw_scene
@@ -19,6 +18,7 @@ from fo1agent.trainers.data.composites.stock import Stock
 from fo1agent.trainers.data.files import whole
 from fo1agent.trainers.data.formats.examples import write_examples
 from fo1agent.trainers.data.records import Example
+from fo1agent.words.colors import COLORS
 
 _SPLITS = ("train", "dev")
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.errors import DataError, ImageError
-from fo1agent.image import ImageLimits, load_image
+from fo1agent.pictures.image import ImageLimits, load_image
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _EDGE = 1.0  # pixels that a box may stand out by and still be rounding

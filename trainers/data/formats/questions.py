@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent import lexicon
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import (
@@ -42,6 +41,7 @@ from fo1agent.trainers.data.formats.source import (
     object_source,
 )
 from fo1agent.trainers.data.records import Example, Reference, Turn
+from fo1agent.words import lexicon
 
 
 def read_questions(

@@ -1,0 +1,710 @@
+"""The `fo1agent` command: parse, call, print. What it calls is imported when it is called, so `--help` comes at once.
+
+Results go to stdout, all else to stderr. Exit 0: done, an abstention included; 1: an expected failure, told in one line
+`error: …`; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from fo1agent.cli import (
+    console,
+)
+from fo1agent.cli import (
+    data as cli_data,
+)
+from fo1agent.cli import (
+    ocr as cli_ocr,
+)
+from fo1agent.cli import (
+    own_tools as cli_own_tools,
+)
+from fo1agent.cli import (
+    serve as cli_serve,
+)
+from fo1agent.cli import (
+    trace as cli_trace,
+)
+from fo1agent.cli import (
+    train as cli_train,
+)
+from fo1agent.errors import FO1AgentError
+from fo1agent.version import __version__
+
+if TYPE_CHECKING:
+    from fo1agent.pictures.ocr import OCR, TextLine
+    from fo1agent.regions.regions import Box, Region, Regions
+    from fo1agent.runs.answer import Answer
+    from fo1agent.scene import Model, Scene
+
+
+class _Commands(click.Group):
+    """A group whose expected failures are one line on stderr and exit 1."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as exc:
+            raise console.printable(exc) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as exc:
+            raise console.printable(exc) from None
+        except (FO1AgentError, click.ClickException, OSError) as exc:
+            if isinstance(exc, BrokenPipeError):
+                raise
+            message = exc.format_message() if isinstance(exc, click.ClickException) else str(exc)
+            console.error(message)
+            ctx.exit(1)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # In the order they stand below: what people want first.
+
+
+class _BoxType(click.ParamType):
+    """`x1,y1,x2,y2` in pixels of the picture, or any other form that `types.read_box` takes."""
+
+    name = "x1,y1,x2,y2"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
+        if isinstance(value, tuple):
+            return value
+        from fo1agent.errors import BoxError
+        from fo1agent.regions.regions import read_box
+
+        bare = value.strip()[:1] not in ("[", "(", "{")
+        try:
+            return read_box(value.replace(",", " ").split() if bare else value)  # blanks alone part them as well
+        except BoxError:
+            self.fail(f"{value!r} is not four numbers x1,y1,x2,y2 (pixels).", param, ctx)
+
+
+class _Words(click.ParamType):
+    """Text; bytes that are no UTF-8, which Python hands on as halves of characters, are spelled out."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+_MOST_BOXES = 4_000_000  # bytes of a file of them
+
+BOX = _BoxType()
+FILE_IN = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE_OUT = click.Path(dir_okay=False, path_type=Path)
+FOLDER_IN = click.Path(exists=True, file_okay=False, path_type=Path)
+
+as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
+draw_to = click.option(
+    "--draw", type=console.PICTURE_OUT, metavar="OUT.png", help="Write the picture with its regions."
+)
+threshold_option = click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Keep regions of at least this probability."
+)
+
+
+def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that loads a model."""
+    for option in (
+        click.option(
+            "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
+        ),
+        click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt."),
+        click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if absent."),
+    ):
+        command = option(command)
+    return command
+
+
+def _scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that opens a picture."""
+    boxes = click.option("--boxes", type=FILE_IN, metavar="FILE.json", help="Use these boxes: [[x1, y1, x2, y2], …].")
+    return cli_serve.server_options(_model_options(boxes(command)))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog='\b\nExample:\n  fo1agent ask street.jpg "How many people are to the left of the bus?" --draw out.png',
+)
+@click.version_option(__version__, prog_name="fo1agent")
+@cli_serve.server_options
+@click.pass_context
+def main(ctx: click.Context, server: str | None, token: str | None) -> None:
+    """Ask pictures questions, and see which regions the answer rests on.
+
+    IMAGE is a file, an http(s) address, or - for stdin.
+    """
+    console.keep_streams_apart()
+    ctx.with_resource(console.logs())
+    if server:
+        takers = [name for name, one in main.commands.items() if any(part.name == "server" for part in one.params)]
+        if ctx.invoked_subcommand not in takers:
+            raise click.UsageError(f"{ctx.invoked_subcommand} does not take --server; {', '.join(takers)} do.")
+        ctx.default_map = {name: {"server": server, "token": token} for name in takers}
+
+
+@main.command(
+    epilog='\b\nExample:\n  fo1agent ask street.jpg "How many people are to the left of the bus?" --draw out.png'
+)
+@click.argument("image")
+@click.argument("question", type=_Words())
+@_scene_options
+@cli_ocr.ocr_options
+@draw_to
+@click.option("--html", type=console.PAGE_OUT, metavar="OUT.html", help="Write a report: answer, steps, picture.")
+@click.option("--trace", type=FILE_OUT, metavar="OUT.jsonl", help="Save the run, for `replay`, `diff` and `report`.")
+@cli_serve.deciding_options
+@as_json
+def ask(
+    image: str,
+    question: str,
+    draw: Path | None,
+    html: Path | None,
+    trace: Path | None,
+    planner: str,
+    mode: str,
+    verify: bool,
+    json_output: bool,
+    **opening: Any,
+) -> None:
+    """Answer QUESTION about IMAGE, with the regions that prove it.
+
+    Where the variable FO1AGENT_TRACES names a folder, every run is saved there.
+    """
+    import time
+
+    outputs = {"--draw": draw, "--html": html, "--trace": trace}
+    model, scene = _open(image, outputs, **opening)
+    start = time.perf_counter()
+    saved = cli_trace.place(trace)
+    patient = cli_trace.Patient(saved) if saved else None
+    agent = _who_answers(model, trace, patient, planner=planner, mode=mode, verify=verify)
+    answer = agent.ask(scene, question, on_step=None if json_output else console.step)
+    seconds = time.perf_counter() - start
+
+    # The answer first: it is not to be lost with a file that cannot be written.
+    if json_output:
+        console.result_json({"image": scene.id, **answer.to_dict()})
+        _save(answer, patient, draw, html)
+        return
+    console.result_text(answer.text)
+    for note in answer.notes:
+        console.note(f"  {console.one_line(note)}")
+    _save(answer, patient, draw, html)
+    evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
+    told = [
+        *console.not_judged(answer.not_judged, answer.bounds),
+        f"{seconds:.1f} s",
+        model.name,
+        *([f"picture {draw}"] if draw else []),
+        *([f"report {html}"] if html else []),
+    ]
+    console.note("  ", *evidence, console.one_line(" · ".join(told)))
+
+
+@main.command(epilog='\b\nExample:\n  fo1agent ground street.jpg "red car" person --threshold 0.4 --json')
+@click.argument("image")
+@click.argument("phrases", nargs=-1, required=True, type=_Words(), metavar="PHRASE…")
+@_scene_options
+@threshold_option
+@draw_to
+@as_json
+def ground(
+    image: str, phrases: Sequence[str], threshold: float | None, draw: Path | None, json_output: bool, **opening: Any
+) -> None:
+    """Find the regions that each PHRASE names."""
+    _, scene = _open(image, {"--draw": draw}, **opening)
+    found = scene.ground_many(list(phrases), threshold=threshold)
+    if json_output:
+        console.result_json({"phrases": {phrase: _fields(regions) for phrase, regions in found.items()}})
+    else:
+        for phrase, regions in found.items():
+            console.regions(regions)
+            console.note(regions.note or ("" if len(regions) else f"nothing looks like “{phrase}”"))
+            console.note(" · ".join(console.not_judged(regions.not_judged)))
+    _draw(scene, [region for regions in found.values() for region in regions], draw)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent count street.jpg person --within 0,0,320,480")
+@click.argument("image")
+@click.argument("phrase", type=_Words())
+@click.option("--within", type=BOX, help="Only inside this box, in pixels.")
+@_scene_options
+@threshold_option
+@draw_to
+@as_json
+def count(
+    image: str,
+    phrase: str,
+    within: Box | None,
+    threshold: float | None,
+    draw: Path | None,
+    json_output: bool,
+    **opening: Any,
+) -> None:
+    """Count what PHRASE names in IMAGE.
+
+    Prints the number; where words of PHRASE cannot be judged, its bounds ("0 to 6") and, on stderr, which words.
+    """
+    from fo1agent.tools.counting import Counting
+
+    _, scene = _open(image, {"--draw": draw}, **opening)
+    counted = scene.count(phrase, within=within, threshold=threshold)
+    told = Counting.of(counted)
+    if json_output:
+        number = {"value": told.value, "at_least": told.at_least, "at_most": told.at_most}
+        fields = {**_fields(counted.regions), "not_judged": list(told.not_judged)}
+        console.result_json({**number, "phrase": phrase, **fields})
+    else:
+        console.result(console.bounds(told.at_least, told.at_most) if told.value is None else str(told.value))
+        found = [part for region in counted.regions for part in (" ", console.tag(region), f" {region.score:.2f}")]
+        console.note(*found[1:])
+        console.note(" · ".join(console.not_judged(told.not_judged)))
+        console.note(told.note)
+    _draw(scene, counted.regions, draw)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent read street.jpg --region r3")
+@click.argument("image")
+@click.option("--region", metavar="ID", help="Only in this region, as the other commands name it: r3.")
+@click.option("--box", type=BOX, help="Only inside this box, in pixels.")
+@click.option(
+    "--source",
+    type=click.Choice(["ocr", "model"]),
+    default="ocr",
+    show_default=True,
+    help="Who reads; model: an open one.",
+)
+@_scene_options
+@cli_ocr.ocr_options
+@draw_to
+@as_json
+def read(
+    image: str,
+    region: str | None,
+    box: Box | None,
+    source: Literal["ocr", "model"],
+    draw: Path | None,
+    json_output: bool,
+    **opening: Any,
+) -> None:
+    """Read the text in IMAGE, or in one part of it."""
+    target = _target(region, box)
+    _, scene = _open(image, {"--draw": draw}, **opening)
+    text = scene.read(target, source=source)
+    if json_output:
+        # A server does not tell how lines are turned.
+        lines = [_line(line) | ({} if opening["server"] else {"turn": line.turn}) for line in text.lines]
+        console.result_json({"text": text.text, "lines": lines, **_fields(text.regions)})
+    else:
+        console.result_text(text.text)
+        console.note("" if text.text else "no text found")
+    _draw(scene, text.regions, draw)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent describe street.jpg --box 40,60,220,310 --json")
+@click.argument("image")
+@click.option("--region", metavar="ID", help="Only this region, as the other commands name it: r3.")
+@click.option("--box", type=BOX, help="Only what is in this box, in pixels.")
+@_scene_options
+@draw_to
+@as_json
+def describe(
+    image: str, region: str | None, box: Box | None, draw: Path | None, json_output: bool, **opening: Any
+) -> None:
+    """Say what IMAGE, or one part of it, shows."""
+    target = _target(region, box)
+    _, scene = _open(image, {"--draw": draw}, **opening)
+    described = scene.describe(target)
+    if json_output:
+        fields = {"text": described.text, "label": described.label, "score": described.score}
+        console.result_json({**fields, **_fields(described.regions)})
+    else:
+        console.result_text(described.text)
+        console.note("" if described.text else "nothing I can name")
+    _draw(scene, described.regions, draw)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent tools --format openai > tools.json")
+@click.option(
+    "--format",
+    "dialect",
+    type=click.Choice(["openai", "responses", "anthropic", "json"]),
+    help="Print JSON as this provider takes it; openai is Chat Completions.",
+)
+@as_json
+def tools(dialect: str | None, json_output: bool) -> None:
+    """List the tools that an agent or a language model can call."""
+    from fo1agent.tools.registry import registry
+
+    if dialect:
+        from fo1agent.integrations.schemas import render, rough_tokens
+
+        declared = render(dialect)
+        console.result_json(declared)
+        console.note(f"{len(declared)} tools, about {rough_tokens(declared)} tokens")
+        return
+    known = registry().values()
+    if json_output:
+        console.result_json([{**tool.schema(), "result": tool.result.model_json_schema()} for tool in known])
+        return
+    for tool in known:
+        console.result(console.Styled(f"{tool.name:<9}", bold=True), f" {tool.description.splitlines()[0]}")
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent mcp --allow ~/Pictures --allow-url upload.wikimedia.org")
+@click.option(
+    "--allow",
+    type=click.Path(file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Pictures may be opened from here. Repeatable; the current folder if absent.",
+)
+@click.option(
+    "--allow-url",
+    multiple=True,
+    metavar="HOST",
+    help="Pictures may be fetched from this host. Repeatable; none if absent.",
+)
+@click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdin and stdout.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="With --http: 0 for any.")
+@cli_own_tools.own_tools
+@_model_options
+@cli_ocr.ocr_options
+def mcp(
+    allow: Sequence[Path],
+    allow_url: Sequence[str],
+    http: bool,
+    host: str,
+    port: int,
+    tools: Sequence[str],
+    **loading: Any,
+) -> None:
+    """Serve the tools to a Model Context Protocol host, such as an assistant or an editor.
+
+    Until told to stop. Over --http, what is in the variable FO1AGENT_TOKEN is the bearer token that callers must send;
+    without one, only loopback addresses are listened at.
+    """
+    import os
+
+    from fo1agent.integrations import mcp as front
+    from fo1agent.pictures.image import ImageLimits
+    from fo1agent.tools.registry import registry
+
+    mine = cli_own_tools.load_tools(tools)
+    # Hosts start commands without a shell, so nobody else would expand the ~.
+    folders = tuple(folder.expanduser().resolve() for folder in allow) or (Path.cwd(),)
+    for folder in folders:
+        if not folder.is_dir():
+            raise click.UsageError(f"--allow {folder}: no such folder.")
+    if not allow and folders[0] == Path(folders[0].anchor):
+        # Some desktop hosts start servers in the root folder; nobody chose that.
+        console.note("Started in the root folder, so no path may be opened. Name folders with --allow DIR.")
+        folders = ()
+    ocr = cli_ocr.reader(loading.pop("ocr_lang"), loading.pop("ocr_set"))  # what is wrong with it is said now
+    limits = ImageLimits(folders=folders, hosts=tuple(allow_url))
+    server = front.make_server(lambda: _load(**loading, ocr=ocr), limits, registry(*mine).values() if mine else None)
+    if http:
+        token = os.environ.get("FO1AGENT_TOKEN")
+        front.serve_http(server, host, port, token, ready=lambda url: console.note(f"Listening on {url}"))
+    else:
+        front.serve_stdio(server)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent doctor --json")
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, json_output: bool) -> None:
+    """Check that this installation works; exit 1 if not."""
+    from fo1agent.cli.doctor import examine
+
+    checks = []
+    for check in examine():
+        checks.append(check)
+        if not json_output:
+            console.check(check.name, check.ok, check.needed, check.detail)
+    well = all(check.ok for check in checks if check.needed)
+    if json_output:
+        console.result_json({"ok": well, "checks": [vars(check) for check in checks]})
+    if not well:
+        ctx.exit(1)
+
+
+main.add_command(cli_serve.serve)
+main.add_command(cli_train.finetune)
+main.add_command(cli_train.train)
+main.add_command(cli_data.data)
+main.add_command(cli_trace.replay)
+main.add_command(cli_trace.diff)
+main.add_command(cli_trace.report)
+
+
+@main.group("eval", epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --json")
+def evaluate() -> None:
+    """Measure a model."""
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval parity ../shared/fixtures/fo1-tiny")
+@click.argument("folder", type=FOLDER_IN, metavar="DIR")
+@as_json
+@click.pass_context
+def parity(ctx: click.Context, folder: Path, json_output: bool) -> None:
+    """Compare with reference tensors; exit 1 unless all agree."""
+    from fo1agent.evaluate.parity import run
+
+    report = run(folder)
+    if json_output:
+        console.result_json(report.to_dict())
+    else:
+        console.result_text(str(report))
+    if not report.ok:
+        ctx.exit(1)
+
+
+limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N.")
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval detection --instances instances_val.json --images val2017/")
+@click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@limit_option
+@_model_options
+@as_json
+def detection(instances: Path, images: Path, limit: int | None, json_output: bool, **loading: Any) -> None:
+    """Detection end to end: COCO AP and recall@100, in percent."""
+    from fo1agent.evaluate.detection import evaluate as measure
+
+    report = measure(_load(**loading), instances, images, limit=limit)
+    for picture, reason in report.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    console.figures(report.to_dict(), json_output)
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval regions --instances instances_val.json --images val2017/")
+@click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write what came of every box.")
+@limit_option
+@_model_options
+@as_json
+def regions(
+    instances: Path, images: Path, details: Path | None, limit: int | None, json_output: bool, **loading: Any
+) -> None:
+    """Naming of boxes drawn by hand, by scores and in the model's own words, in percent."""
+    from fo1agent.evaluate.regions import evaluate as measure
+
+    console.check_outputs({"--details": details}, [instances])
+    report = measure(_load(**loading), instances, images, limit=limit)
+    for picture, reason in report.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    if json_output:
+        console.result_json(report.to_dict())
+    else:
+        console.figures(report.summary(), False)
+        for (name, said), boxes in report.confusions().most_common(10):
+            console.result(f"{boxes:>5}  {name} called {said}")
+    if details:
+        console.write_json_lines(details, (box.to_dict() for box in report.boxes))
+
+
+@evaluate.command(
+    epilog="\b\nExample:\n  fo1agent eval scores --instances instances_val.json --images val2017/ --plot out.png"
+)
+@click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@click.option("--existence", type=FILE_IN, metavar="FILE.jsonl", help="Yes/no questions about pictures among them.")
+@click.option("--plot", type=console.PICTURE_OUT, metavar="OUT.png", help="Write the reliability of the scores.")
+@click.option(
+    "--resamples", type=click.IntRange(0), default=300, show_default=True, help="Draws of pictures for the ± figures."
+)
+@limit_option
+@_model_options
+@as_json
+def scores(
+    instances: Path,
+    images: Path,
+    existence: Path | None,
+    plot: Path | None,
+    resamples: int,
+    limit: int | None,
+    json_output: bool,
+    **loading: Any,
+) -> None:
+    """What the scores are worth: calibration, other rankings, things that are not there."""
+    from fo1agent.agent.loop import Agent
+    from fo1agent.evaluate.plots import reliability
+    from fo1agent.evaluate.scores import evaluate as measure
+
+    console.check_outputs({"--plot": plot}, [instances, existence])
+    model = _load(**loading)
+    report = measure(
+        model, instances, images, existence=existence, ask=Agent(model).ask, resamples=resamples, limit=limit
+    )
+    for picture, reason in report.detection.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    console.figures(report.to_dict() if json_output else report.summary(), json_output)
+    if plot:
+        with console.whole_file(plot) as temporary:
+            reliability(report.bins, report.calibration_error).save(temporary)
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
+@click.argument("file", type=FILE_IN, metavar="FILE.jsonl")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write what came of every question.")
+@limit_option
+@_model_options
+@as_json
+def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_output: bool, **loading: Any) -> None:
+    """Questions with known answers: the share answered right."""
+    from fo1agent.agent.loop import Agent
+    from fo1agent.evaluate.qa import evaluate as measure
+
+    console.check_outputs({"--details": details}, [file])
+    model = _load(**loading)
+    report = measure(model.open, Agent(model).ask, file, images, limit=limit)
+    for outcome in report.failures:
+        console.note(f"failed: line {outcome.question.line}: {console.one_line(outcome.error)}")
+    console.figures(report.to_dict(), json_output)
+    if details:
+        console.write_json_lines(details, (outcome.to_dict() for outcome in report.outcomes))
+
+
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval colors composites/dev.jsonl --images composites/ --json")
+@click.argument("file", type=FILE_IN, metavar="EXAMPLES.jsonl")
+@click.option(
+    "--images", type=FOLDER_IN, metavar="DIR", help="Folder that file names start from; the file's if absent."
+)
+@click.option(
+    "--held-out",
+    type=FILE_IN,
+    metavar="FILE.json",
+    help="Pairs to count apart; held_out.json beside the file if absent.",
+)
+@limit_option
+@_model_options
+@as_json
+def colors(
+    file: Path, images: Path | None, held_out: Path | None, limit: int | None, json_output: bool, **loading: Any
+) -> None:
+    """Colour words: of several cups, the share of "red cup" found."""
+    from fo1agent.evaluate.colors import evaluate as measure
+    from fo1agent.evaluate.colors import read_held_out
+
+    beside = file.with_name("held_out.json")
+    pairs_file = held_out or (beside if beside.is_file() else None)
+    pairs = read_held_out(pairs_file) if pairs_file else []
+    report = measure(_load(**loading), file, images or file.parent, pairs, limit=limit)
+    for picture, reason in report.failures:
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    console.figures(report.to_dict(), json_output)
+
+
+def _load(
+    model_name: str | None,
+    device: str,
+    proposer: str | None,
+    ocr_lang: str | None = None,
+    ocr_set: Sequence[str] = (),
+    ocr: OCR | None = None,
+) -> Model:
+    from fo1agent.loading import load
+
+    return load(model_name, device=device, proposer=proposer, ocr=ocr or cli_ocr.reader(ocr_lang, ocr_set))
+
+
+def _open(
+    image: str,
+    outputs: Mapping[str, Path | None],
+    boxes: Path | None,
+    server: str | None,
+    token: str | None,
+    **loading: Any,
+) -> tuple[Model, Scene]:
+    """Load the model, then open the picture with the boxes of a file, if given, in place of its own.
+
+    With a server both are there, and are used in the same way. Before anything else, `outputs` are checked: option →
+    the file that the command is to write.
+    """
+    from fo1agent.pictures.image import ImageLimits
+
+    console.check_outputs(outputs, [image, boxes])
+    # One byte over the limit is enough for the intake to refuse it, however much more there is.
+    source = console.stdin_bytes(ImageLimits().max_bytes + 1) if image == "-" else image
+    given = _read_boxes(boxes) if boxes else None
+    model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading)
+    return model, model.open(source, boxes=given)
+
+
+def _who_answers(model: Any, trace: Path | None, place: cli_trace.Patient | None, **deciding: Any) -> Any:
+    """An agent of the model, which saves its runs; a server is one itself, and saves its own."""
+    from fo1agent.agent.loop import Agent
+
+    if not hasattr(model, "ask"):
+        return Agent(model, traces=place, **deciding)
+    if deciding != {"planner": "rules", "mode": "plan", "verify": False}:
+        raise click.UsageError("--planner, --mode and --verify are the server's business; leave them out.")
+    if trace:
+        raise click.UsageError("--trace saves what runs here; leave it out with --server.")
+    return model
+
+
+def _read_boxes(path: Path) -> Any:
+    from fo1agent.bounded import parse, read_file
+    from fo1agent.errors import BoxError
+    from fo1agent.regions.regions import check_boxes
+
+    try:
+        return check_boxes(parse(read_file(path, _MOST_BOXES), _MOST_BOXES))
+    except BoxError as exc:
+        raise BoxError(f"{path}: {exc}") from exc
+    except ValueError as exc:
+        raise BoxError(f"{path}: no list of boxes ({exc}). Write [[x1, y1, x2, y2], …] in pixels.") from exc
+
+
+def _target(region: str | None, box: Box | None) -> str | Box | None:
+    if region and box:
+        raise click.UsageError("Pass --region or --box, not both.")
+    return region or box
+
+
+def _save(answer: Answer, patient: cli_trace.Patient | None, *paths: Path | None) -> None:
+    if patient:
+        patient.check()
+    for path in paths:
+        if path:
+            with console.whole_file(path) as temporary:
+                answer.save(temporary)
+
+
+def _draw(scene: Scene, regions: Iterable[Region], path: Path | None) -> None:
+    if path:
+        with console.whole_file(path) as temporary:
+            scene.annotate(regions).save(temporary)
+
+
+def _line(line: TextLine) -> dict[str, Any]:
+    return {"text": line.text, "box": [round(v, 2) for v in line.box], "score": round(line.score, 4)}
+
+
+def _fields(regions: Regions) -> dict[str, Any]:
+    return {
+        "regions": regions.to_dicts(),
+        "none_score": regions.none_score,
+        "not_judged": list(regions.not_judged),
+        "note": regions.note,
+    }
+
+
+if __name__ == "__main__":
+    main()

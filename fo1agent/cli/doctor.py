@@ -1,0 +1,135 @@
+"""`fo1agent doctor`: is this installation able to answer a question? Each check runs the real thing and times it.
+
+Nothing is fetched, installed or changed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from fo1agent.extras import install_line
+
+if TYPE_CHECKING:
+    from fo1agent.scene import Model
+
+# What each extra brings, as its module name: (extra, module, what for).
+EXTRAS = (
+    ("eval", "pycocotools", "detection metrics"),
+    ("train", "accelerate", "training"),
+    ("hub", "datasets", "Hugging Face data sets"),
+    ("mcp", "mcp", "Model Context Protocol"),
+    ("serve", "fastapi", "the HTTP server"),
+    ("ultralytics", "ultralytics", "YOLO and RT-DETR boxes (AGPL-3.0)"),
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report. `needed` is False for what fo1agent can do without."""
+
+    name: str
+    ok: bool
+    needed: bool
+    detail: str
+
+
+def examine() -> Iterator[Check]:
+    """Yield the checks as they are done, quick ones first."""
+    yield Check("python", sys.version_info >= (3, 11), True, f"{platform.python_version()} on {platform.platform()}")
+    yield _requirements()
+    yield _try("torch", _torch)
+    yield _try("weights", _weights)
+    yield _try("reading", _reading)
+    yield _try("asking", _asking)
+    for extra, module, purpose in EXTRAS:
+        yield _extra(extra, module, purpose)
+
+
+def _requirements() -> Check:
+    """Whether every base dependency is there in a version that fo1agent was made for."""
+    from packaging.requirements import Requirement
+
+    wrong, right = [], 0
+    for line in importlib.metadata.requires("fo1agent") or []:
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if requirement.specifier.contains(version, prereleases=True):
+            right += 1
+        else:
+            wrong.append(f"{requirement.name} {version}, wanted {requirement.specifier}")
+    return Check("packages", not wrong, True, "; ".join(wrong) or f"{right} as wanted")
+
+
+def _try(name: str, run: Callable[[], str]) -> Check:
+    """Run one check; whatever goes wrong in it is its result, for that is what a doctor is asked."""
+    try:
+        return Check(name, True, True, run())
+    except Exception as exc:  # A broken installation can raise anything.
+        return Check(name, False, True, f"{type(exc).__name__}: {' '.join(str(exc).split())}")
+
+
+def _torch() -> str:
+    import torch
+
+    devices = ["cpu"]
+    devices += [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    return f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices)}"
+
+
+@cache
+def _model() -> Model:
+    from fo1agent.loading import load
+
+    return load()
+
+
+def _weights() -> str:
+    start = time.perf_counter()
+    model = _model()
+    return f"{model.name} {model.predictor.fingerprint[:8]}, loaded in {time.perf_counter() - start:.1f} s"
+
+
+def _reading() -> str:
+    """Read a word that is drawn here."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.new("RGB", (320, 120), "white")
+    ImageDraw.Draw(picture).text((40, 30), "HELLO", fill="black", font=ImageFont.load_default(size=56))
+    start = time.perf_counter()
+    text = _model().open(picture).read().text
+    if "HELLO" not in text.upper():
+        raise RuntimeError(f"read {text!r} where HELLO is written")
+    return f"OCR works, {time.perf_counter() - start:.1f} s"
+
+
+def _asking() -> str:
+    from PIL import Image
+
+    from fo1agent.agent.loop import Agent
+
+    picture = Image.new("RGB", (640, 480), "gray")
+    start = time.perf_counter()
+    answer = Agent(_model()).ask(picture, "Is there a dog?")
+    return f"“Is there a dog?” of a gray picture: “{answer.text}” in {time.perf_counter() - start:.1f} s"
+
+
+def _extra(extra: str, module: str, purpose: str) -> Check:
+    try:
+        version = importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(extra, False, False, f"not installed: {purpose}; {install_line(extra)}")
+    return Check(extra, True, False, f"{module} {version}: {purpose}")

@@ -1,0 +1,76 @@
+"""`--tool MODULE:NAME`: tools of your own, for the commands that hand tools on."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fo1agent.tools.base import Tool
+
+_WANTED = "Wanted MODULE:NAME or FILE.py:NAME of a function with @fo1agent.tool."
+
+
+def own_tools(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--tool`; the command gets the texts as `tools`, for `load_tools`."""
+    return click.option(
+        "--tool",
+        "tools",
+        multiple=True,
+        metavar="MODULE:NAME",
+        help="A tool of your own beside ours, made with @fo1agent.tool. Its module is run. Repeatable.",
+    )(function)
+
+
+def load_tools(names: Sequence[str]) -> tuple[Tool, ...]:
+    """The tools of these names.
+
+    Raises:
+        click.BadParameter: a name is no MODULE:NAME, its module cannot be run, or what it names is no tool.
+        InputError: two tools, ours among them, have one name.
+    """
+    found = tuple(map(_load, names))
+    if found:
+        from fo1agent.tools.registry import registry
+
+        registry(*found)  # refuses a name that is taken
+    return found
+
+
+def _load(text: str) -> Tool:
+    from fo1agent.tools.base import Tool
+
+    module, _, name = text.rpartition(":")
+    if not module or not name:
+        raise click.BadParameter(f"{text!r} names no tool. {_WANTED}", param_hint="--tool")
+    try:
+        found = getattr(_module(module), name, None)
+    except Exception as exc:  # their code, whatever it does
+        raise click.BadParameter(f"{module} cannot be run: {type(exc).__name__}: {exc}", param_hint="--tool") from exc
+    if not isinstance(found, Tool):
+        got = "has no such name" if found is None else f"holds a {type(found).__name__} under that name"
+        raise click.BadParameter(f"{text!r} is no tool: {module} {got}. {_WANTED}", param_hint="--tool")
+    return found
+
+
+def _module(name: str) -> Any:
+    if not name.endswith(".py"):
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.remove(str(Path.cwd()))
+    path = Path(name)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # so that its annotations can be looked up
+    spec.loader.exec_module(module)
+    return module

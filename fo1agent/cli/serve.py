@@ -1,0 +1,207 @@
+"""`fo1agent serve`: the model over HTTP; and `--server`, by which other commands use one.
+
+Who decides how questions are answered is chosen by the same options here and for `fo1agent ask`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+from click.core import ParameterSource
+
+from fo1agent.cli import console
+from fo1agent.cli import ocr as cli_ocr
+from fo1agent.cli import own_tools as cli_own_tools
+from fo1agent.cli import trace as cli_trace
+
+if TYPE_CHECKING:
+    from fo1agent.client import Client
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options by which a command uses a server instead of a model of its own."""
+    for option in (
+        click.option("--token", envvar="FO1AGENT_TOKEN", metavar="TOKEN", help="With --server: its bearer token."),
+        click.option("--server", metavar="URL", help="Let the `fo1agent serve` at this address look."),
+    ):
+        command = option(command)
+    return command
+
+
+def deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that answers questions: `planner`, `mode` and `verify` of an `Agent`."""
+    for option in (
+        click.option(
+            "--verify", is_flag=True, help="Look again at what an answer rests on; flag what is not borne out."
+        ),
+        click.option(
+            "--mode",
+            type=click.Choice(["plan", "steps"]),
+            default="plan",
+            show_default=True,
+            help="With a chat model: plan first, or call tools step by step.",
+        ),
+        click.option(
+            "--planner",
+            default="rules",
+            show_default=True,
+            metavar="NAME",
+            help="Who decides what is done: rules, fo1, or a chat model as provider:name, e.g. openai:gpt-5.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client:
+    """The server, which has its own model, device and proposer."""
+    from fo1agent.client import connect
+
+    if loading["model_name"] or loading["proposer"] or loading["device"] != "cpu":
+        raise click.UsageError("--model, --proposer and --device are the server's business; leave them out.")
+    given = click.get_current_context().get_parameter_source
+    if any(given(name) is ParameterSource.COMMANDLINE for name in ("ocr_lang", "ocr_set")):
+        raise click.UsageError("--ocr-lang and --ocr-set are the server's business; leave them out.")
+    return connect(url, token)
+
+
+@click.command(epilog="\b\nExample:\n  fo1agent serve --port 8080 --model runs/nano/model")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
+@click.option(
+    "--allow",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Callers may open pictures from here by path. Repeatable; none if absent.",
+)
+@click.option(
+    "--allow-url",
+    multiple=True,
+    metavar="HOST",
+    help="Callers may have pictures fetched from this host. Repeatable; none if absent.",
+)
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Pages of this origin, https://…, may call (CORS). Repeatable; none if absent.",
+)
+@click.option("--running", type=click.IntRange(1), default=16, show_default=True, help="Requests that run at once.")
+@click.option(
+    "--opening", type=click.IntRange(1), default=2, show_default=True, help="Pictures that are opened at once."
+)
+@click.option(
+    "--waiting", type=click.IntRange(0), default=64, show_default=True, help="Requests that wait; more get 429."
+)
+@click.option(
+    "--max-wait",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds that a request waits; one that would wait longer gets 503.",
+)
+@click.option(
+    "--deadline", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds per request."
+)
+@click.option(
+    "--max-body", type=click.IntRange(1), default=20, show_default=True, metavar="MB", help="Size of a request."
+)
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=64, show_default=True, metavar="MP", help="Megapixels of a picture."
+)
+@click.option(
+    "--keep", type=click.IntRange(1), default=512, show_default=True, metavar="MB", help="Memory for open pictures."
+)
+@click.option("--batching/--no-batching", default=True, show_default=True, help="Put passes of the model together.")
+@click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
+@cli_own_tools.own_tools
+@deciding_options
+@click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
+@click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt.")
+@click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if absent.")
+@cli_ocr.ocr_options
+def serve(
+    host: str,
+    port: int,
+    allow: Sequence[Path],
+    allow_url: Sequence[str],
+    allow_origin: Sequence[str],
+    running: int,
+    opening: int,
+    waiting: int,
+    max_wait: float,
+    deadline: float,
+    max_body: int,
+    max_pixels: int,
+    keep: int,
+    batching: bool,
+    docs: bool,
+    tools: Sequence[str],
+    planner: str,
+    mode: Literal["plan", "steps"],
+    verify: bool,
+    device: str,
+    proposer: str | None,
+    model_name: str | None,
+    ocr_lang: str | None,
+    ocr_set: Sequence[str],
+) -> None:
+    """Serve tools, questions and an OpenAI-compatible chat over HTTP, with a page to try it.
+
+    Until told to stop; then what runs is finished. What is in the variable FO1AGENT_TOKEN is the bearer token that
+    callers must send; without one, only loopback addresses are listened at. Where the variable FO1AGENT_TRACES names a
+    folder, every run is saved there.
+    """
+    console.note(f"Loading {model_name or 'fo1-nano'} …")  # what is imported next takes its time as well
+    _check_packages()
+    from fo1agent.loading import load
+    from fo1agent.proposals import resolve_proposer
+    from fo1agent.serve.run import check_address
+    from fo1agent.serve.run import serve as run
+    from fo1agent.serve.service import check_deciding
+    from fo1agent.serve.settings import Settings
+
+    settings = Settings(
+        token=os.environ.get("FO1AGENT_TOKEN"),
+        origins=tuple(allow_origin),
+        folders=tuple(folder.resolve() for folder in allow),
+        hosts=tuple(allow_url),
+        batching=batching,
+        running=running,
+        opening=opening,
+        waiting=waiting,
+        max_wait_s=max_wait,
+        deadline_s=deadline,
+        body_bytes=max_body * 1_000_000,
+        max_pixels=max_pixels * 1_000_000,
+        keep_bytes=keep * 2**20,
+        docs=docs,
+        tools=cli_own_tools.load_tools(tools),
+        planner=planner,
+        mode=mode,
+        verify=verify,
+        traces=cli_trace.place(),
+    )
+    # Whatever can be wrong is told before the model is loaded.
+    check_address(host, settings, port)
+    check_deciding(settings)
+    ocr = cli_ocr.reader(ocr_lang, ocr_set)
+    boxes = None if proposer is None else resolve_proposer(proposer, device=device)
+    model = load(model_name, device=device, proposer=boxes, ocr=ocr)
+    run(model, settings, host, port, ready=lambda url: console.note(f"Listening on {url}"))
+
+
+def _check_packages() -> None:
+    try:
+        import fo1agent.serve.run  # noqa: F401 - it imports all that serving needs
+    except ImportError as exc:
+        from fo1agent.errors import MissingExtraError
+        from fo1agent.extras import install_line
+
+        raise MissingExtraError(f"Serving needs more packages: {install_line('serve')}") from exc

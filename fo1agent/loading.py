@@ -1,0 +1,59 @@
+"""A model from its weights, with who makes its boxes and who reads its text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from fo1agent.errors import InputError
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.pictures.ocr import OCR, read_lines
+from fo1agent.proposals import resolve_proposer
+from fo1agent.regions.regions import Regions
+from fo1agent.scene import Model, Reader
+
+
+def load(
+    name_or_folder: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    proposer: str | Callable[[LoadedImage], Regions] | None = None,
+    ocr: str | Reader | None = None,
+) -> Model:
+    """Load a model.
+
+    Args:
+        name_or_folder: a folder with weights, or the name of a Hugging Face repository, such as
+            `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`; None for fo1-nano, which comes with the package.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`.
+        dtype: `float32`, `bfloat16` or `float16`; None for what the weights are stored in, float32 on a CPU.
+        proposer: whose boxes to use: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
+            callable from picture to regions; None for the model's own proposal head.
+        ocr: who reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
+            `read_lines`; None for the reader of Chinese, Japanese and Latin script that comes along.
+
+    Raises:
+        CheckpointError: there are no such weights, or they do not fit their configuration.
+        InputError: no such device, dtype, proposer or language here.
+        ProposalError: the proposer cannot be loaded.
+        MissingExtraError: the proposer or the reader needs a package that is not installed.
+    """
+    import torch
+
+    from fo1agent.model.predictor import load_predictor
+
+    if not (ocr is None or isinstance(ocr, str) or callable(ocr)):
+        raise InputError(f'ocr must be a language such as "ru", an OCR or a callable; got a {type(ocr).__name__}.')
+    reader = read_lines if ocr is None else OCR(ocr) if isinstance(ocr, str) else ocr
+    if dtype not in (None, "float32", "bfloat16", "float16"):
+        raise InputError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}.")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as exc:  # torch asserts that it was built for the device
+        raise InputError(
+            f"Cannot compute on device {device!r}: {str(exc).splitlines()[0].rstrip('.')}. Use cpu."
+        ) from exc
+    folder = None if name_or_folder is None else os.fspath(name_or_folder)
+    predictor = load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))
+    return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device), reader)

@@ -1,0 +1,66 @@
+"""What a run tells while it goes on: plan, steps as they start and end, the answer as it grows, the answer.
+
+Every event is a frozen value with `to_dict()`, ready for JSON, whose `type` says which it is. The answer is always the
+last one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from fo1agent.plans.language import Plan
+from fo1agent.runs.answer import Answer
+from fo1agent.runs.step import StepEnd, StepStart
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEvent:
+    """What is going to be done.
+
+    Attributes:
+        planner: who made the plan: `rules`, a chat model's name, `fo1`.
+        plan: the steps.
+        revision: 0 for the first plan of a question, one more for each that replaced it on what was found.
+    """
+
+    type: ClassVar[Literal["plan"]] = "plan"
+    planner: str
+    plan: Plan
+    revision: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{type, planner, revision, steps}`, each step with `id`, `op` and the fields that it has."""
+        return {
+            "type": self.type,
+            "planner": self.planner,
+            "revision": self.revision,
+            "steps": [step.model_dump(exclude_none=True, mode="json") for step in self.plan.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The answer's text as far as it is known: all of it so far, not only what is new."""
+
+    type: ClassVar[Literal["partial"]] = "partial"
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{type, text}`."""
+        return {"type": self.type, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """The answer; nothing comes after it."""
+
+    type: ClassVar[Literal["answer"]] = "answer"
+    answer: Answer
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{type, answer}`, the answer as `Answer.to_dict` gives it."""
+        return {"type": self.type, "answer": self.answer.to_dict()}
+
+
+Event = PlanEvent | StepStart | StepEnd | Partial | AnswerEvent
