@@ -47,7 +47,7 @@ MOST_P99_MS = 2000 * Settings().max_wait_s
 ALIKE = 0.02  # by which a number may differ: what a score changes by when other phrases are judged in the same pass
 
 # The sum of docs/serving.md for what is sent here, in MB: photographs of 0.3 megapixels, in bodies of 0.2 MB.
-READER_AND_PASSES_MB, OWN_CACHE_MB, BYTES_PER_PIXEL, BODIES = 600, 256, 17 * 16, 3
+READER_AND_PASSES_MB, OWN_CACHE_MB, BYTES_PER_PIXEL, BODIES = 750, 256, 17 * 16, 3
 MOST_PIXELS, MOST_BODY = 320_000, 300_000
 
 
