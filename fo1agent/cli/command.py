@@ -636,11 +636,11 @@ def _open(
     With a server both are there, and are used in the same way. Before anything else, `outputs` are checked: option →
     the file that the command is to write.
     """
-    from fo1agent.pictures.image import ImageLimits
+    from fo1agent.pictures.image import ImageLimits, load_image
 
     console.check_outputs(outputs, [image, boxes])
     # One byte over the limit is enough for the intake to refuse it, however much more there is.
-    source = console.stdin_bytes(ImageLimits().max_bytes + 1) if image == "-" else image
+    source = load_image(console.stdin_bytes(ImageLimits().max_bytes + 1), name="stdin") if image == "-" else image
     given = _read_boxes(boxes) if boxes else None
     model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading)
     return model, model.open(source, boxes=given)

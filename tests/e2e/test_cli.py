@@ -505,6 +505,12 @@ def test_every_help_ends_with_an_example_of_itself(path: tuple[str, ...]) -> Non
     assert {word for word in words if word.startswith("--")} <= options
 
 
+def test_what_is_wrong_with_a_picture_on_stdin_is_said_of_stdin() -> None:
+    result = run("count", "-", "bus", stdin=b"no picture")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: stdin: ")
+
+
 def test_png_on_stdin_is_the_same_picture(folder: Path) -> None:
     buffer = io.BytesIO()
     with Image.open("bus.jpg") as picture:
