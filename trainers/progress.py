@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,7 @@ class Progress:
             if find_spec("tensorboard"):
                 from torch.utils.tensorboard import SummaryWriter
 
+                _wait_for_a_later_name(folder / "tensorboard")
                 # Steps that a killed run had written but not saved come again; TensorBoard shall forget them.
                 self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1 if first else None)
 
@@ -60,6 +62,15 @@ class Progress:
             self._bar.stop()
         if self._writer is not None:
             self._writer.close()
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """TensorBoard reads files in the order of their names, which begin with the second and go on with the process: what
+    is written on in the same second might be read before what it replaces."""
+    seconds = [int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.[0-9]*.*")]
+    left = max(seconds, default=0) + 1 - time.time()
+    if 0 < left <= 1:
+        time.sleep(left)
 
 
 def _bar() -> Any:

@@ -30,6 +30,14 @@ def test_records_become_scalars_and_a_resumed_run_replaces_its_lost_steps(tmp_pa
     }
 
 
+def test_what_is_written_on_is_read_after_what_it_replaces(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Progress("naming", tmp_path, first=0, steps=9) as progress:
+            progress.record({"step": 1, "loss": 2.0})
+    names = [path.name for path in (tmp_path / "tensorboard").iterdir()]
+    assert len({name.split(".")[3] for name in names}) == 2  # their seconds, by which TensorBoard sorts them
+
+
 def test_other_processes_and_finished_runs_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for first, shown in ((0, False), (9, True)):
         with Progress("naming", tmp_path, first, steps=9, shown=shown) as progress:
