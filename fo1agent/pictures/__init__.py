@@ -1,0 +1,1 @@
+"""A picture comes in: its intake and limits, its colours, its text, and drawing on it."""

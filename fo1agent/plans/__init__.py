@@ -1,0 +1,1 @@
+"""The closed language of plans, as data and as lines of text."""

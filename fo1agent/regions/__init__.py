@@ -1,0 +1,1 @@
+"""Boxes and regions, and where they are to each other."""

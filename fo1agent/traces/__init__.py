@@ -1,0 +1,1 @@
+"""Runs written down, read back, and told to OpenTelemetry."""

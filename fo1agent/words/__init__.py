@@ -1,0 +1,1 @@
+"""Nouns and what they mean, phrases, colour words, and small pieces of English."""
