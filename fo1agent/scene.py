@@ -387,7 +387,7 @@ class Scene(Pictured):
         Args:
             a: a phrase to ground, a region, region id, box, or several regions.
             relation: `left_of`, `right_of`, `above`, `below`, `inside`, `contains`, `overlaps`, `near`, `on`,
-                `next_to`; see `geometry.relations` for what each means.
+                `next_to`, `in_front_of`, `behind`; see `geometry.relations` for what each means.
             b: as a; None for the picture itself, so that `left_of` is its left half.
 
         Raises:

@@ -321,7 +321,7 @@ TABLE: dict[str, list[Row]] = {
         Row("a source of text that is none", lambda w: w.scene.read(source="mind"), InputError, "got source='mind'"),  # pyright: ignore
         Row("an empty question about a region", lambda w: w.scene.inspect("r0", ""), InputError, "needs a question"),
         Row(
-            "an unknown relation", lambda w: w.scene.relate("bus", "behind", "car"), InputError, "No relation 'behind'"
+            "an unknown relation", lambda w: w.scene.relate("bus", "beyond", "car"), InputError, "No relation 'beyond'"
         ),
         Row("nearest to nothing", lambda w: geometry.nearest(np.ones((1, 4)), np.zeros((0, 4))), InputError, "no box"),
         Row("a margin of NaN", lambda w: w.scene.zoom("r0", margin=NAN), InputError, "Pass 0 or more"),

@@ -10,7 +10,8 @@ from fo1agent.scene import Scene
 from fo1agent.tools.base import NotJudged, PhraseOrRegion, RegionRef, Result, tool
 
 Relation = Literal[
-    "left_of", "right_of", "above", "below", "inside", "contains", "overlaps", "near", "on", "next_to"
+    "left_of", "right_of", "above", "below", "inside", "contains", "overlaps", "near", "on", "next_to", "in_front_of",
+    "behind",
 ]  # fmt: skip
 
 
@@ -27,7 +28,7 @@ class Relating(Result):
 def relate(scene: Scene, a: PhraseOrRegion, relation: Relation, b: PhraseOrRegion | None = None) -> Relating:
     """Find which things stand in a spatial relation to others: people left of the bus, cups on the table.
 
-    It compares boxes in the plane of the picture; what is in front of what it cannot tell.
+    It compares boxes in the plane of the picture. Depth it can only guess: what stands lower is taken to be in front.
 
     Args:
         a: the things to choose from: a noun phrase ("person") or the id of a region (r3).

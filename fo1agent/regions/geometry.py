@@ -60,6 +60,8 @@ def relations(
               close before or behind a bench is on it, too (measured by `benchmarks/relations.py`).
             - `next_to`: near, side by side (they share at least half the height of the lower one), and neither is
               inside the other.
+            - `in_front_of`, `behind`: they share some width, and a's lower edge lies lower (higher) than b's: as far as
+              flat boxes tell depth, what stands lower in the picture is nearer.
         boxes_a: [N, 4] xyxy pixels.
         boxes_b: [M, 4] xyxy pixels.
         carries: which of a and which of b are made to have others on them, as `lexicon.carries` says of their names;
@@ -210,6 +212,10 @@ def _shared_extent(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
     return np.minimum(a[:, None, axis + 2], b[None, :, axis + 2]) - np.maximum(a[:, None, axis], b[None, :, axis])
 
 
+def _in_front_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (_shared_extent(a, b, axis=0) > 0) & (a[:, None, 3] > b[None, :, 3])
+
+
 def _same_box(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a[:, None] == b[None]).all(axis=2)
 
@@ -225,6 +231,8 @@ _RELATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "near": _near,
     "on": _on,
     "next_to": _next_to,
+    "in_front_of": _in_front_of,
+    "behind": lambda a, b: _in_front_of(b, a).T,
 }
 RELATIONS: tuple[str, ...] = tuple(_RELATIONS)
 """Names that `relation` and `relations` know; `between` takes two boxes and stands by itself."""

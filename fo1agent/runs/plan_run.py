@@ -783,15 +783,8 @@ def _among(of: Regions, others: Regions) -> np.ndarray:
 
 
 def _related(relation: str, a: Regions, b: Regions) -> np.ndarray:
-    """[N, M] as `relations.related`, and depth as far as flat boxes tell it: what stands lower is in front."""
-    if relation == "has_on":
-        return related("on", b, a).T
-    if relation not in ("in_front_of", "behind"):
-        return related(relation, a, b)
-    boxes_a, boxes_b = a.boxes, b.boxes
-    shared = np.minimum(boxes_a[:, None, 2], boxes_b[None, :, 2]) > np.maximum(boxes_a[:, None, 0], boxes_b[None, :, 0])
-    lower = boxes_a[:, None, 3] > boxes_b[None, :, 3]
-    return shared & (lower if relation == "in_front_of" else ~lower)
+    """[N, M] as `relations.related`; `has_on` is `on`, seen from what carries."""
+    return related("on", b, a).T if relation == "has_on" else related(relation, a, b)
 
 
 def _on_side(boxes: np.ndarray, side: str, width: int, height: int, share: float = 0.5) -> np.ndarray:

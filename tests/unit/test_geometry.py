@@ -109,6 +109,15 @@ def test_next_to_is_side_by_side():
     assert not holds("next_to", [0, 120, 20, 240], BUS.tolist())  # far away
 
 
+def test_what_stands_lower_is_in_front_where_they_share_some_width():
+    car, person, tree = [100, 100, 300, 200], [150, 120, 190, 260], [400, 20, 500, 150]
+    assert holds("in_front_of", person, car)
+    assert holds("behind", car, person)
+    assert not holds("behind", person, car)
+    assert not holds("in_front_of", car, tree)  # beside each other, whatever their depth
+    assert not holds("in_front_of", car, car)
+
+
 def test_between_lies_in_the_hull_and_between_the_centres():
     left, right = np.array([0, 0, 20, 20]), np.array([100, 0, 120, 20])
     people = np.array([[50, 5, 60, 15], [50, 40, 60, 60], [-20, 5, -10, 15], [1, 5, 5, 15], [55, 10, 55, 10]])
@@ -126,8 +135,8 @@ def test_every_relation_takes_nothing_on_either_side(name):
 
 
 def test_an_unknown_relation_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"No relation 'behind'\. There are: left_of, right_of, above"):
-        geometry.relation("behind", BUS[None], BUS)
+    with pytest.raises(InputError, match=r"No relation 'beyond'\. There are: left_of, right_of, above"):
+        geometry.relation("beyond", BUS[None], BUS)
 
 
 def test_gaps_measure_between_edges():
