@@ -31,8 +31,8 @@ from fo1agent.runs.plan_run import Run, SceneLike
 from fo1agent.runs.second_look import verified
 from fo1agent.runs.step import StepEnd, StepRecord
 from fo1agent.runs.wording import conclude, text_so_far
-from fo1agent.traces import watch as observation
 from fo1agent.traces.store import Place, as_place
+from fo1agent.traces.watch import Unwatched, Watch, begin, name_of
 
 if TYPE_CHECKING:
     from fo1agent.agent.stepping import Stepper
@@ -154,7 +154,7 @@ class Agent:
             got = f"{len(question)} of them" if isinstance(question, str) else f"a {type(question).__name__}"
             raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
         meter = Meter(self.budget)
-        watch = observation.begin(question, self.planner, self.budget, self._traces, self.verify)
+        watch = begin(question, self.planner, self.budget, self._traces, self.verify)
         with self._lock, watch.opening(), exchange.until(meter.left):
             scene = self._open(source, watch)
         events = self._events(scene, question, meter, tuple(before))
@@ -289,7 +289,7 @@ class Agent:
                 return
             yield event
 
-    def _open(self, source: Any, watch: observation.Watch | observation.Unwatched) -> SceneLike:
+    def _open(self, source: Any, watch: Watch | Unwatched) -> SceneLike:
         if hasattr(source, "ground_many"):
             return watch.scene(source)
         return watch.model(self._model()).open(source)
@@ -331,8 +331,8 @@ class _OnePlan:
 
     def plan(self) -> Planned:
         if self.before and isinstance(self.planner, RememberingPlanner):
-            return Planned(self.planner.plan(self.question, self.before), observation.name_of(self.planner))
-        return Planned(self.planner.plan(self.question), observation.name_of(self.planner))
+            return Planned(self.planner.plan(self.question, self.before), name_of(self.planner))
+        return Planned(self.planner.plan(self.question), name_of(self.planner))
 
     def replan(self, records: Sequence[StepRecord]) -> None:
         return None

@@ -28,9 +28,9 @@ from fo1agent.runs.wording import conclude
 from fo1agent.scene import Model, Scene
 from fo1agent.tools.base import Tool
 from fo1agent.tools.registry import registry
-from fo1agent.traces import watch as observation
 from fo1agent.traces.lines import ImagePart
 from fo1agent.traces.store import Memory, Trace
+from fo1agent.traces.watch import begin
 
 
 def picture(trace: Trace, image: ImageSource = None, *, other_image: bool = False) -> LoadedImage:
@@ -115,7 +115,7 @@ def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None) ->
     """
     budget = _budget(trace)
     memory = Memory()
-    watch = observation.begin(trace.run.question, trace.run.planner, budget, memory, trace.run.verify)
+    watch = begin(trace.run.question, trace.run.planner, budget, memory, trace.run.verify)
     scene = watch.scene(scene)
     # A slow machine is no difference.
     meter = Meter(replace(budget, seconds=max(budget.seconds, 3600.0)))

@@ -12,27 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent.cli import (
-    console,
-)
-from fo1agent.cli import (
-    data as cli_data,
-)
-from fo1agent.cli import (
-    ocr as cli_ocr,
-)
-from fo1agent.cli import (
-    own_tools as cli_own_tools,
-)
-from fo1agent.cli import (
-    serve as cli_serve,
-)
-from fo1agent.cli import (
-    trace as cli_trace,
-)
-from fo1agent.cli import (
-    train as cli_train,
-)
+from fo1agent.cli import console
+from fo1agent.cli import data as cli_data
+from fo1agent.cli import ocr as cli_ocr
+from fo1agent.cli import own_tools as cli_own_tools
+from fo1agent.cli import serve as cli_serve
+from fo1agent.cli import trace as cli_trace
+from fo1agent.cli import train as cli_train
 from fo1agent.errors import FO1AgentError
 from fo1agent.version import __version__
 

@@ -83,12 +83,12 @@ def replay(
     """
     from fo1agent.agent import replay as replays
     from fo1agent.agent.differences import compare
-    from fo1agent.traces import store as traces
+    from fo1agent.traces import store
 
     if other_image and not image:
         raise click.UsageError("--other-image needs --image.")
     console.check_outputs({"--html": html}, [file, image])
-    trace = traces.read(file)
+    trace = store.read(file)
     model = _load(trace, model_name, device, proposer)
     scene = replays.open_picture(trace, model, image, other_image=other_image, own_boxes=proposer is not None)
     again = replays.replay(trace, scene)
@@ -111,10 +111,10 @@ def diff(first: Path, second: Path, image: str | None, tolerance: float, html: P
     Exit 0 if they did the same and came to the same, 1 if not, 2 if a trace cannot be read.
     """
     from fo1agent.agent.differences import compare
-    from fo1agent.traces import store as traces
+    from fo1agent.traces import store
 
     console.check_outputs({"--html": html}, [first, second, image])
-    a, b = traces.read(first), traces.read(second)
+    a, b = store.read(first), store.read(second)
     pictures = (_picture(a, image), _picture(b, image)) if html else (None, None)
     _tell(compare(a, b, tolerance), pictures, html, json_output)
 
@@ -127,10 +127,10 @@ def report(file: Path, out: Path, image: str | None) -> None:
     """Show a recorded run as a page: answer, steps, picture with its regions."""
     from fo1agent.agent.replay import picture
     from fo1agent.runs import report as reports
-    from fo1agent.traces import store as traces
+    from fo1agent.traces import store
 
     console.check_outputs({"OUT.html": out}, [file, image])
-    trace = traces.read(file)
+    trace = store.read(file)
     page = reports.html(trace.answer, picture(trace, image).pixels)
     with console.whole_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")

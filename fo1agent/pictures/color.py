@@ -8,8 +8,6 @@ colour lies around the box too, how light and how vivid it is. Both were learned
 stands in: a white car at sunset is orange.
 
 `color_shares` knows nothing learned: it gives each pixel one word by its hue, lightness and saturation.
-
-Source of the words: Berlin and Kay, Basic Color Terms (1969).
 """
 
 from __future__ import annotations
@@ -27,7 +25,6 @@ from fo1agent.words.colors import COLORS
 
 if TYPE_CHECKING:
     from PIL import Image
-
 
 # This much of its sides around a box, what is behind the thing shows alone.
 AROUND = 0.15

@@ -4,7 +4,7 @@ The first line says what was asked, of which picture and of what; then come the 
 when they happened and what they cost, and with the boxes that `StepRecord.to_dict` leaves out; last the answer, or the
 error that ended the run. While a run goes on its file is called `NAME.partial`, and can be read.
 
-Reading runs nothing and opens no other file. What the lines hold is in `trace_lines`.
+Reading runs nothing and opens no other file. What the lines hold is in `lines`.
 """
 
 from __future__ import annotations

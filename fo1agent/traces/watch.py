@@ -1,11 +1,11 @@
 """What watches a run: its costs, its spans and its trace, put together in one place, and nothing when nobody asked.
 
-    watch = observation.begin(question, planner, budget, place)
+    watch = begin(question, planner, budget, place)
     with watch.opening():
         scene = watch.model(model).open(source)
     for event in watch.events(scene, run(scene)): ...
 
-Costs arise in `costs` and in `llm_calls`, spans are made by `telemetry`, files by `traces`.
+Costs arise in `costs` and in `llm_calls`, spans are made by `telemetry`, files by `store`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,11 @@ from fo1agent.runs.events import AnswerEvent, Event, PlanEvent
 from fo1agent.runs.llm_calls import CURRENT
 from fo1agent.runs.step import StepEnd, StepStart
 from fo1agent.traces import lines, telemetry
-from fo1agent.traces import store as traces
+from fo1agent.traces.store import Place, record
 from fo1agent.version import __version__
 
 
-def begin(
-    question: str, planner: Any, budget: Budget, place: traces.Place | None, verify: bool = False
-) -> Watch | Unwatched:
+def begin(question: str, planner: Any, budget: Budget, place: Place | None, verify: bool = False) -> Watch | Unwatched:
     """Watch a run that is about to open its picture.
 
     Args:
@@ -88,7 +86,7 @@ class Watch:
         planner: lines.PlannerPart,
         budget: Budget,
         verify: bool,
-        place: traces.Place | None,
+        place: Place | None,
         spans: telemetry.Spans | None,
     ) -> None:
         self.spent = Costs()
@@ -129,7 +127,7 @@ class Watch:
         told = self._told(events)
         if self._place is None:
             return told
-        return traces.record(told, self._line, self._run_line(scene), self._place)
+        return record(told, self._line, self._run_line(scene), self._place)
 
     def tokens(self, span: Any, read: int | None, written: int | None) -> None:
         """What a language model read and wrote, of the call that the span is of."""

@@ -17,7 +17,7 @@ from fo1agent.proposals import Proposer, resolve_proposer
 from fo1agent.proposals.ultralytics import UltralyticsProposer
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ultralytics") is None, reason="ultralytics is an extra (AGPL-3.0)"
+    importlib.util.find_spec("ultralytics") is None, reason="ultralytics, an extra under AGPL-3.0, is not installed"
 )
 
 DESCRIPTION = """
