@@ -148,7 +148,11 @@ class Exchange:
         """Told by httpcore of all that happens to a connection; `also` is who else wants to know."""
         if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
             self._keep(told["return_value"])
-            self.check()
+            try:
+                self.check()
+            except Ended:
+                told["return_value"].close()  # nobody else has it yet
+                raise
         if also is not None:
             also(event, told)
 

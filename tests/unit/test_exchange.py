@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -55,6 +56,24 @@ def test_what_does_not_end_is_ended(client: Any, answer: Callable[[], hostile.By
 def test_what_is_announced_too_long_is_not_read(client: Any) -> None:
     with Hostile(lambda line, body: hostile.announced()).running() as server:
         assert "longer than" in asked(client, server.url).why
+
+
+def test_a_connection_that_is_there_only_when_all_is_over_is_closed(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[socket.socket] = []
+    connect = socket.create_connection
+
+    def late(*args: Any, **options: Any) -> socket.socket:
+        made.append(connect(*args, **options))
+        one.end("the caller has gone")
+        return made[-1]
+
+    with Hostile(lambda line, body: whole({})).running() as server, Exchange(60, 100) as one:
+        monkeypatch.setattr(socket, "create_connection", late)
+        with pytest.raises(Ended):
+            client.post(server.url, content=b"{}")
+    assert [connection.fileno() for connection in made] == [-1]
 
 
 def test_the_bound_is_that_of_all_requests_together(client: Any) -> None:
