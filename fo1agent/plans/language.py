@@ -437,7 +437,7 @@ class Inspect(OfRegions):
 
 
 class Locate(OfRegions):
-    """Where the regions are in the picture, in words; the evidence shows them."""
+    """Where the regions are in the picture, in words, and what they are on or beside; the evidence shows them."""
 
     gives: ClassVar[Kind] = "text"
     op: Literal["locate"] = "locate"

@@ -26,6 +26,7 @@ from fo1agent.regions.regions import Region, Regions
 from fo1agent.regions.relations import related
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.step import StepEnd, StepRecord, StepStart
+from fo1agent.runs.whereabouts import Landmark, landmark, places
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color, is_color_words
 from fo1agent.words.english import listed, with_article
@@ -96,6 +97,7 @@ class Run:
         maybe: step id → ids of its regions that may be meant, or may not.
         not_judged: step id → the words that could not be judged for it, or for the steps it takes its input from.
         rests_on: step id → the regions that its result rests on.
+        landmarks: step id → what the things that it locates are on, in, at or beside, where that is known.
         assumed: places that the whole picture was taken for.
         taken: step id → of how many it took the likeliest, where the question speaks of one: "the dog", of two.
         stopped: the budget's limit that ended the run early; "" if none did.
@@ -109,6 +111,7 @@ class Run:
         self.maybe: dict[str, frozenset[str]] = {}
         self.not_judged: dict[str, tuple[str, ...]] = {}
         self.rests_on: dict[str, Regions] = {}
+        self.landmarks: dict[str, Landmark] = {}
         self.stopped = ""
         self.taken: dict[str, int] = {}
         self.assumed: dict[str, None] = {}
@@ -603,8 +606,17 @@ class Run:
         if not len(found):
             return Failure(self._absent(step.of), "missing")
         self.rests_on[step.id] = found
-        width, height = self.scene.width, self.scene.height
-        return listed(list(dict.fromkeys(_where(center, width, height) for center in centers(found.boxes))))
+        named = self.scene.named()
+        near = landmark(found, named[~np.isin(np.array(named.ids, dtype=str), [*self._ids_above(step)])])
+        if near is not None:
+            self.landmarks[step.id] = near
+        return listed(places(found, self.scene.width, self.scene.height))
+
+    def _ids_above(self, step: Any) -> set[str]:
+        """The ids of all regions that a step's input was made of: the question has named them already."""
+        own = self.results.get(step.id)
+        ids = set(own.ids) if isinstance(own, Regions) else set()
+        return ids.union(*(self._ids_above(self.plan.step(ref)) for ref, _ in step.inputs()))
 
     # ---- reading and describing ----
 
@@ -797,13 +809,6 @@ def _on_side(boxes: np.ndarray, side: str, width: int, height: int, share: float
         "bottom": y >= height * (1 - share),
         "middle": (x >= width / 3) & (x <= width * 2 / 3),
     }[side]
-
-
-def _where(center: np.ndarray, width: int, height: int) -> str:
-    x, y = center
-    across = "left" if x < width / 3 else "right" if x > width * 2 / 3 else ""
-    down = "top" if y < height / 3 else "bottom" if y > height * 2 / 3 else ""
-    return f"{down} {across}".strip() or "middle"
 
 
 def _sort_key(by: str, regions: Regions, scene: SceneLike) -> np.ndarray:

@@ -676,6 +676,9 @@ class _Wording:
         noun = self.noun(step.of, len(found))
         if len(called) <= 3 and not any(name in self.noun(self._base(step.of)[0]) for name in called):
             names = f"{listed([with_article(name) for name in called])}, {names}"  # "the black vehicle": a motorcycle
+        near = self.run.landmarks.get(step.id)
+        if near is not None:
+            where = f"{near.words} the {near.region.label}, {where}"
         return f"the {noun} {verb} {where} of the picture ({names})"
 
 
