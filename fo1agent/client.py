@@ -40,7 +40,8 @@ from fo1agent.plans.language import LARGEST, Plan
 from fo1agent.regions.regions import Box, Region, Regions, check_boxes, read_box, read_pixels, shown
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
-from fo1agent.runs.step import StepEnd, StepRecord, StepStart
+from fo1agent.runs.record import load
+from fo1agent.runs.step import StepEnd, StepStart
 from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
 
 if TYPE_CHECKING:
@@ -505,74 +506,49 @@ class RemoteScene(Pictured):
             return replace(found, judged=_text(told.get("judged", "")))
 
 
+_EVENTS = {kind.type: kind for kind in (StepStart, StepEnd, Partial)}
+
+
 class _Heard:
-    """Turns what a stream tells into events."""
+    """Turns what a stream tells into events; as a `Reader` it knows the regions of the picture."""
 
     def __init__(self, scene: RemoteScene, question: str) -> None:
         self._scene, self._question = scene, question
         self._start = time.perf_counter()
         self._plan: Plan | None = None
+        self._known: dict[str, Region] = {}
 
     def event(self, kind: str, told: Mapping[str, Any]) -> Event:
         """Raises what the server says went wrong."""
         try:
-            match kind:
-                case "plan":
-                    self._plan = Plan.parse({"question": self._question, "steps": told["steps"]})
-                    return PlanEvent(_text(told["planner"]), self._plan, _int(told["revision"]))
-                case "step_start":
-                    number, arguments = _int(told["number"]), dict(told["args"])
-                    return StepStart(number, _text(told["id"]), _text(told["tool"]), arguments)
-                case "step_end":
-                    return StepEnd(_int(told["number"]), self._record(told["step"], {}))
-                case "partial":
-                    return Partial(_text(told["text"]))
-                case "answer":
-                    _handle(told["image"])
-                    return AnswerEvent(self._answer(told["answer"]))
+            if kind == "plan":
+                self._plan = Plan.parse({"question": self._question, "steps": told["steps"]})
+                return PlanEvent(_text(told["planner"]), self._plan, _int(told["revision"]))
+            if kind == "answer":
+                _handle(told["image"])
+                return AnswerEvent(self._answer(told["answer"]))
+            if kind in _EVENTS:
+                return load(_EVENTS[kind], told, self)
             message = one_line(_text(told["error"]["message"]), _MOST_TOLD)
         except _MALFORMED as exc:
             why = f"{type(exc).__name__}: {one_line(str(exc), 200)}"
             raise ServerError(f"The server tells {kind!r:.40} in a form that is not known here: {why}.") from exc
         raise ServerError(message)
 
-    def _answer(self, told: Mapping[str, Any]) -> Answer:
-        received = [self._scene._received(one, "fo1") for one in told["regions"]]
-        _check_unique(received)
-        known = {_text(one["id"]): region for one, region in zip(told["regions"], received, strict=True)}
-        evidence = set(told["evidence"])
-        return Answer(
-            question=_text(told["question"]),
-            text=_text(told["text"]),
-            value=_value(told["value"]),
-            abstained=_flag(told["abstained"]),
-            reason=_text(told["reason"]),
-            evidence=Regions.from_list([known[one] for one in told["evidence"]]),
-            candidates=Regions.from_list([region for one, region in known.items() if one not in evidence]),
-            plan=self._plan,
-            trace=tuple(self._record(step, known) for step in told["steps"]),
-            seconds=time.perf_counter() - self._start,
-            image=self._scene.image,
-            planner=_text(told.get("planner", "rules")),
-            notes=_texts(told.get("notes", ())),
-            unsupported=_texts(told.get("unsupported", ())),
-            not_judged=_texts(told.get("not_judged", ())),
-            bounds=_bounds(told.get("bounds")),
-        )
+    def _answer(self, told: Any) -> Answer:
+        answer = load(Answer, told, self)
+        seconds = time.perf_counter() - self._start
+        return replace(answer, plan=self._plan, seconds=seconds, image=self._scene.image)
 
-    def _record(self, told: Mapping[str, Any], known: Mapping[str, Region]) -> StepRecord:
-        regions = [known.get(one) or self._scene._told(one) for one in told["regions"]]
-        return StepRecord(
-            id=_text(told["id"]),
-            tool=_text(told["tool"]),
-            args=dict(told["args"]),
-            regions=Regions.from_list(regions),
-            value=_value(told.get("value")),
-            text=_text(told["text"]),
-            seconds=_finite(told["seconds"]),
-            error=_text(told.get("error", "")),
-            not_judged=_texts(told.get("not_judged", ())),
-        )
+    def received(self, told: Mapping[str, Any]) -> Region:
+        """As `Reader.received`; the steps of an answer mean its regions."""
+        region = self._scene._received(told, "fo1")
+        self._known[_text(told["id"])] = region
+        return region
+
+    def called(self, region_id: Any) -> Region:
+        """As `Reader.called`."""
+        return self._known.get(region_id) or self._scene._told(region_id)
 
 
 class _ForgottenError(InputError):
@@ -672,20 +648,6 @@ def _whole(value: Any) -> int | None:
     return None if value is None else _int(value)
 
 
-def _bounds(value: Any) -> Any:
-    """The bounds of one number or several, each {at_least, at_most}; None where there are none."""
-    if isinstance(value, list):
-        return [_bounds(one) for one in value]
-    if value is None:
-        return None
-    sides = {side: value[side] for side in ("at_least", "at_most")}
-    for one in sides.values():
-        if one is not None:
-            _finite(one)
-    _check_order(*sides.values())
-    return sides
-
-
 def _probability(value: Any) -> float:
     if 0 <= (number := _finite(value)) <= 1:
         return number
@@ -708,15 +670,6 @@ def _handle(value: Any) -> str:
     if _HANDLE.fullmatch(_text(value)):
         return value
     raise ValueError(f"a picture's id was expected, got {shown(value)}")
-
-
-def _value(value: Any, depth: int = 0) -> Any:
-    """The value of an answer or a step: text, a number, a truth value or null, or a list of these, one per question."""
-    if isinstance(value, list) and depth == 0:
-        return [_value(one, 1) for one in value]
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    return _int(value) if isinstance(value, int) else _finite(value)
 
 
 def _check_order(*numbers: float | None) -> None:

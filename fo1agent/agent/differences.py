@@ -417,7 +417,7 @@ def _summary(trace: Trace) -> dict[str, Any]:
         "complete": trace.complete,
         "answer": trace.answer.text,
         "seconds": trace.answer.seconds,
-        "costs": costs and costs.model_dump(mode="json"),
+        "costs": costs and costs.to_dict(),
     }
 
 

@@ -356,7 +356,7 @@ def _in_time(events: Iterator[Event], scene: SceneLike, question: str, meter: Me
 def _fell_short(answer: Answer) -> bool:
     """Whether a step failed or found nothing, so that another plan might do better."""
     return any(
-        (record.error and not record.error.startswith("the budget")) or (record.tool == "find" and not record.regions)
+        record.failure not in (None, "budget") or (record.tool == "find" and not record.regions)
         for record in answer.trace
     )
 

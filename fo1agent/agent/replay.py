@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.agent.stepping import run_tool
+from fo1agent.agent.stepping import failed_step, run_tool
 from fo1agent.errors import DataError, InputError
 from fo1agent.pictures.image import ImageSource, LoadedImage, load_image
 from fo1agent.regions.regions import Regions
@@ -152,8 +152,7 @@ def _events(trace: Trace, scene: Any, meter: Meter, tools: Mapping[str, Tool]) -
 def _called(step: StepRecord, scene: Any, tools: Mapping[str, Tool]) -> StepRecord:
     """A tool call of a language model, made once more."""
     if step.tool not in tools:
-        error = f"there is no tool {step.tool!r} here"
-        return StepRecord(step.id, step.tool, step.args, Regions.empty(), None, error, 0.0, error)
+        return failed_step(step.id, step.tool, step.args, f"there is no tool {step.tool!r} here", "error")
     _, record = run_tool(tools[step.tool], scene, step.id, step.args)
     return record
 

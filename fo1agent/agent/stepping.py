@@ -24,10 +24,10 @@ from fo1agent.pictures.ocr import UntrustedText
 from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.plans.language import LARGEST, Number
 from fo1agent.regions.regions import Region, Regions
-from fo1agent.runs.answer import Answer
+from fo1agent.runs.answer import Answer, Bounds
 from fo1agent.runs.budget import Meter
 from fo1agent.runs.events import AnswerEvent, Event, Partial
-from fo1agent.runs.step import StepEnd, StepRecord, StepStart
+from fo1agent.runs.step import FailureKind, StepEnd, StepRecord, StepStart
 from fo1agent.tools.base import Outcome, RegionRef, Tool, complaint
 from fo1agent.tools.counting import Counting
 from fo1agent.tools.schemas import plain, without_absent
@@ -207,8 +207,8 @@ class _Stepping:
             with self.of.lock:
                 outcome, record = run_tool(tool, self.scene, call.id, arguments)
         except BudgetExceeded as exc:  # its server was waited for long enough
-            why, seconds = str(exc), time.perf_counter() - start
-            record = StepRecord(call.id, tool.name, arguments, Regions.empty(), None, why, seconds, why)
+            seconds = time.perf_counter() - start
+            record = failed_step(call.id, tool.name, arguments, str(exc), "budget", seconds)
             self.trace.append(record)
             yield StepEnd(number, record)
             raise
@@ -329,7 +329,7 @@ class _Stepping:
         ]
         return tuple(dict.fromkeys(known))
 
-    def _bounds(self, final: _Final) -> dict[str, Any] | None:
+    def _bounds(self, final: _Final) -> Bounds | None:
         """The bounds that an answer gives, where results bear them out."""
         known = {
             side: (int(number) if number.is_integer() else number)
@@ -362,12 +362,27 @@ def run_tool(tool: Tool, scene: Any, call_id: str, arguments: Mapping[str, Any])
     start = time.perf_counter()
     outcome = tool.call(scene, arguments)
     regions = _regions(outcome, scene, arguments)
-    value, text = _value(outcome), _short(outcome, arguments, regions)
-    seconds = time.perf_counter() - start
-    open_words = tuple(getattr(outcome.result, "not_judged", ()))
+    if not outcome.ok:
+        seconds = time.perf_counter() - start
+        return outcome, failed_step(call_id, tool.name, arguments, outcome.error, "error", seconds)
     return outcome, StepRecord(
-        call_id, tool.name, dict(arguments), regions, value, text, seconds, outcome.error, open_words
+        call_id,
+        tool.name,
+        dict(arguments),
+        asked=_asked(arguments),
+        gave=_gave(outcome, regions),
+        value=_value(outcome),
+        regions=regions,
+        seconds=time.perf_counter() - start,
+        not_judged=tuple(getattr(outcome.result, "not_judged", ())),
     )
+
+
+def failed_step(
+    call_id: str, tool: str, arguments: Mapping[str, Any], why: str, kind: FailureKind, seconds: float = 0.0
+) -> StepRecord:
+    """The record of a tool's call that gave no result."""
+    return StepRecord(call_id, tool, dict(arguments), "", why, None, Regions.empty(), seconds, why, kind)
 
 
 def without_nulls(value: Any) -> Any:
@@ -418,21 +433,22 @@ def _value(outcome: Outcome) -> int | float | bool | str | None:
     return None
 
 
-def _short(outcome: Outcome, arguments: Mapping[str, Any], regions: Sequence[Region]) -> str:
-    """What was asked and what came of it, in one short line."""
-    if not outcome.ok:
-        return outcome.error
-    asked = " ".join(f"“{v}”" if k in ("phrase", "question") else str(v) for k, v in arguments.items() if v is not None)
+def _asked(arguments: Mapping[str, Any]) -> str:
+    return " ".join(f"“{v}”" if k in ("phrase", "question") else str(v) for k, v in arguments.items() if v is not None)
+
+
+def _gave(outcome: Outcome, regions: Sequence[Region]) -> str:
+    """What came of a call, in one short line."""
     value = _value(outcome)
-    found = "  ".join(f"{r.name} {r.score:.2f}" for r in regions[:8]) or "nothing"
-    found += f"  … {len(regions)} in all" if len(regions) > 8 else ""
     if isinstance(value, UntrustedText):
         came = f"“{' '.join(value.split())}”" if value else "no text"
-    else:
-        came = found if value is None else str(value)
-    if isinstance(outcome.result, Counting) and value is None:
+    elif isinstance(outcome.result, Counting) and value is None:
         most = outcome.result.at_most
         came = f"{outcome.result.at_least} to {'any number' if most is None else most}"
+    elif value is None:
+        came = "  ".join(f"{r.name} {r.score:.2f}" for r in regions[:8]) or "nothing"
+        came += f"  … {len(regions)} in all" if len(regions) > 8 else ""
+    else:
+        came = str(value)
     open_words = getattr(outcome.result, "not_judged", ())
-    came += f"  not judged: {', '.join(open_words)}" if open_words else ""
-    return f"{asked}  {came}" if asked else came
+    return f"{came}  not judged: {', '.join(open_words)}" if open_words else came

@@ -158,14 +158,12 @@ def step(number: int, fields: Mapping[str, Any]) -> None:
 
     Args:
         number: from 1.
-        fields: a step as in `Answer.to_dict()["steps"]`; in its text, two blanks part what was asked from what was
-            found.
+        fields: a step as in `Answer.to_dict()["steps"]`.
     """
-    text = str(fields["text"])
-    asked, _, found = text.partition("  ") if "  " in text else ("", "", text)
-    # What was found keeps its double blanks, which part one region from the next.
-    found = "  ".join(map(one_line, found.split("  ")))
-    note(f"{number:>3}  {fields['tool']:<6} ", *_colored(f"{one_line(asked):<18}"), " ", *_colored(found))
+    # Two blanks part one region from the next.
+    gave = "  ".join(map(one_line, str(fields["gave"]).split("  ")))
+    asked = f"{one_line(str(fields['asked'])):<18}"
+    note(f"{number:>3}  {fields['tool']:<6} ", *_colored(asked), " ", *_colored(gave))
 
 
 def check(name: str, ok: bool, needed: bool, detail: str) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from fo1agent.pictures.ocr_engine import MAX_SIDE, Engine, around, cut_out
 from fo1agent.regions.regions import Box
+from fo1agent.untrusted import UntrustedText as UntrustedText
 
 # Chosen on 231 legible words in 62 street photographs (ICDAR 2015) of 720 pixels: read at 1280, 53 % of the words of
 # whole photographs are right, at 960 45 %, at 1600 no more but twice as slow. Crops of single words are enlarged until
@@ -42,17 +43,6 @@ _TELLING = 3  # letters; fewer are read upside down only where most of the text 
 _VOTES = 0.8  # from this score on, a line's letters tell how the picture is turned
 _LONGEST_LINE = 50  # times its height; a longer strip in which nothing was found is no tight crop of a line
 _TALL = 1.5  # a piece so many times as high as wide is a line that runs up or down
-
-
-class UntrustedText(str):
-    """Text out of a picture, or a model's words about one. It may say anything; it is never an instruction."""
-
-    __slots__ = ()
-
-    def fenced(self) -> str:
-        """The text between marks, for a prompt. It cannot close them: its angle brackets are replaced."""
-        inner = self.replace("<", "‹").replace(">", "›")
-        return f"<untrusted>\n{inner}\n</untrusted>"
 
 
 @dataclass(frozen=True, slots=True)

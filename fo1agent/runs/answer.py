@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    SkipValidation,
+    ValidationInfo,
+    computed_field,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 from fo1agent.errors import InputError
 from fo1agent.plans.language import Plan
-from fo1agent.regions.regions import Regions
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.runs.record import STRICT, AnswerValue, Named, RegionPart, Texts, dump, plain, read_region
 from fo1agent.runs.step import StepRecord
 
-Value = int | float | bool | str | list[Any] | None
+
+class Bounds(TypedDict):
+    """What is known of a number that hangs on words that could not be judged."""
+
+    at_least: Annotated[int | float | None, Field(description="it is no less; null where that is not known")]
+    at_most: Annotated[int | float | None, Field(description="it is no more; null where that is not known")]
 
 
-@dataclass(frozen=True, eq=False)
+def _in_order(bounds: Any) -> Any:
+    for one in bounds if isinstance(bounds, list) else [bounds]:
+        try:
+            known = [float(v) for v in (one["at_least"], one["at_most"]) if v is not None] if one else []
+        except OverflowError:
+            raise ValueError("too large a number") from None
+        if len(known) == 2 and known[0] > known[1]:
+            raise ValueError(f"at_least, {known[0]:g}, is above at_most, {known[1]:g}")
+    return bounds
+
+
+@dataclass(frozen=True, eq=False, config=STRICT)
 class Answer:
     """What was found out, and what it rests on; or why nothing was.
 
@@ -39,22 +67,27 @@ class Answer:
         image: the picture (PIL), for `save`.
     """
 
-    question: str
+    question: Annotated[str, Field(exclude=True)]
     text: str
-    value: Value = None
+    value: AnswerValue = None
     abstained: bool = False
     reason: str = ""
-    evidence: Regions = field(default_factory=Regions.empty)
-    candidates: Regions = field(default_factory=Regions.empty)
-    plan: Plan | None = None
-    trace: tuple[StepRecord, ...] = ()
+    evidence: Named = Field(default_factory=Regions.empty)
+    candidates: Annotated[Named, Field(exclude=True)] = Field(default_factory=Regions.empty)
+    plan: Annotated[SkipValidation[Plan | None], Field(exclude=True)] = None
+    trace: Annotated[tuple[StepRecord, ...], Field(exclude=True)] = ()
     planner: str = ""
-    notes: tuple[str, ...] = ()
-    unsupported: tuple[str, ...] = ()
-    not_judged: tuple[str, ...] = ()
-    bounds: Any = None
-    seconds: float = 0.0
-    image: Any = field(default=None, repr=False)
+    notes: Texts = ()
+    unsupported: Texts = ()
+    not_judged: Annotated[Texts, Field(description="words of the question that could not be judged")] = ()
+    bounds: Annotated[
+        Bounds | list[Bounds | None] | None,
+        AfterValidator(_in_order),
+        PlainSerializer(plain, return_type=Bounds | list[Bounds | None] | None),
+        Field(description="of a number that hangs on them; one or null for each part of a chained question"),
+    ] = None
+    seconds: Annotated[float, Field(exclude=True)] = 0.0
+    image: Annotated[Any, Field(exclude=True, repr=False)] = None
 
     def __str__(self) -> str:
         return self.text
@@ -64,24 +97,45 @@ class Answer:
         """The trace, by the name the JSON gives it."""
         return self.trace
 
+    @computed_field
+    @property
+    def regions(self) -> tuple[RegionPart, ...]:
+        """Evidence and candidates as a trace has them."""
+        return tuple(RegionPart.of(region) for region in self._regions().values())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_json(cls, told: Any, info: ValidationInfo) -> Any:
+        """The fields of a JSON object: `regions` with their boxes, of which `evidence` and the steps name some."""
+        if not isinstance(told, dict) or "regions" not in told:
+            return told
+        known = {one["id"]: read_region(one, info) for one in told["regions"]}
+        if len(known) < len(told["regions"]):
+            raise ValueError("a region is told twice")
+        evidence = told.get("evidence", ())
+        if unknown := sorted({str(one) for one in evidence} - known.keys()):
+            raise ValueError(f"evidence names {', '.join(unknown)}, which is not among the regions")
+        fields = {name: value for name, value in told.items() if name not in ("regions", "steps")}
+        return {
+            "question": "",
+            **fields,
+            "evidence": Regions.from_list([known[one] for one in evidence]),
+            "candidates": Regions.from_list([region for one, region in known.items() if one not in evidence]),
+            "trace": tuple(told.get("steps", ())),
+        }
+
     def to_dict(self) -> dict[str, Any]:
-        """`text, value, abstained, reason, evidence, regions, steps, …`, ready for JSON; evidence as short ids."""
-        regions = {r.id: r for r in (*self.evidence, *self.candidates)}
+        """`question, text, value, abstained, reason, evidence, regions, steps, …`, ready for JSON; evidence as short
+        ids."""
         return {
             "question": self.question,
-            "text": self.text,
-            "value": self.value,
-            "abstained": self.abstained,
-            "reason": self.reason,
-            "not_judged": list(self.not_judged),
-            "bounds": self.bounds,
-            "evidence": [region.name for region in self.evidence],
-            "regions": [r.to_dict() for r in regions.values()],
+            **dump(self, short=True, without=["regions"]),
+            "regions": [region.to_dict() for region in self._regions().values()],
             "steps": [record.to_dict() for record in self.trace],
-            "planner": self.planner,
-            "notes": list(self.notes),
-            "unsupported": list(self.unsupported),
         }
+
+    def _regions(self) -> dict[str, Region]:
+        return {region.id: region for region in (*self.evidence, *self.candidates)}
 
     def save(self, path: str | Path) -> Path:
         """Write the answer as a picture (.png, .jpg, .webp) or as a report (.html).

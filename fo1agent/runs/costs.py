@@ -1,33 +1,24 @@
-"""What a run costs: passes of the model, of OCR and of a language model, counted where they happen.
-
-A scene or a model is watched by a copy whose calls go through a `Listener` on their way; the one that was given stays
-as it is, so that two runs on one picture are counted apart. Nothing is known here of traces or of spans.
-"""
+"""What a run costs: passes of the model, of OCR and of a language model."""
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
-from fo1agent.scene import Model, Scene
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-PASSES = ("encode", "with_boxes", "match", "similar", "labels", "generate")
-"""The methods of a predictor that compute."""
+from fo1agent.runs.record import STRICT, Seconds, dump
 
-Listener = Callable[[str, str, int], AbstractContextManager[Any]]
-"""(kind, name of the model, pixels) → a context in which the call runs. Kinds are `PASSES`, `propose` and `ocr`."""
+Size = Annotated[int, Field(ge=0)]
 
 
-@dataclass
+@dataclass(config=STRICT)
 class Costs:
     """What was used.
 
     Attributes:
-        calls: kind → how often: the predictor's passes (`PASSES`), `propose`, `ocr`, `llm`. A pass that a cache
+        calls: kind → how often: the predictor's passes (`watched.PASSES`), `propose`, `ocr`, `llm`. A pass that a cache
             answered counts as one.
         seconds: wall-clock time in these calls.
         pixels: of pictures that were proposed on, encoded or read.
@@ -35,11 +26,11 @@ class Costs:
         output_tokens: that they wrote, likewise.
     """
 
-    calls: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-    pixels: int = 0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    calls: Counter[str] = Field(default_factory=Counter)
+    seconds: Seconds = 0.0
+    pixels: Size = 0
+    input_tokens: Size | None = None
+    output_tokens: Size | None = None
 
     def add(self, kind: str, seconds: float, pixels: int = 0) -> None:
         """Count one call."""
@@ -63,65 +54,7 @@ class Costs:
 
     def to_dict(self) -> dict[str, Any]:
         """`{calls, seconds, pixels, input_tokens, output_tokens}`."""
-        return {
-            "calls": dict(self.calls),
-            "seconds": round(self.seconds, 4),
-            "pixels": self.pixels,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-        }
-
-
-def watched_model(model: Any, listener: Listener) -> Any:
-    """A model like this one whose calls the listener hears of; what is no `Model` is returned as it is."""
-    if not isinstance(model, Model):
-        return model
-    propose = model.proposer
-    return replace(
-        model,
-        predictor=_Watched(model.predictor, listener),
-        proposer=None if propose is None else _heard(propose, "propose", _name_of(propose), listener),
-        ocr=_heard(model.ocr, "ocr", _name_of(model.ocr), listener),
-    )
-
-
-def watched_scene(scene: Any, listener: Listener) -> Any:
-    """An open scene, likewise. What it remembers of reading and of colours is shared with the one that was given."""
-    if not isinstance(scene, Scene):
-        return scene
-    watched = copy.copy(scene)
-    watched.model = watched_model(scene.model, listener)
-    return watched
-
-
-class _Watched:
-    """A predictor whose passes the listener hears of."""
-
-    def __init__(self, predictor: Any, listener: Listener) -> None:
-        self._predictor = predictor
-        self._listener = listener
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._predictor, name)
-        return _heard(value, name, self._predictor.name, self._listener) if name in PASSES else value
-
-
-def _heard(function: Any, kind: str, model: str, listener: Listener) -> Any:
-    """The function, each call within the listener's context."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with listener(kind, model, _pixels(args[0]) if args and kind in ("encode", "propose", "ocr") else 0):
-            return function(*args, **kwargs)
-
-    return call
-
-
-def _pixels(image: Any) -> int:
-    return int(image.width * image.height)
-
-
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__))
+        return dump(self, short=True)
 
 
 def _sum(a: int | None, b: int | None) -> int | None:

@@ -6,15 +6,18 @@ last one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, SkipValidation
+from pydantic.dataclasses import dataclass
 
 from fo1agent.plans.language import Plan
 from fo1agent.runs.answer import Answer
+from fo1agent.runs.record import STRICT
 from fo1agent.runs.step import StepEnd, StepStart
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class PlanEvent:
     """What is going to be done.
 
@@ -26,8 +29,8 @@ class PlanEvent:
 
     type: ClassVar[Literal["plan"]] = "plan"
     planner: str
-    plan: Plan
-    revision: int = 0
+    plan: SkipValidation[Plan]
+    revision: Annotated[int, Field(ge=0)] = 0
 
     def to_dict(self) -> dict[str, Any]:
         """`{type, planner, revision, steps}`, each step with `id`, `op` and the fields that it has."""
@@ -39,7 +42,7 @@ class PlanEvent:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Partial:
     """The answer's text as far as it is known: all of it so far, not only what is new."""
 
@@ -51,7 +54,7 @@ class Partial:
         return {"type": self.type, "text": self.text}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class AnswerEvent:
     """The answer; nothing comes after it."""
 

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from fo1agent.regions.boxes import areas, centers, iou
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.regions.relations import related
 from fo1agent.runs.budget import Budget, Meter
-from fo1agent.runs.step import StepEnd, StepRecord, StepStart
+from fo1agent.runs.step import FailureKind, StepEnd, StepRecord, StepStart
 from fo1agent.runs.whereabouts import Landmark, landmark, places
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color, is_color_words
@@ -67,7 +67,7 @@ class Failure:
     """
 
     reason: str
-    kind: Literal["unknown", "missing", "error", "budget"]
+    kind: FailureKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +162,19 @@ class Run:
             result = Open(result)  # said of a thing that may not be the one that is meant
         self.results[step.id] = result
         rests_on = self.rests_on.setdefault(step.id, result if isinstance(result, Regions) else Regions.empty())
+        failure = result if isinstance(result, Failure) else None
         return StepRecord(
             step.id,
             step.op,
             _arguments(step),
-            rests_on,
-            None if isinstance(result, (Regions, Failure, Open)) else result,
-            self._say(step, result),
-            time.perf_counter() - start,
-            result.reason if isinstance(result, Failure) else "",
-            self.not_judged[step.id],
+            asked="" if failure else self._asked(step),
+            gave=failure.reason if failure else self._gave(step, result),
+            value=None if isinstance(result, (Regions, Failure, Open)) else result,
+            regions=rests_on,
+            seconds=time.perf_counter() - start,
+            error=failure.reason if failure else "",
+            failure=failure.kind if failure else None,
+            not_judged=self.not_judged[step.id],
         )
 
     def _survives(self, step: Any) -> bool:
@@ -684,14 +687,7 @@ class Run:
 
     # ---- the record's text ----
 
-    def _say(self, step: Any, result: Result) -> str:
-        """What was done and what came of it, in one short line: `left of r3  r1 r5`."""
-        if isinstance(result, Failure):
-            return result.reason
-        wanted, shown = self._wanted(step), self._shown(step, result)
-        return f"{wanted}  {shown}" if wanted else shown
-
-    def _wanted(self, step: Any) -> str:
+    def _asked(self, step: Any) -> str:
         if step.op == "find":
             return f"“{step.phrase}”" if step.phrase else "everything"
         words = [
@@ -714,7 +710,7 @@ class Run:
             place.append(str(step.right) if isinstance(step.right, int) else str(self.results[step.right]))
         return " ".join(word for word in (*words, *place) if word)
 
-    def _shown(self, step: Any, result: Result) -> str:
+    def _gave(self, step: Any, result: Result) -> str:
         if isinstance(result, Open):
             return _range_of(result)
         if isinstance(result, bool):

@@ -263,10 +263,8 @@ def _colors(name: str) -> dict[str, str]:
 
 
 def _step(record: Any, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A finished step as the template wants it. Two blanks in its text part what was asked from what was found."""
-    asked, _, found = record.text.partition("  ")
-    asked, found = (asked, found) if found else ("", asked)
-    found, _, not_judged = found.partition("  not judged: ")
+    """A finished step as the template wants it."""
+    found, _, not_judged = record.gave.partition("  not judged: ")
     if _ONLY_REGIONS.fullmatch(found):
         found = ""  # the chips say it
     if not_judged:
@@ -274,7 +272,7 @@ def _step(record: Any, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
     regions = _distinct(record.regions)
     return {
         "tool": record.tool,
-        "asked": asked,
+        "asked": record.asked,
         "found": found,
         "error": record.error,
         "seconds": f"{record.seconds:.2f} s",

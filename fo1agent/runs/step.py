@@ -2,56 +2,97 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AliasChoices, Field, ValidationInfo, computed_field, model_validator
+from pydantic.dataclasses import dataclass
 
 from fo1agent.regions.regions import Regions
+from fo1agent.runs.record import (
+    STRICT,
+    Arguments,
+    Named,
+    RegionPart,
+    Seconds,
+    StepValue,
+    Texts,
+    dump,
+    read_region,
+)
+
+FailureKind = Literal["unknown", "missing", "error", "budget"]
+"""Why a step has no result: a word that the model does not know, a thing that is not there, a tool that failed, a limit
+that is used up."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class StepRecord:
     """One finished step.
 
     Attributes:
-        id: the plan step's id.
-        tool: its operation: `find`, `keep`, `count`, …
+        id: the plan step's id, or the id of a chat model's tool call.
+        tool: its operation (`find`, `keep`, `count`, …), or the tool that was called.
         args: its arguments; references to other steps are given as their ids.
-        regions: the regions it gave, or that its result rests on.
+        asked: what it was asked, in a few words for people: `“remote”`, `left of r3`; "" where its name says it.
+        gave: what came of it, likewise: `r0 0.82  r2 0.22`, `2`, `no`; the reason of a failure.
         value: its result when that is a number, a bool or text; else None.
-        text: the result in a few words, for people.
+        regions: the regions it gave, or that its result rests on.
         seconds: wall-clock time it took.
         error: why it gave no result; "" when it did.
+        failure: which kind of failure that is; None when it gave a result.
         not_judged: words of the question that could not be judged, on which its result hangs.
     """
 
     id: str
     tool: str
-    args: dict[str, Any]
-    regions: Regions
-    value: int | float | bool | str | None
-    text: str
-    seconds: float
-    error: str = field(default="")
-    not_judged: tuple[str, ...] = ()
+    args: Arguments
+    asked: str
+    gave: str
+    value: StepValue
+    regions: Named
+    seconds: Seconds
+    error: Annotated[str, Field(description="why it gave no result; empty when it did")] = ""
+    failure: FailureKind | None = None
+    not_judged: Annotated[Texts, Field(description="words of the question that its result hangs on, not judged")] = ()
+
+    @computed_field
+    @property
+    def text(self) -> str:
+        """What was asked and what came of it, in one line; two blanks part them."""
+        return f"{self.asked}  {self.gave}" if self.asked else self.gave
+
+    @computed_field
+    @property
+    def found(self) -> tuple[RegionPart, ...]:
+        """The regions as a trace has them."""
+        return tuple(map(RegionPart.of, self.regions))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_json(cls, told: Any, info: ValidationInfo) -> Any:
+        """The fields of a JSON object, whose regions stand in `found` with their boxes."""
+        if not isinstance(told, dict):
+            return told
+        fields = {name: value for name, value in told.items() if name not in ("text", "found")}
+        if "asked" not in told:  # of a trace that was written before there were two fields
+            asked, _, gave = str(told.get("text", "")).partition("  ")
+            fields |= {"asked": asked, "gave": gave} if gave else {"asked": "", "gave": asked}
+            fields.setdefault("failure", "error" if told.get("error") else None)
+        if "found" in told:
+            regions = Regions.from_list([read_region(one, info) for one in told["found"]])
+            if list(regions.ids) != list(told.get("regions", ())):
+                raise ValueError("regions and found name different regions")
+            fields["regions"] = regions
+        return fields
 
     def to_dict(self) -> dict[str, Any]:
-        """`{tool, args, text, regions, seconds}`, `error` and `not_judged` where there are any; regions by short id."""
-        result: dict[str, Any] = {
-            "id": self.id,
-            "tool": self.tool,
-            "args": self.args,
-            "text": self.text,
-            "regions": [region.name for region in self.regions],
-            "seconds": round(self.seconds, 4),
-        }
-        if self.error:
-            result["error"] = self.error
-        if self.not_judged:
-            result["not_judged"] = list(self.not_judged)
-        return result
+        """`{id, tool, args, asked, gave, text, value, regions, seconds}`, `error`, `failure` and `not_judged` where
+        there are any; regions by short id."""
+        told = dump(self, short=True, without=["found"])
+        return {name: value for name, value in told.items() if value or name not in ("error", "failure", "not_judged")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class StepStart:
     """A step begins.
 
@@ -63,23 +104,23 @@ class StepStart:
     """
 
     type: ClassVar[Literal["step_start"]] = "step_start"
-    number: int
+    number: Annotated[int, Field(ge=1)]
     id: str
     tool: str
-    args: dict[str, Any]
+    args: Arguments
 
     def to_dict(self) -> dict[str, Any]:
         """`{type, number, id, tool, args}`."""
-        return {"type": self.type, "number": self.number, "id": self.id, "tool": self.tool, "args": self.args}
+        return {"type": self.type, **dump(self, short=True)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class StepEnd:
     """A step is over, with a result or with an error; every `StepStart` is followed by one."""
 
     type: ClassVar[Literal["step_end"]] = "step_end"
-    number: int
-    record: StepRecord
+    number: Annotated[int, Field(ge=1)]
+    record: StepRecord = Field(validation_alias=AliasChoices("step", "record"))
 
     def to_dict(self) -> dict[str, Any]:
         """`{type, number, step}`, the step as `StepRecord.to_dict` gives it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from fo1agent.plans import language as p
 from fo1agent.regions.regions import Region, Regions
-from fo1agent.runs.answer import Answer
+from fo1agent.runs.answer import Answer, Bounds
 from fo1agent.runs.plan_run import Failure, Open, Run
 from fo1agent.runs.step import StepRecord
 from fo1agent.words import lexicon
@@ -25,7 +25,7 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
     assert isinstance(parts, p.Answer)
     values: list[Any] = []
     reasons: list[str] = []
-    bounds: list[dict[str, Any] | None] = []
+    bounds: list[Bounds | None] = []
     open_words: list[str] = []
     for ref in parts.of:
         result = run.results[ref]
@@ -90,7 +90,7 @@ def _cannot(failure: Failure) -> str:
     return f"I can't tell: {failure.reason}."
 
 
-def _bounds(result: Any) -> dict[str, Any] | None:
+def _bounds(result: Any) -> Bounds | None:
     """What is known of a number that is not."""
     if not isinstance(result, Open) or (result.at_least is None and result.at_most is None):
         return None

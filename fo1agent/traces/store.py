@@ -16,7 +16,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -25,8 +25,8 @@ from pydantic import ValidationError
 from fo1agent.bounded import read_file
 from fo1agent.errors import AgentError, DataError, InputError, PlanError
 from fo1agent.plans.language import Plan
-from fo1agent.regions.regions import Regions
 from fo1agent.runs.answer import Answer
+from fo1agent.runs.costs import Costs
 from fo1agent.runs.events import AnswerEvent, Event
 from fo1agent.runs.step import StepRecord
 from fo1agent.traces.lines import (
@@ -34,14 +34,12 @@ from fo1agent.traces.lines import (
     LINE,
     AfterRun,
     AnswerLine,
-    CostsPart,
     ErrorLine,
     Line,
     PlanLine,
     RunLine,
     StepEndLine,
     StepStartLine,
-    regions_of,
 )
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -206,7 +204,7 @@ class _ListWriter:
         self._lines = lines
 
     def write(self, line: Line) -> None:
-        self._lines.append(line)
+        self._lines.append(LINE.validate_json(line.model_dump_json()))
 
     def finish(self) -> None:
         pass
@@ -307,7 +305,7 @@ class Trace:
     @property
     def steps(self) -> tuple[StepRecord, ...]:
         """The steps that ended."""
-        return tuple(line.step.record() for line in self.lines if isinstance(line, StepEndLine))
+        return tuple(line.step for line in self.lines if isinstance(line, StepEndLine))
 
     @property
     def error(self) -> str:
@@ -316,7 +314,7 @@ class Trace:
         return f"{last.error.type}: {last.error.message}" if isinstance(last, ErrorLine) else ""
 
     @property
-    def costs(self) -> CostsPart | None:
+    def costs(self) -> Costs | None:
         """All that the run used; None when it was cut off."""
         last = self.lines[-1] if self.lines else None
         return last.costs if isinstance(last, (AnswerLine, ErrorLine)) else None
@@ -331,26 +329,7 @@ class Trace:
             return Answer(
                 self.run.question, why, abstained=True, reason=why, plan=self.plan, trace=self.steps, seconds=at
             )
-        told = last.answer
-        known = regions_of(told.regions)
-        evidence = [known.by_id(one) for one in told.evidence]
-        return Answer(
-            question=self.run.question,
-            text=told.text,
-            value=told.value,
-            abstained=told.abstained,
-            reason=told.reason,
-            evidence=Regions.from_list(evidence),
-            candidates=Regions.from_list([region for region in known if region.id not in told.evidence]),
-            plan=self.plan,
-            trace=self.steps,
-            planner=told.planner,
-            notes=told.notes,
-            unsupported=told.unsupported,
-            not_judged=told.not_judged,
-            bounds=told.model_dump(mode="json")["bounds"],
-            seconds=last.seconds,
-        )
+        return replace(last.answer, question=self.run.question, plan=self.plan, trace=self.steps, seconds=last.seconds)
 
 
 def read(path: str | os.PathLike[str]) -> Trace:

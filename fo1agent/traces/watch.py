@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.runs.budget import Budget
-from fo1agent.runs.costs import Costs, watched_model, watched_scene
+from fo1agent.runs.costs import Costs
 from fo1agent.runs.events import AnswerEvent, Event, PlanEvent
 from fo1agent.runs.llm_calls import CURRENT
 from fo1agent.runs.step import StepEnd, StepStart
+from fo1agent.runs.watched import watched_model, watched_scene
 from fo1agent.traces import lines, telemetry
 from fo1agent.traces.store import Place, record
 from fo1agent.version import __version__
@@ -171,41 +172,31 @@ class Watch:
     def _line(self, event: Event | Exception) -> lines.AfterRun | None:
         at = round(time.perf_counter() - self._start, 4)
         if isinstance(event, PlanEvent):
-            fields = event.to_dict()
+            steps = event.to_dict()["steps"]
             return lines.PlanLine(
-                at=at,
-                planner=event.planner,
-                revision=event.revision,
-                steps=fields["steps"],
-                costs=self._costs(),
+                at=at, planner=event.planner, revision=event.revision, steps=steps, costs=self._costs()
             )
         if isinstance(event, StepStart):
-            return lines.StepStartLine(
-                at=at, number=event.number, id=event.id, tool=event.tool, args=lines.plain(event.args)
-            )
+            return lines.StepStartLine(at=at, number=event.number, id=event.id, tool=event.tool, args=event.args)
         if isinstance(event, StepEnd):
-            return lines.StepEndLine(
-                at=at, number=event.number, step=lines.StepPart.of(event.record), costs=self._costs()
-            )
+            return lines.StepEndLine(at=at, number=event.number, step=event.record, costs=self._costs())
         if isinstance(event, AnswerEvent):
-            answer = lines.AnswerPart.of(event.answer)
-            return lines.AnswerLine(
-                at=at, answer=answer, seconds=round(event.answer.seconds, 4), costs=self._all_costs()
-            )
+            seconds = round(event.answer.seconds, 4)
+            return lines.AnswerLine(at=at, answer=event.answer, seconds=seconds, costs=self._all_costs())
         if isinstance(event, Exception):
             error = lines.ErrorPart(type=type(event).__name__, message=str(event))
             return lines.ErrorLine(at=at, error=error, costs=self._all_costs())
         return None  # a partial answer: the answer will hold it
 
-    def _costs(self) -> lines.CostsPart:
+    def _costs(self) -> Costs:
         """What was used since this was asked last."""
         spent, self.spent = self.spent, Costs()
         self._total += spent
-        return lines.CostsPart(**spent.to_dict())
+        return spent
 
-    def _all_costs(self) -> lines.CostsPart:
+    def _all_costs(self) -> Costs:
         self._costs()
-        return lines.CostsPart(**self._total.to_dict())
+        return self._total
 
     def _run_line(self, scene: Any) -> lines.RunLine:
         return lines.RunLine(

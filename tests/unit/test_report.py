@@ -19,7 +19,8 @@ ATTACK = '<script>alert("1")</script><img src=x onerror=alert(2)>'
 @dataclass
 class Record:
     tool: str
-    text: str
+    asked: str
+    gave: str
     regions: Regions = field(default_factory=Regions.empty)
     error: str = ""
     seconds: float = 0.25
@@ -73,7 +74,10 @@ def answer() -> Found:
     return Found(
         evidence=people,
         candidates=regions("r5", label="dog"),
-        trace=(Record("find", "“person”  r1 0.90  r2 0.90", people), Record("count", "2", regions("r1", "r2", "r8"))),
+        trace=(
+            Record("find", "“person”", "r1 0.90  r2 0.90", people),
+            Record("count", "", "2", regions("r1", "r2", "r8")),
+        ),
     )
 
 
@@ -97,7 +101,7 @@ def test_what_could_not_be_judged_is_shown_with_its_bounds(answer: Found) -> Non
     bounds = {"at_least": 0, "at_most": 2}
     answer.not_judged, answer.bounds = ("sleepy", "on a <b>bench</b>"), bounds  # pyright: ignore
     people = regions("r1", "r2")
-    answer.trace = (Record("find", "“sleepy people”  r1 0.90  r2 0.90  not judged: sleepy", people), *answer.trace)
+    answer.trace = (Record("find", "“sleepy people”", "r1 0.90  r2 0.90  not judged: sleepy", people), *answer.trace)
     page = Page(report.html(answer, PICTURE))
     assert "Not judged: “sleepy”, “on a <b>bench</b>” · 0 to 2" in page.text
     assert page.named("b") == []
@@ -122,7 +126,7 @@ def test_text_from_anywhere_is_shown_and_never_run(answer: Found) -> None:
         text=ATTACK,
         evidence=regions("r1", label=ATTACK),
         candidates=regions('b1"><script>', label='" onmouseover="alert(3)'),
-        trace=(Record(ATTACK, ATTACK, regions("r1", label=ATTACK), error=ATTACK),),
+        trace=(Record(ATTACK, ATTACK, ATTACK, regions("r1", label=ATTACK), error=ATTACK),),
     )
     rendered = report.html(hostile, PICTURE, title="</title>" + ATTACK)
     page = Page(rendered)
@@ -149,7 +153,7 @@ def test_an_abstention_without_regions_or_steps_is_a_page_too() -> None:
 
 def test_a_step_shows_how_likely_it_found_a_region_itself(answer: Found) -> None:
     doubtful = Regions.from_list([Region("img_00000000/r1", (10, 10, 60, 90), 0.31, "child")])
-    step = Record("find", "“child”  r1 0.31", doubtful)
+    step = Record("find", "“child”", "r1 0.31", doubtful)
     page = Page(report.html(Found(evidence=answer.evidence, trace=(step,)), PICTURE))
     assert "r1 0.31" in page.text
     assert "r1 0.90" not in page.text.replace("r1 person .90", "")

@@ -131,7 +131,7 @@ def test_a_tool_of_ones_own_is_called_where_it_is_given_and_may_give_anything() 
 def test_a_trace_cannot_name_a_tool_that_is_none() -> None:
     trace = recorded(RELATE, TWO, mode="steps")
     lines = [
-        line.model_copy(update={"step": line.step.model_copy(update={"tool": "__import__"})})
+        line.model_copy(update={"step": replace(line.step, tool="__import__")})
         if isinstance(line, StepEndLine)
         else line
         for line in trace.lines

@@ -12,8 +12,10 @@ from fo1agent.agent import Agent, differences
 from fo1agent.agent.differences import compare, verdict
 from fo1agent.agent.replay import replay
 from fo1agent.errors import DataError
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.runs.step import StepRecord
 from fo1agent.traces import store as traces
-from fo1agent.traces.lines import AnswerLine, PlanLine, RegionPart, RunLine, StepEndLine, StepPart, StepStartLine
+from fo1agent.traces.lines import AnswerLine, PlanLine, RunLine, StepEndLine, StepStartLine
 from fo1agent.traces.store import Trace
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import street
@@ -31,7 +33,7 @@ def recorded(scene: Any = None, question: str = QUESTION) -> Trace:
 def changed(trace: Trace, number: int, **fields: Any) -> Trace:
     """The trace with fields of one step changed."""
     lines = [
-        line.model_copy(update={"step": line.step.model_copy(update=fields)})
+        line.model_copy(update={"step": replace(line.step, **fields)})
         if isinstance(line, StepEndLine) and line.number == number
         else line
         for line in trace.lines
@@ -39,12 +41,14 @@ def changed(trace: Trace, number: int, **fields: Any) -> Trace:
     return traces.assemble("after.jsonl", [trace.run, *lines], "after.jsonl")
 
 
-def with_regions(trace: Trace, number: int, *regions: RegionPart) -> Trace:
-    return changed(trace, number, found=regions, regions=tuple(region.id for region in regions))
+def with_regions(trace: Trace, number: int, *regions: Region) -> Trace:
+    return changed(trace, number, regions=Regions.from_list(list(regions)))
 
 
-def found(trace: Trace, number: int) -> tuple[RegionPart, ...]:
-    return next(line.step.found for line in trace.lines if isinstance(line, StepEndLine) and line.number == number)
+def found(trace: Trace, number: int) -> tuple[Region, ...]:
+    return next(
+        tuple(line.step.regions) for line in trace.lines if isinstance(line, StepEndLine) and line.number == number
+    )
 
 
 def told(a: Trace, b: Trace, **how: Any) -> list[str]:
@@ -78,7 +82,7 @@ def test_bounds_and_words_of_the_answer_count() -> None:
     trace = recorded(question="How many sleepy people are there?")
     *lines, last = trace.lines
     assert isinstance(last, AnswerLine)
-    answer = last.answer.model_copy(update={"bounds": None, "not_judged": (), "value": 4})
+    answer = replace(last.answer, bounds=None, not_judged=(), value=4)
     other = traces.assemble(
         "after.jsonl", [trace.run, *lines, last.model_copy(update={"answer": answer})], "after.jsonl"
     )
@@ -89,9 +93,9 @@ def test_bounds_and_words_of_the_answer_count() -> None:
 def test_scores_count_from_the_tolerance_on() -> None:
     trace = recorded()
     first, *others = found(trace, 1)
-    nearly = with_regions(trace, 1, first.model_copy(update={"score": first.score - 0.009}), *others)
+    nearly = with_regions(trace, 1, replace(first, score=first.score - 0.009), *others)
     assert told(trace, nearly) == []
-    clearly = with_regions(trace, 1, first.model_copy(update={"score": 0.5}), *others)
+    clearly = with_regions(trace, 1, replace(first, score=0.5), *others)
     assert told(trace, clearly) == [f"1 score of {first.id.split('/')[1]}: {first.score:.3f} → 0.500"]
     assert told(trace, clearly, tolerance=0.5) == []
 
@@ -101,8 +105,8 @@ def test_boxes_count_when_they_moved() -> None:
     first, *others = found(trace, 1)
     x1, y1, x2, y2 = first.box
     name = first.id.split("/")[1]
-    assert told(trace, with_regions(trace, 1, first.model_copy(update={"box": (x1, y1, x2, y2 + 0.3)}), *others)) == []
-    (line,) = told(trace, with_regions(trace, 1, first.model_copy(update={"box": (x1, y1, x2, y2 + 40)}), *others))
+    assert told(trace, with_regions(trace, 1, replace(first, box=(x1, y1, x2, y2 + 0.3)), *others)) == []
+    (line,) = told(trace, with_regions(trace, 1, replace(first, box=(x1, y1, x2, y2 + 40)), *others))
     assert line.startswith(f"1 box of {name}: ")
     assert line.endswith("(IoU 0.80)")
 
@@ -110,7 +114,7 @@ def test_boxes_count_when_they_moved() -> None:
 def test_a_region_of_another_name_in_its_place_is_that_region() -> None:
     trace = recorded()
     first, *others = found(trace, 1)
-    renamed = first.model_copy(update={"id": first.id.rsplit("/", 1)[0] + "/r77"})
+    renamed = replace(first, id=first.id.rsplit("/", 1)[0] + "/r77")
     name = first.id.split("/")[1]
     assert told(trace, with_regions(trace, 1, *others, renamed)) == [f"1 region: {name} → r77 (IoU 1.00)"]
 
@@ -124,7 +128,7 @@ def test_regions_that_one_run_alone_has_are_told() -> None:
 
 def test_boxes_that_are_names_may_shift_by_a_pixel() -> None:
     trace = recorded()
-    lines = [RegionPart(id=f"img_0/b1{k}_2_30_40", box=(10 + k, 2, 300, 400), label=None, score=0.9) for k in (0, 1)]
+    lines = [Region(f"img_0/b1{k}_2_30_40", (10 + k, 2, 300, 400), 0.9) for k in (0, 1)]
     assert told(with_regions(trace, 1, lines[0]), with_regions(trace, 1, lines[1])) == []
 
 
@@ -136,7 +140,7 @@ def test_values_errors_and_texts_count() -> None:
         f"{number} error: none → the budget of 4 steps is used up",
         f"{number} value: 2 → none",
     ]
-    assert told(trace, changed(trace, number, text="two")) == [f"{number} text: 2 → two"]
+    assert told(trace, changed(trace, number, gave="two")) == [f"{number} text: 2 → two"]
     assert told(trace, changed(trace, number, seconds=99.0)) == []
 
 
@@ -217,7 +221,7 @@ def test_limits_that_are_none_are_refused() -> None:
 # ---- step by step ----------------------------------------------------------------------------------------------------
 
 
-def stepwise(run: RunLine, *steps: StepPart) -> Trace:
+def stepwise(run: RunLine, *steps: StepRecord) -> Trace:
     """The trace of a language model that called these tools."""
     costs = next(line.costs for line in recorded().lines if isinstance(line, AnswerLine))
     lines: list[Any] = [run]
@@ -228,10 +232,9 @@ def stepwise(run: RunLine, *steps: StepPart) -> Trace:
     return traces.assemble("chat.jsonl", [*lines, final], "chat.jsonl")
 
 
-def called(tool: str, args: dict[str, Any], **fields: Any) -> StepPart:
-    found: tuple[RegionPart, ...] = fields.pop("found", ())
-    told = {"text": "", "value": None, "seconds": 0.0, "error": "", **fields}
-    return StepPart(id="call_1", tool=tool, args=args, regions=tuple(r.id for r in found), found=found, **told)
+def called(tool: str, args: dict[str, Any], **fields: Any) -> StepRecord:
+    told = {"asked": "", "gave": "", "value": None, "regions": Regions.empty(), "seconds": 0.0, **fields}
+    return StepRecord("call_1", tool, args, **told)
 
 
 def test_tool_calls_are_made_again_without_the_language_model() -> None:
@@ -240,12 +243,12 @@ def test_tool_calls_are_made_again_without_the_language_model() -> None:
 
     model = Model(FakePredictor([((20.0, 200.0, 60.0, 330.0), "person", 0.91)]))
     scene = model.open(Image.new("RGB", (640, 480), "gray"))
-    region = RegionPart(id=f"{scene.id}/r0", box=(20, 200, 60, 330), label="person", score=0.91)
+    region = Regions.from_list([Region(f"{scene.id}/r0", (20, 200, 60, 330), 0.91, "person")])
     run = recorded().run
     trace = stepwise(
         run,
-        called("count", {"phrase": "person"}, value=1, found=(region,), text="“person”  1"),
-        called("count", {"phrase": "person"}, value=4, found=(region,), text="“person”  4"),
+        called("count", {"phrase": "person"}, value=1, regions=region, asked="“person”", gave="1"),
+        called("count", {"phrase": "person"}, value=4, regions=region, asked="“person”", gave="4"),
         called("abracadabra", {}),
     )
     comparison = compare(trace, replay(trace, scene), replayed=True)
@@ -261,7 +264,7 @@ def test_tool_calls_are_made_again_without_the_language_model() -> None:
 def test_the_page_shows_both_and_marks_what_differs() -> None:
     trace = recorded()
     first, *others = found(trace, 1)
-    other = with_regions(trace, 1, first.model_copy(update={"score": 0.5}), *others)
+    other = with_regions(trace, 1, replace(first, score=0.5), *others)
     page = differences.html(compare(trace, other), Image.new("RGB", (640, 480)), None)
     for piece in ("A: before.jsonl", "B: after.jsonl", "score of", "0.500", "Different: 1 of", "not at hand"):
         assert piece in page, piece
@@ -276,7 +279,7 @@ def test_text_out_of_pictures_is_shown_and_never_run() -> None:
     assert ATTACK in str(trace.answer.value)
     run = trace.run.model_copy(update={"question": ATTACK, "platform": ATTACK})
     hostile = replace(trace, name=ATTACK, run=run)
-    other = changed(hostile, 1, text=ATTACK, error=ATTACK, tool=ATTACK)
+    other = changed(hostile, 1, asked=ATTACK, gave=ATTACK, error=ATTACK, tool=ATTACK)
     page = differences.html(compare(hostile, other), None, None)
     assert "<script" not in page
     assert "<img src=x" not in page

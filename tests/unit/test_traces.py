@@ -34,7 +34,7 @@ OBJECTS = [
 ]
 QUESTION = "How many people are to the left of the bus?"
 
-OLDER = Path(__file__).resolve().parents[1] / "data" / "traces" / "before_not_judged.jsonl"
+OLDER = Path(__file__).resolve().parents[1] / "data" / "traces"
 
 
 @pytest.fixture
@@ -363,12 +363,28 @@ def test_what_could_not_be_judged_is_read_back(model: Model, photo: Path, tmp_pa
 
 def test_a_trace_from_before_words_were_told_is_read(tmp_path: Path) -> None:
     """`before_not_judged.jsonl` was written by the release before: it took dead cats for cats."""
-    trace = traces.read(OLDER)
+    trace = traces.read(OLDER / "before_not_judged.jsonl")
     assert trace.complete
     assert trace.answer.text == "There is 1 dead cat. Yes, there are 2 remotes."
     assert (trace.answer.value, trace.answer.not_judged, trace.answer.bounds) == ([1, True], (), None)
     assert {step.not_judged for step in trace.steps} == {()}
     assert trace.answer.evidence.labels[0] == "dead cat"
+
+
+def test_the_one_line_of_an_older_step_is_read_as_what_was_asked_and_what_came_of_it() -> None:
+    """`before_asked.jsonl` was written when a step had one text, in which two blanks parted the two."""
+    trace = traces.read(OLDER / "before_asked.jsonl")
+    assert [(step.asked, step.gave, step.failure) for step in trace.steps[4:8]] == [
+        ("", "2", None),
+        ("“dead cat”", "r1 0.97  not judged: dead", None),
+        ("", "0 to 1", None),
+        ("", "no region looks like “sign” (best 0.00)", "error"),
+    ]
+    assert trace.steps[5].text == "“dead cat”  r1 0.97  not judged: dead"
+    assert trace.answer.value == [2, None, None]
+    assert trace.answer.bounds == [None, {"at_least": 0, "at_most": 1}, None]
+    assert trace.costs is not None
+    assert trace.costs.calls == {"match": 1, "ocr": 1}
 
 
 def broken_lines(good: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, Any]]:

@@ -43,11 +43,9 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
     details.hidden = false;
     const names = step.regions.map(shortName);
     const failed = Boolean(step.error);
-    // Two blanks in a step's text part what was asked from what was found.
-    const [asked, ...rest] = step.text.split("  ");
-    const said = rest.length
-      ? [el("span", { class: "asked" }, ...marked(asked)), " ", ...marked(rest.join("  "))]
-      : marked(asked);
+    const said = step.asked
+      ? [el("span", { class: "asked" }, ...marked(step.asked)), " ", ...marked(step.gave)]
+      : marked(step.gave);
     const row = el(
       "li",
       { class: failed ? "step failed" : "step", tabindex: "0", "data-regions": names.join(" ") },

@@ -1,0 +1,73 @@
+"""Models and scenes whose calls are heard of: passes of the model, of OCR and of a detector, where they happen.
+
+A scene or a model is watched by a copy whose calls go through a `Listener` on their way; the one that was given stays
+as it is, so that two runs on one picture are counted apart. Nothing is known here of traces or of spans.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from fo1agent.scene import Model, Scene
+
+PASSES = ("encode", "with_boxes", "match", "similar", "labels", "generate")
+"""The methods of a predictor that compute."""
+
+Listener = Callable[[str, str, int], AbstractContextManager[Any]]
+"""(kind, name of the model, pixels) → a context in which the call runs. Kinds are `PASSES`, `propose` and `ocr`."""
+
+
+def watched_model(model: Any, listener: Listener) -> Any:
+    """A model like this one whose calls the listener hears of; what is no `Model` is returned as it is."""
+    if not isinstance(model, Model):
+        return model
+    propose = model.proposer
+    return replace(
+        model,
+        predictor=_Watched(model.predictor, listener),
+        proposer=None if propose is None else _heard(propose, "propose", _name_of(propose), listener),
+        ocr=_heard(model.ocr, "ocr", _name_of(model.ocr), listener),
+    )
+
+
+def watched_scene(scene: Any, listener: Listener) -> Any:
+    """An open scene, likewise. What it remembers of reading and of colours is shared with the one that was given."""
+    if not isinstance(scene, Scene):
+        return scene
+    watched = copy.copy(scene)
+    watched.model = watched_model(scene.model, listener)
+    return watched
+
+
+class _Watched:
+    """A predictor whose passes the listener hears of."""
+
+    def __init__(self, predictor: Any, listener: Listener) -> None:
+        self._predictor = predictor
+        self._listener = listener
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._predictor, name)
+        return _heard(value, name, self._predictor.name, self._listener) if name in PASSES else value
+
+
+def _heard(function: Any, kind: str, model: str, listener: Listener) -> Any:
+    """The function, each call within the listener's context."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with listener(kind, model, _pixels(args[0]) if args and kind in ("encode", "propose", "ocr") else 0):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _pixels(image: Any) -> int:
+    return int(image.width * image.height)
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__))
