@@ -51,6 +51,7 @@ from fo1agent.trainers.checkpoint_files import (
 )
 from fo1agent.trainers.lock import locked
 from fo1agent.trainers.processes import ONE, Processes
+from fo1agent.whole import remove, whole
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class RunFolder:
                 stack.enter_context(locked(self.path))
                 for leftover in [*self.path.glob(".tmp-*"), *self.checkpoints.glob(".tmp-*")]:
                     with self._writing(leftover, 0):
-                        _remove(leftover)
+                        remove(leftover)
 
             self._by_first(hold)
             yield
@@ -208,8 +209,8 @@ class RunFolder:
                 return
             record["resumed"].append(resumed)
         text = json.dumps(record, indent=1) + "\n"
-        with self._writing(file, len(text)):
-            write_atomic(file, lambda tmp: tmp.write_text(text, encoding="utf-8"))
+        with self._writing(file, len(text)), whole(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     def _recorded(self, file: Path) -> dict[str, Any]:
         try:
@@ -266,11 +267,11 @@ class RunFolder:
             TrainingError: it cannot be written, as on a full disk; says what it takes. Older ones are untouched.
         """
         target = self.checkpoints / f"step_{step:08d}"
-        whole = self._processes.whole
-        weights = {name: whole(tensor) for name, tensor in trained_state(model).items()}
-        averages = {str(i): whole(tensor) for i, tensor in enumerate(average)}
+        gathered = self._processes.whole
+        weights = {name: gathered(tensor) for name, tensor in trained_state(model).items()}
+        averages = {str(i): gathered(tensor) for i, tensor in enumerate(average)}
         state = optimizer.state_dict()
-        state["state"] = {i: {key: whole(t) for key, t in own.items()} for i, own in state["state"].items()}
+        state["state"] = {i: {key: gathered(t) for key, t in own.items()} for i, own in state["state"].items()}
         if self._processes.first:
             self._write_checkpoint(
                 target, weights, averages, {"step": step, "optimizer": state, "meter": asdict(meter)}
@@ -281,7 +282,7 @@ class RunFolder:
                 doomed = old.with_name(f".tmp-{old.name}")
                 with self._writing(doomed, 0):
                     old.rename(doomed)
-                    _remove(doomed)
+                    remove(doomed)
         self._processes.wait()
         return target
 
@@ -291,7 +292,8 @@ class RunFolder:
         with self._writing(target, sum(tensor.nbytes for tensor in held)):
             if os.path.lexists(target):
                 self._put_aside(target)
-            write_atomic(target, lambda folder: write_checkpoint(folder, weights, averages, state))
+            with whole(target) as folder:
+                write_checkpoint(folder, weights, averages, state)
 
     def all_checkpoints(self) -> list[Path]:
         """What has the name of a checkpoint, oldest first."""
@@ -304,7 +306,7 @@ class RunFolder:
 
     def _put_aside(self, checkpoint: Path) -> Path:
         aside = checkpoint.with_name(f"{_DAMAGED}{checkpoint.name}")
-        _remove(aside)
+        remove(aside)
         return checkpoint.rename(aside)
 
     def _newest_whole(self) -> Checkpoint | None:
@@ -397,16 +399,16 @@ class RunFolder:
         file = self.path / "log.jsonl"
         if file.exists():
             text = "".join(json.dumps(record) + "\n" for record in self.records() if record["step"] <= step)
-            with self._writing(file, len(text)):
-                write_atomic(file, lambda tmp: tmp.write_text(text, encoding="utf-8"))
+            with self._writing(file, len(text)), whole(file) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
     def write_weights(self, state: Mapping[str, Tensor]) -> Path:
         """Write the run's result, `weights.safetensors`."""
         target = self.path / "weights.safetensors"
-        whole: Any = {name: self._processes.whole(tensor) for name, tensor in state.items()}
+        tensors: Any = {name: self._processes.whole(tensor) for name, tensor in state.items()}
         if self._processes.first:
-            with self._writing(target, sum(tensor.nbytes for tensor in whole.values())):
-                write_atomic(target, lambda tmp: save_tensors(whole, tmp))
+            with self._writing(target, sum(t.nbytes for t in tensors.values())), whole(target) as temporary:
+                save_tensors(tensors, temporary)
         self._processes.wait()
         return target
 
@@ -455,38 +457,6 @@ def versions() -> dict[str, str]:
         with suppress(OSError, subprocess.CalledProcessError):
             found["commit"] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return found
-
-
-def write_atomic(target: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file or folder under a temporary name beside `target`, flush it to disk, rename it."""
-    temporary = target.with_name(f".tmp-{target.name}")
-    try:
-        write(temporary)
-        files = [f for f in temporary.rglob("*") if f.is_file()] if temporary.is_dir() else [temporary]
-        for path in [*files, *([temporary] if temporary.is_dir() else [])]:
-            _flush(path)
-        os.replace(temporary, target)
-    except BaseException:
-        _remove(temporary)
-        raise
-    _flush(target.parent)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from fo1agent.trainers.checkpoint import write_atomic
+from fo1agent.whole import whole
 
 WIDTH, HEIGHT, COLUMNS = 460, 280, 3  # of a chart in pixels; charts in a row
 _SCALE = 2  # drawn larger and shrunk, for smooth lines
@@ -50,7 +50,8 @@ def draw_curves(records: Sequence[dict[str, Any]], file: Path, title: str) -> No
         corner = (index % columns * WIDTH, head + index // columns * HEIGHT)
         _chart(pen, corner, key[0], series[key], steps, key[1])
     small = picture.resize((size[0] // _SCALE, size[1] // _SCALE), Image.Resampling.LANCZOS)
-    write_atomic(file, lambda temporary: small.save(temporary, format="PNG"))
+    with whole(file) as temporary:
+        small.save(temporary, format="PNG")
 
 
 def _chart(

@@ -35,7 +35,6 @@ from fo1agent.model.predictor import find_folder
 from fo1agent.model.processing import Processor
 from fo1agent.scene import Model, Scene
 from fo1agent.trainers import card
-from fo1agent.trainers.checkpoint import write_atomic
 from fo1agent.trainers.data.features import fingerprint, open_or_build
 from fo1agent.trainers.keeping import (
     Answers,
@@ -53,7 +52,8 @@ from fo1agent.trainers.lock import locked
 from fo1agent.trainers.proposals import DataRecipe, HeadRecipe, ProposalRecipe, TowerRecipe
 from fo1agent.trainers.splits import Part, Parts, open_parts, pictures_of
 from fo1agent.trainers.step import TrainSettings, train
-from fo1agent.trainers.tuning import check_out, replace_folder
+from fo1agent.trainers.tuning import check_out
+from fo1agent.whole import whole
 
 log = logging.getLogger(__name__)
 
@@ -192,11 +192,9 @@ def finetune(
             _checked(check, was, now, known), taken, time.perf_counter() - started,
         )  # fmt: skip
 
-        def write(target: Path) -> None:
+        with whole(out, replace=True) as target:
             shutil.move(work / "model", target)
             card.write(target, name, done.to_dict())
-
-        replace_folder(out, write)
         return done
 
 
@@ -326,7 +324,8 @@ def mark(model: FO1, part: Part) -> str:
 def finder_recipe(model: FO1, parts: Parts, work: Path) -> ProposalRecipe:
     """Of the finder's stage: the training part, the model's own tower, and its proposal head's sizes."""
     tower = work / "tower.safetensors"
-    write_atomic(tower, lambda file: save_file(dict(model.aux.state_dict()), file))
+    with whole(tower) as file:
+        save_file(dict(model.aux.state_dict()), file)
     head = {key: value for key, value in model.config.heads["proposal"].items() if key in HeadRecipe.__annotations__}
     part = parts.training
     return ProposalRecipe(
@@ -343,7 +342,8 @@ def planned(stage: FinderStage, file: Path, minutes: float) -> int:
     """Steps that fit into so many minutes here, as `file` says or, the first time, as two steps tell."""
     if not file.exists():
         steps = int(60 * minutes / seconds(stage))
-        write_atomic(file, lambda target: target.write_text(json.dumps(min(max(steps, LEAST), MOST))))
+        with whole(file) as temporary:
+            temporary.write_text(json.dumps(min(max(steps, LEAST), MOST)))
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -366,7 +366,8 @@ def save_taught(folder: Path, lesson: Lesson, target: Path) -> None:
     settings = {"names": list(lesson.names), "finder": dict(model.config.heads["proposal"])}
     model.config.lessons = [*model.config.lessons, settings]
     model.lessons = nn.ModuleList([*model.lessons, lesson.to(stored)])
-    replace_folder(target, lambda place: weights.save(model, processor, place))
+    with whole(target, replace=True) as place:
+        weights.save(model, processor, place)
 
 
 class Left:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, uint8
 
 from fo1agent.errors import CheckpointError, TrainingError
 from fo1agent.model.folder import names, not_finite, read_safetensors
+from fo1agent.whole import whole
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +57,11 @@ def keep(file: Path, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         TrainingError: it cannot be written, as on a full disk.
     """
-    temporary = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
     try:
         tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
-        save_file(tensors, temporary, metadata={_SUM: _sum_of(tensors)})
-        os.replace(temporary, file)
+        with whole(file) as temporary:
+            save_file(tensors, temporary, metadata={_SUM: _sum_of(tensors)})
     except (OSError, SafetensorError) as exc:
-        temporary.unlink(missing_ok=True)
         raise TrainingError(f"Cannot keep {file}: {exc}. Make room there, or leave the cache out.") from exc
 
 

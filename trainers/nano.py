@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
 from fo1agent.foreign import log_to_stderr
+from fo1agent.model import weights
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.mobilenet import NUM_CLASSES, VIEWS, View
@@ -40,6 +41,7 @@ from fo1agent.trainers.proposals import DataRecipe as ProposalData
 from fo1agent.trainers.proposals import HeadRecipe, ProposalRecipe, ProposalStage, TowerRecipe, load_tower
 from fo1agent.trainers.recipe import build, load_recipe
 from fo1agent.trainers.step import TrainSettings, train
+from fo1agent.whole import whole
 
 log = logging.getLogger(__name__)
 
@@ -320,13 +322,9 @@ def training_words(data: CocoData) -> Iterable[str]:
 
 def save(model: FO1, processor: Processor, folder: Path) -> None:
     """Write the finished model in half precision, with its tokenizer; the folder is replaced whole."""
-    partial = folder.with_name(folder.name + ".partial")
-    model.half().save_pretrained(partial)
+    with whole(folder, replace=True) as partial:
+        weights.save(model.half(), processor, partial)
     model.float()
-    processor.tokenizer.save_pretrained(partial)
-    if folder.exists():
-        folder.rename(folder.with_name(folder.name + ".old"))
-    partial.rename(folder)
 
 
 def _log_step(record: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.checkpoint import write_atomic
 from fo1agent.trainers.data.coco import CocoData, load_coco, read_tree
 from fo1agent.trainers.data.files import read_json
 from fo1agent.trainers.data.formats.fields import images_folder
 from fo1agent.trainers.data.records import Example, open_picture
+from fo1agent.whole import whole
 from fo1agent.words import lexicon
 
 HELD_OUT = 0.2  # share of a single file's pictures that measure
@@ -188,7 +188,8 @@ def write_part(split: Split, data: CocoData, names: Mapping[str, str], target: P
     ]
     categories = [{"id": k, "name": name} for name, k in numbers.items()]
     part = {"images": images, "annotations": annotations, "categories": categories}
-    write_atomic(target, lambda file: file.write_text(json.dumps(part), encoding="utf-8"))
+    with whole(target) as file:
+        file.write_text(json.dumps(part), encoding="utf-8")
 
 
 def _is_instances(file: Path, reasons: list[str]) -> bool:

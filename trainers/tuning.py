@@ -8,7 +8,6 @@ What a stage trains stands in `alignment.py` and `instruction.py`; this file onl
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from fo1agent.trainers.precision import resolve
 from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.recipe import build, load_recipe
 from fo1agent.trainers.step import TrainSettings, train
+from fo1agent.whole import whole
 
 log = logging.getLogger(__name__)
 
@@ -234,15 +234,18 @@ def finish(
 ) -> None:
     """Make an ordinary model of what was trained, and write it; the folder is replaced whole."""
     model.requires_grad_(False).eval().cpu()
+    recipe.out.parent.mkdir(parents=True, exist_ok=True)
     if recipe.lora is not None and recipe.lora.save == "adapter":
-        settings, parts = recipe.lora, {name: t for name, t in learned.items() if ".lora_" not in name}
-        replace_folder(recipe.out, lambda folder: lora.save_adapter(model, settings, parts, folder))
+        parts = {name: t for name, t in learned.items() if ".lora_" not in name}
+        with whole(recipe.out, replace=True) as folder:
+            lora.save_adapter(model, recipe.lora, parts, folder)
         return
     if recipe.lora is not None:
         lora.merge(model)
     rows.fold(model)
     model.to(dtype=stored)  # pyright: ignore[reportCallIssue] (transformers types `to` wrongly)
-    replace_folder(recipe.out, lambda folder: weights.save(model, processor, folder))
+    with whole(recipe.out, replace=True) as folder:
+        weights.save(model, processor, folder)
 
 
 def check_out(folder: Path) -> None:
@@ -254,16 +257,3 @@ def check_out(folder: Path) -> None:
     ours = any((folder / name).exists() for name in ("config.json", "adapter_config.json"))
     if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"out={folder} holds something that is no model. Name a new folder.")
-
-
-def replace_folder(target: Path, write: Callable[[Path], Any]) -> None:
-    """Write a folder under another name, then put it in the place of the old one."""
-    partial, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    write(partial)
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

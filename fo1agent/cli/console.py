@@ -13,7 +13,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import click
 from fo1agent.bounded import kind
 from fo1agent.errors import InputError
 from fo1agent.foreign import visible, visible_json
+from fo1agent.whole import whole
 
 if TYPE_CHECKING:
     from fo1agent.regions.regions import Region, Regions
@@ -184,22 +184,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder is missing or may not be written, or the disk is full; the message names the path.
     """
-    temporary = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        # mkstemp makes files private; give this one the mode that an ordinary new file would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
+        with whole(path) as temporary:
+            yield temporary
     except OSError as exc:
         raise InputError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
-    finally:
-        if temporary:
-            temporary.unlink(missing_ok=True)
 
 
 class FileOut(click.Path):

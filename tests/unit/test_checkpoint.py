@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fo1agent.errors import CheckpointError, TrainingError
-from fo1agent.trainers.checkpoint import Meter, RunFolder, load_trained_state, write_atomic
+from fo1agent.trainers.checkpoint import Meter, RunFolder, load_trained_state
 from fo1agent.trainers.checkpoint_files import trained_state
 
 
@@ -99,19 +99,6 @@ def test_what_a_killed_run_left_half_written_is_swept_away(tmp_path):
     assert len(list(tmp_path.rglob(".tmp-*"))) == 2  # whoever only reads leaves all as it is
     with RunFolder(tmp_path).held():
         assert sorted(p.name for p in tmp_path.rglob("*")) == ["checkpoints", "run.lock"]
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    target = tmp_path / "a.txt"
-    write_atomic(target, lambda tmp: tmp.write_text("old"))
-
-    def half(tmp):
-        tmp.write_text("ne")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomic(target, half)
-    assert target.read_text() == "old"
 
 
 def test_a_folder_of_another_run_is_refused_and_named(tmp_path):

@@ -12,8 +12,6 @@ import hashlib
 import json
 import math
 import os
-import secrets
-import shutil
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +32,7 @@ from fo1agent.trainers.data.ahead import Ahead
 from fo1agent.trainers.data.augment import says_side
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.records import Example, open_picture
+from fo1agent.whole import whole
 
 PROPOSAL, ANNOTATED, JITTERED = 0, 1, 2
 MAX_META = 256 << 20  # bytes of meta.json: some millions of pictures
@@ -298,18 +297,12 @@ def build(
     if folder.is_dir() and any(folder.iterdir()):
         raise TrainingError(f"{folder} holds something, but no feature store. Delete it, or name another folder.")
     try:
-        partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
-        partial.mkdir(parents=True)
-        try:
+        with whole(folder) as partial:
+            partial.mkdir(parents=True)
             _write(partial, model, processor, data, mark, mirror, on_progress)
-            try:
-                partial.rename(folder)
-            except OSError:
-                if not os.path.lexists(folder / "meta.json"):
-                    raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     except OSError as exc:
+        if os.path.lexists(folder / "meta.json"):
+            return
         raise TrainingError(f"Cannot write the feature store {folder}: {exc}. Make room, and start again.") from exc
 
 
@@ -322,7 +315,7 @@ def _write(
     mirror: bool,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """The files of a store, flushed to disk."""
+    """The files of a store."""
     rows, patches = [0], [0]
     grids: list[tuple[int, int]] = []
     boxes: list[np.ndarray] = [np.zeros((0, 4), np.float32)]
@@ -354,9 +347,6 @@ def _write(
         meta = {"fingerprint": mark, "rows": rows, "patches": patches, "grids": grids, "widths": widths, "files": files}
         meta["crc32"] = _sum_of(meta)
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        for file in folder.iterdir():
-            with file.open("rb+") as written:
-                os.fsync(written.fileno())
     finally:
         look.close()
         torch.set_num_threads(threads)

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import threading
 from array import array
@@ -19,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from fo1agent.errors import DataError
+from fo1agent.whole import whole as written_whole
 
 MAX_LINE = 64 << 20  # bytes; a longer line is no record but a file without lines
 MAX_WHOLE = 16 << 30  # bytes of a file that is read at once; the largest annotations that are known have 6 GB
@@ -329,21 +329,12 @@ def whole(target: str | Path) -> Iterator[Path]:
     target = Path(target)
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"{target} is a folder that is not empty; name another one, or remove it first.")
-    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        files = [p for p in temporary.rglob("*") if p.is_file()] if temporary.is_dir() else [temporary]
-        for file in files:
-            _flush(file)
-        os.replace(temporary, target)
+        with written_whole(target) as temporary:
+            yield temporary
     except OSError as exc:
         raise DataError(f"Cannot write {target}: {exc}.") from exc
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
 def fingerprint(path: str | Path) -> str:
@@ -364,11 +355,3 @@ def fingerprint(path: str | Path) -> str:
     except OSError as exc:
         raise DataError(f"Cannot read {path}: {exc.strerror or exc}.") from exc
     return digest.hexdigest()[:16]
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

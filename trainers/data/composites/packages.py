@@ -6,7 +6,6 @@ for training; what is made of a GPL-2 package is not to be passed on without its
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from fo1agent.errors import DataError, InputError
 from fo1agent.trainers.data.composites.sprites import Sprite, read_emoji, read_folder, read_tuxpaint
+from fo1agent.whole import whole
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,9 @@ def open_source(name: str, cache: Path) -> Source:
     package = PACKAGES[name]
     folder = cache / name
     if not folder.is_dir():
-        partial = cache / f".{name}"
-        shutil.rmtree(partial, ignore_errors=True)
-        for manager, archive in package.archives:
-            _fetch(manager, archive, partial)
-        partial.rename(folder)
+        with whole(folder, replace=True) as partial:
+            for manager, archive in package.archives:
+                _fetch(manager, archive, partial)
     lines = tuple(
         f"{manager} {archive}: {licence} ({package.origin})"
         for (manager, archive), licence in zip(package.archives, package.licence, strict=True)
