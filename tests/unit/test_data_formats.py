@@ -16,7 +16,6 @@ from PIL import Image
 
 from fo1agent.errors import DataError, InputError
 from fo1agent.trainers.data.formats import Source, SourceRecipe, Tolerance, guess_format, open_source
-from fo1agent.trainers.data.formats.conversations import read_conversations
 from fo1agent.trainers.data.formats.shards import write_shards
 from fo1agent.trainers.data.records import Example, Reference, Turn, open_picture
 
@@ -573,7 +572,7 @@ def test_a_bad_conversation_is_named(tmp_path: Path, change: dict, why: str) -> 
     record = {"id": "x", "image": "a.jpg", "bbox_list": [[10, 5, 30, 35], [0, 0, 9, 9]], "conversations": SAID}
     file = lines(tmp_path / "c.jsonl", record | change)
     with pytest.raises(DataError, match=rf"c\.jsonl:1: .*{why}"):
-        list(read_conversations(file, tolerance=Tolerance(0, 0)))
+        list(open_source(SourceRecipe(file, format="conversations", tolerance=Tolerance(0, 0))))
 
 
 # ---- JSON arrays -----------------------------------------------------------------------------------------------------

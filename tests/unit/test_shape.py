@@ -52,11 +52,25 @@ def test_no_modules_import_each_other_in_a_circle_and_no_chain_of_imports_is_lon
     assert {"fo1agent.scene", "fo1agent.tools.base", "fo1agent.trainers.finetune"} <= set(imports)
 
 
-def test_the_remote_client_needs_no_grammar_no_planner_and_no_model(imports: dict[str, set[str]]) -> None:
-    below, left = {"fo1agent.client"}, ["fo1agent.client"]
+def _below(names: set[str], imports: dict[str, set[str]]) -> set[str]:
+    """The modules, and all that they need."""
+    below, left = set(names), list(names)
     while left:
         for one in imports[left.pop()] - below:
             below.add(one)
             left.append(one)
+    return below
+
+
+def test_the_remote_client_needs_no_grammar_no_planner_and_no_model(imports: dict[str, set[str]]) -> None:
+    below = _below({"fo1agent.client"}, imports)
     assert {name.split(".")[1] for name in below if "." in name}.isdisjoint({"planners", "agent", "model", "serve"})
     assert "fo1agent.runs.answer" in below
+
+
+def test_training_needs_no_format_but_our_own_lines_until_a_recipe_names_one(imports: dict[str, set[str]]) -> None:
+    trainers = {name for name in imports if name.startswith("fo1agent.trainers.") and name.count(".") == 2}
+    below = _below(trainers - {"fo1agent.trainers.data"}, imports)
+    formats = {name.rpartition(".")[2] for name in below if name.startswith("fo1agent.trainers.data.formats.")}
+    assert formats == {"boxes", "examples", "fields", "source"}
+    assert not {name for name in below if ".composites" in name}

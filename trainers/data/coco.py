@@ -19,18 +19,8 @@ import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import first_sign, read_bytes, read_json, read_text
+from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import (
-    absent_of,
-    flag,
-    images_folder,
-    items,
-    mapping,
-    picture_path,
-    size_of,
-    text,
-    twin,
-)
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, reason
 from fo1agent.trainers.data.outlines import outline
 from fo1agent.trainers.data.records import Example
@@ -61,7 +51,7 @@ class CocoData:
 
 
 def load_coco(instances: str | Path, images: str | Path, captions: str | Path | None = None) -> CocoData:
-    """Read a whole instances file, in which nothing may be wrong; `read_coco` counts what is.
+    """Read a whole instances file, in which nothing may be wrong; `open_source` counts what is.
 
     What was read otherwise than it stands there, and what is doubtful about all boxes together, is logged as a warning,
     once a file.
@@ -87,33 +77,6 @@ def load_coco(instances: str | Path, images: str | Path, captions: str | Path | 
     return CocoData(found, tree.categories, tree.count - sum(len(example.boxes) for example in found))
 
 
-def read_coco(
-    instances: str | Path,
-    images: str | Path | None = None,
-    captions: str | Path | None = None,
-    tolerance: Tolerance | None = None,
-    boxes: str | None = None,
-) -> Source:
-    """The pictures of an instances file; one with a wrong annotation is bad as a whole, for it lacks a box.
-
-    Args:
-        instances, captions: as for `load_coco`.
-        images: folder of the pictures; None to look for it.
-        tolerance: how many pictures may be bad.
-        boxes: the form of each `bbox`, of `boxes.FORMS`; None for x, y, width, height in pixels.
-
-    Raises:
-        DataError: not such a file.
-    """
-    tree = read_tree(instances)
-    first = None
-    if tree.records:
-        with contextlib.suppress(*_WRONG, DataError):  # that record is bad
-            first = _file_name(tree.records[0])
-    folder = images_folder(tree.file, Path(images) if images else None, first)
-    return _source(tree, folder, captions, tolerance, BoxReader("xywh", boxes))
-
-
 def looks_like(path: Path) -> bool:
     if not path.is_file() or path.suffix != ".json":
         return False
@@ -122,7 +85,18 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_coco(recipe.path, recipe.images, recipe.captions, recipe.tolerance, recipe.boxes)
+    """The pictures of an instances file; one with a wrong annotation is bad as a whole, for it lacks a box.
+
+    Raises:
+        DataError: not such a file.
+    """
+    tree = read_tree(recipe.path)
+    first = None
+    if tree.records:
+        with contextlib.suppress(*_WRONG, DataError):  # that record is bad
+            first = _file_name(tree.records[0])
+    folder = fields.images_folder(tree.file, recipe.images, first)
+    return _source(tree, folder, recipe.captions, recipe.tolerance, BoxReader("xywh", recipe.boxes))
 
 
 def _source(
@@ -155,7 +129,7 @@ def _of_pictures(tree: CocoTree, captions: str | Path) -> dict[int | str, tuple[
     """
     found: dict[int | str, tuple[str, ...]] = {}
     for identity, sentences in load_captions(captions).items():
-        key = twin(identity, tree.position)
+        key = fields.twin(identity, tree.position)
         if key in tree.position:
             found[key] = (*found.get(key, ()), *sentences)
     if not found and tree.position:
@@ -220,11 +194,11 @@ class CocoTree:
         kept = [found[k] for k in cut.kept]
         labels = tuple(one.name for one in kept)
         if self.exhaustive:
-            absent = absent_of(self.categories, labels)
+            absent = fields.absent_of(self.categories, labels)
         else:
             negative = (
-                twin(_number_or_text(c), self.names)
-                for c in items(record.get("neg_category_ids") or [], "neg_category_ids")
+                fields.twin(_number_or_text(c), self.names)
+                for c in fields.items(record.get("neg_category_ids") or [], "neg_category_ids")
             )
             absent = tuple(self.names[c] for c in negative if c in self.names)
         example = Example(
@@ -265,7 +239,7 @@ def read_tree(instances: str | Path) -> CocoTree:
     annotations: dict[Any, list[tuple[int, Any]]] = {}
     strangers = []
     for k, annotation in enumerate(tree["annotations"]):
-        identity = twin(_id(annotation, "image_id"), position)
+        identity = fields.twin(_id(annotation, "image_id"), position)
         if identity in position:
             annotations.setdefault(identity, []).append((k, annotation))
         else:
@@ -279,8 +253,8 @@ def _names(file: Path, categories: Sequence[Any]) -> dict[int | str, str]:
     names: dict[int | str, str] = {}
     for k, category in enumerate(categories):
         try:
-            mapping(category, f"categories[{k}]")
-            identity, name = _id(category, "id"), text(category["name"], "name")
+            fields.mapping(category, f"categories[{k}]")
+            identity, name = _id(category, "id"), fields.text(category["name"], "name")
         except (*_WRONG, DataError) as exc:
             raise DataError(f"{file}: categories[{k}] lacks id or name ({reason(exc)}).") from exc
         if identity is None or identity in names:
@@ -341,10 +315,10 @@ def _annotation(
         raise DataError(f"annotations[{k}] is {annotation!r:.60}; wanted an object")
     if "category_id" not in annotation:
         raise DataError(f"annotations[{k}] lacks category_id")
-    category = twin(_id(annotation, "category_id"), names)
+    category = fields.twin(_id(annotation, "category_id"), names)
     if category not in names:
         raise DataError(f"annotations[{k}] has category {annotation['category_id']!r:.60}, which is not in the file")
-    crowd, ignored = (flag(annotation.get(key), f"annotations[{k}]: {key}") for key in ("iscrowd", "ignore"))
+    crowd, ignored = (fields.flag(annotation.get(key), f"annotations[{k}]: {key}") for key in ("iscrowd", "ignore"))
     remarks = (IGNORED,) if ignored and not crowd else ()
     if "segmentation" in annotation:  # there is no box; see `_without_outlines`
         corners = _outlined(k, annotation["segmentation"], width, height, reader)
@@ -373,23 +347,25 @@ def _outlined(
 
 def _picture(k: int, record: Any, images: Path) -> tuple[int | str, Path, int, int]:
     # Id, path, width, height.
-    mapping(record, f"images[{k}]")
+    fields.mapping(record, f"images[{k}]")
     try:
-        identity, path = _id(record, "id"), picture_path(images, _file_name(record))
+        identity, path = _id(record, "id"), fields.picture_path(images, _file_name(record))
     except _WRONG as exc:
         raise DataError(f"images[{k}] lacks file_name ({reason(exc)})") from exc
     if identity is None:
         raise DataError(f"images[{k}] has the id {record.get('id')!r:.60}; wanted a number or text")
     try:
-        return identity, path, *size_of(record, path)
+        return identity, path, *fields.size_of(record, path)
     except DataError as exc:
         raise DataError(f"images[{k}]: {exc}") from exc
 
 
 def _file_name(record: Mapping[str, Any]) -> str:
     # LVIS has no file_name but COCO's URL.
-    mapping(record, "the picture")
-    return record["file_name"] if "file_name" in record else text(record["coco_url"], "coco_url").rpartition("/")[2]
+    fields.mapping(record, "the picture")
+    return (
+        record["file_name"] if "file_name" in record else fields.text(record["coco_url"], "coco_url").rpartition("/")[2]
+    )
 
 
 def _id(record: Any, key: str) -> int | str | None:

@@ -1,13 +1,13 @@
 """Other people's formats, and our own lines, read into `Example`s; one module a format.
 
 A format's module has `looks_like(path)`, which looks at a file or folder as briefly as it can, and
-`open_source(recipe)`. They are imported when they are asked.
+`open_source(recipe)`. It is imported when it is asked, so whoever trains on one format loads no other.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,30 +17,48 @@ from fo1agent.trainers.data.files import first_sign, is_twin, kind_of
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES
 from fo1agent.trainers.data.formats.source import Problems, Source, SourceRecipe, Tolerance
 
+
+@dataclass(frozen=True)
+class Format:
+    """A format as a path is looked at.
+
+    Attributes:
+        what: in a person's words.
+        takes: fields of a recipe that not every format uses; given to another one, they are a slip.
+        likely: endings of files that are likely meant to be of it, where no format knows them.
+        file: it is read from one file.
+    """
+
+    what: str
+    takes: tuple[str, ...] = ()
+    likely: tuple[str, ...] = ()
+    file: bool = False
+
+
 # In the order in which a path is tried: what is easily told apart first.
 FORMATS = {
-    "examples": "lines of our own: everything, lossless (.jsonl)",
-    "coco": "COCO or LVIS instances (.json)",
-    "yolo": "YOLO folder (data.yaml, images/, labels/)",
-    "voc": "Pascal VOC (Annotations/*.xml)",
-    "refcoco": "RefCOCO, RefCOCO+, RefCOCOg (instances.json, refs.json)",
-    "flickr": "Flickr30k Entities (Annotations/, Sentences/)",
-    "genome": "Visual Genome regions (region_descriptions.json, image_data.json)",
-    "scene_text": "written words: COCO-Text (.json), ICDAR (gt_*.txt), lines of words (.jsonl)",
-    "conversations": "VLM-FO1 or LLaVA conversations (.jsonl, .json)",
-    "questions": "questions, counts, statements, caption pairs (.jsonl)",
-    "captions": "captions (.jsonl, .json, .csv)",
-    "shards": "WebDataset shards (.tar)",
-    "hub": "Hugging Face datasets (folder, .parquet)",
+    "examples": Format(
+        "lines of our own: everything, lossless (.jsonl)", ("images", "boxes"), likely=(".jsonl",), file=True
+    ),
+    "coco": Format("COCO or LVIS instances (.json)", ("images", "captions", "boxes"), likely=(".json",), file=True),
+    "yolo": Format("YOLO folder (data.yaml, images/, labels/)", ("split", "boxes"), likely=(".yaml", ".yml")),
+    "voc": Format("Pascal VOC (Annotations/*.xml)", ("images", "split", "names")),
+    "refcoco": Format("RefCOCO, RefCOCO+, RefCOCOg (instances.json, refs.json)", ("images", "split", "boxes")),
+    "flickr": Format("Flickr30k Entities (Annotations/, Sentences/)", ("images", "split")),
+    "genome": Format("Visual Genome regions (region_descriptions.json, image_data.json)", ("images", "boxes")),
+    "scene_text": Format(
+        "written words: COCO-Text (.json), ICDAR (gt_*.txt), lines of words (.jsonl)", ("images", "split", "boxes")
+    ),
+    "conversations": Format(
+        "VLM-FO1 or LLaVA conversations (.jsonl, .json)", ("images", "boxes", "words_alone"), file=True
+    ),
+    "questions": Format("questions, counts, statements, caption pairs (.jsonl)", ("images", "boxes"), file=True),
+    "captions": Format("captions (.jsonl, .json, .csv)", ("images",), likely=(".csv", ".tsv"), file=True),
+    "shards": Format("WebDataset shards (.tar)", ("boxes",), likely=(".tar",)),
+    "hub": Format("Hugging Face datasets (folder, .parquet)", ("split", "columns")),
 }
-
-# Formats that are read from one file.
-_FILES = ("examples", "coco", "conversations", "questions", "captions")
-# What a file that no format knows was likely meant to be, by its ending.
-_LIKELIEST = {
-    **{".json": "coco", ".jsonl": "examples", ".csv": "captions", ".tsv": "captions"},
-    **{".yaml": "yolo", ".yml": "yolo", ".tar": "shards"},
-}
+_TAKEN = ("images", "split", "captions", "names", "boxes", "columns", "words_alone")
+_LIKELIEST = {suffix: name for name, one in FORMATS.items() for suffix in one.likely}
 _MOST_FILES, _LOOKED_AT = 12, 10_000
 _SEE = "See `fo1agent data check --help` for formats."
 
@@ -57,9 +75,10 @@ def open_source(recipe: SourceRecipe) -> Source:
     if recipe.format is not None and recipe.format not in FORMATS:
         raise InputError(f"{recipe.path}: unknown format {recipe.format!r}. Known: {', '.join(FORMATS)}.")
     path, name = _find(recipe.path, recipe.format)
-    for field, formats in _ONLY.items():
-        if getattr(recipe, field) and name not in formats:
-            raise InputError(f"{path}: {field} is for {', '.join(formats)}; this is {name}.")
+    for field in _TAKEN:
+        if getattr(recipe, field) and field not in FORMATS[name].takes:
+            formats = ", ".join(other for other, one in FORMATS.items() if field in one.takes)
+            raise InputError(f"{path}: {field} is for {formats}; this is {name}.")
     try:
         source = _module(name).open_source(replace(recipe, path=path, format=name))
     except OSError as exc:
@@ -68,19 +87,6 @@ def open_source(recipe: SourceRecipe) -> Source:
         raise DataError(f"{path} is nested too deep for {name}.") from exc
     source.limit = recipe.limit
     return source
-
-
-# Fields of a recipe that only some formats use: given to another one, they are a slip.
-_ONLY = {
-    "images": ("examples", "coco", "voc", "refcoco", "flickr", "genome", "scene_text", "conversations", "questions",
-               "captions"),
-    "split": ("yolo", "voc", "refcoco", "flickr", "scene_text", "hub"),
-    "captions": ("coco",),
-    "names": ("voc",),
-    "boxes": ("examples", "coco", "yolo", "refcoco", "genome", "scene_text", "conversations", "questions", "shards"),
-    "columns": ("hub",),
-    "words_alone": ("conversations",),
-}  # fmt: skip
 
 
 def guess_format(path: Path) -> str:
@@ -99,7 +105,7 @@ def _find(path: Path, name: str | None) -> tuple[Path, str]:
         DataError: see `guess_format`.
     """
     _check_there(path)
-    if name is not None and not (path.is_dir() and name in _FILES):
+    if name is not None and not (path.is_dir() and FORMATS[name].file):
         return path, name
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path} is empty.")

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fo1agent.errors import DataError, InputError
+from fo1agent.trainers.data.records import Example
 
 LAYOUTS = {
     "xyxy": "x1, y1, x2, y2",
@@ -44,6 +46,30 @@ class Cut(NamedTuple):
     boxes: np.ndarray
     kept: list[int]
     remarks: tuple[str, ...]
+
+    def example(
+        self,
+        identity: int | str,
+        path: Path | None,
+        size_wh: tuple[int, int],
+        source: str,
+        labels: Sequence[str] | None = None,
+        **known: Any,
+    ) -> Example:
+        """The example of a picture with these boxes, none of them a crowd.
+
+        Args:
+            identity, path, size_wh, source: as an `Example` has them.
+            labels: of the boxes that were kept; None when they have none.
+            known: its other fields, but for `remarks`, to which some may be added.
+        """
+        count = len(self.boxes)
+        crowd, remarks = np.zeros(count, dtype=bool), (*self.remarks, *known.pop("remarks", ()))
+        names = ("",) * count if labels is None else tuple(labels)
+        return Example(identity, path, *size_wh, self.boxes, names, crowd, source=source, remarks=remarks, **known)
+
+
+NO_BOXES = Cut(np.zeros((0, 4), np.float32), [], ())
 
 
 class BoxReader:

@@ -12,58 +12,18 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import LineFile, first_sign, read_bytes, read_json
-from fo1agent.trainers.data.formats.fields import (
-    identity,
-    images_folder,
-    mapping,
-    objects,
-    picture_name,
-    picture_of,
-    picture_path,
-    size_of,
-    text,
-)
-from fo1agent.trainers.data.formats.source import (
-    Source,
-    SourceRecipe,
-    Tolerance,
-    first_picture,
-    first_record,
-    object_source,
-    reason,
-)
+from fo1agent.trainers.data.formats import fields
+from fo1agent.trainers.data.formats.boxes import NO_BOXES, BoxReader
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, first_record, reason, record_source
 from fo1agent.trainers.data.records import Example
 
 _TABLES = {".csv": ",", ".tsv": "\t"}
-
-
-def read_captions(path: str | Path, images: str | Path | None = None, tolerance: Tolerance | None = None) -> Source:
-    """Captioned pictures.
-
-    Args:
-        path: a `.jsonl`, `.json`, `.csv` or `.tsv` file.
-        images: folder of the pictures; None to look for it.
-        tolerance: how many records may be bad.
-
-    Raises:
-        DataError: no such file, or not of these kinds.
-    """
-    path, given = Path(path), Path(images) if images else None
-    if path.suffix in _TABLES:
-        return _table(path, given, tolerance)
-    if path.suffix == ".json" and first_sign(path) == b"{" and picture_of(first_record(path)) is None:
-        return _coco(path, given, tolerance)
-    folder = images_folder(path, given, first_picture(path))
-    return object_source(path, partial(_example, images=folder), tolerance=tolerance)
 
 
 def looks_like(path: Path) -> bool:
@@ -76,54 +36,56 @@ def looks_like(path: Path) -> bool:
     if path.suffix not in (".json", ".jsonl"):
         return False
     record = first_record(path)
-    if path.suffix == ".json" and not picture_of(record) and first_sign(path) == b"{":
+    if path.suffix == ".json" and not fields.picture_of(record) and first_sign(path) == b"{":
         content = read_bytes(path)
         return all(f'"{key}"'.encode() in content for key in ("images", "caption")) and b'"bbox"' not in content
     own = "captions" in record or ("caption" in record and not record.keys() & {"bbox", "question"})
-    return own and picture_of(record) is not None and not record.keys() & {"boxes", "turns"}
+    return own and fields.picture_of(record) is not None and not record.keys() & {"boxes", "turns"}
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_captions(recipe.path, recipe.images, recipe.tolerance)
+    """Captioned pictures of a `.jsonl`, `.json`, `.csv` or `.tsv` file."""
+    path = recipe.path
+    if path.suffix in _TABLES:
+        return _table(recipe)
+    if path.suffix == ".json" and first_sign(path) == b"{" and fields.picture_of(first_record(path)) is None:
+        return _coco(recipe)
+    return record_source(recipe, _example, "xyxy")
 
 
-def _example(record: dict[str, Any], source: str, images: Path) -> Example:
-    path = picture_path(images, picture_name(record))
+def _example(record: dict[str, Any], source: str, images: Path, reader: BoxReader | None = None) -> Example:
+    path = fields.picture_path(images, fields.picture_name(record))
     sentences = record["captions"] if "captions" in record else [record["caption"]]
     if not isinstance(sentences, list) or not sentences:
         raise DataError(f"captions is {sentences!r:.60}; wanted a list of sentences")
-    captions = tuple(text(sentence, "caption") for sentence in sentences)
-    width, height = size_of(record, path)
-    name = identity(record.get("image_id", record.get("id", path.name)))
-    return captioned(name, path, (width, height), captions, source)
+    captions = tuple(fields.text(sentence, "caption") for sentence in sentences)
+    name = fields.identity(record.get("image_id", record.get("id", path.name)))
+    return NO_BOXES.example(name, path, fields.size_of(record, path), source, captions=captions)
 
 
-def captioned(
-    name: int | str, path: Path | None, size_wh: tuple[int, int], captions: Sequence[str], source: str
-) -> Example:
-    """An example that has nothing but captions."""
-    boxes, crowd = np.zeros((0, 4), np.float32), np.zeros(0, dtype=bool)
-    return Example(name, path, *size_wh, boxes, (), crowd, tuple(captions), source=source)
-
-
-def _coco(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
+def _coco(recipe: SourceRecipe) -> Source:
+    path = recipe.path
     tree = read_json(path)
     sentences: dict[Any, list[str]] = {}
     try:
-        annotations, listed = (objects(mapping(tree, "it")[key], key) for key in ("annotations", "images"))
+        annotations, listed = (
+            fields.objects(fields.mapping(tree, "it")[key], key) for key in ("annotations", "images")
+        )
         for annotation in annotations:
-            sentences.setdefault(identity(annotation["image_id"]), []).append(annotation["caption"])
-        records = [{**image, "captions": sentences.get(identity(image["id"]), [])} for image in listed]
+            sentences.setdefault(fields.identity(annotation["image_id"]), []).append(annotation["caption"])
+        records = [{**image, "captions": sentences.get(fields.identity(image["id"]), [])} for image in listed]
     except (KeyError, DataError) as exc:
         raise DataError(f"{path} is no COCO captions file: wanted images and annotations; {reason(exc)}.") from exc
-    folder = images_folder(path, images, picture_of(records[0]) if records else None)
+    folder = fields.images_folder(path, recipe.images, fields.picture_of(records[0]) if records else None)
     parse = partial(_example, images=folder)
-    return Source(str(path), records, parse, lambda k: f"{path.name}#{records[k].get('id')}", tolerance=tolerance)
+    return Source(
+        str(path), records, parse, lambda k: f"{path.name}#{records[k].get('id')}", tolerance=recipe.tolerance
+    )
 
 
-def _table(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
-    lines = LineFile(path)
-    sign = _TABLES[path.suffix]
+def _table(recipe: SourceRecipe) -> Source:
+    path = recipe.path
+    lines, sign = LineFile(path), _TABLES[path.suffix]
     columns = [name.strip().lower() for name in _cells(next(iter(lines), b""), sign)]
     if "caption" not in columns:
         raise DataError(f"{path}: the first line names the columns {columns}; wanted image and caption among them.")
@@ -138,16 +100,16 @@ def _table(path: Path, images: Path | None, tolerance: Tolerance | None) -> Sour
     for number, line in enumerate(lines):
         if number == 1:
             with contextlib.suppress(DataError):  # that row is bad
-                first = picture_of(dict(zip(columns, _cells(line, sign), strict=False)))
+                first = fields.picture_of(dict(zip(columns, _cells(line, sign), strict=False)))
             break
-    folder = images_folder(path, images, first)
+    folder = fields.images_folder(path, recipe.images, first)
 
     def parse(line: bytes, source: str) -> Example | None:
         if source.endswith(":1"):
             return None  # the columns' names
         return _example(record(line), source, folder)
 
-    return Source(str(path), lines, parse, lambda k: f"{path.name}:{k + 1}", tolerance=tolerance)
+    return Source(str(path), lines, parse, lambda k: f"{path.name}:{k + 1}", tolerance=recipe.tolerance)
 
 
 def _cells(line: bytes, sign: str) -> list[str]:

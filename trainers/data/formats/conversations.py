@@ -15,56 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import (
-    check_regions,
-    identity,
-    images_folder,
-    objects,
-    picture_path,
-    size_of,
-)
-from fo1agent.trainers.data.formats.source import (
-    Source,
-    SourceRecipe,
-    Tolerance,
-    first_picture,
-    first_record,
-    object_source,
-)
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, first_record, record_source
 from fo1agent.trainers.data.records import Example, Turn
 
 IMAGE = "<image>"
 _ASKS, _REPLIES, _SYSTEM = ("human", "user"), ("gpt", "assistant", "model"), ("system",)
-
-
-def read_conversations(
-    path: str | Path,
-    images: str | Path | None = None,
-    words_alone: bool = False,
-    tolerance: Tolerance | None = None,
-    boxes: str | None = None,
-) -> Source:
-    """Pictures with what was said about them.
-
-    Args:
-        path: a `.jsonl` of such objects, or a `.json` that holds an array of them.
-        images: folder of the pictures; None to look for it.
-        words_alone: keep records without a picture, as examples of 0 x 0 pixels with neither path nor data.
-        tolerance: how many records may be bad.
-        boxes: the form of `bbox_list`, of `boxes.FORMS`; None for x1, y1, x2, y2 in pixels.
-
-    Raises:
-        DataError: no such file.
-    """
-    path = Path(path)
-    folder = images_folder(path, Path(images) if images else None, first_picture(path))
-    reader = BoxReader("xyxy", boxes)
-    parse = partial(_example, images=folder, words_alone=words_alone, reader=reader)
-    return object_source(path, parse, tolerance=tolerance, doubts=reader.doubts)
 
 
 def looks_like(path: Path) -> bool:
@@ -75,7 +33,8 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_conversations(recipe.path, recipe.images, recipe.words_alone, recipe.tolerance, recipe.boxes)
+    """Pictures with what was said about them, from lines or from an array of such objects."""
+    return record_source(recipe, partial(_example, words_alone=recipe.words_alone), "xyxy")
 
 
 def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
@@ -84,7 +43,7 @@ def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
     Raises:
         DataError: they do not alternate, are not text, or name a region that is not there.
     """
-    if not objects(messages, "conversations"):
+    if not fields.objects(messages, "conversations"):
         raise DataError("conversations is empty; wanted a list of messages")
     said: list[str] = []
     for message in messages:
@@ -93,12 +52,12 @@ def turns_of(messages: Any, count: int) -> tuple[Turn, ...]:
         if who in _SYSTEM:
             continue
         if isinstance(what, list):  # of parts; the picture's needs no sign
-            what = "\n".join(part["text"] for part in objects(what, "value") if part["type"] == "text")
+            what = "\n".join(part["text"] for part in fields.objects(what, "value") if part["type"] == "text")
         if not isinstance(what, str):
             raise DataError(f"a message of {who!r} is {what!r:.60}; wanted text")
         if who not in (_REPLIES if len(said) % 2 else _ASKS):
             raise DataError(f"message {len(said)} is from {who!r}; wanted human and gpt in turn")
-        check_regions(what, count)
+        fields.check_regions(what, count)
         said.append(what.replace(IMAGE, "").strip())
     if len(said) % 2 or not said:
         raise DataError(f"{len(said)} messages; wanted a reply to each question")
@@ -115,16 +74,13 @@ def _example(record: dict[str, Any], source: str, images: Path, words_alone: boo
         name = name[0] if name else None
     if name is None and not words_alone:
         return None
-    path = None if name is None else picture_path(images, name)
-    width, height = (0, 0) if path is None else size_of(record, path)
+    path = None if name is None else fields.picture_path(images, name)
+    width, height = (0, 0) if path is None else fields.size_of(record, path)
     rows = record.get("bbox_list") or []
-    boxes, kept, remarks = reader.read(rows, width, height, "bbox_list[{}]".format)
-    if len(kept) < len(rows):
-        k = next(k for k in range(len(rows)) if k not in kept)
+    boxes = reader.read(rows, width, height, "bbox_list[{}]".format)
+    if len(boxes.kept) < len(rows):
+        k = next(k for k in range(len(rows)) if k not in boxes.kept)
         raise DataError(f"bbox_list[{k}] = {rows[k]!r:.60} has no area inside {width} x {height} pixels")
     messages = record["conversations"] if "conversations" in record else record["messages"]
-    turns = turns_of(messages, len(boxes))
-    crowd = np.zeros(len(boxes), dtype=bool)
-    key = identity(record.get("id", name or source))
-    labels = ("",) * len(boxes)
-    return Example(key, path, width, height, boxes, labels, crowd, turns=turns, source=source, remarks=remarks)
+    key = fields.identity(record.get("id", name or source))
+    return boxes.example(key, path, (width, height), source, turns=turns_of(messages, len(rows)))

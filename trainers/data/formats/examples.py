@@ -26,19 +26,8 @@ import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import MAX_LIST, read_text, whole
+from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import (
-    absent_of,
-    check_regions,
-    exact_boxes,
-    identity,
-    items,
-    pairs,
-    picture_path,
-    positions,
-    size,
-    strings,
-)
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
 from fo1agent.trainers.data.records import Example, Reference, Turn
 
@@ -130,36 +119,36 @@ def from_record(
     """An example of one line's object; what is wrong with it is raised as DataError, LookupError or TypeError."""
     if not record.keys() <= KEYS:
         raise DataError(f"unknown key {min(record.keys() - KEYS)!r}; known: {', '.join(sorted(KEYS))}")
-    name = identity(record["id"])
-    width, height = size(record["width"], record["height"])
-    rows = items(record.get("boxes") or [], "boxes")
+    name = fields.identity(record["id"])
+    width, height = fields.size(record["width"], record["height"])
+    rows = fields.items(record.get("boxes") or [], "boxes")
     if reader.told:
         rows = [reader.corners(row, width, height, f"boxes[{k}]") for k, row in enumerate(rows)]
     else:
         reader.look(rows, width, height)
-    boxes = exact_boxes(rows, width, height)
+    boxes = fields.exact_boxes(rows, width, height)
     reader.check_tiny(boxes.tolist(), width, height)
     count = len(boxes)
-    labels = strings(record["labels"], "labels") if "labels" in record else ("",) * count
+    labels = fields.strings(record["labels"], "labels") if "labels" in record else ("",) * count
     if len(labels) != count:
         raise DataError(f"{len(labels)} labels for {count} boxes")
     crowd = np.zeros(count, dtype=bool)
     if "crowd" in record:
-        crowd[list(positions(record["crowd"], count, "crowd"))] = True
-    absent = strings(record["absent"], "absent") if "absent" in record else ()
+        crowd[list(fields.positions(record["crowd"], count, "crowd"))] = True
+    absent = fields.strings(record["absent"], "absent") if "absent" in record else ()
     if record.get("exhaustive"):
         if not vocabulary:
             raise DataError("says exhaustive, but the file with the names is not there")
-        absent = absent_of(vocabulary, labels)
+        absent = fields.absent_of(vocabulary, labels)
     return Example(
         name,
-        picture_path(images, record["file_name"]),
+        fields.picture_path(images, record["file_name"]),
         width,
         height,
         boxes,
         labels,
         crowd,
-        strings(record["captions"], "captions") if "captions" in record else (),
+        fields.strings(record["captions"], "captions") if "captions" in record else (),
         absent,
         _phrases(record["phrases"], count) if "phrases" in record else (),
         _texts(record["texts"], count) if "texts" in record else (),
@@ -185,7 +174,7 @@ def to_record(example: Example, file_name: str, vocabulary: Sequence[str] = ()) 
         record["crowd"] = np.flatnonzero(example.crowd).tolist()
     if example.captions:
         record["captions"] = list(example.captions)
-    if vocabulary and example.absent == absent_of(vocabulary, example.labels):
+    if vocabulary and example.absent == fields.absent_of(vocabulary, example.labels):
         record["exhaustive"] = True
     elif example.absent:
         record["absent"] = list(example.absent)
@@ -217,10 +206,10 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 def _phrases(rows: Any, count: int) -> tuple[Reference, ...]:
     made = []
-    for phrase, named in pairs(rows, "phrases"):
+    for phrase, named in fields.pairs(rows, "phrases"):
         if not isinstance(phrase, str):
             raise DataError(f"phrases holds {phrase!r:.60}; wanted [text, [positions of boxes]]")
-        made.append(Reference(phrase, positions(named, count, f"phrase {phrase!r:.40}")))
+        made.append(Reference(phrase, fields.positions(named, count, f"phrase {phrase!r:.40}")))
     return tuple(made)
 
 
@@ -235,11 +224,11 @@ def _texts(values: Any, count: int) -> tuple[str | None, ...]:
 
 def _turns(rows: Any, count: int) -> tuple[Turn, ...]:
     made = []
-    for question, reply in pairs(rows, "turns"):
+    for question, reply in fields.pairs(rows, "turns"):
         if not isinstance(question, str) or not isinstance(reply, str):
             raise DataError(f"turns holds {[question, reply]!r:.60}; wanted [question, reply]")
-        check_regions(question, count)
-        check_regions(reply, count)
+        fields.check_regions(question, count)
+        fields.check_regions(reply, count)
         made.append(Turn(question, reply))
     return tuple(made)
 

@@ -14,36 +14,26 @@ import re
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe
 from fo1agent.trainers.data.formats.voc import only, parse_xml, stated_size, voc_box
 from fo1agent.trainers.data.records import Example, Reference
 
 _PHRASE = re.compile(r"\[/EN#(\d+)/([^\s\]]+) ([^\]]+)\]")
 
 
-def read_flickr(
-    path: str | Path,
-    images: str | Path | None = None,
-    split: str | None = None,
-    tolerance: Tolerance | None = None,
-) -> Source:
-    """The pictures of Flickr30k Entities, with captions, boxes and phrases.
+def looks_like(path: Path) -> bool:
+    return (path / "Sentences").is_dir() and (path / "Annotations").is_dir()
 
-    Args:
-        path: the folder with `Annotations` and `Sentences`.
-        images: folder of the pictures; `images`, or `flickr30k-images`, in `path` if None.
-        split: `train`, `val` or `test`: the ids of `train.txt`, …; None for all.
-        tolerance: how many pictures may be bad.
 
-    Raises:
-        DataError: no such files.
+def open_source(recipe: SourceRecipe) -> Source:
+    """The pictures of the folder with `Annotations` and `Sentences`: of a split, the ids of `train.txt`, …
+
+    They lie in `flickr30k-images`, or in `images`.
     """
-    root = Path(path)
+    root, split = recipe.path, recipe.split
     if split is None:
         ids = sorted(p.stem for p in (root / "Sentences").glob("*.txt") if not is_twin(p.name))
     else:
@@ -54,24 +44,11 @@ def read_flickr(
     if not ids:
         raise DataError(f"{root / 'Sentences'}: no sentences.")
     default = root / "flickr30k-images" if (root / "flickr30k-images").is_dir() else root / "images"
-    folder = Path(images) if images else default
     reader = BoxReader("xyxy", hint=None)
+    parse = partial(_example, root=root, images=recipe.images or default, reader=reader)
     return Source(
-        str(path),
-        ids,
-        partial(_example, root=root, images=folder, reader=reader),
-        lambda position: f"{root.name}/{ids[position]}",
-        tolerance=tolerance,
-        doubts=reader.doubts,
+        str(root), ids, parse, lambda k: f"{root.name}/{ids[k]}", tolerance=recipe.tolerance, doubts=reader.doubts
     )
-
-
-def looks_like(path: Path) -> bool:
-    return (path / "Sentences").is_dir() and (path / "Annotations").is_dir()
-
-
-def open_source(recipe: SourceRecipe) -> Source:
-    return read_flickr(recipe.path, recipe.images, recipe.split, recipe.tolerance)
 
 
 def _example(identity: str, source: str, root: Path, images: Path, reader: BoxReader) -> Example:
@@ -86,8 +63,8 @@ def _example(identity: str, source: str, root: Path, images: Path, reader: BoxRe
         if bndbox is not None:
             rows.append(voc_box(bndbox))
             chains.append({(name.text or "").strip() for name in element.findall("name")})
-    boxes, kept, remarks = reader.read(rows, width, height)
-    chains = [chains[k] for k in kept]
+    boxes = reader.read(rows, width, height)
+    chains = [chains[k] for k in boxes.kept]
 
     captions, named = [], {}
     for line in read_text(root / "Sentences" / f"{identity}.txt", MAX_OF_PICTURE).splitlines():
@@ -98,16 +75,5 @@ def _example(identity: str, source: str, root: Path, images: Path, reader: BoxRe
         if sentence := _PHRASE.sub(r"\3", line).strip():
             captions.append(sentence)
     phrases = tuple(Reference(words, tuple(sorted(of))) for words, of in named.items())
-    return Example(
-        identity,
-        images / f"{identity}.jpg",
-        width,
-        height,
-        boxes,
-        ("",) * len(boxes),
-        np.zeros(len(boxes), dtype=bool),
-        tuple(captions),
-        phrases=phrases,
-        source=source,
-        remarks=remarks,
-    )
+    path = images / f"{identity}.jpg"
+    return boxes.example(identity, path, (width, height), source, captions=tuple(captions), phrases=phrases)

@@ -11,48 +11,19 @@ same words is one phrase of two boxes.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import ArrayFile
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import identity, objects, size, text, twin
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, object_source
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, record_source
 from fo1agent.trainers.data.records import Example, Reference
 
 REGIONS, PICTURES = "region_descriptions.json", "image_data.json"
-
-
-def read_genome(
-    path: str | Path,
-    images: str | Path | None = None,
-    tolerance: Tolerance | None = None,
-    boxes: str | None = None,
-) -> Source:
-    """The pictures of Visual Genome, with their regions' phrases.
-
-    Args:
-        path: the folder with `region_descriptions.json` and `image_data.json`, or the former.
-        images: folder that holds the pictures or the folders of them; that of the files if None.
-        tolerance: how many pictures may be bad.
-        boxes: the form of x, y, width and height, of `boxes.FORMS`; None for pixels.
-
-    Raises:
-        DataError: a file is missing, or is not what it should be.
-    """
-    path = Path(path)
-    root = path if path.is_dir() else path.parent
-    known: dict[int | str, tuple[int, int, str]] = {}
-    for record in ArrayFile(root / PICTURES):
-        with contextlib.suppress(DataError, KeyError, TypeError):  # its regions are the bad record
-            known[identity(record["image_id"])] = (*size(record["width"], record["height"]), str(record.get("url", "")))
-    reader = BoxReader("xywh", boxes)
-    parse = partial(_example, known=known, images=Path(images) if images else root, reader=reader)
-    return object_source(root / REGIONS, parse, tolerance=tolerance, doubts=reader.doubts)
 
 
 def looks_like(path: Path) -> bool:
@@ -61,7 +32,14 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_genome(recipe.path, recipe.images, recipe.tolerance, recipe.boxes)
+    """The pictures of the folder with both files, or of the former; `images` may hold folders of pictures."""
+    root = recipe.path if recipe.path.is_dir() else recipe.path.parent
+    known: dict[int | str, tuple[int, int, str]] = {}
+    for record in ArrayFile(root / PICTURES):
+        with contextlib.suppress(DataError, KeyError, TypeError):  # its regions are the bad record
+            known[identity(record["image_id"])] = (*size(record["width"], record["height"]), str(record.get("url", "")))
+    regions = replace(recipe, path=root / REGIONS)
+    return record_source(regions, partial(_example, known=known), "xywh", recipe.images or root)
 
 
 def _example(
@@ -75,22 +53,12 @@ def _example(
     for region in objects(record["regions"], "regions"):
         rows.append((region["x"], region["y"], region["width"], region["height"]))
         sentences.append(text(region["phrase"], "phrase"))
-    boxes, kept, remarks = reader.read(rows, width, height, "regions[{}]".format)
+    boxes = reader.read(rows, width, height, "regions[{}]".format)
     named: dict[str, list[int]] = {}
-    for position, k in enumerate(kept):
+    for position, k in enumerate(boxes.kept):
         named.setdefault(sentences[k], []).append(position)
     folder, _, name = "/".join(url.split("/")[-2:]).rpartition("/")
     name = name or f"{key}.jpg"
     path = images / folder / name if folder and (images / folder).is_dir() else images / name
-    return Example(
-        key,
-        path,
-        width,
-        height,
-        boxes,
-        ("",) * len(boxes),
-        np.zeros(len(boxes), dtype=bool),
-        phrases=tuple(Reference(words, tuple(of)) for words, of in named.items()),
-        source=source,
-        remarks=remarks,
-    )
+    phrases = tuple(Reference(words, tuple(of)) for words, of in named.items())
+    return boxes.example(key, path, (width, height), source, phrases=phrases)

@@ -18,15 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fo1agent.errors import DataError, InputError, MissingExtraError
 from fo1agent.extras import install_line
 from fo1agent.trainers.data.files import check_regular, is_twin
 from fo1agent.trainers.data.formats.boxes import FORMS, BoxReader
 from fo1agent.trainers.data.formats.conversations import turns_of
 from fo1agent.trainers.data.formats.fields import identity, picture_size, size, text
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe
 from fo1agent.trainers.data.records import Example, Turn
 
 BOXES = {f"boxes_{form.replace('-', '_')}": form for form in FORMS}
@@ -36,26 +34,25 @@ FIELDS = (
 )
 
 
-def read_hub(
-    path: str | Path,
-    columns: Mapping[str, str],
-    split: str | None = None,
-    tolerance: Tolerance | None = None,
-) -> Source:
-    """The rows of a data set.
+def looks_like(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix == ".parquet"
+    return any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json")) or any(
+        not is_twin(p.relative_to(path)) for p in path.rglob("*.parquet")
+    )
 
-    Args:
-        path: a `.parquet` file, a folder of them, or a folder that `save_to_disk` wrote.
-        columns: the column of each field; see above. `image` is needed.
-        split: of a folder with several; in a folder of parquet files, what their names start with.
-        tolerance: how many rows may be bad.
+
+def open_source(recipe: SourceRecipe) -> Source:
+    """The rows of a `.parquet` file, a folder of them, or a folder that `save_to_disk` wrote.
+
+    Of a folder with several splits, one; in a folder of parquet files, that is what their names start with.
 
     Raises:
         MissingExtraError: `datasets` is not installed.
         InputError: no or unknown fields, or a column that is not there.
         DataError: no such data set.
     """
-    path = Path(path)
+    path, columns = recipe.path, recipe.columns
     unknown = sorted(set(columns) - set(FIELDS))
     if unknown or "image" not in columns:
         what = f"unknown field(s) {', '.join(unknown)}" if unknown else "no column for image"
@@ -63,7 +60,7 @@ def read_hub(
     told = [field for field in columns if field in BOXES]
     if len(told) > 1:
         raise InputError(f"{path}: {' and '.join(told)} are one too many; boxes have one form.")
-    data = _open(path, split)
+    data = _open(path, recipe.split)
     for name in columns.values():
         if name.split(".")[0] not in data.column_names:
             raise InputError(f"{path}: there is no column {name!r}; it has {', '.join(data.column_names)}.")
@@ -76,19 +73,7 @@ def read_hub(
         form, hint=lambda other: f"say boxes_{other.replace('-', '_')}={columns[told[0]]}" if told else other
     )
     parse = partial(_example, columns=dict(columns), names=names, reader=reader)
-    return Source(str(path), data, parse, lambda k: f"{path.name}, row {k}", names, tolerance, reader.doubts)
-
-
-def looks_like(path: Path) -> bool:
-    if path.is_file():
-        return path.suffix == ".parquet"
-    return any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json")) or any(
-        not is_twin(p.relative_to(path)) for p in path.rglob("*.parquet")
-    )
-
-
-def open_source(recipe: SourceRecipe) -> Source:
-    return read_hub(recipe.path, recipe.columns, recipe.split, recipe.tolerance)
+    return Source(str(path), data, parse, lambda k: f"{path.name}, row {k}", names, recipe.tolerance, reader.doubts)
 
 
 def _open(path: Path, split: str | None) -> Any:
@@ -144,29 +129,18 @@ def _example(
     else:
         width, height = picture_size(io.BytesIO(data) if data is not None else path or Path())
     rows = next((list(have[field] or ()) for field in BOXES if field in have), [])
-    boxes, kept, remarks = reader.read(rows, width, height, "box {}".format)
-    labels = _per_box([_name(v, names) for v in have.get("labels") or ()], rows, kept, "labels", "")
-    texts = _per_box(list(have.get("texts") or ()), rows, kept, "texts", None) if "texts" in have else ()
+    boxes = reader.read(rows, width, height, "box {}".format)
+    labels = _per_box([_name(v, names) for v in have.get("labels") or ()], rows, boxes.kept, "labels", "")
+    texts = _per_box(list(have.get("texts") or ()), rows, boxes.kept, "texts", None) if "texts" in have else ()
     captions = have.get("captions") or ([have["caption"]] if have.get("caption") else [])
-    turns = turns_of(have["conversations"], len(boxes)) if "conversations" in have else ()
-    if turns and len(kept) < len(rows):
+    turns = turns_of(have["conversations"], len(boxes.kept)) if "conversations" in have else ()
+    if turns and len(boxes.kept) < len(rows):
         raise DataError("a box lies outside the picture")
     if "question" in have:
         turns = (*turns, Turn(text(have["question"], "question"), text(str(have.get("answer") or ""), "answer")))
-    return Example(
-        identity(have.get("id", source)),
-        path,
-        width,
-        height,
-        boxes,
-        labels,
-        np.zeros(len(boxes), dtype=bool),
-        tuple(text(sentence, "caption") for sentence in captions),
-        texts=texts,
-        turns=turns,
-        data=data,
-        source=source,
-        remarks=remarks,
+    name, said = identity(have.get("id", source)), tuple(text(sentence, "caption") for sentence in captions)
+    return boxes.example(
+        name, path, (width, height), source, labels, captions=said, texts=texts, turns=turns, data=data
     )
 
 

@@ -14,65 +14,22 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fo1agent.errors import DataError
+from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import (
-    identity,
-    images_folder,
-    items,
-    picture_name,
-    picture_of,
-    picture_path,
-    size_of,
-    text,
-)
-from fo1agent.trainers.data.formats.source import (
-    Source,
-    SourceRecipe,
-    Tolerance,
-    first_picture,
-    first_record,
-    object_source,
-)
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, first_record, record_source
 from fo1agent.trainers.data.records import Example, Reference, Turn
 from fo1agent.words import lexicon
-
-
-def read_questions(
-    path: str | Path,
-    images: str | Path | None = None,
-    tolerance: Tolerance | None = None,
-    boxes: str | None = None,
-) -> Source:
-    """The questions of a file of lines, or of a `.json` that holds an array of such objects.
-
-    Args:
-        path: the file.
-        images: folder of the pictures; None to look for it.
-        tolerance: how many lines may be bad.
-        boxes: the form of `bbox` and `boxes`, of `boxes.FORMS`; None for x, y, width, height in pixels.
-
-    Raises:
-        DataError: no such file.
-    """
-    path = Path(path)
-    folder = images_folder(path, Path(images) if images else None, first_picture(path))
-    reader = BoxReader("xywh", boxes)
-    parse = partial(_example, images=folder, reader=reader)
-    return object_source(path, parse, tolerance=tolerance, doubts=reader.doubts)
 
 
 def looks_like(path: Path) -> bool:
     if not path.is_file() or path.suffix not in (".jsonl", ".json"):
         return False
     record = first_record(path)
-    return picture_of(record) is not None and any(
+    return fields.picture_of(record) is not None and any(
         record.keys() >= keys
         for keys in (
             {"question", "answer"},
@@ -86,54 +43,45 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_questions(recipe.path, recipe.images, recipe.tolerance, recipe.boxes)
+    """The questions of a file of lines, or of a `.json` that holds an array of such objects."""
+    return record_source(recipe, _example, "xywh")
 
 
 def _example(record: dict[str, Any], source: str, images: Path, reader: BoxReader) -> Example:
-    path = picture_path(images, picture_name(record))
-    width, height = size_of(record, path)
+    path = fields.picture_path(images, fields.picture_name(record))
+    width, height = fields.size_of(record, path)
     rows: list[Any] = []
     label, absent, phrases, turns = "", (), (), ()
     if "category" in record:
-        label = text(record["category"], "category")
+        label = fields.text(record["category"], "category")
         answer = record["answer"]
-        rows = items(record.get("boxes") or [], "boxes")
+        rows = fields.items(record.get("boxes") or [], "boxes")
         if type(answer) is not int or answer < 0 or (rows and len(rows) != answer):
             raise DataError(f"the answer is {answer!r}, with {len(rows)} boxes; wanted their number")
         turns = (Turn(f"How many {lexicon.plural(label)} are there?", str(answer)),)
         absent = (label,) if answer == 0 else ()
     elif "bbox" in record:
         rows = [record["bbox"]]
-        phrases = (Reference(text(record["question"], "question"), (0,)),)
+        phrases = (Reference(fields.text(record["question"], "question"), (0,)),)
     elif "question" in record:
         answer = record["answer"] if "answer" in record else _most(record["answers"])
-        turns = (Turn(text(record["question"], "question"), _words(answer)),)
+        turns = (Turn(fields.text(record["question"], "question"), _words(answer)),)
     elif "positive" in record:
-        turns = (_choice(text(record["positive"], "positive"), text(record["negative"], "negative")),)
+        turns = (_choice(fields.text(record["positive"], "positive"), fields.text(record["negative"], "negative")),)
     elif "label" in record:
         if not isinstance(record["label"], bool):
             raise DataError(f"label is {record['label']!r:.60}; wanted true or false")
-        turns = (Turn(f"True or false? {text(record['text'], 'text')}", "True." if record["label"] else "False."),)
+        turns = (
+            Turn(f"True or false? {fields.text(record['text'], 'text')}", "True." if record["label"] else "False."),
+        )
     else:
         raise DataError("has no question, category, label or positive")
-    boxes, kept, remarks = reader.read(rows, width, height, "bbox {}".format)
-    if len(kept) < len(rows):
+    boxes = reader.read(rows, width, height, "bbox {}".format)
+    if len(boxes.kept) < len(rows):
         raise DataError("a box lies outside the picture")
-    labels, crowd = (label,) * len(boxes), np.zeros(len(boxes), dtype=bool)
-    return Example(
-        identity(record.get("image_id", record.get("id", path.name))),
-        path,
-        width,
-        height,
-        boxes,
-        labels,
-        crowd,
-        absent=absent,
-        phrases=phrases,
-        turns=turns,
-        source=source,
-        remarks=remarks,
-    )
+    name = fields.identity(record.get("image_id", record.get("id", path.name)))
+    labels = [label] * len(rows)
+    return boxes.example(name, path, (width, height), source, labels, absent=absent, phrases=phrases, turns=turns)
 
 
 def _choice(right: str, wrong: str) -> Turn:
@@ -153,4 +101,4 @@ def _most(answers: Any) -> Any:
 def _words(answer: Any) -> str:
     if isinstance(answer, bool):
         return "yes" if answer else "no"
-    return str(answer) if isinstance(answer, int | float) else text(answer, "answer")
+    return str(answer) if isinstance(answer, int | float) else fields.text(answer, "answer")

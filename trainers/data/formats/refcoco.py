@@ -22,57 +22,10 @@ from fo1agent.trainers.data.coco import CocoTree, read_tree
 from fo1agent.trainers.data.files import ArrayFile, is_twin
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import objects, text, twin
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe
 from fo1agent.trainers.data.records import Example, Reference
 
 INSTANCES = "instances.json"
-
-
-def read_refcoco(
-    path: str | Path,
-    images: str | Path | None = None,
-    split: str | None = None,
-    tolerance: Tolerance | None = None,
-    boxes: str | None = None,
-) -> Source:
-    """The pictures that phrases were written for, with all their boxes.
-
-    Args:
-        path: the folder, or the JSON of the references with `instances.json` beside it.
-        images: folder of the pictures; `images` in the folder if None.
-        split: `train`, `val`, `testA`, …; None for all references.
-        tolerance: how many pictures may be bad.
-        boxes: the form of each `bbox`, of `boxes.FORMS`; None for x, y, width, height in pixels.
-
-    Raises:
-        DataError: a file is missing, or is not what it should be; only a pickle is there.
-    """
-    path = Path(path)
-    root = path if path.is_dir() else path.parent
-    references = path if path.is_file() else _references(root)
-    tree = read_tree(root / INSTANCES)
-    of_picture: dict[Any, list[dict[str, Any]]] = {}
-    for k, reference in enumerate(ArrayFile(references)):
-        if split is None or reference.get("split") == split:
-            identity = twin(reference.get("image_id"), tree.position)
-            # One that names no picture is a bad record of its own.
-            key = identity if isinstance(identity, int | str) else f"of reference {k}"
-            of_picture.setdefault(key, []).append(reference)
-    if not of_picture:
-        raise DataError(f"{references}: no references of split {split!r}.")
-    ids = list(of_picture)
-    reader = BoxReader("xywh", boxes)
-    folder = Path(images) if images else root / "images"
-    parse = partial(_example, tree=tree, images=folder, references=of_picture, reader=reader)
-    return Source(
-        str(path),
-        ids,
-        parse,
-        lambda k: f"{references.name}, image {ids[k]}",
-        tree.categories,
-        tolerance,
-        reader.doubts,
-    )
 
 
 def looks_like(path: Path) -> bool:
@@ -85,7 +38,37 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_refcoco(recipe.path, recipe.images, recipe.split, recipe.tolerance, recipe.boxes)
+    """The pictures that phrases were written for, with all their boxes: of a folder, or of the JSON of the references
+    with `instances.json` beside it. The pictures lie in `images`.
+
+    Raises:
+        DataError: a file is missing, or is not what it should be; only a pickle is there.
+    """
+    path, split = recipe.path, recipe.split
+    root = path if path.is_dir() else path.parent
+    references = path if path.is_file() else _references(root)
+    tree = read_tree(root / INSTANCES)
+    of_picture: dict[Any, list[dict[str, Any]]] = {}
+    for k, reference in enumerate(ArrayFile(references)):
+        if split is None or reference.get("split") == split:
+            identity = twin(reference.get("image_id"), tree.position)
+            # One that names no picture is a bad record of its own.
+            key = identity if isinstance(identity, int | str) else f"of reference {k}"
+            of_picture.setdefault(key, []).append(reference)
+    if not of_picture:
+        raise DataError(f"{references}: no references of split {split!r}.")
+    ids, folder = list(of_picture), recipe.images or root / "images"
+    reader = BoxReader("xywh", recipe.boxes)
+    parse = partial(_example, tree=tree, images=folder, references=of_picture, reader=reader)
+    return Source(
+        str(path),
+        ids,
+        parse,
+        lambda k: f"{references.name}, image {ids[k]}",
+        tree.categories,
+        recipe.tolerance,
+        reader.doubts,
+    )
 
 
 def _example(

@@ -15,79 +15,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fo1agent.errors import DataError, InputError
 from fo1agent.trainers.data.files import MAX_OF_PICTURE, first_sign, opened, read_json, read_text
+from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import (
-    PICTURE_SUFFIXES,
-    flag,
-    identity,
-    images_folder,
-    mapping,
-    objects,
-    picture_name,
-    picture_path,
-    picture_size,
-    size,
-    size_of,
-    text,
-)
 from fo1agent.trainers.data.formats.source import (
     Source,
     SourceRecipe,
-    Tolerance,
     first_picture,
     first_record,
-    object_source,
     reason,
+    record_source,
 )
 from fo1agent.trainers.data.records import Example
 
 TEXT = "text"
 _ILLEGIBLE = ("###", ".", "")  # ICDAR's sign, TextOCR's, COCO-Text's
-
-
-def read_scene_text(
-    path: str | Path,
-    images: str | Path | None = None,
-    split: str | None = None,
-    tolerance: Tolerance | None = None,
-    boxes: str | None = None,
-) -> Source:
-    """Pictures with the words in them.
-
-    Args:
-        path: a `.json` of COCO-Text or TextOCR, a `.jsonl` of words, or a folder of ICDAR's `gt_*.txt`.
-        images: folder of the pictures; None to look for it.
-        split: COCO-Text's `set` of a picture, as `train`; None for all.
-        tolerance: how many pictures may be bad.
-        boxes: the form of each `bbox`, of `boxes.FORMS`; None for x, y, width, height in pixels. ICDAR has no choice.
-
-    Raises:
-        DataError: none of these.
-        InputError: `boxes` is given for ICDAR's files, which hold corners in pixels.
-    """
-    path = Path(path)
-    reader = BoxReader("xywh", boxes)
-    folder = Path(images) if images else None
-    if path.is_dir():
-        if boxes is not None:
-            raise InputError(f"{path}: boxes is for .json and .jsonl; ICDAR's files hold corners in pixels.")
-        return _icdar(path, folder, tolerance)
-    if path.suffix == ".jsonl":
-        first = first_picture(path)
-        where = images_folder(path, folder, first)
-        if folder is None and first is not None and not (where / first).is_file():
-            where = path.parent / "crops" / path.stem.rsplit("_", 1)[-1]
-        parse = partial(_words, images=where, reader=reader)
-        return object_source(path, parse, tolerance=tolerance, doubts=reader.doubts)
-    return _coco_text(path, folder or path.parent, split, tolerance, reader)
 
 
 def looks_like(path: Path) -> bool:
@@ -106,17 +52,40 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_scene_text(recipe.path, recipe.images, recipe.split, recipe.tolerance, recipe.boxes)
+    """The words of a `.json` of COCO-Text or TextOCR, a `.jsonl` of words, or a folder of ICDAR's `gt_*.txt`.
+
+    A split is COCO-Text's `set` of a picture.
+
+    Raises:
+        DataError: none of these.
+        InputError: `boxes` is given for ICDAR's files, which hold corners in pixels.
+    """
+    path = recipe.path
+    if path.is_dir():
+        if recipe.boxes is not None:
+            raise InputError(f"{path}: boxes is for .json and .jsonl; ICDAR's files hold corners in pixels.")
+        return _icdar(recipe)
+    if path.suffix != ".jsonl":
+        return _coco_text(recipe)
+    first = first_picture(path)
+    folder = fields.images_folder(path, recipe.images, first)
+    if recipe.images is None and first is not None and not (folder / first).is_file():
+        folder = path.parent / "crops" / path.stem.rsplit("_", 1)[-1]
+    return record_source(recipe, _words, "xywh", folder)
 
 
-def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance | None, reader: BoxReader) -> Source:
+def _coco_text(recipe: SourceRecipe) -> Source:
+    path, split, images = recipe.path, recipe.split, recipe.images or recipe.path.parent
+    reader = BoxReader("xywh", recipe.boxes)
     tree = read_json(path, _without_outlines)
     words: dict[str, list[Any]] = {}
     try:
-        pictures, annotations = (mapping(mapping(tree, "it")[key], key) for key in ("imgs", "anns"))
-        pictures = {k: p for k, p in pictures.items() if split is None or mapping(p, f"imgs.{k}").get("set") == split}
+        pictures, annotations = (fields.mapping(fields.mapping(tree, "it")[key], key) for key in ("imgs", "anns"))
+        pictures = {
+            k: p for k, p in pictures.items() if split is None or fields.mapping(p, f"imgs.{k}").get("set") == split
+        }
         for key, word in annotations.items():
-            words.setdefault(str(mapping(word, f"anns.{key}")["image_id"]), []).append(word)
+            words.setdefault(str(fields.mapping(word, f"anns.{key}")["image_id"]), []).append(word)
     except (KeyError, DataError) as exc:
         raise DataError(
             f"{path} is no COCO-Text file: wanted imgs and anns, with an image_id each; {reason(exc)}."
@@ -125,11 +94,11 @@ def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance
         raise DataError(f"{path}: no pictures of split {split!r}.")
 
     def parse(picture: Any, source: str) -> Example:
-        picture = mapping(picture, "the picture")
+        picture = fields.mapping(picture, "the picture")
         found = words.get(str(picture["id"]), [])
         texts = [word.get("utf8_string") if word.get("legibility", "legible") == "legible" else None for word in found]
-        width, height = size(picture["width"], picture["height"])
-        file = picture_path(images, picture["file_name"])
+        width, height = fields.size(picture["width"], picture["height"])
+        file = fields.picture_path(images, picture["file_name"])
         rows = [reader.corners(word["bbox"], width, height, f"bbox {k}") for k, word in enumerate(found)]
         return _example(picture["id"], file, (width, height), rows, texts, source, reader)
 
@@ -140,12 +109,13 @@ def _coco_text(path: Path, images: Path, split: str | None, tolerance: Tolerance
         parse,
         lambda k: f"{path.name}#{keys[k]}",
         (TEXT,),
-        tolerance,
+        recipe.tolerance,
         reader.doubts,
     )
 
 
-def _icdar(path: Path, images: Path | None, tolerance: Tolerance | None) -> Source:
+def _icdar(recipe: SourceRecipe) -> Source:
+    path, images = recipe.path, recipe.images
     files = sorted(path.glob("gt_*.txt"))
     if not files:
         raise DataError(f"{path}: no gt_*.txt files.")
@@ -154,7 +124,7 @@ def _icdar(path: Path, images: Path | None, tolerance: Tolerance | None) -> Sour
     def parse(file: Path, source: str) -> Example:
         stem = file.stem.removeprefix("gt_")
         places = [images] if images else [path, path / "images", path.parent / "images"]
-        choices = [folder / (stem + suffix) for folder in places for suffix in sorted(PICTURE_SUFFIXES)]
+        choices = [folder / (stem + suffix) for folder in places for suffix in sorted(fields.PICTURE_SUFFIXES)]
         picture = next((p for p in choices if p.is_file()), None)
         if picture is None:
             raise DataError(f"no picture {stem} in {', '.join(map(str, places))}")
@@ -170,23 +140,23 @@ def _icdar(path: Path, images: Path | None, tolerance: Tolerance | None) -> Sour
                 raise DataError(f"line {number}: a word's corner is not a finite number")
             rows.append((min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])))
             texts.append(written)
-        width, height = picture_size(picture)
+        width, height = fields.picture_size(picture)
         rows = [reader.corners(row, width, height) for row in rows]
         return _example(stem, picture, (width, height), rows, texts, source, reader)
 
-    return Source(str(path), files, parse, lambda k: files[k].name, (TEXT,), tolerance, reader.doubts)
+    return Source(str(path), files, parse, lambda k: files[k].name, (TEXT,), recipe.tolerance, reader.doubts)
 
 
 def _words(record: dict[str, Any], source: str, images: Path, reader: BoxReader) -> Example:
-    name = picture_name(record)
-    path = picture_path(images, name)
-    width, height = size_of(record, path)
+    name = fields.picture_name(record)
+    path = fields.picture_path(images, name)
+    width, height = fields.size_of(record, path)
     if "words" in record:
-        words = objects(record["words"], "words")
+        words = fields.objects(record["words"], "words")
         rows = [reader.corners(word["bbox"], width, height, f"bbox {k}") for k, word in enumerate(words)]
-        texts = [word["text"] if flag(word.get("legible", True), "legible") else None for word in words]
+        texts = [word["text"] if fields.flag(word.get("legible", True), "legible") else None for word in words]
     else:
-        rows, texts = [(0.0, 0.0, float(width), float(height))], [text(record["text"], "text")]
+        rows, texts = [(0.0, 0.0, float(width), float(height))], [fields.text(record["text"], "text")]
     return _example(record.get("id", name), path, (width, height), rows, texts, source, reader)
 
 
@@ -201,20 +171,10 @@ def _example(
 ) -> Example:
     if not all(v is None or isinstance(v, str) for v in texts):
         raise DataError("a word's text is neither text nor null")
-    boxes, kept, remarks = reader.cut(rows, *size_wh)
-    written = tuple(None if texts[k] is None or texts[k].strip() in _ILLEGIBLE else texts[k].strip() for k in kept)
-    crowd = np.zeros(len(boxes), dtype=bool)
-    return Example(
-        identity(key),
-        path,
-        *size_wh,
-        boxes,
-        (TEXT,) * len(boxes),
-        crowd,
-        texts=written,
-        source=source,
-        remarks=remarks,
-    )
+    boxes = reader.cut(rows, *size_wh)
+    words = [(texts[k] or "").strip() for k in boxes.kept]
+    written = tuple(None if word in _ILLEGIBLE else word for word in words)
+    return boxes.example(fields.identity(key), path, size_wh, source, [TEXT] * len(words), texts=written)
 
 
 def _without_outlines(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -23,41 +23,14 @@ from pathlib import Path
 
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import MAX_LINE, is_twin, open_regular, opened, read_at, read_bytes, whole
-from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.captions import captioned
+from fo1agent.trainers.data.formats.boxes import NO_BOXES, BoxReader
 from fo1agent.trainers.data.formats.examples import KEYS, from_record, to_record
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, identity, picture_size
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, json_object
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe, json_object
 from fo1agent.trainers.data.records import Example
 
 NAMES = "names.txt"
 _MAX_PICTURE = 256 << 20
-
-
-def read_shards(path: str | Path, tolerance: Tolerance | None = None, boxes: str | None = None) -> Source:
-    """The pictures of one `.tar` file, or of all in a folder.
-
-    Args:
-        path: the file or folder.
-        tolerance: how many pictures may be bad.
-        boxes: the form of `boxes` in records of ours, of `boxes.FORMS`; None for x1, y1, x2, y2 in pixels.
-
-    Raises:
-        DataError: no tar files, or one that cannot be read.
-    """
-    path = Path(path)
-    files = sorted(p for p in path.glob("*.tar") if not is_twin(p.name)) if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"{path}: no .tar files.")
-    index = _Index(files)
-    vocabulary, reader = index.names(), BoxReader("xyxy", boxes)
-
-    def parse(position: int, source: str) -> Example:
-        picture, record, caption = index.read(position)
-        return _example(picture, record, caption, position, source, vocabulary, reader)
-
-    items = range(len(index))
-    return Source(str(path), items, parse, index.where, vocabulary, tolerance, reader.doubts, index.notes())
 
 
 def write_shards(
@@ -128,7 +101,23 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_shards(recipe.path, recipe.tolerance, recipe.boxes)
+    """The pictures of one `.tar` file, or of all in a folder.
+
+    Raises:
+        DataError: no tar files, or one that cannot be read.
+    """
+    path = recipe.path
+    files = sorted(p for p in path.glob("*.tar") if not is_twin(p.name)) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path}: no .tar files.")
+    index = _Index(files)
+    vocabulary, reader = index.names(), BoxReader("xyxy", recipe.boxes)
+
+    def parse(position: int, source: str) -> Example:
+        return _example(*index.read(position), position, source, vocabulary, reader)
+
+    items = range(len(index))
+    return Source(str(path), items, parse, index.where, vocabulary, recipe.tolerance, reader.doubts, index.notes())
 
 
 class _Index:
@@ -249,7 +238,7 @@ def _example(
         raise DataError("has neither a record of ours nor a caption")
     name = identity(next((known[k] for k in ("__key__", "key", "id") if k in known), position))
     size_wh = picture_size(io.BytesIO(picture))
-    return replace(captioned(name, None, size_wh, (sentence.strip(),), source), data=picture)
+    return NO_BOXES.example(name, None, size_wh, source, captions=(sentence.strip(),), data=picture)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

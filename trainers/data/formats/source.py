@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +19,8 @@ from xml.etree.ElementTree import ParseError
 
 from fo1agent.errors import DataError, ImageError, InputError
 from fo1agent.trainers.data.files import ArrayFile, LineFile, first_sign
-from fo1agent.trainers.data.formats.fields import picture_of
+from fo1agent.trainers.data.formats.boxes import BoxReader
+from fo1agent.trainers.data.formats.fields import images_folder, picture_of
 from fo1agent.trainers.data.records import Example
 
 T = TypeVar("T")
@@ -289,6 +291,23 @@ def object_source(
         tolerance,
         doubts,
     )
+
+
+def record_source(
+    recipe: SourceRecipe, parse: Callable[..., Example | None], form: str, images: Path | None = None
+) -> Source:
+    """The same, where each object has one picture, and boxes of a form (of `boxes.FORMS`) unless the recipe has one.
+
+    Args:
+        recipe: of the source.
+        parse: as `Source` has it, with the folder of the pictures and a `BoxReader` as `images` and `reader`.
+        form: that the format's boxes have.
+        images: folder of the pictures; None to look for it (see `fields.images_folder`).
+    """
+    folder = images or images_folder(recipe.path, recipe.images, first_picture(recipe.path))
+    reader = BoxReader(form, recipe.boxes)
+    parse = partial(parse, images=folder, reader=reader)
+    return object_source(recipe.path, parse, tolerance=recipe.tolerance, doubts=reader.doubts)
 
 
 def first_record(path: Path) -> dict[str, Any]:

@@ -15,61 +15,14 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
 from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, opened, read_bytes, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, flag, picture_size, size, text
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe
 from fo1agent.trainers.data.records import Example
 
 DIFFICULT = "a box is marked difficult, and is read as any other"
-
-
-def read_voc(
-    path: str | Path,
-    images: str | Path | None = None,
-    split: str | None = None,
-    names: Sequence[str] = (),
-    tolerance: Tolerance | None = None,
-) -> Source:
-    """The pictures of a VOC folder, with their boxes.
-
-    Args:
-        path: the folder that holds `Annotations`, or the XML files themselves.
-        images: folder of the pictures; None to look for it.
-        split: a file of `ImageSets/Main`; None for every XML file.
-        names: boxes are exhaustive for these.
-        tolerance: how many files may be bad.
-
-    Raises:
-        DataError: no XML files, or no such split.
-    """
-    root = Path(path)
-    folder = root / "Annotations" if (root / "Annotations").is_dir() else root
-    if split is None:
-        files = sorted(str(p) for p in folder.glob("*.xml") if not is_twin(p.name))
-    else:
-        listing = root / "ImageSets" / "Main" / f"{split}.txt"
-        try:
-            lines = read_text(listing, MAX_LIST).splitlines()
-        except DataError as exc:
-            raise DataError(f"No pictures of split {split!r}: {exc}") from exc
-        files = [str(folder / f"{line.split()[0]}.xml") for line in lines if line.strip()]
-    if not files:
-        raise DataError(f"{folder}: no XML files.")
-    reader = BoxReader("xyxy", hint=None)
-    places = [Path(images)] if images else [root / "JPEGImages", root / "images", folder]
-    return Source(
-        str(path),
-        files,
-        partial(_example, places=places, names=names, reader=reader),
-        lambda position: files[position],
-        names,
-        tolerance,
-        reader.doubts,
-    )
 
 
 def looks_like(path: Path) -> bool:
@@ -86,7 +39,29 @@ def looks_like(path: Path) -> bool:
 
 
 def open_source(recipe: SourceRecipe) -> Source:
-    return read_voc(recipe.path, recipe.images, recipe.split, recipe.names, recipe.tolerance)
+    """The pictures of the folder that holds `Annotations`, or of that of the XML files; a split is a file of
+    `ImageSets/Main`.
+
+    Raises:
+        DataError: no XML files, or no such split.
+    """
+    root, split, names = recipe.path, recipe.split, recipe.names
+    folder = root / "Annotations" if (root / "Annotations").is_dir() else root
+    if split is None:
+        files = sorted(str(p) for p in folder.glob("*.xml") if not is_twin(p.name))
+    else:
+        listing = root / "ImageSets" / "Main" / f"{split}.txt"
+        try:
+            lines = read_text(listing, MAX_LIST).splitlines()
+        except DataError as exc:
+            raise DataError(f"No pictures of split {split!r}: {exc}") from exc
+        files = [str(folder / f"{line.split()[0]}.xml") for line in lines if line.strip()]
+    if not files:
+        raise DataError(f"{folder}: no XML files.")
+    reader = BoxReader("xyxy", hint=None)
+    places = [recipe.images] if recipe.images else [root / "JPEGImages", root / "images", folder]
+    parse = partial(_example, places=places, names=names, reader=reader)
+    return Source(str(root), files, parse, files.__getitem__, names, recipe.tolerance, reader.doubts)
 
 
 def parse_xml(file: Path) -> ElementTree.Element:
@@ -168,14 +143,10 @@ def _example(file: str, source: str, places: Sequence[Path], names: Sequence[str
         found.append(text(child(element, "name"), "name"))
         marked = only(element, "difficult")
         difficult.append(flag((None if marked is None else marked.text) or None, "difficult"))
-    boxes, kept, remarks = reader.read(rows, width, height, "object {}".format)
-    remarks = (*remarks, *(DIFFICULT for k in kept if difficult[k]))
-    labels = tuple(found[k] for k in kept)
-    crowd = np.zeros(len(boxes), dtype=bool)
-    absent = absent_of(names, labels)
-    return Example(
-        path.stem, picture, width, height, boxes, labels, crowd, absent=absent, source=source, remarks=remarks
-    )
+    boxes = reader.read(rows, width, height, "object {}".format)
+    labels = [found[k] for k in boxes.kept]
+    absent, remarks = absent_of(names, labels), [DIFFICULT for k in boxes.kept if difficult[k]]
+    return boxes.example(path.stem, picture, (width, height), source, labels, absent=absent, remarks=remarks)
 
 
 def _picture(file: Path, name: str | None, places: Sequence[Path]) -> Path:

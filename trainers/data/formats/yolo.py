@@ -21,14 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fo1agent.errors import DataError
 from fo1agent.trainers import yamls
 from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, read_text
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, picture_path, picture_size
-from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance
+from fo1agent.trainers.data.formats.source import Source, SourceRecipe
 from fo1agent.trainers.data.records import Example
 
 _SLACK = 0.01  # a normalised coordinate may be outside 0 to 1 by this much and still be rounding
@@ -43,21 +41,19 @@ CORNERS = "a box is the upright one around four points, of an outline or of a tu
 TURNED = "a turned box is read as the upright one around it"
 
 
-def read_yolo(
-    path: str | Path, split: str | None = None, tolerance: Tolerance | None = None, boxes: str | None = None
-) -> Source:
-    """The pictures of a YOLO data set, with their boxes.
+def looks_like(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix in (".yaml", ".yml") and _has_names(path)
+    return _settings_file(path) is not None or _names_file(path) is not None
 
-    Args:
-        path: `data.yaml`, or the folder that it lies in.
-        split: `train`, `val` or `test`; None for `train`, or everything where there are no splits.
-        tolerance: how many pictures may be bad.
-        boxes: the form of the four numbers, of `boxes.FORMS`; None for center x, center y, width, height from 0 to 1.
+
+def open_source(recipe: SourceRecipe) -> Source:
+    """The pictures of `data.yaml`, or of the folder that it lies in: of a split, of `train`, or all if there are none.
 
     Raises:
         DataError: no names, or not as many as `nc` says, no such split, or no pictures.
     """
-    path = Path(path)
+    path, split = recipe.path, recipe.split
     settings = path if path.is_file() else _settings_file(path)
     notes: list[str] = []
     extra, turned = 0, False
@@ -73,7 +69,7 @@ def read_yolo(
         names, pictures = _listed_names(path), _pictures(path / "images" / split if split else path)
     if not pictures:
         raise DataError(f"{path}: no pictures{f' of split {split}' if split else ''}.")
-    reader = BoxReader("cxcywh-normalized", boxes, slack=_SLACK)
+    reader = BoxReader("cxcywh-normalized", recipe.boxes, slack=_SLACK)
     shapes = _Shapes(extra, turned)
     return Source(
         str(path),
@@ -81,20 +77,10 @@ def read_yolo(
         partial(_example, names=names, reader=reader, shapes=shapes),
         lambda position: str(_labels_of(Path(pictures[position]))),
         names,
-        tolerance,
+        recipe.tolerance,
         lambda: [*reader.doubts(), *shapes.doubts()],
         notes,
     )
-
-
-def looks_like(path: Path) -> bool:
-    if path.is_file():
-        return path.suffix in (".yaml", ".yml") and _has_names(path)
-    return _settings_file(path) is not None or _names_file(path) is not None
-
-
-def open_source(recipe: SourceRecipe) -> Source:
-    return read_yolo(recipe.path, recipe.split, recipe.tolerance, recipe.boxes)
 
 
 def _example(picture: str, source: str, names: Sequence[str], reader: BoxReader, shapes: _Shapes) -> Example:
@@ -117,20 +103,10 @@ def _example(picture: str, source: str, names: Sequence[str], reader: BoxReader,
         except (DataError, ValueError) as exc:
             raise DataError(f"line {number}: {exc}") from exc
         said.append(remark)
-    boxes, kept, remarks = reader.cut(rows, width, height)
-    labels = tuple(names[classes[k]] for k in kept)
-    return Example(
-        path.stem,
-        path,
-        width,
-        height,
-        boxes,
-        labels,
-        np.zeros(len(boxes), dtype=bool),
-        absent=absent_of(names, labels),
-        source=source,
-        remarks=(*remarks, *(remark for k in kept if (remark := said[k]) is not None)),
-    )
+    boxes = reader.cut(rows, width, height)
+    labels = [names[classes[k]] for k in boxes.kept]
+    absent, remarks = absent_of(names, labels), [remark for k in boxes.kept if (remark := said[k]) is not None]
+    return boxes.example(path.stem, path, (width, height), source, labels, absent=absent, remarks=remarks)
 
 
 def _class(word: str, count: int) -> int:
