@@ -18,7 +18,8 @@ from fo1agent.errors import DataError
 from fo1agent.trainers.data.files import ArrayFile, LineFile
 from fo1agent.trainers.data.formats import SourceRecipe, Tolerance, open_source
 from fo1agent.trainers.data.formats.boxes import BoxReader
-from fo1agent.trainers.data.formats.fields import exact_boxes, regions_of
+from fo1agent.trainers.data.formats.fields import exact_boxes
+from fo1agent.trainers.data.records import regions_of
 
 BOX = [10, 5, 20, 30]
 SIZED = {"file_name": "a.png", "width": 100, "height": 50}

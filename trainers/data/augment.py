@@ -4,27 +4,36 @@ Each takes a picture with its example and gives both anew; boxes follow their pi
 is left out (a caption after a crop, a phrase that says a side), and a picture whose words cannot be kept true by that
 is not changed: `can_mirror` and `can_move` say which. An example that comes out has neither path nor data, for no file
 holds its picture.
+
+Pixels and boxes are moved by the same functions of torchvision. What is random is drawn here, from the generator of the
+sample: torchvision's own transforms would draw from torch's, which every thread shares, and no run could be resumed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageEnhance
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional
+from torchvision.tv_tensors import BoundingBoxes
 
 from fo1agent.errors import InputError
 from fo1agent.regions.boxes import areas, intersections
-from fo1agent.trainers.data.records import Example, Reference, Turn
+from fo1agent.trainers.data.records import Example, Reference
 
 Window = tuple[int, int, int, int]
 """x1, y1, x2, y2: whole pixels of the picture."""
 
 _SIDE = re.compile(r"\b(left|right)(most|wards?|y|ies|hand(ed)?)?\b|\b(counter|anti)?-?clockwise\b|o['’]?clock\b", re.I)
 _COORDINATES = re.compile(r"[\[(<{]\s*\d+(\.\d+)?\s*,\s*\d+(\.\d+)?\s*[,\])>}]")
-_REGION = re.compile(r"<region(\d+)>")
+# Typed for tensors alone, they take pictures too.
+_COLORING: Any = (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation)
 _WHOLE = 0.95  # share of a word's box that must be left for the word to be readable
 
 
@@ -114,9 +123,7 @@ def mirror(image: Image.Image, example: Example) -> tuple[Image.Image, Example]:
     """
     if not can_mirror(example):
         raise InputError(f"{example.name} cannot be mirrored: its words name a side, or are to be read.")
-    boxes = example.boxes.copy()
-    boxes[:, [0, 2]] = example.width - example.boxes[:, [2, 0]]
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), replace(example, boxes=boxes, path=None, data=None)
+    return _moved(image, example, functional.horizontal_flip)
 
 
 def crop(
@@ -141,31 +148,20 @@ def crop(
     if not (0 <= x1 < x2 <= example.width and 0 <= y1 < y2 <= example.height):
         raise InputError(f"{window} is no window of a picture of {example.width} x {example.height} pixels.")
     _check_movable(example)
-    corner = np.array([x1, y1, x1, y1], np.float32)
-    cut = np.clip(example.boxes, [x1, y1, x1, y1], [x2, y2, x2, y2]).astype(np.float32) - corner
-    left = areas(cut.astype(np.float64)) / np.maximum(areas(example.boxes.astype(np.float64)), 1e-9)
-    stays = (left > 0) & (example.crowd | (left >= keep))
-    kept = np.flatnonzero(stays)
+    cut = partial(functional.crop, top=y1, left=x1, height=y2 - y1, width=x2 - x1)
+    image, cropped = _moved(image, example, cut)
+    left = areas(cropped.boxes.astype(np.float64)) / np.maximum(areas(example.boxes.astype(np.float64)), 1e-9)
+    kept = np.flatnonzero((left > 0) & (example.crowd | (left >= keep)))
     seen = {*(example.labels[k] for k in np.flatnonzero(left > 0)), *example.absent}
     gone = [name for name in dict.fromkeys(example.labels) if name in exhaustive and name not in seen]
     absent = (*example.absent, *gone)
     texts = tuple(example.texts[k] if left[k] >= _WHOLE else None for k in kept) if example.texts else ()
-    cropped = replace(
-        _renumbered(example, kept),
-        width=x2 - x1,
-        height=y2 - y1,
-        boxes=cut[kept],
-        captions=(),
-        absent=absent,
-        texts=texts,
-        path=None,
-        data=None,
-    )
-    return image.crop(window), _without_sides(cropped)
+    cropped = replace(_renumbered(cropped, kept), captions=(), absent=absent, texts=texts)
+    return image, without_sides(cropped)
 
 
 def scale(image: Image.Image, example: Example, factor: float) -> tuple[Image.Image, Example]:
-    """Make a picture larger or smaller, its sides at least one pixel.
+    """Make a picture larger or smaller, its sides at least one pixel. Boxes are within 1e-4 pixels of exact ones.
 
     Raises:
         InputError: a factor of 0 or below, or turns write coordinates.
@@ -174,10 +170,7 @@ def scale(image: Image.Image, example: Example, factor: float) -> tuple[Image.Im
         raise InputError(f"A scale is above 0, got {factor}.")
     _check_movable(example)
     width, height = max(1, round(example.width * factor)), max(1, round(example.height * factor))
-    sides = np.array([width / example.width, height / example.height] * 2)
-    boxes = np.minimum(example.boxes * sides, [width, height] * 2).astype(np.float32)
-    resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return resized, replace(example, width=width, height=height, boxes=boxes, path=None, data=None)
+    return _moved(image, example, partial(functional.resize, size=[height, width]))
 
 
 def pad(
@@ -196,10 +189,9 @@ def pad(
     if not (0 <= x <= width - example.width and 0 <= y <= height - example.height):
         raise InputError(f"A picture of {example.width} x {example.height} does not fit into {size_wh} at {corner}.")
     _check_movable(example)
-    canvas = Image.new("RGB", size_wh, fill)
-    canvas.paste(image, corner)
-    boxes = example.boxes + np.array([x, y, x, y], np.float32)
-    return canvas, _without_sides(replace(example, width=width, height=height, boxes=boxes, path=None, data=None))
+    borders = [x, y, width - example.width - x, height - example.height - y]
+    image, padded = _moved(image, example, partial(functional.pad, padding=borders, fill=list(fill)))
+    return image, without_sides(padded)
 
 
 def jitter_color(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
@@ -207,8 +199,8 @@ def jitter_color(image: Image.Image, strength: float, rng: np.random.Generator) 
 
     Hues stay: a red cup is to stay red.
     """
-    for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        image = change(image).enhance(float(rng.uniform(1 - strength, 1 + strength)))
+    for change in _COLORING:
+        image = change(image, float(rng.uniform(1 - strength, 1 + strength)))
     return image
 
 
@@ -274,6 +266,16 @@ def free_window(
     return int(x1), int(y1), int(x2), int(y2)
 
 
+def _moved(image: Image.Image, example: Example, change: Callable[[Any], Any]) -> tuple[Image.Image, Example]:
+    """Picture and boxes, both changed by one of torchvision's functions; boxes stay within the new picture."""
+    canvas = example.height, example.width
+    wrapped: Any = BoundingBoxes
+    boxes = change(wrapped(torch.tensor(example.boxes), format="XYXY", canvas_size=canvas))
+    image, boxes = change(image), functional.clamp_bounding_boxes(boxes)
+    moved = replace(example, width=image.width, height=image.height, boxes=boxes.numpy(), path=None, data=None)
+    return image, moved
+
+
 def _gaps(walls: np.ndarray, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     """Windows [N, 4] between borders of the picture and of the boxes that meet none of the boxes."""
     edges = []
@@ -298,11 +300,6 @@ def _renumbered(example: Example, kept: np.ndarray) -> Example:
         boxes = tuple(number[k] for k in phrase.boxes if k in number)
         if boxes or not phrase.boxes:
             phrases.append(Reference(phrase.text, boxes))
-    turns = []
-    for turn in example.turns:
-        named = {int(k) for k in _REGION.findall(turn.question + turn.reply)}
-        if named and named <= number.keys():
-            turns.append(Turn(*(_renamed(sentence, number) for sentence in (turn.question, turn.reply))))
     return replace(
         example,
         boxes=example.boxes[kept],
@@ -310,25 +307,20 @@ def _renumbered(example: Example, kept: np.ndarray) -> Example:
         crowd=example.crowd[kept],
         phrases=tuple(phrases),
         texts=tuple(example.texts[k] for k in kept) if example.texts else (),
-        turns=tuple(turns),
+        turns=tuple(
+            turn.renumbered(number) for turn in example.turns if turn.regions and turn.regions <= number.keys()
+        ),
     )
 
 
-def _renamed(sentence: str, number: dict[int, int]) -> str:
-    return _REGION.sub(lambda match: f"<region{number[int(match[1])]}>", sentence)
-
-
-def _without_sides(example: Example) -> Example:
+def without_sides(example: Example) -> Example:
+    """The example without all words that `says_side`."""
     return replace(
         example,
-        captions=tuple(_no_side(example.captions)),
+        captions=tuple(sentence for sentence in example.captions if not says_side(sentence)),
         phrases=tuple(phrase for phrase in example.phrases if not says_side(phrase.text)),
         turns=tuple(turn for turn in example.turns if not says_side(turn.question + " " + turn.reply)),
     )
-
-
-def _no_side(sentences: Iterable[str]) -> Iterable[str]:
-    return (sentence for sentence in sentences if not says_side(sentence))
 
 
 def _check_movable(example: Example) -> None:

@@ -29,7 +29,7 @@ from fo1agent.model.folder import Stored, checked, one_line, opened, read_json, 
 from fo1agent.model.processing import Processor
 from fo1agent.trainers.checkpoint_files import FileSum, checksum
 from fo1agent.trainers.data.ahead import Ahead
-from fo1agent.trainers.data.augment import says_side
+from fo1agent.trainers.data.augment import without_sides
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.records import Example, open_picture
 from fo1agent.whole import whole
@@ -412,13 +412,7 @@ def mirror_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
 
 def mirror_example(example: Example) -> Example:
     """What is true of the mirrored picture; words that may speak of a side are left out."""
-    return replace(
-        example,
-        boxes=mirror_boxes(example.boxes, example.width),
-        captions=tuple(caption for caption in example.captions if not says_side(caption)),
-        phrases=tuple(phrase for phrase in example.phrases if not says_side(phrase.text)),
-        turns=(),
-    )
+    return replace(without_sides(example), boxes=mirror_boxes(example.boxes, example.width), turns=())
 
 
 def jitter(boxes: np.ndarray, size_wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,8 @@ Boxes are xyxy float pixels of the upright picture as it is stored. The picture 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from PIL import Image
 
 from fo1agent.errors import DataError, ImageError
 from fo1agent.pictures.image import load_image
+
+_REGION = re.compile(r"<region(\d+)>")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,23 @@ class Turn:
 
     question: str
     reply: str
+
+    @property
+    def regions(self) -> set[int]:
+        """The boxes that it names."""
+        return set(regions_of(self.question + self.reply))
+
+    def renumbered(self, number: Mapping[int, int]) -> Turn:
+        """The same about boxes that have other numbers now, by their numbers of before."""
+        words = (
+            _REGION.sub(lambda found: f"<region{number[int(found[1])]}>", said) for said in (self.question, self.reply)
+        )
+        return Turn(*words)
+
+
+def regions_of(sentence: str) -> list[int]:
+    """The K of every `<regionK>` in a text, in order."""
+    return [int(k) for k in _REGION.findall(sentence)]
 
 
 @dataclass(frozen=True, eq=False)

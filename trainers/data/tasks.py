@@ -138,7 +138,7 @@ def choose_regions(
 
 def needed_boxes(example: Example) -> list[int]:
     """Boxes that the example's dialogues and texts speak of, counted without crowds, as in `choose_regions`."""
-    asked = {int(k) for turn in example.turns for k in _REGION.findall(turn.question + turn.reply)}
+    asked = {k for turn in example.turns for k in turn.regions}
     asked |= {k for k, text in enumerate(example.texts) if text}
     places = np.cumsum(~example.crowd) - 1
     return [int(places[k]) for k in sorted(asked) if k < len(places) and not example.crowd[k]]
@@ -353,15 +353,12 @@ class TaskMaker:
     def dialogue(self, image: Example, truth: Truth) -> list[Question]:
         """The example's turns with its boxes as this prompt's regions, up to the first about a box without one."""
         turns: list[Question] = []
+        shown = {box: region for box, region in enumerate(truth.best) if region >= 0}
         for turn in image.turns:
-            spoken = {int(k) for k in _REGION.findall(turn.question + turn.reply)}
-            if any(k >= len(truth.best) or truth.best[k] < 0 for k in spoken):
+            if not turn.regions <= shown.keys():
                 break
-            words = [
-                _REGION.sub(lambda found: f"<region{truth.best[int(found[1])]}>", text)
-                for text in (turn.question, turn.reply)
-            ]
-            turns.append(Question(*words))
+            here = turn.renumbered(shown)
+            turns.append(Question(here.question, here.reply))
         return turns
 
     def caption(self, image: Example, truth: Truth, rng: np.random.Generator) -> Question | None:
@@ -457,7 +454,6 @@ def read_confusable(file: Path) -> dict[str, tuple[str, ...]]:
 
 
 _MAX_CONFUSABLE = 4 << 20  # bytes of a negatives file
-_REGION = re.compile(r"<region(\d+)>")
 _NOUN = re.compile(r"\b[a-z]+(?:-[a-z]+)?\b")
 
 

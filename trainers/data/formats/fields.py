@@ -14,13 +14,13 @@ from PIL import Image
 
 from fo1agent.errors import DataError, ImageError
 from fo1agent.pictures.image import ImageLimits, load_image
+from fo1agent.trainers.data.records import regions_of
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _EDGE = 1.0  # pixels that a box may stand out by and still be rounding
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _NUMBER = re.compile(r"0|-?[1-9]\d{0,17}")  # as Python and JSON write it: "007" is another id than 7
-_REGION = re.compile(r"<region(\d+)>")
 _NO_BOXES = np.zeros((0, 4), np.float32)
 
 
@@ -187,11 +187,6 @@ def positions(value: Iterable[Any], count: int, what: str) -> tuple[int, ...]:
         if type(k) is not int or not 0 <= k < count:
             raise DataError(f"{what} names box {k!r}; there are {count}, from 0")
     return tuple(value)
-
-
-def regions_of(sentence: str) -> list[int]:
-    """The K of every `<regionK>` in a text, in order."""
-    return [int(k) for k in _REGION.findall(sentence)]
 
 
 def check_regions(sentence: str, count: int) -> None:
