@@ -25,13 +25,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
         OSError: it cannot be opened or read.
         ValueError: it is longer, or something else; the message is a clause.
     """
-    # Without O_NONBLOCK (absent on Windows) opening a pipe waits. What was opened is looked at, so that it cannot be
-    # exchanged in between.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        raise ValueError(f"{kind(mode)}, not a regular file")
+    descriptor = open_regular(path)
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -39,9 +33,42 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     return data
 
 
+class NotRegularError(ValueError):
+    """What stands there is no regular file; the message is a clause: "a pipe, not a regular file"."""
+
+
+def open_regular(path: str | os.PathLike[str]) -> int:
+    """A descriptor of a regular file, open for reading; whoever asks closes it.
+
+    Raises:
+        OSError: it cannot be opened.
+        NotRegularError: it is a folder, a pipe, whose writer would have to be waited for, or a device without end.
+    """
+    # Without O_NONBLOCK (absent on Windows) opening a pipe waits. What was opened is looked at, so that it cannot be
+    # exchanged in between.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError:
+        if told := kind_of(path):  # a socket cannot even be opened
+            raise NotRegularError(f"{told}, not a regular file") from None
+        raise
+    if told := kind(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegularError(f"{told}, not a regular file")
+    return descriptor
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What stands there that is no regular file ("a pipe"); "" for a regular file and for nothing."""
+    try:
+        return kind(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return ""
+
+
 def kind(mode: int) -> str:
-    """What an `st_mode` tells of that is no regular file: "a pipe"."""
-    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    """What an `st_mode` tells of that is no regular file: "a pipe"; "" for a regular file."""
+    kinds = {stat.S_ISREG: "", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
     return next((name for is_one, name in kinds.items() if is_one(mode)), "a device")
 
 
