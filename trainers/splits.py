@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import DataError
+from fo1agent.evaluate.files import read_json
 from fo1agent.trainers.data.coco import CocoData, load_coco, read_tree
-from fo1agent.trainers.data.files import read_json
 from fo1agent.trainers.data.formats.fields import images_folder
 from fo1agent.trainers.data.records import Example, open_picture
 from fo1agent.whole import whole

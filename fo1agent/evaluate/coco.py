@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError, MissingExtraError
+from fo1agent.evaluate.files import read_json
 from fo1agent.extras import install_line
 
 log = logging.getLogger(__name__)
@@ -30,30 +30,37 @@ Row = dict[str, Any]
 """A COCO result: `image_id`, `category_id`, `bbox` (xywh pixels), `score`."""
 
 
+def read_lists(path: Path, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> dict[str, Any]:
+    """COCO JSON with the lists `images`, `annotations` and `categories`, whatever these hold.
+
+    Args:
+        path: the file.
+        hook: see `files.read_json`.
+
+    Raises:
+        DataError: it is no such file.
+    """
+    tree = read_json(path, hook)
+    for part in ("images", "annotations", "categories"):
+        if not isinstance(tree, dict) or not isinstance(tree.get(part), list):
+            raise DataError(f"{path}: no list {part!r}. Pass COCO instances JSON (images, annotations, categories).")
+    return tree
+
+
 def read_instances(path: Path) -> dict[str, Any]:
     """COCO JSON with `images`, `annotations` (xywh pixels, `iscrowd`) and `categories`.
 
     Raises:
         DataError: the file is not what COCO prescribes; names the record.
     """
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is no regular file. Pass COCO instances JSON.")
-    try:
-        truth = json.loads(path.read_text(encoding="utf-8-sig"))
-    except RecursionError as exc:
-        raise DataError(f"{path} is nested too deep for COCO instances JSON.") from exc
-    except (OSError, ValueError) as exc:
-        raise DataError(f"{path}: not a readable JSON file ({exc}).") from exc
+    truth = read_lists(path)
     wanted = {
         "images": ("id", "file_name"),
         "annotations": ("image_id", "category_id", "bbox", "iscrowd"),
         "categories": ("id", "name"),
     }
     for part, keys in wanted.items():
-        rows = truth.get(part) if isinstance(truth, dict) else None
-        if not isinstance(rows, list):
-            raise DataError(f"{path}: no list {part!r}. Pass COCO instances JSON (images, annotations, categories).")
-        for i, row in enumerate(rows):
+        for i, row in enumerate(truth[part]):
             missing = [key for key in keys if not isinstance(row, dict) or key not in row]
             if missing:
                 raise DataError(f"{path}: {part}[{i}] has no {', '.join(missing)}.")

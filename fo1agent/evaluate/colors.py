@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from fo1agent.errors import DataError, FO1AgentError
+from fo1agent.evaluate.files import read_json, read_lines
 from fo1agent.evaluate.progress import track
 from fo1agent.pictures.color import box_color_shares
 from fo1agent.regions.boxes import iou
@@ -162,13 +163,7 @@ def read_pictures(file: Path) -> list[ColorPicture]:
         DataError: unreadable, or a line is no example; the message names file, line and reason.
     """
     pictures = []
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # splitlines would split within JSON, too
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"{file}: not a readable text file ({exc}).") from exc
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(file):
         try:
             record = json.loads(line)
             boxes = np.array(record.get("boxes", []), dtype=np.float64).reshape(-1, 4)
@@ -188,8 +183,8 @@ def read_held_out(file: Path) -> list[tuple[str, str]]:
         DataError: it holds something else.
     """
     try:
-        return [(str(label), str(color)) for label, color in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, RecursionError) as exc:
+        return [(str(label), str(color)) for label, color in read_json(file)]
+    except (ValueError, TypeError) as exc:
         raise DataError(f'{file}: no list of pairs such as [["cup", "red"], …] ({exc}).') from exc
 
 

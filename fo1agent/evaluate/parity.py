@@ -11,7 +11,6 @@ root mean squares there and downstream of it.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fo1agent.errors import DataError
+from fo1agent.evaluate.files import read_json
 from fo1agent.model import public, weights
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import Generated, greedy
@@ -432,9 +432,8 @@ def _cases(folder: Path) -> dict[str, dict]:
     """Case records by name, batches last: they are judged by their members' rounding."""
     path = folder / "cases.json"
     try:
-        cases = json.loads(path.read_text(encoding="utf-8"))
-        named = {case["name"]: case for case in cases}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as exc:
+        named = {case["name"]: case for case in read_json(path)}
+    except (TypeError, KeyError) as exc:
         raise DataError(f"{path} is no list of cases with names: {exc!r}") from exc
     for case in named.values():
         unknown = [member for member in case.get("members", []) if member not in named]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fo1agent.errors import DataError, FO1AgentError
+from fo1agent.evaluate.files import read_lines
 from fo1agent.evaluate.progress import track
 from fo1agent.words import lexicon
 
@@ -136,11 +137,7 @@ def read_questions(file: Path) -> list[Question]:
     Raises:
         DataError: unreadable, empty, or a line is no record; the message names file, line and reason.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"{file}: not a readable text file ({exc}).") from exc
-    questions = [_question(file, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    questions = [_question(file, number, line) for number, line in read_lines(file)]
     if not questions:
         raise DataError(f"{file}: holds no questions.")
     return questions

@@ -176,7 +176,7 @@ def test_nothing_but_the_result_reaches_stdout(data: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "not a readable JSON file"),
+        ("", "bad.json is not JSON"),
         ("[]", "no list 'images'"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "lists no pictures"),
         ('{"images": [], "annotations": [], "categories": []}', "lists no categories"),

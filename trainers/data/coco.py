@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import first_sign, read_bytes, read_json, read_text
+from fo1agent.evaluate.coco import read_lists
+from fo1agent.evaluate.files import read_bytes, read_json, read_lines
+from fo1agent.trainers.data.files import first_sign
 from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, reason
@@ -228,10 +230,7 @@ def read_tree(instances: str | Path) -> CocoTree:
         DataError: it is not such a file.
     """
     file = Path(instances)
-    tree = read_json(file, _without_outlines)
-    for key in _LISTS:
-        if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
-            raise DataError(f"{file}: no list {key!r}; this is not a COCO instances file.")
+    tree = read_lists(file, _without_outlines)
     names = _names(file, tree["categories"])
     position: dict[Any, int] = {}
     for k, record in enumerate(tree["images"]):
@@ -273,9 +272,7 @@ def load_captions(file: str | Path) -> dict[int | str, tuple[str, ...]]:
     file = Path(file)
     pairs: list[tuple[Any, Any]] = []
     if file.suffix == ".jsonl":
-        for number, line in enumerate(read_text(file).split("\n"), start=1):
-            if not line.strip():
-                continue
+        for number, line in read_lines(file):
             try:
                 record = json.loads(line)
                 pairs += [(record["image_id"], sentence) for sentence in record["captions"]]

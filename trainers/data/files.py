@@ -8,20 +8,19 @@ import hashlib
 import json
 import os
 import re
-import stat
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from fo1agent.errors import DataError
+from fo1agent.evaluate.files import check_regular, open_regular, opened
 from fo1agent.whole import whole as written_whole
 
 MAX_LINE = 64 << 20  # bytes; a longer line is no record but a file without lines
-MAX_WHOLE = 16 << 30  # bytes of a file that is read at once; the largest annotations that are known have 6 GB
 MAX_LIST = 256 << 20  # bytes of a list of names or pictures
 MAX_OF_PICTURE = 8 << 20  # bytes of a file about one picture
 _BLOCK = 4 << 20
@@ -182,108 +181,6 @@ class ArrayFile(_Indexed):
                 if not more or len(buffer) - at > MAX_LINE:
                     raise DataError(f"{self.path}: element {count} is no JSON object: {problem or 'the file ends'}.")
                 buffer, at = buffer[at:] + decode(more), 0
-
-
-def open_regular(path: str | Path, most: int | None = None) -> int:
-    """A descriptor of a regular file, open for reading.
-
-    Raises:
-        DataError: there is none, it is something else (a pipe would wait for its writer, a device may never end), may
-            not be read, or has more than `most` bytes.
-    """
-    try:
-        # O_NONBLOCK (absent on Windows) opens a pipe at once; what was opened is then looked at, so it cannot be
-        # exchanged in between.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(path, flags)
-    except FileNotFoundError as exc:
-        raise DataError(f"Cannot read {path}: there is no such file.") from exc
-    except (OSError, ValueError) as exc:
-        if kind := kind_of(path):  # a socket cannot even be opened
-            raise DataError(f"{path} is {kind}, not a regular file.") from exc
-        raise DataError(f"Cannot read {path}: {getattr(exc, 'strerror', None) or exc}.") from exc
-    status = os.fstat(descriptor)
-    if kind := _kind(status.st_mode):
-        told = f"{path} is {kind}, not a regular file."
-    elif most is not None and status.st_size > most:
-        told = f"{path} has {status.st_size:,} bytes; wanted at most {most:,}."
-    else:
-        return descriptor
-    os.close(descriptor)
-    raise DataError(told)
-
-
-def opened(path: str | Path, most: int | None = None, buffering: int = -1) -> IO[bytes]:
-    """The same as a file of bytes, to be closed."""
-    return os.fdopen(open_regular(path, most), "rb", buffering)
-
-
-def check_regular(path: str | Path) -> None:
-    """Refuse what `open_regular` refuses."""
-    os.close(open_regular(path))
-
-
-def kind_of(path: str | Path) -> str:
-    """What stands there that is no regular file ("a pipe"); "" for a regular file and for nothing."""
-    try:
-        return _kind(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return ""
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISREG(mode):
-        return ""
-    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
-    return next((name for is_one, name in kinds.items() if is_one(mode)), "a device")
-
-
-def read_bytes(path: str | Path, most: int = MAX_WHOLE) -> bytes:
-    """All of a regular file.
-
-    Raises:
-        DataError: as for `open_regular`.
-    """
-    try:
-        with opened(path, most) as file:
-            data = file.read(most + 1)
-    except OSError as exc:
-        raise DataError(f"Cannot read {path}: {exc.strerror or exc}.") from exc
-    if len(data) > most:  # it has grown since it was opened
-        raise DataError(f"{path} has more than {most:,} bytes; wanted at most so many.")
-    return data
-
-
-def read_text(path: str | Path, most: int = MAX_WHOLE) -> str:
-    """The text of a regular file in UTF-8, without a byte order mark; ends of lines become `\n`.
-
-    Raises:
-        DataError: as for `open_regular`, or it is not UTF-8.
-    """
-    try:
-        text = read_bytes(path, most).decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise DataError(f"{path} is not UTF-8: {exc.reason} at byte {exc.start}.") from exc
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def read_json(path: str | Path, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """What a JSON file holds.
-
-    Args:
-        path: the file.
-        hook: makes what an object becomes of its pairs; None for dictionaries.
-
-    Raises:
-        DataError: as for `read_text`, or it is not JSON, or nested deeper than can be read.
-    """
-    text = read_text(path)
-    try:
-        return json.loads(text, object_pairs_hook=hook)
-    except RecursionError as exc:
-        raise DataError(f"{path} is nested too deep for JSON of data.") from exc
-    except ValueError as exc:  # a number of thousands of digits is one, too
-        raise DataError(f"{path} is not JSON: {exc}.") from exc
 
 
 def is_twin(path: str | PurePath) -> bool:

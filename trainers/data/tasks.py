@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
+from fo1agent.evaluate.files import read_text
 from fo1agent.prompts.loader import render
 from fo1agent.prompts.reply import grounded
 from fo1agent.regions.boxes import coverage, iou
 from fo1agent.trainers import yamls
 from fo1agent.trainers.data.features import ANNOTATED, PROPOSAL
-from fo1agent.trainers.data.files import read_text
 from fo1agent.trainers.data.records import Example
 from fo1agent.words import lexicon
 

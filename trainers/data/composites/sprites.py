@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.errors import DataError
+from fo1agent.evaluate.files import opened
 from fo1agent.trainers.data.composites.names import classify
-from fo1agent.trainers.data.files import is_twin, opened
+from fo1agent.trainers.data.files import is_twin
 
 MOST_PIXELS = 256  # long side; larger ones are shrunk when read
 _LEAST_PIXELS = 64  # long side

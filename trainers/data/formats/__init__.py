@@ -12,8 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fo1agent.bounded import kind_of
 from fo1agent.errors import DataError, InputError
-from fo1agent.trainers.data.files import first_sign, is_twin, kind_of
+from fo1agent.trainers.data.files import first_sign, is_twin
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES
 from fo1agent.trainers.data.formats.source import Problems, Source, SourceRecipe, Tolerance
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import LineFile, first_sign, read_bytes, read_json
+from fo1agent.evaluate.files import read_bytes, read_json
+from fo1agent.trainers.data.files import LineFile, first_sign
 from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import NO_BOXES, BoxReader
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, first_record, reason, record_source

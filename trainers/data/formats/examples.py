@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import MAX_LIST, read_text, whole
+from fo1agent.evaluate.files import read_text
+from fo1agent.trainers.data.files import MAX_LIST, whole
 from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source

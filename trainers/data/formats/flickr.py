@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, read_text
+from fo1agent.evaluate.files import read_text
+from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe
 from fo1agent.trainers.data.formats.voc import only, parse_xml, stated_size, voc_box

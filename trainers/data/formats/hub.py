@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import DataError, InputError, MissingExtraError
+from fo1agent.evaluate.files import check_regular
 from fo1agent.extras import install_line
-from fo1agent.trainers.data.files import check_regular, is_twin
+from fo1agent.trainers.data.files import is_twin
 from fo1agent.trainers.data.formats.boxes import FORMS, BoxReader
 from fo1agent.trainers.data.formats.conversations import turns_of
 from fo1agent.trainers.data.formats.fields import identity, picture_size, size, text

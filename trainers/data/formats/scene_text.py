@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import DataError, InputError
-from fo1agent.trainers.data.files import MAX_OF_PICTURE, first_sign, opened, read_json, read_text
+from fo1agent.evaluate.files import opened, read_json, read_text
+from fo1agent.trainers.data.files import MAX_OF_PICTURE, first_sign
 from fo1agent.trainers.data.formats import fields
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.source import (

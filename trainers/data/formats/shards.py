@@ -22,7 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import MAX_LINE, is_twin, open_regular, opened, read_at, read_bytes, whole
+from fo1agent.evaluate.files import open_regular, opened, read_bytes
+from fo1agent.trainers.data.files import MAX_LINE, is_twin, read_at, whole
 from fo1agent.trainers.data.formats.boxes import NO_BOXES, BoxReader
 from fo1agent.trainers.data.formats.examples import KEYS, from_record, to_record
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, identity, picture_size

@@ -16,7 +16,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from fo1agent.errors import DataError
-from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, opened, read_bytes, read_text
+from fo1agent.evaluate.files import opened, read_bytes, read_text
+from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, flag, picture_size, size, text
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe

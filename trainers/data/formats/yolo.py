@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import DataError
+from fo1agent.evaluate.files import read_text
 from fo1agent.trainers import yamls
-from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin, read_text
+from fo1agent.trainers.data.files import MAX_LIST, MAX_OF_PICTURE, is_twin
 from fo1agent.trainers.data.formats.boxes import BoxReader
 from fo1agent.trainers.data.formats.fields import PICTURE_SUFFIXES, absent_of, picture_path, picture_size
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe
