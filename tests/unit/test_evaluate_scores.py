@@ -198,11 +198,3 @@ def test_charts_show_something_and_stay_small(tmp_path: Path) -> None:
         assert len(picture.getcolors(100_000) or []) > 10
         picture.save(tmp_path / f"{k}.png")
         assert (tmp_path / f"{k}.png").stat().st_size < 100_000
-
-
-@pytest.mark.parametrize("span", [(0.0, 1.0), (0.0, 700.0), (-1.0, 0.02), (3e-5, 1e-3)])
-def test_ticks_are_few_round_and_inside(span: tuple[float, float]) -> None:
-    found = plots.ticks(span, 6)
-    assert 2 <= len(found) <= 8
-    assert all(span[0] - 1e-9 <= value <= span[1] + 1e-9 for value in found)
-    assert plots.ticks((0.8, 1500), 6, log=True) == [1, 10, 100, 1000]

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fo1agent.errors import DataError
+from fo1agent.evaluate.plots import stack
 from fo1agent.pictures import drawing
 from fo1agent.regions.regions import Region
 from fo1agent.trainers.data.files import whole
@@ -103,19 +104,7 @@ def card(example: Example, side: int = SIDE) -> Image.Image:
 
 def sheet(cards: Sequence[Image.Image], gap: int = 12) -> Image.Image:
     """All cards on one picture, in rows."""
-    columns = max(1, round(math.sqrt(len(cards) * 1.3)))
-    rows = [cards[k : k + columns] for k in range(0, len(cards), columns)]
-    width = max(sum(card.width + gap for card in row) for row in rows) + gap
-    heights = [max(card.height for card in row) for row in rows]
-    made = Image.new("RGB", (width, sum(heights) + gap * (len(rows) + 1)), _PAPER)
-    y = gap
-    for row, height in zip(rows, heights, strict=True):
-        x = gap
-        for one in row:
-            made.paste(one, (x, y))
-            x += one.width + gap
-        y += height + gap
-    return made
+    return stack(cards, max(1, round(math.sqrt(len(cards) * 1.3))), gap)
 
 
 def _label(example: Example, k: int) -> str | None:
