@@ -6,7 +6,7 @@ region which was kept for a name is an object of that name, and one that no bett
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,14 @@ from torch import Tensor
 
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import Processor
-from fo1agent.regions.boxes import iou, nms
+from fo1agent.regions.boxes import claims, iou, nms
 from fo1agent.scene import SAME_THING_IOU
 from fo1agent.trainers.data.features import PROPOSAL, FeatureStore, Picture
+from fo1agent.trainers.data.records import Example
 from fo1agent.trainers.data.tasks import SAME, TaskMaker, find_truth
 from fo1agent.trainers.language import region_sample
 
+_OVER = float(np.nextafter(SAME, 1))
 ROUNDS = 3  # which regions are kept depends on the scores, and those on the fit
 
 
@@ -42,6 +44,14 @@ class Scored:
     overlap: np.ndarray
     names: np.ndarray
     unknown: np.ndarray
+
+    @classmethod
+    def of(cls, boxes: np.ndarray, terms: Tensor, image: Example, index: Mapping[str, int]) -> Scored:
+        """Boxes and their terms, and what is true of them by a picture's annotations; `index` numbers the names."""
+        real = ~image.crowd
+        names = np.array([index[label] for label in image.labels], dtype=np.int64)[real]
+        overlap = iou(boxes, image.boxes[real].astype(np.float64))
+        return cls(boxes, terms, overlap, names, find_truth(image, boxes, index).unknown)
 
 
 def calibrate(
@@ -69,7 +79,6 @@ def score(model: FO1, processor: Processor, picture: Picture, tasks: TaskMaker) 
     """Every name against the picture's own proposals."""
     chosen = np.flatnonzero(picture.kind == PROPOSAL)
     boxes = picture.boxes[chosen].astype(np.float64)
-    truth = find_truth(picture.image, boxes, tasks.index)
     vectors = torch.from_numpy(picture.vectors[chosen].astype(np.float32))
     tokens = model.project_regions(vectors)
     prefix = model.prefill(region_sample(model, processor, picture, tokens))
@@ -77,10 +86,7 @@ def score(model: FO1, processor: Processor, picture: Picture, tasks: TaskMaker) 
     fit = torch.zeros(len(tokens)) if model.iou_head is None else model.iou_head(tokens)
     keys = model.match_head.keys(prefix.region_states, tokens, vectors[:, model.region_encoder.pooled_size :], fit)
     terms = model.match_head.terms(states, keys)
-    real = ~picture.image.crowd
-    names = np.array([tasks.index[label] for label in picture.image.labels], dtype=np.int64)[real]
-    overlap = iou(boxes, picture.image.boxes[real].astype(np.float64))
-    return Scored(boxes, terms, overlap, names, truth.unknown)
+    return Scored.of(boxes, terms, picture.image, tasks.index)
 
 
 def _kept(scored: Sequence[Scored], numbers: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,32 +98,25 @@ def _kept(scored: Sequence[Scored], numbers: Tensor) -> tuple[Tensor, Tensor]:
             kept = nms(picture.boxes, row, SAME_THING_IOU)
             kept = kept[~picture.unknown[name, kept]]
             terms.append(picture.terms[:, name, torch.from_numpy(kept)])
-            truths.append(_claims(picture.overlap[kept][:, picture.names == name]))
+            truths.append(claims(picture.overlap[kept][:, picture.names == name], _OVER))
     return torch.cat(terms, dim=1), torch.from_numpy(np.concatenate(truths).astype(np.float32))
-
-
-def _claims(overlap: np.ndarray) -> np.ndarray:
-    """[R] bool: whether each region, best first, shows an object [R, G] that no earlier one has claimed."""
-    free = np.ones(overlap.shape[1], dtype=bool)
-    claims = np.zeros(len(overlap), dtype=bool)
-    for n in np.flatnonzero((overlap > SAME).any(axis=1)):
-        candidates = np.where(free, overlap[n], 0.0)
-        best = int(candidates.argmax())
-        if candidates[best] > SAME:
-            claims[n], free[best] = True, False
-    return claims
 
 
 def _regression(terms: Tensor, truth: Tensor) -> Tensor:
     """Weights of the terms and the bias [T + 1] that minimise the cross-entropy."""
     numbers = F.one_hot(torch.tensor(1), len(terms) + 1).float().requires_grad_()
-    optimizer = torch.optim.LBFGS([numbers], max_iter=60, line_search_fn="strong_wolfe")
+    minimise([numbers], lambda: F.binary_cross_entropy_with_logits(numbers[:-1] @ terms + numbers[-1], truth), 60)
+    return numbers.detach()
+
+
+def minimise(numbers: list[Tensor], loss: Callable[[], Tensor], rounds: int, memory: int = 100) -> None:
+    """Bring `numbers` to where `loss` is least, by L-BFGS."""
+    optimizer = torch.optim.LBFGS(numbers, max_iter=rounds, history_size=memory, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(numbers[:-1] @ terms + numbers[-1], truth)
-        loss.backward()
-        return loss
+        value = loss()
+        value.backward()
+        return value
 
     optimizer.step(closure)
-    return numbers.detach()

@@ -17,7 +17,7 @@ import numpy as np
 from fo1agent.evaluate import coco
 from fo1agent.evaluate.coco import Matches
 from fo1agent.evaluate.detection import Run
-from fo1agent.regions.boxes import iou
+from fo1agent.regions.boxes import claims, iou
 from fo1agent.scene import Scene
 
 SAME = 0.5  # IoU from which two answers are about the same thing
@@ -129,20 +129,11 @@ def compare(before: Sequence[Answers], after: Sequence[Answers], names: Sequence
     rows = []
     for name in names:
         pairs = [(b.get(name, nothing), a.get(name, nothing)) for b, a in zip(before, after, strict=True)]
-        counts = np.array([(len(b), len(a), _same(b, a)) for b, a in pairs], dtype=int).reshape(-1, 3).sum(axis=0)
+        counts = np.array([(len(b), len(a), claims(iou(b, a), SAME).sum()) for b, a in pairs], dtype=int)
+        counts = counts.reshape(-1, 3).sum(axis=0)
         if counts.any():
             rows.append(NameKept(name, *counts.tolist()))
     return Kept(tuple(rows), len(names), len(before))
-
-
-def _same(before: np.ndarray, after: np.ndarray) -> int:
-    """How many boxes of the one are, each for itself, boxes of the other."""
-    overlap, same = iou(before, after), 0
-    for row in overlap:
-        if row.size and row.max() >= SAME:
-            same += 1
-            overlap[:, row.argmax()] = 0.0
-    return same
 
 
 def precisions(run: Run) -> dict[str, float]:
@@ -157,8 +148,10 @@ def precisions(run: Run) -> dict[str, float]:
     return {name: value for name, value in each.items() if not np.isnan(value)}
 
 
-def checked(file: Path, before: Run, after: Run, names: Sequence[str]) -> Checked:
-    """Two runs on one file, by those of the names that it shows, of which there is one."""
+def checked(file: Path | None, before: Run | None, after: Run | None, names: Sequence[str]) -> Checked | None:
+    """Two runs on one file, if there are such, by those of the names that it shows, of which there is one."""
+    if before is None or after is None:
+        return None
     then, now = precisions(before), precisions(after)
     rows = tuple(NameChecked(name, then[name], now[name]) for name in names if name in then)
     return Checked(str(file), len(after.records), rows)

@@ -155,6 +155,22 @@ def nms(
     return np.array(kept, dtype=np.int64)
 
 
+def claims(overlap: Float[np.ndarray, "n m"], least: float | int) -> Bool[np.ndarray, " n"]:
+    """Whether each of N boxes, best first, answers for one of M others, by COCO's rule: each for the free one that it
+    overlaps most.
+
+    Args:
+        overlap: [N, M] IoU.
+        least: IoU from which one may answer for the other.
+    """
+    free, claimed = np.array(overlap), np.zeros(len(overlap), dtype=bool)
+    for k in np.flatnonzero((overlap >= least).any(axis=1)):
+        best = free[k].argmax()
+        if free[k, best] >= least:
+            claimed[k], free[:, best] = True, -1.0
+    return claimed
+
+
 def doubt(
     boxes: Num[np.ndarray, "n 4"], scores: Num[np.ndarray, " n"], threshold: float | int, share: float | int
 ) -> Float[np.ndarray, " n"]:

@@ -111,3 +111,11 @@ def test_parts_lie_in_better_boxes_only() -> None:
     found = np.array([[0, 0, 100, 100], [10, 10, 30, 30], [90, 90, 190, 190], [0, 0, 400, 400]])
     assert boxes.parts(found).tolist() == [False, True, False, False]
     assert boxes.parts(np.zeros((0, 4))).tolist() == []
+
+
+def test_an_object_is_claimed_once_by_the_best_box() -> None:
+    overlap = np.array([[0.6, 0.0], [0.9, 0.0], [0.7, 0.8], [0.1, 0.9]])  # best box first
+    assert boxes.claims(overlap, 0.5).tolist() == [True, False, True, False]
+    assert boxes.claims(overlap, 0.65).tolist() == [False, True, True, False]
+    assert boxes.claims(np.zeros((2, 0)), 0.5).tolist() == [False, False]
+    assert boxes.claims(np.zeros((0, 2)), 0.5).tolist() == []

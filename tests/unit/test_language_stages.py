@@ -12,7 +12,7 @@ from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import alignment, base, instruction
-from fo1agent.trainers.calibration import _claims, calibrate
+from fo1agent.trainers.calibration import calibrate
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.features import (
     ANNOTATED,
@@ -156,9 +156,3 @@ def test_calibration_sets_the_weights_of_the_head(model, store) -> None:
     fitted = calibrate(model[0], model[1], store, TaskMaker(NAMES), range(3))
     head = model[0].match_head
     assert [*head.weights.tolist(), head.bias.item()] == pytest.approx(list(fitted.values()))
-
-
-def test_an_object_is_claimed_once_by_the_best_region() -> None:
-    overlap = np.array([[0.6, 0.0], [0.9, 0.0], [0.7, 0.8], [0.1, 0.9]])  # best score first
-    assert _claims(overlap).tolist() == [True, False, True, False]
-    assert _claims(np.zeros((2, 0))).tolist() == [False, False]
