@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from fo1agent.errors import InputError
@@ -47,9 +47,9 @@ from fo1agent.trainers.keeping import (
     packaged_pictures,
     precisions,
 )
+from fo1agent.trainers.kept import file_mark
 from fo1agent.trainers.lesson import FinderStage, calibrate_lesson, fit_looks, new_lesson
 from fo1agent.trainers.lock import locked
-from fo1agent.trainers.proposals import DataRecipe, HeadRecipe, ProposalRecipe, TowerRecipe
 from fo1agent.trainers.splits import Part, Parts, open_parts, pictures_of
 from fo1agent.trainers.step import TrainSettings, train
 from fo1agent.trainers.tuning import check_out
@@ -189,19 +189,13 @@ def finetune(
         done = FinetuneReport(
             out, was.report, now.report, tuple(NameChecked(n, then[n], since[n]) for n in parts.names if n in then),
             new, again, compare(was.answers, now.answers, known),
-            _checked(check, was, now, known), taken, time.perf_counter() - started,
+            checked(check_on, was.check, now.check, known), taken, time.perf_counter() - started,
         )  # fmt: skip
 
         with whole(out, replace=True) as target:
             shutil.move(work / "model", target)
             card.write(target, name, done.to_dict())
         return done
-
-
-def _checked(check: tuple[Path, Path] | None, was: Measured, now: Measured, names: Sequence[str]) -> Checked | None:
-    if check is None or was.check is None or now.check is None:
-        return None
-    return checked(check[0], was.check, now.check, names)
 
 
 def _check_kind(model: FO1, name: str) -> None:
@@ -288,7 +282,8 @@ def teach(
     same run. Other pictures, another model or other steps are another run, in a folder of its own.
     """
     lesson = new_lesson(model, parts.names)
-    stage = FinderStage(finder_recipe(model, parts, work), lesson)
+    pictures = parts.training.data.images
+    stage = FinderStage(model, lesson, pictures, BATCH, work / "maps" if len(pictures) <= MAPS_KEPT else None)
     work /= mark(model, parts.training)
     work.mkdir(exist_ok=True)
     count = steps if steps is not None else planned(stage, work / f"steps_{minutes:g}.json", minutes)
@@ -316,26 +311,8 @@ def mark(model: FO1, part: Part) -> str:
     digest = hashlib.sha256(fingerprint(model, part.data).encode() + part.file.read_bytes())
     for image in part.data:
         if image.path is not None:
-            stat = image.path.stat()
-            digest.update(f"{image.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
+            digest.update(file_mark(image.path).encode())
     return digest.hexdigest()[:16]
-
-
-def finder_recipe(model: FO1, parts: Parts, work: Path) -> ProposalRecipe:
-    """Of the finder's stage: the training part, the model's own tower, and its proposal head's sizes."""
-    tower = work / "tower.safetensors"
-    with whole(tower) as file:
-        save_file(dict(model.aux.state_dict()), file)
-    head = {key: value for key, value in model.config.heads["proposal"].items() if key in HeadRecipe.__annotations__}
-    part = parts.training
-    return ProposalRecipe(
-        DataRecipe(part.file.parent, part.file.name, str(part.images.resolve()), dev=None),
-        TowerRecipe(model.config.aux, tower),
-        HeadRecipe(**{**head, "levels": tuple(head["levels"])}),
-        TrainSettings(steps=1, lr=1.0),
-        cache=work / "maps" if len(part.data) <= MAPS_KEPT else None,
-        batch_size=BATCH,
-    )
 
 
 def planned(stage: FinderStage, file: Path, minutes: float) -> int:

@@ -178,7 +178,7 @@ class LanguageStage:
         self.batch_size, self.seed = batch_size, seed
         self._parts = table.parts
         if isinstance(feed, FeatureStore | JoinedStores):
-            feed = Cached(feed, model, processor, pictures, seed, train_vision="vision" in table.parts)
+            feed = Cached(feed, model, processor, pictures, seed)
         self.feed: Feed = feed
         self._ids = lru_cache(maxsize=1 << 16)(processor.text_ids)
         self._numbers = torch.tensor(processor.region_ids(processor.settings.max_regions))
@@ -410,9 +410,7 @@ def _spoken(asked: Asked) -> list[Sequence[Question]]:
     return [*([question] for question in asked.questions), *([asked.dialogue] if asked.dialogue else [])]
 
 
-def region_sample(
-    model: FO1, processor: Processor, picture: Picture, tokens: Tensor, train_vision: bool = False
-) -> Sample:
+def region_sample(model: FO1, processor: Processor, picture: Picture, tokens: Tensor) -> Sample:
     """The shared beginning of a picture's prompts: the picture, then its regions with their tokens [N, d]."""
-    image_tokens, grid = see_patches(model, processor, picture, train_vision)
+    image_tokens, grid = see_patches(model, processor, picture)
     return Sample(processor.prefix_ids([len(tokens)]), [image_tokens], [grid], tokens)

@@ -11,6 +11,8 @@ Nothing needs to be rehearsed, for nothing that is old trains.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,12 +22,12 @@ from torch import Tensor
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.lesson import Lesson, own_boxes
 from fo1agent.model.processing import Processor
-from fo1agent.regions.boxes import iou
-from fo1agent.trainers.calibration import Scored, fit
+from fo1agent.trainers.calibration import Scored, fit, minimise
 from fo1agent.trainers.data.features import FeatureStore
 from fo1agent.trainers.data.records import Example, open_picture
 from fo1agent.trainers.data.tasks import find_truth
-from fo1agent.trainers.proposals import ProposalRecipe, ProposalStage
+from fo1agent.trainers.processes import find_processes
+from fo1agent.trainers.proposals import HeadStage, MapSource
 
 RARE = 0.01  # share of cells that show a thing of one name, about; where a new finder starts
 PENALTY = 1.0  # on the squares of looks' weights, against the cross-entropy of one positive of each name
@@ -45,19 +47,25 @@ def new_lesson(model: FO1, names: Sequence[str]) -> Lesson:
     return lesson
 
 
-class FinderStage(ProposalStage):
+class FinderStage(HeadStage):
     """Trains a lesson's finder.
 
     Args:
-        recipe: of the data, the tower and the batches; that of the head is not looked at.
+        model: whose tower looks.
         lesson: trained in place.
+        pictures: to train on.
+        batch_size: pictures per step.
+        cache: folder that keeps the tower's maps, or None.
     """
 
     name = "finder"
 
-    def __init__(self, recipe: ProposalRecipe, lesson: Lesson) -> None:
-        super().__init__(recipe)
-        self.model = lesson.finder
+    def __init__(
+        self, model: FO1, lesson: Lesson, pictures: Sequence[Example], batch_size: int, cache: Path | None
+    ) -> None:
+        tower = deepcopy(model.aux).to(find_processes().device)
+        source = MapSource(tower, model.config.aux, model.config.heads["proposal"]["levels"], cache)
+        super().__init__(lesson.finder, source, pictures, batch_size)
         self._index = {name: kind for kind, name in enumerate(lesson.names)}
 
     def kinds(self, record: Example) -> list[int]:
@@ -96,16 +104,12 @@ def _regression(x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     scaled, positives = (x - mean) / scale, y.sum(dim=0).clamp(min=1)
     weight = torch.zeros(x.shape[1], y.shape[1], requires_grad=True)
     bias = torch.full((y.shape[1],), -4.0, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=40, history_size=10, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(scaled @ weight + bias, y, w, reduction="none")
-        total = (loss.sum(dim=0) / positives).sum() + PENALTY * weight.square().sum()
-        total.backward()
-        return total
+    def loss() -> Tensor:
+        entropy = F.binary_cross_entropy_with_logits(scaled @ weight + bias, y, w, reduction="none")
+        return (entropy.sum(dim=0) / positives).sum() + PENALTY * weight.square().sum()
 
-    optimizer.step(closure)
+    minimise([weight, bias], loss, 40, memory=10)
     with torch.no_grad():
         plain = weight / scale[:, None]
         return plain.T, bias - mean @ plain
@@ -127,10 +131,7 @@ def calibrate_lesson(
         more, _ = own_boxes(found, features.sizes.to_aux(boxes))
         boxes = torch.cat([boxes, features.sizes.from_aux(more)])
         terms = lesson.terms(found, features.sizes.to_aux(boxes), model.region_vectors(features, boxes))
-        pixels, real = boxes.double().numpy(), ~image.crowd
-        names = np.array([index[label] for label in image.labels], dtype=np.int64)[real]
-        overlap = iou(pixels, image.boxes[real].astype(np.float64))
-        scored.append(Scored(pixels, terms, overlap, names, find_truth(image, pixels, index).unknown))
+        scored.append(Scored.of(boxes.double().numpy(), terms, image, index))
         on_progress(done, len(images))
     with torch.enable_grad():
         numbers = fit(scored, torch.tensor([*lesson.weights.tolist(), lesson.bias.item()]))

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from fo1agent.model.fo1 import FO1
 from fo1agent.trainers.data.features import PictureStore
 from fo1agent.trainers.data.tasks import find_truth, name_targets
+from fo1agent.trainers.pictures import shuffled
 from fo1agent.trainers.step import share
 
 EVIDENCE_DROPOUT = 0.25
@@ -66,6 +67,7 @@ class NamingStage:
         self.store, self.vocabulary, self.pictures = store, vocabulary, tuple(pictures)
         self.batch_size, self.seed = batch_size, seed
         self.model = model
+        self._order = shuffled(len(self.pictures), seed)
         labels = Counter(label for k in self.pictures for label in store[k].image.labels)
         known = {k: labels[name] for name, k in vocabulary.items()}
         self.weights = name_weights([known.get(k, 0) for k in range(model.match_head.names_known)])
@@ -85,9 +87,7 @@ class NamingStage:
         for number in share(self.batch_size, part, parts):
             number += step * self.batch_size
             rng = np.random.default_rng((self.seed, 2, number))
-            epoch, place = divmod(number, len(self.pictures))
-            order = np.random.default_rng((self.seed, 1, epoch)).permutation(self.pictures)
-            picture = self.store[int(order[place])]
+            picture = self.store[self.pictures[self._order(number)]]
             truth = find_truth(picture.image, picture.boxes, self.vocabulary)
             shown = name_targets(truth, self.model.match_head.names_known)
             kept = (shown != self.model.match_head.names_known) | (rng.random(len(shown)) < BACKGROUND_SHARE)

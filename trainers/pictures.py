@@ -10,7 +10,6 @@ it (in the step). It knows nothing of questions or losses.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
@@ -33,8 +32,9 @@ from fo1agent.regions.boxes import clip
 from fo1agent.trainers.data.augment import AugmentRecipe, augment
 from fo1agent.trainers.data.features import ANNOTATED, JITTERED, PROPOSAL, Picture, PictureStore, jitter
 from fo1agent.trainers.data.records import Example
-from fo1agent.trainers.kept import keep, read_kept
+from fo1agent.trainers.kept import KeptViews, weights_hash
 
+MOST_KEPT = 50 << 30  # bytes of what frozen towers see
 RANDOM_BOXES = 12  # that show nothing in particular, where no proposer gives such
 
 
@@ -103,7 +103,6 @@ class Cached:
         model, processor: whose towers they were.
         pictures: positions in the store to train on.
         seed: decides the order.
-        train_vision: the primary tower runs with gradients.
     """
 
     def __init__(
@@ -113,10 +112,9 @@ class Cached:
         processor: Processor,
         pictures: Sequence[int],
         seed: int,
-        train_vision: bool = False,
     ) -> None:
         self.store, self.model, self.processor = store, model, processor
-        self.pictures, self._train_vision = tuple(pictures), train_vision
+        self.pictures = tuple(pictures)
         self._order = shuffled(len(self.pictures), seed)
 
     def example(self, number: int) -> Example:
@@ -127,17 +125,14 @@ class Cached:
 
     def look(self, view: Picture, chosen: np.ndarray) -> Seen:
         vectors = torch.from_numpy(view.vectors[chosen].astype(np.float32)).to(self.model.device)
-        tokens, grid = see_patches(self.model, self.processor, view, self._train_vision)
+        tokens, grid = see_patches(self.model, self.processor, view)
         return Seen(tokens, grid, vectors)
 
 
-def see_patches(
-    model: FO1, processor: Processor, picture: Picture, train_vision: bool = False
-) -> tuple[Tensor, tuple[int, int]]:
+def see_patches(model: FO1, processor: Processor, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
     """Image tokens [T, d] of kept patches, and their grid."""
     pixels = torch.from_numpy(picture.pixel_values.astype(np.float32)).to(model.device)
-    with torch.set_grad_enabled(train_vision and torch.is_grad_enabled()):
-        tokens, _ = model.adapter.encode_image(model.base, pixels, picture.grid_hw, False)
+    tokens, _ = model.adapter.encode_image(model.base, pixels, picture.grid_hw, False)
     rows, columns = (side // processor.merge for side in picture.grid_hw)
     return model.image_projector(tokens), (rows, columns)
 
@@ -292,44 +287,37 @@ def given_boxes(example: Example, image: Image.Image, inputs: ImageInputs, rng: 
 class FrozenViews:
     """What frozen towers see of each picture, kept on disk in half precision as they are first seen.
 
-    A folder belongs to one set of weights and processing (a sub-folder is named by their hash), and a file in it to one
-    picture by its content's date and size, so features of others are never found.
+    A sub-folder belongs to one set of weights and processing, so features of others are never found.
 
     Args:
         folder: made if missing; a picture of the 3B takes 20 MB and more.
         model: its towers must be frozen.
-        limit_bytes: nothing is added beyond it.
     """
 
-    def __init__(self, folder: Path, model: FO1, limit_bytes: int = 50 << 30) -> None:
-        self.model, self._limit = model, limit_bytes
-        self.folder = folder / towers_fingerprint(model)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._used = sum(file.lstat().st_size for file in self.folder.glob("*.safetensors"))
+    def __init__(self, folder: Path, model: FO1) -> None:
+        self.model = model
         views = range(len(model.aux.views)) if hasattr(model.aux, "detect") else ()
-        self._names = ["tokens", *(f"map{k}" for k in range(len(model.aux.levels)))]
-        self._names += ["primary"] if model.region_encoder.simple_fpn is not None else []
-        self._names += [f"{what}{k}" for what in ("boxes", "logits") for k in views]
+        names = ["tokens", *(f"map{k}" for k in range(len(model.aux.levels)))]
+        names += ["primary"] if model.region_encoder.simple_fpn is not None else []
+        names += [f"{what}{k}" for what in ("boxes", "logits") for k in views]
+        self.folder = folder / towers_fingerprint(model)
+        self._kept = KeptViews(self.folder, names, MOST_KEPT)
 
     def features(self, example: Example, inputs: ImageInputs) -> ImageFeatures:
         """As `FO1.encode_image` gives them; levels of SimpleFP, which may train, are made anew."""
-        file = self.folder / f"{picture_key(example)}.safetensors"
-        model = self.model
-        kept = read_kept(file, self._names)
-        if kept is None:
-            with torch.no_grad():
-                seen = model.encode_image(inputs)
-            kept = {f"map{k}": m for k, m in enumerate(seen.aux.maps)} | {"tokens": seen.image_tokens}
-            if seen.primary_map is not None:
-                kept["primary"] = seen.primary_map
-            if seen.candidates is not None:
-                for k, (boxes, logits) in enumerate(zip(seen.candidates.boxes, seen.candidates.logits, strict=True)):
-                    kept |= {f"boxes{k}": boxes, f"logits{k}": logits}
-            # Rounded as the kept ones will be, so that it makes no difference which epoch it is.
-            kept = {name: tensor.half().contiguous() for name, tensor in kept.items()}
-            self._keep(file, kept)
-        moved = {name: tensor.to(model.device, model.dtype) for name, tensor in kept.items()}
-        return self._restore(moved, inputs)
+        kept = self._kept.get(example, lambda: self._see(inputs))
+        return self._restore({name: t.to(self.model.device, self.model.dtype) for name, t in kept.items()}, inputs)
+
+    @torch.no_grad()
+    def _see(self, inputs: ImageInputs) -> dict[str, Tensor]:
+        seen = self.model.encode_image(inputs)
+        kept = {f"map{k}": m for k, m in enumerate(seen.aux.maps)} | {"tokens": seen.image_tokens}
+        if seen.primary_map is not None:
+            kept["primary"] = seen.primary_map
+        if seen.candidates is not None:
+            for k, (boxes, logits) in enumerate(zip(seen.candidates.boxes, seen.candidates.logits, strict=True)):
+                kept |= {f"boxes{k}": boxes, f"logits{k}": logits}
+        return kept
 
     def _restore(self, kept: dict[str, Tensor], inputs: ImageInputs) -> ImageFeatures:
         model, sizes = self.model, inputs.sizes
@@ -351,29 +339,9 @@ class FrozenViews:
             kept["tokens"], inputs.merged_hw, sizes, TowerFeatures(maps, sizes.aux_wh), primary, primary_map, candidates
         )
 
-    def _keep(self, file: Path, tensors: dict[str, Tensor]) -> None:
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        if self._used + size > self._limit:
-            return
-        keep(file, tensors)
-        self._used += size
-
 
 def towers_fingerprint(model: FO1) -> str:
     """Hash of all that decides what the towers see: their weights, the projector's, and the processing."""
-    digest = hashlib.sha256(repr((model.config.aux, model.config.processing, str(model.dtype))).encode())
     parts = {"aux": model.aux, "visual": model.base.model.visual, "projector": model.image_projector}
-    for name, part in parts.items():
-        for key, tensor in sorted(part.state_dict().items()):
-            digest.update(f"{name}.{key}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
-
-
-def picture_key(example: Example) -> str:
-    """The same for one picture as long as its file is not written anew."""
-    if example.data is not None:
-        return hashlib.sha256(example.data).hexdigest()[:20]
-    assert example.path is not None
-    stat = example.path.stat()
-    return hashlib.sha256(f"{example.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:20]
+    tensors = ((f"{name}.{key}", t) for name, part in parts.items() for key, t in sorted(part.state_dict().items()))
+    return weights_hash(tensors, repr((model.config.aux, model.config.processing, str(model.dtype))))

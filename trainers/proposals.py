@@ -34,11 +34,11 @@ from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.folder import check_weights, misfits, one_line, read_safetensors
 from fo1agent.model.mobilenet import LEVELS, convert_tensorflow
 from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, assign, proposal_losses
-from fo1agent.regions.boxes import iou
+from fo1agent.regions.boxes import claims, iou
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.features import mirror_boxes
 from fo1agent.trainers.data.records import Example, open_picture
-from fo1agent.trainers.kept import keep, read_kept
+from fo1agent.trainers.kept import KeptViews, weights_hash
 from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.step import TrainResult, TrainSettings, share, train
@@ -134,89 +134,94 @@ class Seen:
 
 
 class MapSource:
-    """A frozen tower, and its maps of a picture, kept on disk if a folder is given."""
+    """A frozen tower, and its maps of a picture, kept on disk if a folder is given.
+
+    Args:
+        tower: runs where its weights are, and there are the maps.
+        config, aspect: see `TowerRecipe`.
+        levels: which of its maps are wanted.
+        cache: the folder, or None.
+    """
 
     def __init__(
-        self, recipe: TowerRecipe, levels: Sequence[int], cache: Path | None, device: torch.device | str = "cpu"
+        self,
+        tower: nn.Module,
+        config: Mapping[str, Any],
+        levels: Sequence[int],
+        cache: Path | None,
+        aspect: str = "squash",
     ) -> None:
-        self.tower = load_tower(recipe).to(device)
+        self.tower, self.device = tower, next(tower.parameters()).device
         # Of a detector's tower, the backbone's maps: `_run` does without the rest.
-        known: Sequence[Any] = LEVELS if recipe.config["type"] == "mobilenet_v2_ssd" else self.tower.levels  # pyright: ignore[reportAssignmentType] (every tower has them)
+        self._detector = config["type"] == "mobilenet_v2_ssd"
+        known: Any = LEVELS if self._detector else tower.levels
         if not levels or not all(0 <= k < len(known) for k in levels):
             raise InputError(f"head.levels names maps 0 to {len(known) - 1} of the tower, got {list(levels)}.")
         self.levels = [known[k] for k in levels]
-        self._picked, self._recipe, self._device = list(levels), recipe, device
-        self._cache = None
+        self._picked, self._config, self._aspect = list(levels), config, aspect
+        self._numbers = [str(k) for k in range(len(levels))]
         if cache is not None:
-            key = f"{fingerprint(self.tower)} {sorted(recipe.config.items())} {recipe.aspect} {self._picked}"
-            self._cache = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
-            self._cache.mkdir(parents=True, exist_ok=True)
+            mark = weights_hash(sorted(tower.state_dict().items()))
+            key = f"{mark} {sorted(config.items())} {aspect} {self._picked}"
+            cache /= hashlib.sha256(key.encode()).hexdigest()[:16]
+        self._kept = KeptViews(cache, [*self._numbers, "size_hw"])
 
     def maps(self, record: Example, flip: bool) -> tuple[list[Tensor], tuple[int, int]]:
         """The chosen maps of the (mirrored) picture, [1, C, h, w] float32, and (height, width) of the tower's input."""
-        file = self._cache and self._cache / f"{_file_key(record)}{'m' if flip else ''}.safetensors"
-        numbers = [str(k) for k in range(len(self._picked))]
-        if file and (kept := read_kept(file, [*numbers, "size_hw"])) is not None:
-            height, width = kept["size_hw"].tolist()
-            return [kept[k].to(self._device).float() for k in numbers], (height, width)
-        maps, size_hw = self._run(record, flip)
-        if file:
-            tensors = {k: m.half().cpu().contiguous() for k, m in zip(numbers, maps, strict=True)}
-            keep(file, {**tensors, "size_hw": torch.tensor(size_hw)})
-        # Rounded as the kept ones are, so that neither the epoch nor the cache makes a difference.
-        return [m.half().float() for m in maps], size_hw
+        kept = self._kept.get(record, lambda: self._run(record, flip), flip)
+        height, width = kept["size_hw"].tolist()
+        return [kept[k].to(self.device).float() for k in self._numbers], (height, width)
 
     @torch.no_grad()
-    def _run(self, record: Example, flip: bool) -> tuple[list[Tensor], tuple[int, int]]:
+    def _run(self, record: Example, flip: bool) -> dict[str, Tensor]:
         image = open_picture(record)
         if flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        views = prepare_aux(self._recipe.config, ProcessingConfig(aux_aspect=self._recipe.aspect), image)
-        views = {name: view.to(self._device) for name, view in views.items()}
-        if self._recipe.config["type"] == "mobilenet_v2_ssd":
+        views = prepare_aux(self._config, ProcessingConfig(aux_aspect=self._aspect), image)
+        views = {name: view.to(self.device) for name, view in views.items()}
+        if self._detector:
             maps = self.tower.maps(views["main"])  # pyright: ignore[reportCallIssue]  without the detector's heads
         else:
             maps, _ = self.tower(views)
-        height, width = views["main"].shape[-2:]
-        return [maps[k] for k in self._picked], (height, width)
+        chosen = {number: maps[k] for number, k in zip(self._numbers, self._picked, strict=True)}
+        return {**chosen, "size_hw": torch.tensor(views["main"].shape[-2:])}
 
 
-class ProposalStage:
-    """Trains a `ProposalHead`; see the table above."""
+class HeadStage:
+    """Trains a `ProposalHead` on a tower's maps; see the table above.
+
+    Args:
+        head: trained in place.
+        source: of the maps that it reads.
+        pictures: to train on.
+        batch_size, flip: see `ProposalRecipe`.
+        seed: with the step's number, decides everything random.
+        dev: pictures to measure on.
+    """
 
     name = "proposals"
 
-    def __init__(self, recipe: ProposalRecipe) -> None:
-        self.recipe, self._device = recipe, find_processes().device
-        self.loss_weights = dict(recipe.loss_weights)
-        root = recipe.data.root
-        self._train = load_coco(root / recipe.data.train, root / recipe.data.train_images).images[: recipe.data.limit]
-        self._dev: Sequence[Example] = ()
-        if recipe.data.dev:
-            self._dev = load_coco(root / recipe.data.dev, root / recipe.data.dev_images).images[: recipe.data.limit]
-        if not self._train:
-            raise DataError(f"{root / recipe.data.train} lists no pictures.")
-        self._source = MapSource(recipe.tower, recipe.head.levels, recipe.cache, self._device)
-        torch.manual_seed(recipe.train.seed)
-        levels = self._source.levels
-        self.model = ProposalHead(
-            ProposalHeadConfig(
-                channels=tuple(int(level.channels) for level in levels),
-                strides=tuple(float(level.stride) for level in levels),
-                offsets=tuple(float(level.offset) for level in levels),
-                width=recipe.head.width,
-                extra_levels=recipe.head.extra_levels,
-                blocks=recipe.head.blocks,
-            )
-        ).to(self._device)
+    def __init__(
+        self,
+        head: ProposalHead,
+        source: MapSource,
+        pictures: Sequence[Example],
+        batch_size: int,
+        flip: float = 0.5,
+        seed: int = 0,
+        dev: Sequence[Example] = (),
+    ) -> None:
+        self.model, self.loss_weights = head, LOSS_WEIGHTS
+        self._source, self._train, self._dev = source, pictures, dev
+        self._batch_size, self._flip, self._seed = batch_size, flip, seed
 
     def trainable(self) -> dict[str, list[nn.Parameter]]:
         return {"head": list(self.model.parameters())}
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> list[Seen]:
         """Pictures `step * batch_size` onwards of an endless row of shuffled epochs."""
-        first = step * self.recipe.batch_size
-        return [self._draw(first + place) for place in share(self.recipe.batch_size, part, parts)]
+        first = step * self._batch_size
+        return [self._draw(first + place) for place in share(self._batch_size, part, parts)]
 
     def counts(self, batch: list[Seen]) -> dict[str, int]:
         """Cells that are responsible for a box, for every loss."""
@@ -248,7 +253,7 @@ class ProposalStage:
         return [example.name for example in batch]
 
     def evaluate(self) -> dict[str, float]:
-        """`recall@100` at IoU .5 and .75 on the dev pictures, in percent; {} without a dev file."""
+        """`recall@100` at IoU .5 and .75 on the dev pictures, in percent; {} without such."""
         if not self._dev:
             return {}
         found = []
@@ -262,15 +267,44 @@ class ProposalStage:
 
     def _draw(self, position: int) -> Seen:
         epoch, index = divmod(position, len(self._train))
-        random = np.random.default_rng([self.recipe.train.seed, epoch])
+        random = np.random.default_rng([self._seed, epoch])
         record = self._train[random.permutation(len(self._train))[index]]
-        flip = bool(random.random(len(self._train))[index] < self.recipe.flip)
+        flip = bool(random.random(len(self._train))[index] < self._flip)
         maps, (height, width) = self._source.maps(record, flip)
+        device = next(self.model.parameters()).device
         boxes = mirror_boxes(record.boxes, record.width) if flip else record.boxes
         scaled = torch.from_numpy(boxes) * torch.tensor([width / record.width, height / record.height] * 2)
-        scaled, crowd = scaled.float().to(self._device), torch.from_numpy(record.crowd).to(self._device)
-        kinds = torch.tensor(self.kinds(record), dtype=torch.long, device=self._device)
+        scaled, crowd = scaled.float().to(device), torch.from_numpy(record.crowd).to(device)
+        kinds = torch.tensor(self.kinds(record), dtype=torch.long, device=device)
+        maps = [m.to(device) for m in maps]
         return Seen(record.name, maps, (height, width), scaled[~crowd], scaled[crowd], kinds[~crowd])
+
+
+class ProposalStage(HeadStage):
+    """What a `ProposalRecipe` says: a new head for a tower."""
+
+    def __init__(self, recipe: ProposalRecipe) -> None:
+        data, device, dev = recipe.data, find_processes().device, ()
+        pictures = load_coco(data.root / data.train, data.root / data.train_images).images[: data.limit]
+        if data.dev:
+            dev = load_coco(data.root / data.dev, data.root / data.dev_images).images[: data.limit]
+        if not pictures:
+            raise DataError(f"{data.root / data.train} lists no pictures.")
+        tower = load_tower(recipe.tower).to(device)
+        source = MapSource(tower, recipe.tower.config, recipe.head.levels, recipe.cache, recipe.tower.aspect)
+        torch.manual_seed(recipe.train.seed)
+        head = ProposalHead(
+            ProposalHeadConfig(
+                channels=tuple(int(level.channels) for level in source.levels),
+                strides=tuple(float(level.stride) for level in source.levels),
+                offsets=tuple(float(level.offset) for level in source.levels),
+                width=recipe.head.width,
+                extra_levels=recipe.head.extra_levels,
+                blocks=recipe.head.blocks,
+            )
+        ).to(device)
+        super().__init__(head, source, pictures, recipe.batch_size, recipe.flip, recipe.train.seed, dev)
+        self.loss_weights = dict(recipe.loss_weights)
 
 
 def load_tower(recipe: TowerRecipe) -> nn.Module:
@@ -298,30 +332,14 @@ def load_tower(recipe: TowerRecipe) -> nn.Module:
     return tower.eval().requires_grad_(False)
 
 
-def fingerprint(module: nn.Module) -> str:
-    """A hash of all weights and buffers: the same exactly when the module computes the same."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
-
-
 def recall(found: Sequence[np.ndarray], truth: Sequence[np.ndarray], overlap: float) -> float:
     """Share, 0 to 1, of the true boxes that some found box covers, each found box answering for one true box.
 
     Args:
         found: per picture [M, 4], best first. truth: per picture [N, 4], same frame.
-        overlap: least IoU. Matching is COCO's: best first, each to the free true box it overlaps most.
+        overlap: least IoU.
     """
-    hits = 0
-    for boxes, wanted in zip(found, truth, strict=True):
-        free = iou(boxes, wanted)  # [M, N]
-        for row in free:
-            best = int(row.argmax()) if row.size else -1
-            if best >= 0 and row[best] >= overlap:
-                free[:, best] = -1
-                hits += 1
+    hits = sum(int(claims(iou(*pair), overlap).sum()) for pair in zip(found, truth, strict=True))
     return hits / max(1, sum(map(len, truth)))
 
 
@@ -330,13 +348,6 @@ def _by_shape(batch: Sequence[Seen]) -> list[list[Seen]]:
     for example in batch:
         groups.setdefault(example.size_hw, []).append(example)
     return list(groups.values())
-
-
-def _file_key(record: Example) -> str:
-    if record.path is None:
-        return hashlib.sha256(record.data or b"").hexdigest()[:20]
-    stat = record.path.stat()
-    return hashlib.sha256(f"{record.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:20]
 
 
 if __name__ == "__main__":

@@ -148,15 +148,15 @@ def test_any_tower_will_do(root, tmp_path):
 
 def test_the_tower_stays_as_it_is_and_must_fit(root, tmp_path):
     settings = recipe(root)
-    source = MapSource(settings.tower, settings.head.levels, None)
-    assert not any(p.requires_grad for p in source.tower.parameters())
+    tower = load_tower(settings.tower)
+    assert not any(p.requires_grad for p in tower.parameters())
     save_file({"stem.conv.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"stem\.conv\.weight"):
-        MapSource(TowerRecipe({"type": "mobilenet_v2_ssd"}, tmp_path / "other.safetensors"), (1,), None)
+        load_tower(TowerRecipe({"type": "mobilenet_v2_ssd"}, tmp_path / "other.safetensors"))
     with pytest.raises(CheckpointError, match=r"Cannot read the tower's weights"):
-        MapSource(TowerRecipe({"type": "mobilenet_v2_ssd"}, tmp_path / "none.safetensors"), (1,), None)
+        load_tower(TowerRecipe({"type": "mobilenet_v2_ssd"}, tmp_path / "none.safetensors"))
     with pytest.raises(InputError, match=r"maps 0 to 3"):
-        MapSource(settings.tower, (1, 4), None)
+        MapSource(tower, settings.tower.config, (1, 4), None)
 
 
 def test_tower_weights_that_are_none_are_named(tmp_path):
