@@ -40,6 +40,7 @@ from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.proposals import DataRecipe as ProposalData
 from fo1agent.trainers.proposals import HeadRecipe, ProposalRecipe, ProposalStage, TowerRecipe, load_tower
 from fo1agent.trainers.recipe import build, load_recipe
+from fo1agent.trainers.stage import Stage
 from fo1agent.trainers.step import TrainSettings, train
 from fo1agent.whole import whole
 
@@ -167,11 +168,13 @@ def _run(recipe: NanoRecipe, all_tables: Sequence[StageTable]) -> Path:
     tasks = TaskMaker(data.categories, unknown_words(captions, data.categories))
     photographs = tuple(learned)
 
-    def name(settings: StageRecipe, folder: str, tokens: bool) -> None:
-        rate = settings.train
-        stage = NamingStage(model, store, tasks.index, photographs, settings.batch_size, rate.seed, tokens)
-        result = train(stage, rate, recipe.work / folder, recipe={}, on_log=_log_step)
+    def learn(stage: Stage, settings: TrainSettings, folder: str, recorded: Any) -> None:
+        result = train(stage, settings, recipe.work / folder, recorded, on_log=_log_step)
         model.load_state_dict(load_file(result.weights), strict=False)
+
+    def name(settings: StageRecipe, folder: str, tokens: bool) -> None:
+        size, seed = settings.batch_size, settings.train.seed
+        learn(NamingStage(model, store, tasks.index, photographs, size, seed, tokens), settings.train, folder, {})
 
     name(recipe.naming, "naming", tokens=True)
     pictures: PictureStore = store
@@ -184,11 +187,9 @@ def _run(recipe: NanoRecipe, all_tables: Sequence[StageTable]) -> Path:
 
     def speak(table: StageTable) -> None:
         settings: StageRecipe = getattr(recipe, table.name)
-        stage = LanguageStage(
-            table, model, processor, pictures, tasks, learned, settings.batch_size, settings.train.seed
-        )
-        result = train(stage, settings.train, recipe.work / table.name, recipe=table, on_log=_log_step)
-        model.load_state_dict(load_file(result.weights), strict=False)
+        size, seed = settings.batch_size, settings.train.seed
+        stage = LanguageStage(table, model, processor, pictures, tasks, learned, size, seed)
+        learn(stage, settings.train, table.name, table)
 
     for table in tables:
         speak(table)
@@ -197,7 +198,9 @@ def _run(recipe: NanoRecipe, all_tables: Sequence[StageTable]) -> Path:
     log.info(
         "calibration on %d pictures: %s", len(held_back), calibrate(model.eval(), processor, store, tasks, held_back)
     )
-    save(model, processor, recipe.out)
+    model.half()
+    with whole(recipe.out, replace=True) as folder:
+        weights.save(model, processor, folder)
     return recipe.out
 
 
@@ -318,13 +321,6 @@ def training_words(data: CocoData) -> Iterable[str]:
             yield from (caption, caption.lower())
     for name in data.categories:
         yield from [f"{name}", f" {name}", f"Please detect {name} in this image."] * 20
-
-
-def save(model: FO1, processor: Processor, folder: Path) -> None:
-    """Write the finished model in half precision, with its tokenizer; the folder is replaced whole."""
-    with whole(folder, replace=True) as partial:
-        weights.save(model.half(), processor, partial)
-    model.float()
 
 
 def _log_step(record: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from fo1agent.errors import InputError
 from fo1agent.foreign import log_to_stderr
 from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1
+from fo1agent.model.folder import dtype_name
 from fo1agent.model.predictor import find_folder, load_predictor
 from fo1agent.model.processing import Processor
 from fo1agent.trainers import lora, rows
@@ -148,7 +149,7 @@ def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO
     model, processor = weights.load(folder)
     stored = next(model.base.parameters()).dtype
     device = find_processes().device
-    half = device.type != "cpu" and resolve(recipe.train.precision, device) == stored_name(stored)
+    half = device.type != "cpu" and resolve(recipe.train.precision, device) == dtype_name(stored)
     if not half:
         model.float()
     torch.manual_seed(recipe.train.seed)
@@ -166,11 +167,6 @@ def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO
     for parameter in (p for part in table.parts for p in part_parameters(model, part)):
         parameter.data = parameter.data.float()
     return model, processor, stored
-
-
-def stored_name(dtype: torch.dtype) -> str:
-    """As `TrainSettings.precision` calls it."""
-    return str(dtype).removeprefix("torch.")
 
 
 def make_stage(
