@@ -15,11 +15,6 @@ for (SimpleFP of a nano, heads of the public checkpoint) is left out. Token rows
 (`rows.attach`), as `tuning.py` does.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
-
 from fo1agent.trainers.language import Mix, StageTable
 
 TABLE = StageTable(
@@ -28,10 +23,3 @@ TABLE = StageTable(
     loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.5, "name": 0.5, "iou": 0.5},
     mix=Mix(absent=16, detect=0.5, count=0.0, everything=0.5, caption=0.0),
 )
-
-
-def main(arguments: Sequence[str]) -> Path:
-    """Run the recipe named by the first argument with the `key=value` overrides after it."""
-    from fo1agent.trainers.tuning import run
-
-    return run(TABLE, arguments)

@@ -14,11 +14,6 @@ vision             no: the primary tower is the base's own
 Losses and their weights: next_token 1, match 1, senses 0.5, name 0.5, iou 0.5.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
-
 from fo1agent.trainers.language import Mix, StageTable
 
 TABLE = StageTable(
@@ -27,10 +22,3 @@ TABLE = StageTable(
     loss_weights={"next_token": 1.0, "match": 1.0, "senses": 0.5, "name": 0.5, "iou": 0.5},
     mix=Mix(absent=12, detect=0.7, count=0.7, everything=0.4, caption=0.7),
 )
-
-
-def main(arguments: Sequence[str]) -> Path:
-    """Run the recipe named by the first argument with the `key=value` overrides after it."""
-    from fo1agent.trainers.tuning import run
-
-    return run(TABLE, arguments)

@@ -66,9 +66,10 @@ def _proposals(arguments: list[str]) -> None:
     "fo1agent train align model=VLM-FO1-3B sources='[{path: instances_train2017.json, images: train2017}]'",
 )
 def _align(arguments: list[str]) -> None:
-    from fo1agent.trainers.alignment import main
+    from fo1agent.trainers.alignment import TABLE
+    from fo1agent.trainers.tuning import run
 
-    console.result(str(main(arguments)))
+    console.result(str(run(TABLE, arguments)))
 
 
 @_stage(
@@ -77,9 +78,10 @@ def _align(arguments: list[str]) -> None:
     "fo1agent train instruct model=runs/align/model sources='[{path: refcoco/}, {path: llava.json, weight: 1}]'",
 )
 def _instruct(arguments: list[str]) -> None:
-    from fo1agent.trainers.instruction import main
+    from fo1agent.trainers.instruction import TABLE
+    from fo1agent.trainers.tuning import run
 
-    console.result(str(main(arguments)))
+    console.result(str(run(TABLE, arguments)))
 
 
 @_stage(
