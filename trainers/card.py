@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+FIGURES = ("AP", "AP50", "recall@100")
 
 
 def write(folder: Path, start: str, record: Mapping[str, Any]) -> None:
@@ -34,36 +36,34 @@ def _card(name: str, start: str, record: Mapping[str, Any]) -> str:
         "",
         f"## What was taught, on {record['after']['images']} held-out pictures",
         "",
-        "| | before | after |",
-        "| --- | --- | --- |",
+        *_table("| | before | after |", [(f, record["before"][f], record["after"][f]) for f in FIGURES]),
+        *_rows((f"AP of {word}", row["AP_before"], row["AP_after"]) for word, row in record["names"].items()),
     ]
-    for figure in ("AP", "AP50", "recall@100"):
-        lines.append(f"| {figure} | {_number(record['before'][figure])} | {_number(record['after'][figure])} |")
-    for word, row in record["names"].items():
-        lines.append(f"| AP of {word} | {_number(row['AP_before'])} | {_number(row['AP_after'])} |")
     former = record["old_names"]["former_answers"]
     lines += [
         "",
         f"## What it knew before, by its own former answers on {former['pictures']} pictures",
         "",
-        "| name | found before | found after | the same |",
-        "| --- | --- | --- | --- |",
+        *_table("| name | found before | found after | the same |", (row.values() for row in former["names"])),
     ]
-    lines += [f"| {row['name']} | {row['before']} | {row['after']} | {row['same']} |" for row in former["names"]]
     check = record["old_names"]["checked_on"]
     if check is not None:
         lines += [
             "",
             f"## The same by labels, on {check['pictures']} pictures of {Path(check['file']).name}",
             "",
-            "| name | AP before | AP after |",
-            "| --- | --- | --- |",
-        ]
-        lines += [
-            f"| {row['name']} | {_number(row['AP_before'])} | {_number(row['AP_after'])} |" for row in check["names"]
+            *_table("| name | AP before | AP after |", (row.values() for row in check["names"])),
         ]
     return "\n".join(lines) + "\n"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _table(head: str, rows: Iterable[Iterable[Any]]) -> list[str]:
+    return [head, "| --- " * (head.count("|") - 1) + "|", *_rows(rows)]
+
+
+def _rows(rows: Iterable[Iterable[Any]]) -> list[str]:
+    """Names and counts as they are, percentages with one place."""
+    return [
+        "".join(f"| {'-' if v is None else f'{v:.1f}' if isinstance(v, float) else v} " for v in row) + "|"
+        for row in rows
+    ]
