@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The official conformance suite for MCP servers against `fo1agent mcp --http`; exit 1 on a failure that is not expected,
-# or an expected one that passes. Needs npm; Node >= 22 comes from PyPI. Run from anywhere; downloads once, to $CACHE.
+# The official conformance suite for MCP servers against server.py: ours, with what the suite asks for; exit 1 on a failure
+# that is not expected, or an expected one that passes. Needs npm; Node >= 22 comes from PyPI. Run from anywhere; downloads
+# once, to $CACHE.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 python="${PYTHON:-$here/../../.venv/bin/python}"
@@ -14,7 +15,7 @@ fi
 
 log="$(mktemp)"
 results="$(mktemp -d)"
-(cd "$here/../../fo1agent/data/demo" && exec "$python" -m fo1agent mcp --http --port 0) 2>"$log" &
+(cd "$here/../.." && exec "$python" -m tests.conformance.server) >"$log" 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$log" "$results"' EXIT
 until grep -q "Listening on" "$log"; do
