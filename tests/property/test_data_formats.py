@@ -175,3 +175,11 @@ def test_a_box_without_area_is_no_box(height: float) -> None:
     assert boxes.tolist() == [[10, 5, 40, 25]]
     with pytest.raises(DataError, match=r"boxes\[0\]"):
         exact_boxes([[10, 0, 40, height]], 100, 50)
+
+
+@pytest.mark.parametrize("far", [101.0, 3.5e38, 1e308])  # float32 ends at 3.4e38
+def test_a_box_beside_its_picture_is_no_box_however_far(far: float) -> None:
+    rows = [[far, 5, far, 25], [-far, 5, -far, 25], [10, far, 40, far], [-far, -far, far, far]]
+    boxes, kept, _ = BoxReader("xyxy").read(rows, 100, 50)
+    assert kept == [3]
+    assert boxes.tolist() == [[0, 0, 100, 50]]

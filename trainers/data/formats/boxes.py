@@ -151,7 +151,9 @@ class BoxReader:
         boxes: list[tuple[float, float, float, float]] = []
         remarks: list[str] = []
         for k, (x1, y1, x2, y2) in enumerate(rows):
-            box = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+            # Each end within the picture: a number beyond it may also be beyond what a float32 holds.
+            (left, right), (top, bottom) = _within(x1, x2, width), _within(y1, y2, height)
+            box = left, top, right, bottom
             if not has_area(*box):
                 remarks.append(GONE)
                 continue
@@ -249,6 +251,10 @@ def four_numbers(row: Any, name: str, wanted: str) -> tuple[float, float, float,
         except (TypeError, ValueError, OverflowError):
             pass
     raise DataError(f"{name} is {_shown(row)}; wanted four numbers, {wanted}")
+
+
+def _within(low: float, high: float, end: int) -> tuple[float, float]:
+    return min(max(low, 0.0), float(end)), min(max(high, 0.0), float(end))
 
 
 def has_area(x1: float, y1: float, x2: float, y2: float) -> bool:
