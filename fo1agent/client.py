@@ -21,7 +21,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -180,7 +180,7 @@ class Client:
                 return _object(response.content)
         raise _failure(response)
 
-    def _events(self, body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _events(self, body: dict[str, Any]) -> Generator[tuple[str, dict[str, Any]], None, None]:
         """The events (type, data) that answer a question."""
         until = time.monotonic() + min(self._patience_s, exchange.left())
         while True:
@@ -388,9 +388,11 @@ class RemoteScene(Pictured):
         if first is None:
             raise ServerError("The server ended the stream without an answer.")
         heard = _Heard(self, question)
-        yield heard.event(*first)
-        for event in events:
-            yield heard.event(*event)
+        # An error's traceback would keep the events, and with them the connection, for as long as the error is kept.
+        with contextlib.closing(events):
+            yield heard.event(*first)
+            for event in events:
+                yield heard.event(*event)
 
     # ---- at the server -------------------------------------------------------------------------------------------
 

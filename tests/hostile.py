@@ -162,6 +162,11 @@ def open_sockets() -> set[str]:
     return {one for one in found if one.startswith("socket:")}
 
 
+def exchanges() -> set[threading.Thread]:
+    """Threads that wait for a server or a chat model, or hold the time of who does."""
+    return {one for one in threading.enumerate() if one.name in ("fo1agent-chat", "fo1agent-exchange")}
+
+
 # ---- text ----
 
 EVIL = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,11 +66,6 @@ def in_turn(*replies: list[bytes]) -> Callable[[str, bytes], hostile.Bytes]:
     return lambda line, body: waiting.pop(0) if len(waiting) > 1 else waiting[0]
 
 
-def nothing_left() -> bool:
-    """Whether no thread waits for a chat model any more."""
-    return not any(thread.name in ("fo1agent-chat", "fo1agent-exchange") for thread in threading.enumerate())
-
-
 # ---- bytes and time ----
 
 
@@ -89,10 +83,10 @@ def nothing_left() -> bool:
     ],
 )
 def test_a_reply_that_breaks_a_bound_is_left_to_the_rules(answer: Any, why: str, mode: str) -> None:
-    before = hostile.open_sockets()
+    before, waiting = hostile.open_sockets(), hostile.exchanges()
     with Hostile(lambda line, body: answer()).running() as server:
         found = asked(model_at(server), mode)
-        until(nothing_left)
+        until(lambda: hostile.exchanges() <= waiting)
         assert server.sent < 40_000_000
     assert (found.value, found.planner) == (4, "rules")
     assert why in found.notes[0]
@@ -103,11 +97,11 @@ def test_a_reply_that_breaks_a_bound_is_left_to_the_rules(answer: Any, why: str,
     ("mode", "head"), [("plan", HEAD + b"Content-Length: 1000\r\n\r\n"), ("steps", b"HTTP/1.1 200 OK\r\nX-Slow: ")]
 )
 def test_a_reply_that_drips_ends_with_the_budget_and_so_do_its_thread_and_connection(head: bytes, mode: str) -> None:
-    before = hostile.open_sockets()
+    before, waiting = hostile.open_sockets(), hostile.exchanges()
     with Hostile(lambda line, body: hostile.dripping(server, head)).running() as server:
         found = asked(model_at(server), mode, seconds=3)
         server.wait_until_left()
-        until(nothing_left)
+        until(lambda: hostile.exchanges() <= waiting)
     assert (found.abstained, found.reason) == (True, "the budget of 3 seconds is used up")
     assert found.seconds < 30
     assert hostile.open_sockets() <= before
@@ -167,7 +161,7 @@ def test_another_sdk_whose_client_is_made_late_is_bounded_too() -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("leaves", [False, True])
 def test_a_server_lets_go_of_the_endpoint_with_its_caller(leaves: bool, mode: str) -> None:
-    before = hostile.open_sockets()
+    before, waiting = hostile.open_sockets(), hostile.exchanges()
     with Hostile(lambda line, body: hostile.dripping(endpoint, HEAD + b"\r\n")).running() as endpoint:
         app = app_of(planner=model_at(endpoint), mode=mode, deadline_s=60.0 if leaves else 3.0)
         with in_thread(app) as url, httpx.Client(base_url=url) as http:
@@ -179,7 +173,7 @@ def test_a_server_lets_go_of_the_endpoint_with_its_caller(leaves: bool, mode: st
                 answer = http.post("/v1/ask", json=body, timeout=60).json()["answer"]
                 assert "seconds is used up" in answer["reason"]
             endpoint.wait_until_left()
-            until(nothing_left)
+            until(lambda: hostile.exchanges() <= waiting)
     until(lambda: hostile.open_sockets() <= before)
 
 

@@ -18,7 +18,6 @@ from fo1agent import exchange
 from fo1agent.exchange import HOOKS, Ended, Exchange
 from tests import hostile
 from tests.hostile import HEAD, Hostile, whole
-from tests.serving import until
 
 LIBRARIES: dict[str, Any] = {"httpx": httpx, "httpx2": httpx2}
 
@@ -207,10 +206,11 @@ def test_an_exchange_has_no_more_time_than_is_left() -> None:
 
 
 def test_its_clock_stops_with_it() -> None:
-    before = threading.active_count()
+    before = hostile.exchanges()
     with Exchange(600, 1):
-        assert threading.active_count() == before + 1
-    until(lambda: threading.active_count() == before)
+        (clock,) = hostile.exchanges() - before
+    clock.join(60)
+    assert not clock.is_alive()
 
 
 # ---- clients in what holds them ----
