@@ -66,11 +66,12 @@ def _module(name: str) -> Any:
             return importlib.import_module(name)
         finally:
             sys.path.remove(str(Path.cwd()))
+    # Under a name that no import asks for: a json.py must not become everybody's json.
     path = Path(name)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"{__name__}.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # so that its annotations can be looked up
+    sys.modules[spec.name] = module  # so that its annotations can be looked up
     spec.loader.exec_module(module)
     return module

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import json
 from pathlib import Path
 
 import click
@@ -44,6 +47,16 @@ def test_a_name_that_is_taken_is_refused(mine: Path) -> None:
     (mine / "taken_for_a_test.py").write_text(TOOL.replace("width_of", "count"))
     with pytest.raises(InputError, match="Two tools are called 'count'"):
         load_tools(["taken_for_a_test.py:count"])
+
+
+@pytest.mark.parametrize("body", [TOOL, "1 / 0"])
+def test_a_file_takes_no_modules_name(mine: Path, body: str) -> None:
+    (mine / "json.py").write_text(body)
+    with contextlib.suppress(click.BadParameter):
+        load_tools(["json.py:width_of"])
+    assert importlib.import_module("json") is json
+    with pytest.raises(click.BadParameter, match="json has no such name"):
+        load_tools(["json:width_of"])
 
 
 def test_without_names_there_are_none() -> None:
