@@ -1,7 +1,7 @@
-"""A server for the page's tests, in a process of its own: `python -m tests.e2e.page_server nano|signs '{"token": …}'`.
+"""A server for the page's tests, in a process of its own: `python -m tests.e2e.page_server nano|signs SETTINGS`.
 
 `signs` is a model that knows two buses and reads, on everything, text that would do harm if it became part of a page.
-The second argument holds settings as JSON. Once it listens, its address is printed.
+SETTINGS is JSON, such as {"token": …}. Once it listens, its address is printed.
 """
 
 from __future__ import annotations
