@@ -24,10 +24,11 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from fo1agent import bounded, exchange
 from fo1agent.bearer import checked_token
@@ -35,14 +36,33 @@ from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError
 from fo1agent.foreign import one_line
 from fo1agent.pictured import Pictured, Target, id_within, is_region_id
 from fo1agent.pictures.image import ID, ImageLimits, ImageSource, LoadedImage, load_image
-from fo1agent.pictures.ocr import TextLine, UntrustedText
 from fo1agent.plans.language import LARGEST, Plan
-from fo1agent.regions.regions import Box, Region, Regions, check_boxes, read_box, read_pixels, shown
+from fo1agent.regions.regions import (
+    Box,
+    Region,
+    RegionRef,
+    Regions,
+    box_name,
+    check_boxes,
+    read_box,
+    read_pixels,
+    shown,
+)
+from fo1agent.results import (
+    CountResult,
+    DescribeResult,
+    Grounding,
+    InspectResult,
+    ReadResult,
+    RelateResult,
+    Result,
+    View,
+)
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
 from fo1agent.runs.record import load
 from fo1agent.runs.step import StepEnd, StepStart
-from fo1agent.scene import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
+from fo1agent.tools.base import complaint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,6 +80,7 @@ _MOST_PIXELS_OFF = 0.01  # that a box may lie outside of the picture: boxes are 
 
 _ADDRESS = re.compile(r"(data:|[A-Za-z][A-Za-z0-9+.-]+://)")
 
+AResult = TypeVar("AResult", bound=BaseModel)
 OnStep = Callable[[int, dict[str, Any]], None]
 
 
@@ -269,9 +290,7 @@ class RemoteScene(Pictured):
     @property
     def thresholds(self) -> Mapping[str, float]:
         """From which probability on a region counts as found, by purpose: `ground`, `count`, `exists`."""
-        told = self._call("look")
-        with self.client._understanding():
-            return {str(name): _probability(value) for name, value in told["thresholds"].items()}
+        return self._result(View, "look").thresholds
 
     def named(self) -> Regions:
         """What the model can name and is sure of, each thing once, best first."""
@@ -289,8 +308,8 @@ class RemoteScene(Pictured):
     ) -> Regions:
         """Find what a phrase names, or more of the same kind as a region; see `Scene.ground`."""
         where = {"like": self._target(like), "within": self._target(within)}
-        found = self._call("ground", phrase=phrase, threshold=threshold, limit=limit, **where)
-        return self._found(found)
+        found = self._result(Grounding, "ground", phrase=phrase, threshold=threshold, limit=limit, **where)
+        return found.regions
 
     def ground_many(
         self,
@@ -307,54 +326,29 @@ class RemoteScene(Pictured):
 
     def count(self, phrase: str, *, within: Target = None, threshold: float | None = None) -> CountResult:
         """Count the regions that a phrase names; see `Scene.count`."""
-        counted = self._call("count", phrase=phrase, within=self._target(within), threshold=threshold)
-        found = self._found(counted)
-        with self.client._understanding():
-            value = _whole(counted["value"])
-            at_least, at_most = (counted.get(side, value) for side in ("at_least", "at_most"))
-            at_least, at_most = _int(at_least), _whole(at_most)
-            _check_order(0, at_least, value, at_most)
-            return CountResult(value, phrase, found, at_least, at_most)
+        counted = self._result(CountResult, "count", phrase=phrase, within=self._target(within), threshold=threshold)
+        return counted.model_copy(update={"phrase": phrase})
 
     def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
         """Which regions of `a` stand in a relation to any of `b`, each a phrase or one region; see `Scene.relate`."""
         named = {side: one if isinstance(one, str) else self._target(one) for side, one in (("a", a), ("b", b))}
-        related = self._call("relate", relation=relation, **named)
-        found = self._found(related)
-        with self.client._understanding():
-            pairs = tuple((self._told(one).id, self._told(other).id) for one, other in related["pairs"])
-            return RelateResult(relation, found, pairs, _text(related["note"]), found.not_judged)
+        related = self._result(RelateResult, "relate", relation=relation, **named)
+        return related.model_copy(update={"relation": relation})
 
     def read(self, target: Target = None, *, source: Literal["ocr", "model"] = "ocr") -> ReadResult:
         """Read the text in the picture or a part of it; see `Scene.read`."""
-        told = self._call("read", region=self._target(target), source=source)
-        lines, regions = [], []
-        with self.client._understanding():
-            for line in told["lines"]:
-                text, place, score = UntrustedText(_text(line["text"])), self._told(line["region"]), line["score"]
-                lines.append(TextLine(text, place.box, _probability(score)))
-                regions.append(Region(place.id, place.box, _probability(score), text, "ocr"))
-            words, found = UntrustedText(_text(told["text"])), Regions.from_list(regions)
-        if source == "model":
-            found = Regions.from_list([self._region_of(target)])
-        return ReadResult(words, tuple(lines), found, source)
+        read = self._result(ReadResult, "read", region=self._target(target), source=source)
+        regions = [Region(self._full(box_name(one.box)), one.box, one.score, one.text, "ocr") for one in read.lines]
+        found = Regions.from_list([self._region_of(target)] if source == "model" else regions)
+        return read.model_copy(update={"regions": found, "source": source})
 
     def describe(self, target: Target = None) -> DescribeResult:
         """Say what the picture, or a part of it, shows; see `Scene.describe`."""
-        told = self._call("describe", region=self._target(target))
-        found = self._found(told)
-        with self.client._understanding():
-            label, score = _text(told["label"], may_lack=True), told["score"]
-            score = None if score is None else _probability(score)
-            source = _one_of(told["source"], "model", "labels")
-            return DescribeResult(UntrustedText(_text(told["text"])), label, score, found, source)
+        return self._result(DescribeResult, "describe", region=self._target(target))
 
     def inspect(self, target: Target, question: str) -> InspectResult:
         """Ask the model a question about a region, or with target None about the picture; see `Scene.inspect`."""
-        told = self._call("inspect", question=question, region=self._target(target))
-        found = self._found(told, repeated=True)  # the model may mention one twice
-        with self.client._understanding():
-            return InspectResult(UntrustedText(_text(told["text"])), UntrustedText(""), found)
+        return self._result(InspectResult, "inspect", question=question, region=self._target(target))
 
     def zoom(self, target: Target, margin: float = 0.1) -> RemoteScene:
         """Open a part of the picture at the server as a scene of its own; see `Scene.zoom`. It is cut out here."""
@@ -412,13 +406,23 @@ class RemoteScene(Pictured):
             self._regions = Regions.from_list(regions, note=self.note)
             self._sure = [_flag(one["sure"]) for one in told["regions"]]
 
-    def _call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """A tool's result.
+    def _result(self, kind: type[AResult], tool: str, **arguments: Any) -> AResult:
+        """A tool's result, bound to this picture.
 
         Raises:
             InputError: the arguments do not fit.
             ToolFailed: the tool has no result.
         """
+        told = self._call(tool, arguments)
+        with self.client._understanding():
+            try:
+                told = kind.completed(told) if issubclass(kind, Result) else told
+                return kind.model_validate_json(json.dumps(told), strict=True, context={"picture": self})
+            except ValidationError as exc:
+                raise ValueError(complaint(exc)) from exc
+
+    def _call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON of a tool's result; raises as `_result`."""
         given = {name: value for name, value in arguments.items() if value is not None}
         path = f"/v1/tools/{tool}"
         try:
@@ -434,6 +438,7 @@ class RemoteScene(Pictured):
             result = told.get("result")
             if not isinstance(result, dict) and ok:
                 raise TypeError("a result is an object")
+            _check_sizes(result)
         if not ok:
             raise ToolFailed(failed)
         return result
@@ -450,7 +455,7 @@ class RemoteScene(Pictured):
                 raise InputError(f"{target.id} is a region of another picture; this one is {self.id}.")
             return target.name
         box = check_boxes([read_pixels(target)])[0]
-        return "b" + "_".join(str(max(0, round(v))) for v in box.tolist())
+        return box_name(box.tolist())
 
     def _name(self, told: Any) -> str:
         """The short id, `r7` or the box form, by which the server names a region of this picture.
@@ -464,7 +469,17 @@ class RemoteScene(Pictured):
             raise ValueError(f"{shown(told)} is no id of a region of this picture")
         return name
 
-    def _told(self, region_id: Any) -> Region:
+    def bound(self, form: RegionRef) -> Region:
+        """The region that the server tells of in a result.
+
+        Raises:
+            ValueError: this picture has none of its number, or its box lies outside.
+        """
+        region = self._received(form.model_dump(), self._regions.source)
+        self.told(region.name)
+        return region
+
+    def told(self, region_id: Any) -> Region:
         """The region that the server means by an id, `r7` or the box form; the box is taken as it is."""
         name = self._name(region_id)
         box = _spelled(name)
@@ -484,28 +499,6 @@ class RemoteScene(Pictured):
 
     def _full(self, name: str) -> str:
         return f"{self.id}/{name}"
-
-    def _found(self, told: Mapping[str, Any], repeated: bool = False) -> Regions:
-        """The regions of a tool's result.
-
-        Args:
-            told: the result.
-            repeated: one region may stand in it more than once.
-        """
-        with self.client._understanding():
-            regions = [self._received(one, self._regions.source) for one in told["regions"]]
-            for region in regions:
-                self._told(region.name)  # there is one of that number
-            if not repeated:
-                _check_unique(regions)
-            none_score = told.get("none_score")
-            found = Regions.from_list(
-                regions,
-                None if none_score is None else _probability(none_score),
-                _text(told.get("note", "")),
-                _texts(told.get("not_judged", ())),
-            )
-            return replace(found, judged=_text(told.get("judged", "")))
 
 
 _EVENTS = {kind.type: kind for kind in (StepStart, StepEnd, Partial)}
@@ -550,7 +543,7 @@ class _Heard:
 
     def called(self, region_id: Any) -> Region:
         """As `Reader.called`."""
-        return self._known.get(region_id) or self._scene._told(region_id)
+        return self._known.get(region_id) or self._scene.told(region_id)
 
 
 class _ForgottenError(InputError):
@@ -630,10 +623,6 @@ def _text(value: Any, may_lack: bool = False) -> Any:
     raise TypeError(f"text was expected, got {type(value).__name__}")
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_text(one) for one in value)
-
-
 def _finite(value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
@@ -644,10 +633,6 @@ def _int(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST:
         return value
     raise TypeError(f"a whole number was expected, got {type(value).__name__}")
-
-
-def _whole(value: Any) -> int | None:
-    return None if value is None else _int(value)
 
 
 def _probability(value: Any) -> float:
@@ -674,11 +659,13 @@ def _handle(value: Any) -> str:
     raise ValueError(f"a picture's id was expected, got {shown(value)}")
 
 
-def _check_order(*numbers: float | None) -> None:
-    """Refuse numbers that do not rise; None is any."""
-    known = [one for one in numbers if one is not None]
-    if known != sorted(known):
-        raise ValueError(f"{shown(known)} contradict each other")
+def _check_sizes(value: Any) -> None:
+    """Refuse JSON with a whole number that nothing has."""
+    if isinstance(value, (dict, list)):
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_sizes(one)
+    elif isinstance(value, int):
+        _int(int(value))
 
 
 def _check_unique(regions: Sequence[Region]) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from fo1agent.errors import BoxError, InputError
 from fo1agent.pictures.image import ID, LoadedImage, load_image
 from fo1agent.regions.boxes import clip, enlarge, iou, visible
-from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, read_box, read_pixels, shown
+from fo1agent.regions.regions import Box, Region, Regions, box_name, check_boxes, number, read_box, read_pixels, shown
 
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
@@ -141,7 +141,7 @@ class Pictured(ABC):
         return Region(self._box_id(box), box, 1.0)
 
     def _box_id(self, box: Sequence[float]) -> str:
-        return f"{self.id}/b" + "_".join(str(max(0, round(v))) for v in box)
+        return f"{self.id}/{box_name(box)}"
 
     def _box_region(self, box: Any) -> Region:
         """A box from outside as a region: the proposal it equals, or one of its own."""

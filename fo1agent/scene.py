@@ -25,11 +25,12 @@ from fo1agent.errors import InputError, ToolFailed
 from fo1agent.pictured import Pictured, Target, is_region_id
 from fo1agent.pictures.color import SEVERAL, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
-from fo1agent.pictures.ocr import TextLine, UntrustedText, read_lines, rows
+from fo1agent.pictures.ocr import TextLine, read_lines, rows
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import coverage, doubt, iou, nms, parts
 from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, shown
 from fo1agent.regions.relations import related
+from fo1agent.results import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color
 from fo1agent.words.phrases import Meaning, meanings, mentions
@@ -99,97 +100,6 @@ class Predictor(Protocol):
 
 Reader = Callable[..., list[TextLine]]
 """`read_lines(image, min_score=…)` → text lines in the pixels of that image."""
-
-
-@dataclass(frozen=True)
-class CountResult:
-    """How many regions look like `phrase`, and which.
-
-    Attributes:
-        value: the number; None where words of the phrase could not be judged (`not_judged`), so that only its bounds
-            are known, or where the model does not know the word.
-        phrase: as it was asked.
-        regions: those counted; where the value is None, those that may have to be.
-        at_least: there are no fewer.
-        at_most: there are no more; None where the model does not know the word.
-    """
-
-    value: int | None
-    phrase: str
-    regions: Regions
-    at_least: int
-    at_most: int | None
-
-    @property
-    def not_judged(self) -> tuple[str, ...]:
-        """Words of the phrase that could not be judged: ("dead",) of "dead cat"."""
-        return self.regions.not_judged
-
-
-@dataclass(frozen=True)
-class ReadResult:
-    """What was read.
-
-    Attributes:
-        text: rows of text, one a line; "" if there is none.
-        lines: the pieces, with boxes in picture pixels; empty when the model read, which gives no boxes.
-        regions: one per line (`b…` ids), or the region that the model read.
-        source: "ocr" or "model".
-    """
-
-    text: UntrustedText
-    lines: tuple[TextLine, ...]
-    regions: Regions
-    source: str
-
-
-@dataclass(frozen=True)
-class DescribeResult:
-    """What is to be seen.
-
-    Attributes:
-        text: the model's own words, or, when those are of no use, the names it is sure of; "" if there are none, as of
-            background.
-        label: the best name of the target, however unlikely; None for the whole picture or when the model has no names.
-        score: probability of that name; for the whole picture the mean over its linked regions; None without.
-        regions: the target, or for the whole picture the regions that the text mentions, with what each is called.
-        source: "model" when `text` is the model's words; "labels" when it is a list of names, because the model gave no
-            words, or words that its own scores do not bear out.
-    """
-
-    text: UntrustedText
-    label: str | None
-    score: float | None
-    regions: Regions
-    source: Literal["model", "labels"]
-
-
-@dataclass(frozen=True)
-class InspectResult:
-    """The model's answer to a question about a region, the thought before it, and the regions it mentions."""
-
-    text: UntrustedText
-    thought: UntrustedText
-    regions: Regions
-
-
-@dataclass(frozen=True)
-class RelateResult:
-    """Regions that stand in a relation.
-
-    Attributes:
-        relation: its name, as in `geometry.RELATIONS`.
-        regions: those that stand in it to at least one other.
-        pairs: (id, id of what it is related to), for every pair that holds.
-        note: what a person should be told, such as a word that the model does not know; else "".
-        not_judged: words of `a` or `b` that could not be judged.
-    """
-
-    relation: str
-    regions: Regions
-    pairs: tuple[tuple[str, str], ...]
-    note: str = ""
-    not_judged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -376,10 +286,8 @@ class Scene(Pictured):
         found = self.ground(phrase, within=within, threshold=threshold)
         found = found[~parts(found.boxes)]
         sure = not found.not_judged or not len(found)
-        least = len(found) if sure else 0
-        if found.note:  # it has no word for the thing, or for one of several
-            return CountResult(None, phrase, found, least, None)
-        return CountResult(len(found) if sure else None, phrase, found, least, len(found))
+        # With a note it has no word for the thing, or for one of several.
+        return CountResult.of(found, phrase, len(found) if sure else 0, None if found.note else len(found))
 
     def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
         """Which regions of `a` stand in a relation to any of `b`.
@@ -400,7 +308,13 @@ class Scene(Pictured):
         pairs = tuple((mine.ids[i], theirs.ids[k]) for i, k in np.argwhere(holds))
         notes = dict.fromkeys(note for note in (mine.note, theirs.note) if note)
         open_words = tuple(dict.fromkeys((*mine.not_judged, *theirs.not_judged)))
-        return RelateResult(relation, mine[holds.any(axis=1)], pairs, " ".join(notes), open_words)
+        return RelateResult(
+            relation=relation,
+            regions=mine[holds.any(axis=1)],
+            pairs=pairs,
+            note=" ".join(notes),
+            not_judged=open_words,
+        )
 
     # ---- reading and describing ----------------------------------------------------------------------------------
 
@@ -423,7 +337,7 @@ class Scene(Pictured):
             lines = self._lines(region.box, min_score)
             text = "\n".join(" ".join(line.text for line in row) for row in rows(lines))
             regions = [Region(self._box_id(line.box), line.box, line.score, line.text, "ocr") for line in lines]
-            return ReadResult(UntrustedText(text), lines, Regions.from_list(regions), source)
+            return ReadResult(text=text, lines=lines, regions=Regions.from_list(regions), source=source)
         if source != "model":
             raise InputError(f'read got source={source!r}. Pass "ocr" or "model".')
         if self.model.predictor.vocabulary is not None:
@@ -431,7 +345,7 @@ class Scene(Pictured):
                 f'{self.model.name} can name things but not read; the source "ocr" can, or a larger model.'
             )
         reply, _ = self._ask(region, lambda token: prompts.render("region_ocr", token))
-        return ReadResult(UntrustedText(reply.text), (), Regions.from_list([region]), source)
+        return ReadResult(text=reply.text, lines=(), regions=Regions.from_list([region]), source=source)
 
     def describe(self, target: Target = None) -> DescribeResult:
         """Say what the picture, or a part of it, shows.
@@ -448,14 +362,14 @@ class Scene(Pictured):
         labels, scores = self._labels(encoding)
         label, score = (labels[index], float(scores[index])) if labels[index] is not None else (None, None)
         named = Region(region.id, region.box, region.score if score is None else score, label, region.source)
+        text, source = label or "", "labels"
         if self.model.predictor.vocabulary is not None and score is not None and score < LEAST_NAME:
-            return DescribeResult(UntrustedText(""), label, score, Regions.from_list([named]), "labels")
-        if label in self.model.predictor.taught:
-            return DescribeResult(UntrustedText(label or ""), label, score, Regions.from_list([named]), "labels")
-        reply, _ = self._ask(region, lambda token: prompts.render("brief_region_caption", token))
-        if _is_words(reply.text) and self._bears_out(reply.text, encoding, [index]):
-            return DescribeResult(UntrustedText(reply.text), label, score, Regions.from_list([named]), "model")
-        return DescribeResult(UntrustedText(label or ""), label, score, Regions.from_list([named]), "labels")
+            text = ""
+        elif label not in self.model.predictor.taught:
+            reply, _ = self._ask(region, lambda token: prompts.render("brief_region_caption", token))
+            if _is_words(reply.text) and self._bears_out(reply.text, encoding, [index]):
+                text, source = reply.text, "model"
+        return DescribeResult(text=text, label=label, score=score, source=source, regions=Regions.from_list([named]))
 
     def inspect(self, target: Target, question: str) -> InspectResult:
         """Ask the model a question about a region, or with target None about the picture.
@@ -475,7 +389,7 @@ class Scene(Pictured):
                 raise ToolFailed(f"{self.model.name} can name things but not answer {question!r}; a larger model can.")
             *others, color = colors_of(self._color_shares(region.box))
             text = f"{', '.join(others)} and {color}" if others else color  # "red, white and blue"
-            return InspectResult(UntrustedText(text), UntrustedText(""), Regions.from_list([region]))
+            return InspectResult(text=text, regions=Regions.from_list([region]))
 
         def asked(token: str) -> str:
             about = question if target is None else f"Regarding {token}: {question}"
@@ -484,7 +398,7 @@ class Scene(Pictured):
         reply, mentioned = self._ask(self._region_of(target), asked)
         if not _is_words(reply.text) and reply.number is None:
             raise ToolFailed(f"{self.model.name} has no answer to {question!r}.")
-        return InspectResult(UntrustedText(reply.text), UntrustedText(reply.thought), mentioned)
+        return InspectResult(text=reply.text, thought=reply.thought, regions=mentioned)
 
     # ---- pictures ------------------------------------------------------------------------------------------------
 
@@ -632,7 +546,7 @@ class Scene(Pictured):
         if not reply.groups or not _is_words(reply.text) or not borne_out:
             named = self.named()
             text = _inventory([str(label) for label in named.labels])
-            return DescribeResult(UntrustedText(text), None, _mean(named.scores), named, "labels")
+            return DescribeResult(text=text, label=None, score=_mean(named.scores), source="labels", regions=named)
         labels = [group.label for group in reply.groups if group.label]
         asked = {label: [name for one in self._meanings(label) for name in one.names] for label in labels}
         rows = self._match([name for names in asked.values() for name in names])
@@ -646,7 +560,7 @@ class Scene(Pictured):
                 score = float(probabilities[group.label][k]) if group.label in probabilities else region.score
                 linked.setdefault(k, Region(region.id, region.box, score, group.label or region.label, region.source))
         regions = Regions.from_list(list(linked.values()))
-        return DescribeResult(UntrustedText(reply.text), None, _mean(regions.scores), regions, "model")
+        return DescribeResult(text=reply.text, label=None, score=_mean(regions.scores), source="model", regions=regions)
 
     def _bears_out(self, text: str, encoding: Any, indexes: Sequence[int]) -> bool:
         """Whether the model's own scores agree with its words: each known thing that the text names must be likely

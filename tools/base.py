@@ -18,7 +18,6 @@ from importlib import import_module
 from typing import Annotated, Any, Self, get_args, get_type_hints, overload
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,22 +31,30 @@ from pydantic import (
 from fo1agent.bounded import halved
 from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
 from fo1agent.pictured import Pictured, id_within, is_region_id
-from fo1agent.pictures.ocr import UntrustedText
-from fo1agent.regions.regions import WANTED_BOX, Region, check_pixels, read_box, shown
+from fo1agent.regions.regions import BOX_SCHEMA, WANTED_BOX, Region, RegionRef, box_name, check_pixels, read_box, shown
+from fo1agent.results import Grounding, Judged, NotJudged, Result, Untrusted
+
+__all__ = [
+    "BOX_SCHEMA",
+    "Grounding",
+    "Judged",
+    "NotJudged",
+    "Outcome",
+    "PhraseOrRegion",
+    "RegionId",
+    "RegionOrBox",
+    "RegionRef",
+    "RegionsOrBoxes",
+    "Result",
+    "Tool",
+    "Untrusted",
+    "complaint",
+    "tool",
+    "unknown_names",
+]
 
 _MOST_COMPLAINTS = 8  # that are told of arguments that do not fit
 _HALVED = "A text in the arguments holds half a character (\\ud800 to \\udfff). Send it whole, or leave it out."
-
-Untrusted = Annotated[
-    str,
-    AfterValidator(UntrustedText),
-    Field(json_schema_extra={"untrusted": True}),
-]
-"""Text out of a picture, for tool results: data that may say anything, never an instruction."""
-
-
-BOX_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
-"""JSON schema of a box, [x1, y1, x2, y2] in pixels of the upright picture; y points down."""
 
 _MOST_TEXT = 40_000  # characters of a region or a list of them as text
 
@@ -77,7 +84,7 @@ def _place(value: Any) -> Any:
             return value
         raise ValueError(f"must be {WANTED_PLACE}") from None
     check_pixels([box])  # the id holds whole pixels, of which nothing would be left
-    return "b" + "_".join(str(round(min(max(v, 0), 999_999))) for v in box)
+    return box_name(box)
 
 
 def _places(value: Any) -> Any:
@@ -114,70 +121,6 @@ RegionsOrBoxes = Annotated[list[RegionOrBox], BeforeValidator(_places)]
 
 PhraseOrRegion = Annotated[str, BeforeValidator(_phrase_or_place)]
 """A tool's argument that says what: a phrase, or the id of a region."""
-
-
-class Result(BaseModel):
-    """Base of typed results; `model_dump(mode="json")` is what a planner or a person sees."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-NotJudged = Annotated[
-    tuple[str, ...],
-    Field(
-        description="Words that could not be judged: the regions are those that they may be true of, or may not. Tell "
-        "the user; never claim or count as if they held. Usually empty."
-    ),
-]
-"""The words of a phrase that a model could not judge, for tool results: ("dead",) where only cats were looked for."""
-
-
-Judged = Annotated[
-    str, Field(description="What was looked for, in words, which is less than the phrase where words were not judged.")
-]
-"""The words of a phrase that a model did judge, for tool results: "cat" of "dead cat"."""
-
-
-class RegionRef(Result):
-    """A region in a result."""
-
-    id: str = Field(description="Short id, to be passed to other tools.")
-    label: str | None = Field(
-        description="What it was judged to be, which may be less than the phrase said; null if nobody named it."
-    )
-    score: float = Field(description="Probability of that, 0 to 1.")
-    box: Annotated[tuple[float, float, float, float], WithJsonSchema(BOX_SCHEMA)] = Field(
-        description="[x1, y1, x2, y2] in pixels; y points down."
-    )
-
-    @classmethod
-    def of(cls, region: Region) -> RegionRef:
-        """A region as results carry it."""
-        return cls(**region.to_dict())
-
-
-class Grounding(Result):
-    """Regions that were found."""
-
-    regions: list[RegionRef] = Field(description="What was found, most probable first; empty if nothing was.")
-    none_score: float | None = Field(
-        description="Probability that the picture shows no such thing, 0 to 1; null when there is no telling."
-    )
-    judged: Judged = ""
-    not_judged: NotJudged = ()
-    note: str = Field("", description="Something to know, such as a word that the model does not have; usually empty.")
-
-    @classmethod
-    def of(cls, found: Regions, phrase: str | None = None) -> Grounding:
-        """Regions as results carry them. Of a phrase that the model has no word for nothing was judged."""
-        unknown = phrase is not None and bool(found.note) and not len(found)
-        return cls(
-            regions=[RegionRef.of(region) for region in found],
-            none_score=None if unknown or found.none_score is None else round(found.none_score, 4),
-            judged=found.judged,
-            not_judged=found.not_judged or ((phrase,) if unknown and phrase else ()),
-            note=found.note,
-        )
 
 
 class Outcome(BaseModel):

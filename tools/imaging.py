@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import io
 
 from pydantic import Field
 
+from fo1agent.pictures.attached import Attachment
 from fo1agent.scene import Scene
 from fo1agent.tools.base import Grounding, RegionOrBox, RegionsOrBoxes, Result, tool
 
@@ -17,7 +17,7 @@ class Picture(Result):
     """A picture as data."""
 
     media_type: str = "image/png"
-    png_base64: str = Field(description="The PNG file, base64.", repr=False)
+    png_base64: Attachment = Field(description="The PNG file, base64.", repr=False)
     width: int
     height: int
 
@@ -51,4 +51,4 @@ def annotate(scene: Scene, regions: RegionsOrBoxes | None = None, size: int = PI
     drawn = scene.annotate(shown, size=min(max(size, 64), 4096))
     file = io.BytesIO()
     drawn.save(file, "PNG")
-    return Picture(png_base64=base64.b64encode(file.getvalue()).decode("ascii"), width=drawn.width, height=drawn.height)
+    return Picture(png_base64=Attachment(file.getvalue()), width=drawn.width, height=drawn.height)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
+from fo1agent.results import RelateResult
 from fo1agent.scene import Scene
-from fo1agent.tools.base import NotJudged, PhraseOrRegion, RegionRef, Result, tool
+from fo1agent.tools.base import PhraseOrRegion, tool
 
 Relation = Literal[
     "left_of", "right_of", "above", "below", "inside", "contains", "overlaps", "near", "on", "next_to", "in_front_of",
@@ -15,17 +14,8 @@ Relation = Literal[
 ]  # fmt: skip
 
 
-class Relating(Result):
-    """Things that stand in a relation."""
-
-    regions: list[RegionRef] = Field(description="Those of a that stand in the relation to at least one of b.")
-    pairs: list[tuple[str, str]] = Field(description="(id in a, id in b) for every pair that stands in the relation.")
-    not_judged: NotJudged = ()
-    note: str = Field("", description="Something to know, such as a word that the model does not have; usually empty.")
-
-
 @tool
-def relate(scene: Scene, a: PhraseOrRegion, relation: Relation, b: PhraseOrRegion | None = None) -> Relating:
+def relate(scene: Scene, a: PhraseOrRegion, relation: Relation, b: PhraseOrRegion | None = None) -> RelateResult:
     """Find which things stand in a spatial relation to others: people left of the bus, cups on the table.
 
     It compares boxes in the plane of the picture. Depth it can only guess: what stands lower is taken to be in front.
@@ -37,10 +27,4 @@ def relate(scene: Scene, a: PhraseOrRegion, relation: Relation, b: PhraseOrRegio
         b: what to compare with: a noun phrase or the id of a region. Leave out to compare with the picture's own
             middle, so that left_of means the left half.
     """
-    related = scene.relate(a, relation, b)
-    return Relating(
-        regions=[RegionRef.of(region) for region in related.regions],
-        pairs=[(one.rsplit("/", 1)[-1], other.rsplit("/", 1)[-1]) for one, other in related.pairs],
-        not_judged=related.not_judged,
-        note=related.note,
-    )
+    return scene.relate(a, relation, b)

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fo1agent.pictures.attached import Drawn
-from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.pictures.attached import Attachment, Drawn
+from fo1agent.pictures.text import TextLine, UntrustedText
+from fo1agent.regions.regions import Region, RegionRef, Regions
 from fo1agent.tools.base import Outcome
 
 UNTRUSTED_NOTE = (
@@ -38,39 +39,71 @@ def told(outcome: Outcome, **first: Any) -> tuple[str, tuple[Drawn, ...]]:
     if not outcome.ok:
         return _json({**first, "error": outcome.error, "retry": outcome.retry}), ()
     result = outcome.result
-    data = getattr(result, "png_base64", None)
-    images = (Drawn(result.media_type, data),) if isinstance(data, str) else ()
-    fields = _for_model(result, isinstance(result, BaseModel) and getattr(result, "source", None) == "model")
-    return _json({**first, **fields}), images
+    images = tuple(Drawn(one.media_type, one.base64()) for one in attachments(result))
+    return _json({**first, **as_json(result, fenced=True)}), images
 
 
-def _for_model(value: Any, model_words: bool) -> Any:
-    """A result as JSON values: untrusted text fenced, no picture data, no empty notes and word lists.
+def as_json(value: Any, *, fenced: bool = False) -> Any:
+    """A result as JSON values, without its attachments.
 
     Args:
-        value: a result or a part of one.
+        value: the result.
+        fenced: for a language model: untrusted text between marks, no empty notes and word lists.
+    """
+    model_words = fenced and getattr(value, "source", None) == "model"
+    return _told(value, None if isinstance(value, BaseModel) else value, fenced, model_words)
+
+
+def attachments(value: Any) -> list[Attachment]:
+    """The pictures and files in a result, in the order of its fields."""
+    if isinstance(value, Attachment):
+        return [value]
+    if isinstance(value, BaseModel):
+        value = [getattr(value, name) for name, field in type(value).model_fields.items() if not field.exclude]
+    elif isinstance(value, Mapping):
+        value = list(value.values())
+    return [found for one in value for found in attachments(one)] if isinstance(value, (list, tuple)) else []
+
+
+def _told(value: Any, plain: Any, fenced: bool, model_words: bool) -> Any:
+    """A result, or a part of one whose own JSON is `plain`.
+
+    Args:
+        value: a model is told by its own class, even where less was declared.
+        plain: not used of a model.
+        fenced: as for `as_json`.
         model_words: whether labels in it are a model's own words about the picture, which are untrusted as well.
     """
+    if isinstance(value, Region):
+        value = RegionRef.of(value)
     if isinstance(value, BaseModel):
-        fields: dict[str, Any] = {}
-        for name in type(value).model_fields:
-            field = getattr(value, name)
-            if name == "png_base64" or (name in ("note", "not_judged") and not field):
-                continue
-            if name == "judged" and not getattr(value, "not_judged", ()):  # then it is what was asked for
-                continue
-            if name == "label" and model_words and isinstance(field, str):
-                fields[name] = UntrustedText(field).fenced()
-            else:
-                fields[name] = _for_model(field, model_words)
-        return fields
-    if isinstance(value, UntrustedText):
+        return _told_model(value, fenced, model_words)
+    if fenced and isinstance(value, UntrustedText):
         return value.fenced() if value else ""
+    if fenced and isinstance(value, TextLine):
+        return {**plain, "text": value.text.fenced()}
     if isinstance(value, Mapping):
-        return {str(key): _for_model(one, model_words) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_for_model(one, model_words) for one in value]
-    return value
+        pairs = zip(value.values(), plain.items(), strict=True)
+        return {key: _told(one, its, fenced, model_words) for one, (key, its) in pairs}
+    if isinstance(value, (list, tuple, Regions)):
+        return [_told(one, its, fenced, model_words) for one, its in zip(value, plain, strict=True)]
+    return plain
+
+
+def _told_model(value: BaseModel, fenced: bool, model_words: bool) -> dict[str, Any]:
+    apart = {name for name in type(value).model_fields if isinstance(getattr(value, name), Attachment)}
+    plain = value.model_dump(mode="json", exclude=apart)
+    fields: dict[str, Any] = {}
+    for name, its in plain.items():
+        if fenced and (
+            (name in ("note", "not_judged") and not its)
+            or (name == "judged" and not plain.get("not_judged"))  # then it is what was asked for
+        ):
+            continue
+        fields[name] = _told(getattr(value, name), its, fenced, model_words)
+        if name == "label" and model_words and isinstance(its, str):
+            fields[name] = UntrustedText(its).fenced()
+    return fields
 
 
 def _json(value: Any) -> str:

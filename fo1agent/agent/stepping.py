@@ -20,16 +20,16 @@ from fo1agent.agent.claims import Claim, Verdict, checked, cited, open_in_questi
 from fo1agent.agent.support import Results, numbers_in, rests_on_something, stands_in, unfounded
 from fo1agent.errors import BudgetExceeded, InputError
 from fo1agent.pictures.attached import Drawn
-from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.pictures.text import TextLine, UntrustedText
 from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.plans.language import LARGEST, Number
-from fo1agent.regions.regions import Region, Regions
+from fo1agent.regions.regions import Region, RegionRef, Regions, box_name
+from fo1agent.results import CountResult
 from fo1agent.runs.answer import Answer, Bounds
 from fo1agent.runs.budget import Meter
 from fo1agent.runs.events import AnswerEvent, Event, Partial
 from fo1agent.runs.step import FailureKind, StepEnd, StepRecord, StepStart
-from fo1agent.tools.base import Outcome, RegionRef, Tool, complaint
-from fo1agent.tools.counting import Counting
+from fo1agent.tools.base import Outcome, Tool, complaint
 from fo1agent.tools.schemas import plain, without_absent
 from fo1agent.tools.telling import told
 from fo1agent.words.english import listed
@@ -414,13 +414,17 @@ def _named(value: Any) -> Iterator[tuple[str, str | None, float]]:
     """(short id, label, score) of each region in a result, and of each line of text, which has no label."""
     if isinstance(value, RegionRef):
         yield value.id, value.label, value.score
+    elif isinstance(value, Region):
+        yield from _named(RegionRef.of(value))
+    elif isinstance(value, TextLine):
+        yield box_name(value.box), None, round(value.score, 4)
     elif isinstance(value, BaseModel):
         region, score = getattr(value, "region", None), getattr(value, "score", None)
         if isinstance(region, str) and isinstance(score, float):
             yield region, None, score
-        for name in type(value).model_fields:
-            yield from _named(getattr(value, name))
-    elif isinstance(value, (list, tuple)):
+        for name, field in type(value).model_fields.items():
+            yield from () if field.exclude else _named(getattr(value, name))
+    elif isinstance(value, (list, tuple, Regions)):
         for one in value:
             yield from _named(one)
 
@@ -442,7 +446,7 @@ def _gave(outcome: Outcome, regions: Sequence[Region]) -> str:
     value = _value(outcome)
     if isinstance(value, UntrustedText):
         came = f"“{' '.join(value.split())}”" if value else "no text"
-    elif isinstance(outcome.result, Counting) and value is None:
+    elif isinstance(outcome.result, CountResult) and value is None:
         most = outcome.result.at_most
         came = f"{outcome.result.at_least} to {'any number' if most is None else most}"
     elif value is None:

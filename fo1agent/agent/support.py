@@ -16,8 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fo1agent.pictures.ocr import UntrustedText
-from fo1agent.tools.base import Outcome, RegionRef
+from fo1agent.pictures.text import UntrustedText
+from fo1agent.regions.regions import RegionRef
+from fo1agent.results import regions_in
+from fo1agent.tools.base import Outcome
 from fo1agent.words import lexicon
 
 _DIGITS = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\.?\w)")
@@ -65,14 +67,14 @@ class Results:
         self.own |= not ours
         open_words = tuple(getattr(result, "not_judged", ()))
         self.not_judged += [word for word in open_words if word not in self.not_judged]
-        regions = getattr(result, "regions", None)
-        if isinstance(regions, list) and all(isinstance(one, RegionRef) for one in regions):
+        regions = regions_in(result)
+        if regions is not None:
             hangs = open_words and regions  # that there are no dead cats holds where there is no cat
             self._open += open_words if hangs else ()
             self._add_regions(regions, called, sure=not hangs)
             self.nothing |= not regions and not getattr(result, "note", "")
-        for name in type(result).model_fields:
-            value = getattr(result, name)
+        for name, field in type(result).model_fields.items():
+            value = None if field.exclude else getattr(result, name)
             if isinstance(value, UntrustedText) or (isinstance(value, str) and not ours):
                 self._texts.append(value)
                 self._numbers |= set(numbers_in(value))

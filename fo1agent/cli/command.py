@@ -241,21 +241,20 @@ def count(
 
     Prints the number; where words of PHRASE cannot be judged, its bounds ("0 to 6") and, on stderr, which words.
     """
-    from fo1agent.tools.counting import Counting
-
     _, scene = _open(image, {"--draw": draw}, **opening)
     counted = scene.count(phrase, within=within, threshold=threshold)
-    told = Counting.of(counted)
     if json_output:
-        number = {"value": told.value, "at_least": told.at_least, "at_most": told.at_most}
-        fields = {**_fields(counted.regions), "not_judged": list(told.not_judged)}
+        number = {"value": counted.value, "at_least": counted.at_least, "at_most": counted.at_most}
+        fields = {**_fields(counted.regions), "not_judged": list(counted.not_judged)}
         console.result_json({**number, "phrase": phrase, **fields})
     else:
-        console.result(console.bounds(told.at_least, told.at_most) if told.value is None else str(told.value))
+        console.result(
+            console.bounds(counted.at_least, counted.at_most) if counted.value is None else str(counted.value)
+        )
         found = [part for region in counted.regions for part in (" ", console.tag(region), f" {region.score:.2f}")]
         console.note(*found[1:])
-        console.note(" · ".join(console.not_judged(told.not_judged)))
-        console.note(told.note)
+        console.note(" · ".join(console.not_judged(counted.not_judged)))
+        console.note(counted.note)
     _draw(scene, counted.regions, draw)
 
 

@@ -20,7 +20,7 @@ from fo1agent.pictures.attached import Drawn
 from fo1agent.regions.regions import shown
 from fo1agent.tools.base import Outcome, Tool, unknown_names
 from fo1agent.tools.registry import registry
-from fo1agent.tools.telling import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, told
+from fo1agent.tools.telling import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, as_json, told
 
 __all__ = [
     "NOT_JUDGED_NOTE",
@@ -62,9 +62,7 @@ class CallResult:
         head = {"tool": self.tool, IMAGE: self.image, "ok": self.ok}
         if not self.ok:
             return {**head, "error": self.outcome.error, "retry": self.outcome.retry}
-        result = self.outcome.model_dump(mode="json", exclude={"result": {"png_base64"}}, serialize_as_any=True)[
-            "result"
-        ]
+        result = as_json(self.outcome.result)
         images = [{"media_type": one.media_type, "base64": one.base64} for one in self.images]
         return {**head, "result": result, "images": images}
 

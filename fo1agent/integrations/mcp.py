@@ -35,11 +35,14 @@ from fo1agent.integrations.callers import host_name, is_of, is_own_site, token_w
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
+from fo1agent.pictures.attached import ENCODED
 from fo1agent.pictures.image import ID, ImageLimits
 from fo1agent.regions.regions import Region, shown
+from fo1agent.results import regions_in
 from fo1agent.scene import Model, Scene
-from fo1agent.tools.base import RegionRef, Tool, complaint, unknown_names
+from fo1agent.tools.base import Tool, complaint, unknown_names
 from fo1agent.tools.registry import registry
+from fo1agent.tools.telling import attachments
 from fo1agent.version import __version__
 
 try:
@@ -439,7 +442,8 @@ def _as_told(node: Any) -> Any:
         made["description"] = f"{made.get('description', '')} {_UNTRUSTED}".strip()
     properties = made.get("properties")
     if isinstance(properties, dict):
-        properties.pop("png_base64", None)
+        for name in [name for name, one in properties.items() if isinstance(one, dict) and ENCODED in one]:
+            del properties[name]
         if "required" in made:
             made["required"] = [name for name in made["required"] if name in properties]
     return made
@@ -467,12 +471,12 @@ def _picture(scenes: Scenes, scene: Scene, result: Any) -> Image | None:
     """What shows a result: what the tool drew, or its regions drawn on the picture; None if it has none."""
     from PIL import Image
 
-    drawn = getattr(result, "png_base64", None)
-    if isinstance(drawn, str):
-        with Image.open(io.BytesIO(base64.b64decode(drawn)), formats=["PNG"]) as image:
-            return image.convert("RGB")
-    regions = getattr(result, "regions", None)
-    if not isinstance(regions, list) or not regions or not all(isinstance(one, RegionRef) for one in regions):
+    for drawn in attachments(result):
+        if drawn.media_type.startswith("image/"):
+            with Image.open(io.BytesIO(drawn), formats=["PNG", "JPEG", "WEBP"]) as image:
+                return image.convert("RGB")
+    regions = regions_in(result)
+    if not regions:
         return None
     shown = [Region(f"{scene.id}/{one.id}", one.box, one.score, one.label) for one in regions]
     with scenes.lock:

@@ -27,7 +27,7 @@ from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.integrations.chat_options import AUTO, NONE, REQUIRED, ChatOptions
 from fo1agent.pictures.image import LoadedImage, load_image
-from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.pictures.text import UntrustedText
 from fo1agent.regions.regions import Box, Region, Regions, read_box, shown
 from fo1agent.runs.budget import Budget
 from fo1agent.tools.base import complaint

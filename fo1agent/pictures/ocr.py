@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.pictures.ocr_engine import MAX_SIDE, Engine, around, cut_out
+from fo1agent.pictures.text import TextLine, UntrustedText
 from fo1agent.regions.regions import Box
-from fo1agent.untrusted import UntrustedText as UntrustedText
 
 # Chosen on 231 legible words in 62 street photographs (ICDAR 2015) of 720 pixels: read at 1280, 53 % of the words of
 # whole photographs are right, at 960 45 %, at 1600 no more but twice as slow. Crops of single words are enlarged until
@@ -43,23 +43,6 @@ _TELLING = 3  # letters; fewer are read upside down only where most of the text 
 _VOTES = 0.8  # from this score on, a line's letters tell how the picture is turned
 _LONGEST_LINE = 50  # times its height; a longer strip in which nothing was found is no tight crop of a line
 _TALL = 1.5  # a piece so many times as high as wide is a line that runs up or down
-
-
-@dataclass(frozen=True, slots=True)
-class TextLine:
-    """One line of text.
-
-    Attributes:
-        text: as read; not empty.
-        box: (x1, y1, x2, y2) around the line, pixels of the picture that was read.
-        score: the recogniser's mean letter probability, 0 to 1.
-        turn: how far the line is turned clockwise, degrees: 0, 90 (it runs down), 180 (upside down) or 270.
-    """
-
-    text: UntrustedText
-    box: Box
-    score: float
-    turn: int = 0
 
 
 @dataclass(frozen=True, eq=False)

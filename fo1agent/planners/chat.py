@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from fo1agent import bounded, prompts
 from fo1agent.errors import PlanError
-from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.pictures.text import UntrustedText
 from fo1agent.planners.base import NotUnderstood, Planned, in_its_talk
 from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.planners.rules import RulePlanner

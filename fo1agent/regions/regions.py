@@ -10,16 +10,21 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Annotated, Any, overload
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationInfo, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
 from fo1agent.errors import BoxError, InputError
 
 Box = tuple[float, float, float, float]
 
+
+BOX_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+"""JSON schema of a box, [x1, y1, x2, y2] in pixels of the upright picture; y points down."""
 
 LIMIT = 100
 """How many boxes a picture gets unless told otherwise: as many as FO1 was trained to look at."""
@@ -69,6 +74,54 @@ class Region:
             "label": self.label,
             "score": round(self.score, 4),
         }
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return as_form(cls, handler.generate_schema(RegionRef), _region, RegionRef.of)
+
+
+class RegionRef(BaseModel):
+    """A region in a result."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str = Field(description="Short id, to be passed to other tools.")
+    label: str | None = Field(
+        description="What it was judged to be, which may be less than the phrase said; null if nobody named it."
+    )
+    score: float = Field(description="Probability of that, 0 to 1.")
+    box: Annotated[tuple[float, float, float, float], WithJsonSchema(BOX_SCHEMA)] = Field(
+        description="[x1, y1, x2, y2] in pixels; y points down."
+    )
+
+    @classmethod
+    def of(cls, region: Region) -> RegionRef:
+        """A region as results carry it."""
+        return cls(**region.to_dict())
+
+
+def _region(form: RegionRef, picture: Any) -> Region:
+    return Region(form.id, form.box, form.score, form.label) if picture is None else picture.bound(form)
+
+
+def picture_of(info: ValidationInfo) -> Any:
+    """What is validated is bound to this picture: `bound` gives its region for a `RegionRef`, `told` for an id; None
+    where there is none."""
+    return info.context.get("picture") if isinstance(info.context, Mapping) else None
+
+
+def as_form(kind: type, form: CoreSchema, read: Callable[[Any, Any], Any], told: Callable[[Any], Any]) -> CoreSchema:
+    """The pydantic schema of a class whose JSON has another form: `read` makes one of what the form has read and of
+    `picture_of` the validation; `told` gives what the form tells."""
+
+    def made(value: Any, info: ValidationInfo) -> Any:
+        return read(value, picture_of(info))
+
+    from_form = core_schema.with_info_after_validator_function(made, form)
+    return core_schema.json_or_python_schema(
+        json_schema=from_form,
+        python_schema=core_schema.union_schema([core_schema.is_instance_schema(kind), from_form]),
+        serialization=core_schema.plain_serializer_function_ser_schema(told, return_schema=form),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +199,13 @@ class Regions(Sequence[Region]):
             note,
             not_judged,
         )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(regions: list[Region], picture: Any) -> Regions:
+            return cls.from_list(regions)
+
+        return as_form(cls, handler.generate_schema(list[Region]), read, list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -235,6 +295,11 @@ class Regions(Sequence[Region]):
                 for r in self
             ],
         }
+
+
+def box_name(box: Sequence[float]) -> str:
+    """The short id that holds a box to whole pixels: `b10_20_110_220`."""
+    return "b" + "_".join(str(min(max(round(v), 0), 999_999)) for v in box)
 
 
 def _ring(box: Box) -> list[list[float]]:

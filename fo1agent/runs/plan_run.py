@@ -18,7 +18,7 @@ import numpy as np
 
 from fo1agent.errors import BudgetExceeded, InputError, ReplyError, ToolError
 from fo1agent.pictures.color import PLAIN
-from fo1agent.pictures.ocr import UntrustedText
+from fo1agent.pictures.text import UntrustedText
 from fo1agent.plans import language as p
 from fo1agent.regions import geometry
 from fo1agent.regions.boxes import areas, centers, iou
