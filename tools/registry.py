@@ -1,17 +1,32 @@
-"""The tools there are."""
+"""The tools there are: ours, those that installed packages publish, and those that a builder passes."""
 
 from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 
 from fo1agent.errors import InputError
 from fo1agent.tools import counting, describing, grounding, imaging, looking, reading, relating
 from fo1agent.tools.base import Tool
 
+GROUP = "fo1agent.tools"
+"""The entry points of packages that publish tools; each names a `Tool`."""
+
+
+class ToolWarning(UserWarning):
+    """A tool that an installed package publishes cannot be used."""
+
 
 def registry(*extra: Tool) -> dict[str, Tool]:
-    """Name → tool: all that come with fo1agent, and those passed.
+    """Name → tool: all that come with fo1agent, those passed, and those that installed packages publish.
+
+    A published tool that cannot be loaded, or has the name of another, is left out with a `ToolWarning`.
 
     Raises:
-        InputError: two tools have one name.
+        InputError: two of ours and those passed have one name.
     """
     known: dict[str, Tool] = {}
     for one in (
@@ -29,4 +44,43 @@ def registry(*extra: Tool) -> dict[str, Tool]:
         if one.name in known:
             raise InputError(f'Two tools are called {one.name!r}. Name yours with @tool(name="…").')
         known[one.name] = one
+    for package, one in _published(tuple(sys.path)):
+        other = known.setdefault(one.name, one)
+        if other is not one and other.home != one.home:
+            whose = "fo1agent" if other.ours else f"the module {other.home[0]}" if other.home else "another package"
+            _warn(f"the package {package} publishes a tool {one.name}, a name that {whose} has already; it is left out")
     return known
+
+
+@lru_cache(maxsize=1)
+def _published(path: tuple[str, ...]) -> tuple[tuple[str, Tool], ...]:
+    """(package, its tool) for each that can be loaded, by name.
+
+    Args:
+        path: where packages are looked for, so that others are found when it changes.
+    """
+    points = sorted(entry_points(group=GROUP), key=lambda point: (_package(point), point.name))
+    return tuple(found for point in points for found in _loaded(point))
+
+
+def _loaded(point: EntryPoint) -> Iterator[tuple[str, Tool]]:
+    package = _package(point)
+    try:
+        found = point.load()
+    except (Exception, SystemExit) as exc:  # their code, whatever it does
+        why = " ".join(f"{type(exc).__name__}: {exc}".split())[:300]
+        _warn(f"the package {package} publishes {point.value}, which cannot be loaded ({why}); it is left out")
+        return
+    if isinstance(found, Tool):
+        yield package, found
+        return
+    kind = type(found).__name__
+    _warn(f"the package {package} publishes {point.value}, a {kind} and no tool: make it one with @fo1agent.tool")
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, ToolWarning, stacklevel=2)

@@ -100,6 +100,8 @@ def logs() -> Iterator[None]:
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
         if file is not None:
             shown(message, category, filename, lineno, file, line)
+        elif category.__module__.startswith("fo1agent."):
+            note(f"warning: {one_line(str(message))}")
         else:
             for one in warnings.formatwarning(message, category, filename, lineno, line).split("\n"):
                 note(one)
