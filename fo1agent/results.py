@@ -7,6 +7,7 @@ JSON from elsewhere is bound to that picture: it has the form and the bounds tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -23,6 +24,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema
 
+from fo1agent.pictures.attached import Attachment
 from fo1agent.pictures.text import TextLine, UntrustedText
 from fo1agent.regions.regions import Region, RegionRef, Regions, as_form, box_name, picture_of, shown
 
@@ -89,6 +91,14 @@ class Result(BaseModel):
         """The JSON of a result with what servers of other versions leave out."""
         return told
 
+    def line(self, regions: Sequence[Region]) -> str:
+        """How the result reads in one line; `regions` are those of `bound`. Words that were not judged follow it."""
+        return _line(self, regions)
+
+    def evidence(self) -> Regions:
+        """The regions that it rests on, where no field tells of any."""
+        return Regions.empty()
+
     @model_validator(mode="after")
     def _received(self, info: ValidationInfo) -> Self:
         """What came from elsewhere: no region stands in it twice, and its regions say what the result says of them."""
@@ -151,6 +161,11 @@ class CountResult(Result):
         """A number that is known is its own bounds."""
         value = told.get("value")
         return {"at_least": value, "at_most": value, **told}
+
+    def line(self, regions: Sequence[Region]) -> str:
+        """The number, or its bounds."""
+        most = "any number" if self.at_most is None else self.at_most
+        return f"{self.at_least} to {most}" if self.value is None else str(self.value)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -243,6 +258,84 @@ class View(Result):
         description="From which probability on a region counts as found, for finding, counting and existing."
     )
     note: str = Field("", description="Something to know about the regions; usually empty.")
+
+
+class Picture(Result):
+    """A picture as data."""
+
+    media_type: str = "image/png"
+    png_base64: Attachment = Field(description="The PNG file, base64.", repr=False)
+    width: int
+    height: int
+    shown: SkipJsonSchema[Regions] = Field(default=Regions.empty(), exclude=True)
+
+    def evidence(self) -> Regions:
+        """What is drawn on it."""
+        return self.shown
+
+
+def named_in(value: Any) -> Iterator[tuple[str, str | None, float]]:
+    """(short id, label, score) of each region in a result, and of each line of text, which has no label."""
+    if isinstance(value, Region):
+        value = RegionRef.of(value)
+    if isinstance(value, RegionRef):
+        yield value.id, value.label, value.score
+    elif isinstance(value, TextLine):
+        yield box_name(value.box), None, round(value.score, 4)
+    elif isinstance(value, BaseModel):
+        region, score = getattr(value, "region", None), getattr(value, "score", None)
+        if isinstance(region, str) and isinstance(score, float):
+            yield region, None, score
+        for name, field in type(value).model_fields.items():
+            yield from () if field.exclude else named_in(getattr(value, name))
+    elif isinstance(value, (list, tuple, Regions)):
+        for one in value:
+            yield from named_in(one)
+
+
+def bound(result: Any, picture: Any, arguments: Mapping[str, Any]) -> Regions:
+    """The regions in a result, as a picture's; for one that is words or a picture alone, those that it is about.
+
+    Args:
+        result: of a tool.
+        picture: that the tool looked at.
+        arguments: that it was called with.
+    """
+    found: dict[str, Region] = {}
+    for name, label, score in named_in(result):
+        region = picture.region(name)
+        found[name] = Region(region.id, region.box, score, label, region.source)
+    about = [arguments.get("region"), *(arguments.get("regions") or [])] if not found else []
+    for name in about:
+        if isinstance(name, str):
+            region = picture.region(name)
+            found[region.name] = region
+    if not found and isinstance(result, Result):
+        return result.evidence()
+    return Regions.from_list(list(found.values()))
+
+
+def value_of(result: Any) -> int | float | bool | str | None:
+    """The number, truth or text that a result comes down to; None where it is regions."""
+    values = (getattr(result, name, None) for name in ("value", "text"))
+    return next((value for value in values if isinstance(value, (int, float, bool, str))), None)
+
+
+def line_of(result: Any, regions: Sequence[Region]) -> str:
+    """How a result reads in one line: as its own `line` says, or its value, its text or its regions."""
+    line = result.line(regions) if isinstance(result, Result) else _line(result, regions)
+    open_words = getattr(result, "not_judged", ())
+    return f"{line}  not judged: {', '.join(open_words)}" if open_words else line
+
+
+def _line(result: Any, regions: Sequence[Region]) -> str:
+    value = value_of(result)
+    if isinstance(value, UntrustedText):
+        return f"“{' '.join(value.split())}”" if value else "no text"
+    if value is not None:
+        return str(value)
+    found = "  ".join(f"{region.name} {region.score:.2f}" for region in regions[:8]) or "nothing"
+    return found + (f"  … {len(regions)} in all" if len(regions) > 8 else "")
 
 
 def regions_in(result: Any) -> list[RegionRef] | None:

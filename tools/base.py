@@ -31,11 +31,13 @@ from pydantic import (
 from fo1agent.bounded import halved
 from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
 from fo1agent.pictured import Pictured, id_within, is_region_id
+from fo1agent.pictures.attached import Attachment
 from fo1agent.regions.regions import BOX_SCHEMA, WANTED_BOX, Region, RegionRef, box_name, check_pixels, read_box, shown
 from fo1agent.results import Grounding, Judged, NotJudged, Result, Untrusted
 
 __all__ = [
     "BOX_SCHEMA",
+    "Attachment",
     "Grounding",
     "Judged",
     "NotJudged",
@@ -162,6 +164,14 @@ class Tool:
 
     # A tool holds functions and classes made on the spot: it is copied as itself, and pickled as the name of the
     # module's variable that it is.
+
+    @property
+    def draws(self) -> bool:
+        """Whether it gives a picture, or another file, beside words."""
+        hints = (field.annotation for field in self.result.model_fields.values() if not field.exclude)
+        return any(
+            isinstance(one, type) and issubclass(one, Attachment) for hint in hints for one in (hint, *get_args(hint))
+        )
 
     @property
     def ours(self) -> bool:

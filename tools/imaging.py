@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import io
 
-from pydantic import Field
-
 from fo1agent.pictures.attached import Attachment
+from fo1agent.regions.regions import Regions
+from fo1agent.results import Grounding, Picture
 from fo1agent.scene import Scene
-from fo1agent.tools.base import Grounding, RegionOrBox, RegionsOrBoxes, Result, tool
+from fo1agent.tools.base import RegionOrBox, RegionsOrBoxes, tool
 
 PICTURE_SIDE = 1024  # longer side of a drawn picture, unless asked otherwise
-
-
-class Picture(Result):
-    """A picture as data."""
-
-    media_type: str = "image/png"
-    png_base64: Attachment = Field(description="The PNG file, base64.", repr=False)
-    width: int
-    height: int
 
 
 @tool
@@ -47,8 +38,8 @@ def annotate(scene: Scene, regions: RegionsOrBoxes | None = None, size: int = PI
             model can name.
         size: pixels of the longer side, 64 to 4096.
     """
-    shown = None if regions is None else [scene.region(one) for one in regions]
+    shown = scene.named() if regions is None else Regions.from_list([scene.region(one) for one in regions])
     drawn = scene.annotate(shown, size=min(max(size, 64), 4096))
     file = io.BytesIO()
     drawn.save(file, "PNG")
-    return Picture(png_base64=Attachment(file.getvalue()), width=drawn.width, height=drawn.height)
+    return Picture(png_base64=Attachment(file.getvalue()), width=drawn.width, height=drawn.height, shown=shown)

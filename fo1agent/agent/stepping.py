@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
@@ -20,11 +20,10 @@ from fo1agent.agent.claims import Claim, Verdict, checked, cited, open_in_questi
 from fo1agent.agent.support import Results, numbers_in, rests_on_something, stands_in, unfounded
 from fo1agent.errors import BudgetExceeded, InputError
 from fo1agent.pictures.attached import Drawn
-from fo1agent.pictures.text import TextLine, UntrustedText
 from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.plans.language import LARGEST, Number
-from fo1agent.regions.regions import Region, RegionRef, Regions, box_name
-from fo1agent.results import CountResult
+from fo1agent.regions.regions import Region, Regions
+from fo1agent.results import bound, line_of, value_of
 from fo1agent.runs.answer import Answer, Bounds
 from fo1agent.runs.budget import Meter
 from fo1agent.runs.events import AnswerEvent, Event, Partial
@@ -81,7 +80,7 @@ class Stepper:
         self, chat: ChatModel, tools: Mapping[str, Tool], lock: AbstractContextManager[Any], verify: bool = False
     ) -> None:
         # A drawing is of use only to a model that can see it.
-        self.tools = {name: tool for name, tool in tools.items() if chat.takes_images or name != "annotate"}
+        self.tools = {name: tool for name, tool in tools.items() if chat.takes_images or not tool.draws}
         if "answer" in self.tools:
             raise InputError('A tool may not be called "answer": with that a chat model answers. Rename it.')
         self.chat = chat
@@ -361,21 +360,26 @@ def run_tool(tool: Tool, scene: Any, call_id: str, arguments: Mapping[str, Any])
     """Call a tool on a scene: what came of it, whole and as the record of a step."""
     start = time.perf_counter()
     outcome = tool.call(scene, arguments)
-    regions = _regions(outcome, scene, arguments)
+    result = outcome.result
     if not outcome.ok:
         seconds = time.perf_counter() - start
         return outcome, failed_step(call_id, tool.name, arguments, outcome.error, "error", seconds)
+    regions = bound(result, scene, arguments)
     return outcome, StepRecord(
         call_id,
         tool.name,
         dict(arguments),
         asked=_asked(arguments),
-        gave=_gave(outcome, regions),
-        value=_value(outcome),
+        gave=line_of(result, regions),
+        value=value_of(result),
         regions=regions,
         seconds=time.perf_counter() - start,
-        not_judged=tuple(getattr(outcome.result, "not_judged", ())),
+        not_judged=tuple(getattr(result, "not_judged", ())),
     )
+
+
+def _asked(arguments: Mapping[str, Any]) -> str:
+    return " ".join(f"“{v}”" if k in ("phrase", "question") else str(v) for k, v in arguments.items() if v is not None)
 
 
 def failed_step(
@@ -390,69 +394,3 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_nulls(one) for key, one in value.items() if one is not None}
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
-
-
-def _regions(outcome: Outcome, scene: Any, arguments: Mapping[str, Any]) -> Regions:
-    """The regions in a result; for one that is words or a picture alone, the regions that it is about."""
-    if not outcome.ok:
-        return Regions.empty()
-    found: dict[str, Region] = {}
-    for name, label, score in _named(outcome.result):
-        region = scene.region(name)
-        found[name] = Region(region.id, region.box, score, label, region.source)
-    if not found and outcome.tool == "annotate" and arguments.get("regions") is None:
-        return scene.named()  # what it draws when it is not told what
-    about = [arguments.get("region"), *(arguments.get("regions") or [])]
-    for name in about if not found else []:
-        if isinstance(name, str):
-            region = scene.region(name)
-            found[region.name] = region
-    return Regions.from_list(list(found.values()))
-
-
-def _named(value: Any) -> Iterator[tuple[str, str | None, float]]:
-    """(short id, label, score) of each region in a result, and of each line of text, which has no label."""
-    if isinstance(value, RegionRef):
-        yield value.id, value.label, value.score
-    elif isinstance(value, Region):
-        yield from _named(RegionRef.of(value))
-    elif isinstance(value, TextLine):
-        yield box_name(value.box), None, round(value.score, 4)
-    elif isinstance(value, BaseModel):
-        region, score = getattr(value, "region", None), getattr(value, "score", None)
-        if isinstance(region, str) and isinstance(score, float):
-            yield region, None, score
-        for name, field in type(value).model_fields.items():
-            yield from () if field.exclude else _named(getattr(value, name))
-    elif isinstance(value, (list, tuple, Regions)):
-        for one in value:
-            yield from _named(one)
-
-
-def _value(outcome: Outcome) -> int | float | bool | str | None:
-    for name in ("value", "text"):
-        value = getattr(outcome.result, name, None)
-        if isinstance(value, (int, float, bool, str)):
-            return value
-    return None
-
-
-def _asked(arguments: Mapping[str, Any]) -> str:
-    return " ".join(f"“{v}”" if k in ("phrase", "question") else str(v) for k, v in arguments.items() if v is not None)
-
-
-def _gave(outcome: Outcome, regions: Sequence[Region]) -> str:
-    """What came of a call, in one short line."""
-    value = _value(outcome)
-    if isinstance(value, UntrustedText):
-        came = f"“{' '.join(value.split())}”" if value else "no text"
-    elif isinstance(outcome.result, CountResult) and value is None:
-        most = outcome.result.at_most
-        came = f"{outcome.result.at_least} to {'any number' if most is None else most}"
-    elif value is None:
-        came = "  ".join(f"{r.name} {r.score:.2f}" for r in regions[:8]) or "nothing"
-        came += f"  … {len(regions)} in all" if len(regions) > 8 else ""
-    else:
-        came = str(value)
-    open_words = getattr(outcome.result, "not_judged", ())
-    return f"{came}  not judged: {', '.join(open_words)}" if open_words else came

@@ -442,11 +442,15 @@ def _as_told(node: Any) -> Any:
         made["description"] = f"{made.get('description', '')} {_UNTRUSTED}".strip()
     properties = made.get("properties")
     if isinstance(properties, dict):
-        for name in [name for name, one in properties.items() if isinstance(one, dict) and ENCODED in one]:
+        for name in [name for name, one in properties.items() if _is_attached(one)]:
             del properties[name]
         if "required" in made:
             made["required"] = [name for name in made["required"] if name in properties]
     return made
+
+
+def _is_attached(schema: Any) -> bool:
+    return isinstance(schema, dict) and (ENCODED in schema or any(map(_is_attached, schema.get("anyOf", []))))
 
 
 def _check_arguments(tool: Tool, given: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """For smolagents: `ToolCallingAgent(get_tools(scenes), model, instructions=f"{NOT_JUDGED_NOTE} {UNTRUSTED_NOTE}")`.
 
-`annotate` is left out: a tool of theirs gives its agent text or a picture, not both.
+Tools that give pictures (`annotate`) are left out: a tool of theirs gives its agent text or a picture, not both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def get_tools(scenes: Scenes, tools: Sequence[Tool] = ()) -> list[VisionTool]:
         InputError: two tools have one name.
     """
     known = registry(*tools)
-    return [VisionTool(tool, scenes, known) for tool in known.values() if tool.name != "annotate"]
+    return [VisionTool(tool, scenes, known) for tool in known.values() if not tool.draws]
 
 
 class VisionTool(SmolTool):
