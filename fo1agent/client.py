@@ -35,6 +35,7 @@ from fo1agent.bearer import checked_token
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.foreign import one_line
 from fo1agent.pictured import Pictured, Target, id_within, is_region_id
+from fo1agent.pictures.attached import attached_fields
 from fo1agent.pictures.image import ID, ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.plans.language import LARGEST, Plan
 from fo1agent.regions.regions import (
@@ -63,6 +64,7 @@ from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
 from fo1agent.runs.record import load
 from fo1agent.runs.step import StepEnd, StepStart
 from fo1agent.tools.base import complaint
+from fo1agent.tools.registry import registry
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -156,6 +158,12 @@ class Client:
         image = load_image(source, limits)
         given = None if boxes is None else boxes.boxes if isinstance(boxes, Regions) else check_boxes(boxes)
         return RemoteScene(self, image, _file(source, image), given)
+
+    def tools(self) -> list[dict[str, Any]]:
+        """The server's tools, for `RemoteScene.call`: name, description, parameters and result as JSON Schema."""
+        told = self._send("GET", "/v1/tools")
+        with self._understanding():
+            return [{**one, "name": _text(one["name"]), "parameters": dict(one["parameters"])} for one in told["tools"]]
 
     def ask(self, source: Any, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()) -> Answer:
         """Answer a question about a picture, as `Agent.ask` does.
@@ -350,6 +358,29 @@ class RemoteScene(Pictured):
         """Ask the model a question about a region, or with target None about the picture; see `Scene.inspect`."""
         return self._result(InspectResult, "inspect", question=question, region=self._target(target))
 
+    def call(self, tool: str, /, **arguments: Any) -> Any:
+        """Run a tool of the server's, ours or another: `scene.call("sharpness", region=scene.ground("bus")[0])`.
+
+        Args:
+            tool: its name; `Client.tools` lists them.
+            **arguments: by the tool's own names; a region or several are passed as their ids.
+
+        Returns:
+            The tool's typed result, bound to this picture, where the tool is known here: one of ours, or published by a
+            package that is installed here too. Else its JSON, bounded in size and depth, and held to nothing more.
+
+        Raises:
+            InputError: there is no such tool, or the arguments do not fit.
+            ToolFailed: the tool has no result.
+        """
+        if not re.fullmatch(r"[A-Za-z_]\w{0,63}", tool, re.ASCII):
+            raise InputError(f"{shown(tool)} is no name of a tool.")
+        given = {name: self._passed(value) for name, value in arguments.items()}
+        known = registry().get(tool)
+        if known is None:
+            return self._call(tool, given)["result"]
+        return self._result(known.result, tool, **given)
+
     def zoom(self, target: Target, margin: float = 0.1) -> RemoteScene:
         """Open a part of the picture at the server as a scene of its own; see `Scene.zoom`. It is cut out here."""
         image, offset_xy = self._part(target, margin)
@@ -413,16 +444,22 @@ class RemoteScene(Pictured):
             InputError: the arguments do not fit.
             ToolFailed: the tool has no result.
         """
-        told = self._call(tool, arguments)
+        answered = self._call(tool, arguments)
         with self.client._understanding():
+            told, images = dict(answered["result"]), list(answered.get("images", ()))
+            apart = dict(zip([name for name in attached_fields(kind) if name not in told], images, strict=False))
+            told |= {name: _text(image["base64"]) for name, image in apart.items()}
+            told = kind.completed(told) if issubclass(kind, Result) else told
             try:
-                told = kind.completed(told) if issubclass(kind, Result) else told
-                return kind.model_validate_json(json.dumps(told), strict=True, context={"picture": self})
+                result = kind.model_validate_json(json.dumps(told), strict=True, context={"picture": self})
             except ValidationError as exc:
                 raise ValueError(complaint(exc)) from exc
+            for name, image in apart.items():
+                getattr(result, name).media_type = _text(image["media_type"])
+            return result
 
     def _call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The JSON of a tool's result; raises as `_result`."""
+        """What the server answers to a tool's call, with a result; raises as `_result`."""
         given = {name: value for name, value in arguments.items() if value is not None}
         path = f"/v1/tools/{tool}"
         try:
@@ -441,7 +478,13 @@ class RemoteScene(Pictured):
             _check_sizes(result)
         if not ok:
             raise ToolFailed(failed)
-        return result
+        return told
+
+    def _passed(self, value: Any) -> Any:
+        """An argument as a tool takes it."""
+        if isinstance(value, Region):
+            return self._target(value)
+        return [self._passed(one) for one in value] if isinstance(value, (list, tuple, Regions)) else value
 
     def _target(self, target: Target) -> str | None:
         """A target as the id by which tools take it."""

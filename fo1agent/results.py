@@ -8,6 +8,7 @@ JSON from elsewhere is bound to that picture: it has the form and the bounds tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema
 
+from fo1agent.errors import InputError
 from fo1agent.pictures.attached import Attachment
 from fo1agent.pictures.text import TextLine, UntrustedText
 from fo1agent.regions.regions import Region, RegionRef, Regions, as_form, box_name, picture_of, shown
@@ -305,14 +307,17 @@ def bound(result: Any, picture: Any, arguments: Mapping[str, Any]) -> Regions:
     for name, label, score in named_in(result):
         region = picture.region(name)
         found[name] = Region(region.id, region.box, score, label, region.source)
-    about = [arguments.get("region"), *(arguments.get("regions") or [])] if not found else []
-    for name in about:
-        if isinstance(name, str):
-            region = picture.region(name)
-            found[region.name] = region
-    if not found and isinstance(result, Result):
-        return result.evidence()
-    return Regions.from_list(list(found.values()))
+    if found or not isinstance(result, Result) or not len(own := result.evidence()):
+        about = () if found else (arguments.get("region"), *_several(arguments.get("regions")))
+        for name in about:
+            with suppress(InputError):  # it was a box, or several in one text
+                found[str(name)] = picture.region(name)
+        return Regions.from_list(list(found.values()))
+    return own
+
+
+def _several(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def value_of(result: Any) -> int | float | bool | str | None:

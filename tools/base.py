@@ -31,7 +31,7 @@ from pydantic import (
 from fo1agent.bounded import halved
 from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
 from fo1agent.pictured import Pictured, id_within, is_region_id
-from fo1agent.pictures.attached import Attachment
+from fo1agent.pictures.attached import Attachment, attached_fields
 from fo1agent.regions.regions import BOX_SCHEMA, WANTED_BOX, Region, RegionRef, box_name, check_pixels, read_box, shown
 from fo1agent.results import Grounding, Judged, NotJudged, Result, Untrusted
 
@@ -168,10 +168,7 @@ class Tool:
     @property
     def draws(self) -> bool:
         """Whether it gives a picture, or another file, beside words."""
-        hints = (field.annotation for field in self.result.model_fields.values() if not field.exclude)
-        return any(
-            isinstance(one, type) and issubclass(one, Attachment) for hint in hints for one in (hint, *get_args(hint))
-        )
+        return bool(attached_fields(self.result))
 
     @property
     def ours(self) -> bool:

@@ -346,6 +346,53 @@ def tools(dialect: str | None, json_output: bool) -> None:
         console.result(console.Styled(f"{tool.name:<9}", bold=True), f" {tool.description.splitlines()[0]}")
 
 
+@main.command("tool", epilog="\b\nExample:\n  fo1agent tool relate street.jpg a=person relation=left_of b=bus")
+@click.argument("name")
+@click.argument("image")
+@click.argument("pairs", nargs=-1, type=_Words(), metavar="[NAME=VALUE]…")
+@cli_own_tools.own_tools
+@_scene_options
+@cli_ocr.ocr_options
+@draw_to
+@as_json
+def call_tool(
+    name: str,
+    image: str,
+    pairs: Sequence[str],
+    tools: Sequence[str],
+    draw: Path | None,
+    json_output: bool,
+    **opening: Any,
+) -> None:
+    """Run the tool NAME on IMAGE; `fo1agent tools` lists them."""
+    from fo1agent.results import bound, line_of
+    from fo1agent.tools.registry import registry
+    from fo1agent.tools.telling import as_json as as_values
+    from fo1agent.tools.telling import attachments
+
+    own = {tool.name: tool for tool in cli_own_tools.load_tools(tools)}
+    known = {**registry(), **own}
+    if name not in known and not opening["server"]:
+        raise click.UsageError(f"There is no tool {name!r}. There are: {', '.join(known)}.")
+    given = cli_own_tools.arguments(name, pairs, known.get(name))
+    _, scene = _open(image, {"--draw": draw}, **opening)
+    result = cli_own_tools.called(scene, name, given, own)
+    if isinstance(result, dict):  # of a tool that only the server knows
+        console.result_json(result)
+        return
+    regions = bound(result, scene, given)
+    if json_output:
+        console.result_json({"tool": name, "image": scene.id, "result": as_values(result)})
+    else:
+        console.result(console.one_line(line_of(result, regions)))
+    drawn = attachments(result)
+    if draw and drawn:
+        with console.whole_file(draw) as temporary:
+            temporary.write_bytes(drawn[0])
+    else:
+        _draw(scene, regions, draw)
+
+
 @main.command(epilog="\b\nExample:\n  fo1agent mcp --allow ~/Pictures --allow-url upload.wikimedia.org")
 @click.option(
     "--allow",

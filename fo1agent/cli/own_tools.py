@@ -1,9 +1,10 @@
-"""`--tool MODULE:NAME`: tools of your own, for the commands that hand tools on."""
+"""`--tool MODULE:NAME`: tools of your own, for the commands that hand tools on; and any tool called from a shell."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +42,64 @@ def load_tools(names: Sequence[str]) -> tuple[Tool, ...]:
 
         registry(*found)  # refuses a name that is taken
     return found
+
+
+def arguments(name: str, pairs: Sequence[str], known: Tool | None) -> dict[str, Any]:
+    """The arguments of a tool, as NAME=VALUE texts tell them.
+
+    Args:
+        name: the tool's.
+        pairs: the texts. A value is JSON where the tool takes no text for it: `limit=3`, `regions=["r1", "r2"]`.
+        known: the tool; None for one that only a server knows.
+
+    Raises:
+        click.UsageError: a text is no NAME=VALUE, or the tool has no argument of that name.
+    """
+    from fo1agent.tools.base import unknown_names
+    from fo1agent.tools.schemas import plain
+
+    given: dict[str, Any] = {}
+    fields = plain(known.arguments, f"The tool {name}").get("properties", {}) if known else {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key or key in given:
+            wrong = "stands twice" if key in given else "is no NAME=VALUE"
+            raise click.UsageError(f"{pair!r} {wrong}. Pass the arguments of {name} as in phrase=bus limit=3.")
+        given[key] = text if _takes_text(fields.get(key)) else _parsed(text)
+    if known and (said := unknown_names(given, list(fields))):
+        raise click.UsageError(f"{name}: {said}.")
+    return given
+
+
+def called(scene: Any, name: str, given: dict[str, Any], own: dict[str, Tool]) -> Any:
+    """The result of a tool: here, or at the server whose scene it is; JSON of one that only the server knows.
+
+    Raises:
+        InputError: the arguments do not fit.
+        ToolFailed: the tool has no result.
+    """
+    from fo1agent.errors import InputError, ToolFailed
+
+    if hasattr(scene, "call") and name not in own:
+        return scene.call(name, **given)
+    from fo1agent.tools.registry import registry
+
+    outcome = {**registry(), **own}[name].call(scene, given)
+    if not outcome.ok:
+        raise (InputError if outcome.retry else ToolFailed)(f"{name}: {outcome.error}")
+    return outcome.result
+
+
+def _takes_text(schema: dict[str, Any] | None) -> bool:
+    kinds = [one.get("type") for one in (schema or {}).get("anyOf", [schema or {}])]
+    return any("string" in ([kind] if isinstance(kind, str) else kind or ()) for kind in kinds)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _load(text: str) -> Tool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 ENCODED = "contentEncoding"
@@ -53,6 +53,17 @@ class Attachment(bytes):
             return cls(base64.b64decode(inner(value), validate=True))
         except binascii.Error:
             raise ValueError("no base64") from None
+
+
+def attached_fields(kind: type[BaseModel]) -> list[str]:
+    """The fields of a model that hold an attachment, or may."""
+    hints = {name: field.annotation for name, field in kind.model_fields.items() if not field.exclude}
+    kinds = {name: (hint, *get_args(hint)) for name, hint in hints.items()}
+    return [
+        name
+        for name, ones in kinds.items()
+        if any(isinstance(one, type) and issubclass(one, Attachment) for one in ones)
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,165 @@
+"""Tools that other packages publish are wherever ours are; those that cannot be used stop nothing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from fo1agent import registry
+from fo1agent.agent import Agent
+from fo1agent.cli import command
+from fo1agent.client import RemoteScene, connect
+from fo1agent.errors import InputError, ServerError, ToolFailed
+from fo1agent.integrations.calls import call
+from fo1agent.integrations.handles import Scenes
+from fo1agent.integrations.schemas import FORMATS, render
+from fo1agent.pictures.attached import Attachment
+from fo1agent.pictures.text import UntrustedText
+from fo1agent.scene import Model, Scene
+from fo1agent.serve.app import create_app
+from fo1agent.serve.settings import Settings
+from fo1agent.tools.registry import ToolWarning
+from tests.fakes import FakePredictor
+from tests.published import TOOLS, publish
+from tests.scripted_chat import ToolChat
+from tests.scripted_chat import call as tool_call
+from tests.serving import in_thread
+
+OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "bus", 0.8)]
+
+
+def model() -> Model:
+    return Model(FakePredictor(OBJECTS))
+
+
+def gray() -> Image.Image:
+    return Image.new("RGB", (64, 48), "gray")
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path, monkeypatch, *TOOLS)
+
+
+@pytest.fixture
+def scene(theirs: None) -> Scene:
+    return model().open(gray())
+
+
+@pytest.fixture
+def remote(theirs: None) -> Iterator[RemoteScene]:
+    app = create_app(model(), Settings(batching=False))
+    with in_thread(app) as url, connect(url) as client:
+        yield client.open(gray())
+
+
+def test_a_published_tool_stands_behind_ours(theirs: None) -> None:
+    assert list(registry())[-2:] == ["biggest", "squareness"]
+    assert registry()["biggest"].ours is False
+    assert importlib.import_module("their_eyes").biggest is registry()["biggest"]
+
+
+def test_it_is_declared_to_every_provider_and_called(scene: Scene) -> None:
+    for format in FORMATS:
+        assert "How square a region is" in json.dumps(render(format))
+    scenes = Scenes(scene.model)
+    scenes.open(scene)
+    result = call("biggest", {"phrase": "bus"}, scenes)
+    told = json.loads(result.text)
+    assert (told["area"], [one["id"] for one in told["regions"]]) == (900.0, ["r0"])
+    assert told["said"].count("</untrusted>") == 1
+    assert "file" not in told
+    assert [(one.media_type, one.base64) for one in result.images] == [("text/plain", "ZGF0YQ==")]
+
+
+def test_it_is_called_at_a_server_and_bound_to_the_picture(remote: RemoteScene, scene: Scene) -> None:
+    assert {"biggest", "count"} <= {one["name"] for one in remote.client.tools()}
+    here = registry()["biggest"].call(scene, {"phrase": "bus"}).result
+    there = remote.call("biggest", phrase="bus")
+    assert type(there) is type(here)
+    assert there.regions.to_dicts() == here.regions.to_dicts()
+    assert there.regions.ids == here.regions.ids
+    assert isinstance(there.said, UntrustedText)
+    assert (bytes(there.file), there.file.media_type) == (b"data", "text/plain")
+    assert remote.call("squareness", region=there.regions[0]).value == 1.0
+    assert remote.call("count", phrase="bus").value == remote.count("bus").value == 2
+    assert isinstance(remote.call("annotate", regions=there.regions).png_base64, Attachment)
+    with pytest.raises(ToolFailed, match="that big"):
+        remote.call("biggest", phrase="bus", least=5000)
+    with pytest.raises(InputError, match="no tool"):
+        remote.call("smallest")
+    with pytest.raises(InputError, match="no name of a tool"):
+        remote.call("../images")
+
+
+def test_one_that_only_the_server_knows_gives_its_json(
+    remote: RemoteScene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = remote.client.tools()  # before it is gone from here
+    assert any(one["name"] == "squareness" for one in there)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(tmp_path)])
+    assert "squareness" not in registry()
+    assert remote.call("squareness", region="r0") == {"value": 1.0}
+
+
+def test_it_is_called_from_a_shell(theirs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gray().save(tmp_path / "a.png")
+    monkeypatch.setattr(command, "_load", lambda **_: model())
+    run = CliRunner().invoke
+    picture = str(tmp_path / "a.png")
+    assert "biggest   Find the biggest of the things" in run(command.main, ["tools"]).output
+    said = run(command.main, ["tool", "biggest", picture, "phrase=bus", "least=100"])
+    assert said.stdout == "900 square pixels\n"
+    told = run(command.main, ["tool", "squareness", picture, "region=0,0,10,20", "--json"])
+    assert json.loads(told.stdout)["result"] == {"value": 0.5}
+    assert run(command.main, ["tool", "biggest", picture, "phrase=bus", "least=5000"]).exit_code == 1
+    for wrong, why in ((["x=1"], "no argument 'x'"), (["phrase"], "NAME=VALUE"), (["phrase=a", "phrase=b"], "twice")):
+        refused = run(command.main, ["tool", "biggest", picture, *wrong])
+        assert refused.exit_code == 2
+        assert why in refused.output
+
+
+def test_it_is_called_by_a_chat_model_that_goes_by_steps(scene: Scene) -> None:
+    said = {"text": "The bus is square: 1.", "value": 1, "claims": []}
+    chat = ToolChat(script=[tool_call("squareness", region="r0"), tool_call("answer", **said)])
+    answer = Agent(planner=chat, mode="steps").ask(scene, "How square is the bus?")
+    assert answer.value == 1
+    assert [(step.tool, step.text) for step in answer.steps] == [("squareness", "r0  1.0")]
+
+
+@pytest.mark.parametrize(
+    ("point", "why"),
+    [
+        ("x = their_eyes:gone", r"^the package their-eyes publishes their_eyes:gone, which cannot be loaded \(Attri"),
+        ("x = no_such_module:x", r"cannot be loaded \(ModuleNotFoundError"),
+        ("x = their_eyes:number", "a int and no tool"),
+        ("x = their_eyes:taken", "publishes a tool count, a name that fo1agent has already"),
+    ],
+)
+def test_one_that_cannot_be_used_is_left_out_with_a_line_that_names_the_package(
+    point: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, monkeypatch, point, TOOLS[1])
+    with pytest.warns(ToolWarning, match=why) as warned:
+        known = registry()
+    assert "\n" not in str(warned[0].message)
+    assert known["count"].ours
+    assert "squareness" in known
+
+
+def test_the_same_tool_may_be_passed_as_well(theirs: None) -> None:
+    mine = registry()["squareness"]
+    assert registry(mine)["squareness"] is mine
+
+
+def test_a_server_of_another_form_is_told_of(remote: RemoteScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote.client, "_send", lambda *_, **__: {"tools": [{"name": 7}]})
+    with pytest.raises(ServerError):
+        remote.client.tools()
