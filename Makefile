@@ -1,4 +1,4 @@
-# demo and test need nothing set up but Python 3.11 or newer and make; CI runs check and test.
+# Each target needs nothing set up but Python 3.11 or newer and make; CI runs check, docs and test.
 # PIP_ARGS is given to every pip install, e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu".
 
 VENV ?= .venv
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_AR
 # The bounds stand in pyproject.toml once: "torch>=…" "torchvision>=…".
 TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 
-.PHONY: demo test check format clean
+.PHONY: demo test check docs format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -25,12 +25,17 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# Not with --quiet: it hides warnings from --strict.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/gather.py build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo site *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch first and by itself: with the rest beside it, pip may weigh many multi-gigabyte builds against each other.
 $(VENV)/.installed: pyproject.toml | $(VENV)/created
@@ -42,6 +47,11 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/created
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests and checks need."
 	$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "Installing what builds the documentation."
+	$(PIP) --editable ".[docs]"
 	@touch $@
 
 $(VENV)/created:
