@@ -234,7 +234,7 @@ TABLE: dict[str, list[Row]] = {
         Row("an array of NaN", lambda w: load_image(np.full((9, 9), NAN)), ImageError, "wanted 0 to 1"),
         Row("an array without pixels", lambda w: load_image(np.zeros((0, 9))), ImageError, "no picture"),
         Row(
-            "a path out of the allowed folder",
+            "a path outside the allowed folder",
             lambda w: load_image(w.folder / ".." / "x.png", ImageLimits(folders=(w.folder,))),
             ImageError,
             "outside the folders",
@@ -318,7 +318,7 @@ TABLE: dict[str, list[Row]] = {
         Row("a region id of 5000 digits", lambda w: w.scene.region("r" + "9" * 5000), InputError, "is no region id"),
         Row("a box id inside out", lambda w: w.scene.region("b50_50_5_5"), BoxError, "x2 < x1"),
         Row("reading outside the picture", lambda w: w.scene.read((900, 0, 950, 9)), InputError, "shows nothing"),
-        Row("a source of text that is none", lambda w: w.scene.read(source="mind"), InputError, "got source='mind'"),  # pyright: ignore
+        Row("an unknown source of text", lambda w: w.scene.read(source="mind"), InputError, "got source='mind'"),  # pyright: ignore
         Row("an empty question about a region", lambda w: w.scene.inspect("r0", ""), InputError, "needs a question"),
         Row(
             "an unknown relation", lambda w: w.scene.relate("bus", "beyond", "car"), InputError, "No relation 'beyond'"
@@ -326,15 +326,15 @@ TABLE: dict[str, list[Row]] = {
         Row("nearest to nothing", lambda w: geometry.nearest(np.ones((1, 4)), np.zeros((0, 4))), InputError, "no box"),
         Row("a margin of NaN", lambda w: w.scene.zoom("r0", margin=NAN), InputError, "Pass 0 or more"),
         Row("a drawing of a million pixels' width", lambda w: w.scene.annotate(size=10**6), InputError, "1 to 16384"),
-        Row("a language that nobody reads", lambda w: OCR("klingon"), InputError, "reads the language 'klingon'"),
-        Row("a language whose model is not there", lambda w: OCR("ru"), CheckpointError, "that reads 'ru'. Save https"),
+        Row("an unknown language", lambda w: OCR("klingon"), InputError, "reads the language 'klingon'"),
+        Row("a language whose model is missing", lambda w: OCR("ru"), CheckpointError, "that reads 'ru'. Save https"),
         Row("a misspelt setting of the OCR", lambda w: OCR(None, {"Det.tresh": 1}), InputError, "mean Det.thresh"),
-        Row("a setting that the OCR fails at", lambda w: broken_ocr()(w.picture), ToolFailed, "The OCR engine failed"),
+        Row("a setting that makes the OCR fail", lambda w: broken_ocr()(w.picture), ToolFailed, "The OCR engine failed"),
         Row("limits of nothing", lambda w: ImageLimits(max_bytes=0), InputError, "must be above 0"),
     ],
     "Agent and tools": [
         Row("a question of 10 MB", lambda w: Agent(w.model).ask(w.scene, "a" * LARGE), InputError, "4000 characters"),
-        Row("a question that is no text", lambda w: Agent(w.model).ask(w.scene, None), InputError, "a NoneType"),  # pyright: ignore
+        Row("a question that is not text", lambda w: Agent(w.model).ask(w.scene, None), InputError, "a NoneType"),  # pyright: ignore
         Row(
             "a question about no picture",
             lambda w: Agent(w.model).ask("no.jpg", "A bus?"),
@@ -346,12 +346,12 @@ TABLE: dict[str, list[Row]] = {
         ),
         Row("an unknown planner", lambda w: Agent(w.model, planner="magic"), InputError, "No planner 'magic'"),
         Row("a budget of nothing", lambda w: Budget(steps=0), InputError, "must be above 0"),
-        Row("a plan that is no JSON", lambda w: Plan.parse("{"), PlanError, "the JSON is wrong"),
+        Row("a plan that is not JSON", lambda w: Plan.parse("{"), PlanError, "the JSON is wrong"),
         Row("a plan nested 100000 deep", lambda w: Plan.parse("[" * 100_000), PlanError, "longer than 64,000"),
         Row("a plan nested 10000 deep", lambda w: Plan.parse("[" * 10_000), PlanError, "nested deeper than"),
         Row("a plan of a million steps", lambda w: Plan.parse(STEPS), PlanError, "longer than 64,000"),
-        Row("a plan with a step that there is not", lambda w: Plan.parse(FLIES), PlanError, "expected tags: 'find'"),
-        Row("tool arguments that are no JSON", lambda w: w.tool("ground", '{"phrase":'), Told, "Invalid JSON"),
+        Row("a plan with an unknown operation", lambda w: Plan.parse(FLIES), PlanError, "expected tags: 'find'"),
+        Row("tool arguments that are not JSON", lambda w: w.tool("ground", '{"phrase":'), Told, "Invalid JSON"),
         Row("JSON nested 100000 deep", lambda w: w.tool("ground", "[" * 100_000), Told, "recursion limit"),
         Row(
             "an argument too many", lambda w: w.tool("ground", {"phrase": "bus", "x": 1}), Told, "there is no argument"
@@ -368,8 +368,8 @@ TABLE: dict[str, list[Row]] = {
     ],
     "Models and proposers": [
         Row("a folder without a model", lambda w: load(w.folder), CheckpointError, "config.json"),
-        Row("a device that is none", lambda w: load(device="gpu7"), InputError, "Cannot compute on device 'gpu7'"),
-        Row("a dtype that is none", lambda w: load(dtype="int3"), InputError, "got 'int3'"),
+        Row("an unknown device", lambda w: load(device="gpu7"), InputError, "Cannot compute on device 'gpu7'"),
+        Row("an unknown dtype", lambda w: load(dtype="int3"), InputError, "got 'int3'"),
         Row("an unknown proposer", lambda w: resolve_proposer("magic"), InputError, "No proposer 'magic'"),
         Row("a number as proposer", lambda w: resolve_proposer(5), InputError, "is no proposer"),  # pyright: ignore
         Row(
@@ -383,7 +383,7 @@ TABLE: dict[str, list[Row]] = {
 
 COMMANDS = [
     Command("no such picture", lambda w: ["ask", "no.jpg", "Is there a bus?"], "There is no file 'no.jpg'"),
-    Command("a picture that is none", lambda w: ["read", w.file("x.jpg", b"hello")], "looks like text, no picture"),
+    Command("a file that is not a picture", lambda w: ["read", w.file("x.jpg", b"hello")], "looks like text, no picture"),
     Command("a phone's picture", lambda w: ["read", w.file("x.heic", media(b"heic"))], "looks like HEIC"),
     Command("a private address", lambda w: ["count", "http://10.0.0.1/x.jpg", "bus"], PRIVATE),
     Command("an empty phrase", lambda w: ["ground", w.path, ""], "must say what to look for"),
@@ -402,7 +402,7 @@ COMMANDS = [
     ),
     Command("an unknown region", lambda w: ["describe", w.path, "--region", "r999"], "No region r999"),
     Command(
-        "boxes that are no JSON",
+        "boxes that are not JSON",
         lambda w: ["ground", w.path, "bus", "--boxes", w.file("boxes.json", b"[[1, 2")],
         "no list of boxes",
     ),
@@ -436,14 +436,14 @@ COMMANDS = [
 def document() -> str:
     """docs/bad-input.md."""
     parts = [
-        "# Bad input, and what comes of it\n",
-        "Every row is run by the tests. None ends in a traceback or a hang. Made by `python -m tests.bad_input`.\n",
+        "# Bad input, and the error it ends in\n",
+        "The tests run every row; none ends in a traceback or a hang. `python -m tests.bad_input` writes this page.\n",
         f"{sum(map(len, TABLE.values())) + len(COMMANDS)} inputs.",
     ]
     for title, rows in TABLE.items():
         parts += [f"\n## {title}\n", "| input | error | its message says |", "|---|---|---|"]
         for row in rows:
-            error = "told to the planner" if row.error is Told else f"`{row.error.__name__}`"
+            error = "returned to the planner" if row.error is Told else f"`{row.error.__name__}`"
             parts.append(f"| {row.what} | {error} | {row.says} |")
     parts += ["\n## The command", "\nOne line on stderr, nothing on stdout, exit code 1.\n"]
     parts += ["| input | the line says |", "|---|---|", *(f"| {row.what} | {row.says} |" for row in COMMANDS)]
