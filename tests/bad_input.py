@@ -329,7 +329,9 @@ TABLE: dict[str, list[Row]] = {
         Row("an unknown language", lambda w: OCR("klingon"), InputError, "reads the language 'klingon'"),
         Row("a language whose model is missing", lambda w: OCR("ru"), CheckpointError, "that reads 'ru'. Save https"),
         Row("a misspelt setting of the OCR", lambda w: OCR(None, {"Det.tresh": 1}), InputError, "mean Det.thresh"),
-        Row("a setting that makes the OCR fail", lambda w: broken_ocr()(w.picture), ToolFailed, "The OCR engine failed"),
+        Row(
+            "a setting that makes the OCR fail", lambda w: broken_ocr()(w.picture), ToolFailed, "The OCR engine failed"
+        ),
         Row("limits of nothing", lambda w: ImageLimits(max_bytes=0), InputError, "must be above 0"),
     ],
     "Agent and tools": [
@@ -383,7 +385,9 @@ TABLE: dict[str, list[Row]] = {
 
 COMMANDS = [
     Command("no such picture", lambda w: ["ask", "no.jpg", "Is there a bus?"], "There is no file 'no.jpg'"),
-    Command("a file that is not a picture", lambda w: ["read", w.file("x.jpg", b"hello")], "looks like text, no picture"),
+    Command(
+        "a file that is not a picture", lambda w: ["read", w.file("x.jpg", b"hello")], "looks like text, no picture"
+    ),
     Command("a phone's picture", lambda w: ["read", w.file("x.heic", media(b"heic"))], "looks like HEIC"),
     Command("a private address", lambda w: ["count", "http://10.0.0.1/x.jpg", "bus"], PRIVATE),
     Command("an empty phrase", lambda w: ["ground", w.path, ""], "must say what to look for"),

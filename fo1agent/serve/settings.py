@@ -12,7 +12,7 @@ from fo1agent.bearer import checked_token
 from fo1agent.errors import InputError
 from fo1agent.pictures.image import ImageLimits
 from fo1agent.tools.base import Tool
-from fo1agent.traces.store import Place
+from fo1agent.traces.lines import Place
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ docs/traces.md tells them to readers, `schema` gives them as JSON schema.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -176,3 +176,31 @@ LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type"
 def schema() -> dict[str, Any]:
     """JSON schema of a line."""
     return LINE.json_schema(mode="serialization")
+
+
+class LineWriter(Protocol):
+    """Takes the lines of one run, one by one."""
+
+    def write(self, line: Line) -> None:
+        """Add a line."""
+        ...
+
+    def finish(self) -> None:
+        """The run is over, by an answer or by an error."""
+        ...
+
+    def close(self) -> None:
+        """Nobody listens to the run any more, whether it is over or not. Called last, and always."""
+        ...
+
+
+class Place(Protocol):
+    """Where traces go: `File`, `Folder`, `Memory`."""
+
+    def open(self, run: RunLine) -> LineWriter:
+        """A writer that has this first line.
+
+        Raises:
+            AgentError: nothing can be written there.
+        """
+        ...

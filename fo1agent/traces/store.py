@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -36,6 +36,8 @@ from fo1agent.traces.lines import (
     AnswerLine,
     ErrorLine,
     Line,
+    LineWriter,
+    Place,
     PlanLine,
     RunLine,
     StepEndLine,
@@ -47,34 +49,6 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
-
-
-class LineWriter(Protocol):
-    """Takes the lines of one run, one by one."""
-
-    def write(self, line: Line) -> None:
-        """Add a line."""
-        ...
-
-    def finish(self) -> None:
-        """The run is over, by an answer or by an error."""
-        ...
-
-    def close(self) -> None:
-        """Nobody listens to the run any more, whether it is over or not. Called last, and always."""
-        ...
-
-
-class Place(Protocol):
-    """Where traces go: `File`, `Folder`, `Memory`."""
-
-    def open(self, run: RunLine) -> LineWriter:
-        """A writer that has this first line.
-
-        Raises:
-            AgentError: nothing can be written there.
-        """
-        ...
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fo1agent.agent import Agent
-from fo1agent.regions.regions import Region, Regions
+from fo1agent.regions.regions import Box, Region, Regions
 from fo1agent.runs.whereabouts import landmark, places
 from tests.labelled_scene import LabelledScene, Thing
 
@@ -32,9 +32,7 @@ def _regions(**boxes: tuple[float, float, float, float]) -> Regions:
         ("cat", (0, 0, 50, 50), "couch", (300, 300, 600, 470), None),
     ],
 )
-def test_one_thing_and_another(
-    thing: str, box: tuple[float, ...], other: str, at: tuple[float, ...], words: str | None
-) -> None:
+def test_one_thing_and_another(thing: str, box: Box, other: str, at: Box, words: str | None) -> None:
     named = Regions.from_list([Region("r0", box, 0.9, thing), Region("r1", at, 0.9, other)])
 
     near = landmark(named[:1], named)
