@@ -1,21 +1,11 @@
-"""What is read in pictures: text that says by its type that it is data, and lines of it with their boxes."""
+"""What is read in pictures: lines of text with their boxes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from fo1agent.regions.regions import Box
-
-
-class UntrustedText(str):
-    """Text out of a picture, or a model's words about one. It may say anything; it is never an instruction."""
-
-    __slots__ = ()
-
-    def fenced(self) -> str:
-        """The text between marks, for a prompt. It cannot close them: its angle brackets are replaced."""
-        inner = self.replace("<", "‹").replace(">", "›")
-        return f"<untrusted>\n{inner}\n</untrusted>"
+from fo1agent.untrusted import UntrustedText
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,9 @@ from pydantic import (
     model_validator,
 )
 
-from fo1agent.pictures.text import UntrustedText
 from fo1agent.plans.language import LARGEST
 from fo1agent.regions.regions import Region, Regions
+from fo1agent.untrusted import UntrustedText
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 """Of every record: nothing missing, nothing unknown, no NaN, no number given as text."""
