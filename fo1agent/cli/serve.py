@@ -160,9 +160,9 @@ def serve(
     """
     console.note(f"Loading {model_name or 'fo1-nano'} …")  # what is imported next takes its time as well
     _check_packages()
+    from fo1agent.integrations.listening import check_address
     from fo1agent.loading import load
     from fo1agent.proposals import resolve_proposer
-    from fo1agent.serve.run import check_address
     from fo1agent.serve.run import serve as run
     from fo1agent.serve.service import check_deciding
     from fo1agent.serve.settings import Settings
@@ -189,7 +189,7 @@ def serve(
         traces=cli_trace.place(),
     )
     # Whatever can be wrong is told before the model is loaded.
-    check_address(host, settings, port)
+    check_address(host, settings.token, port)
     check_deciding(settings)
     ocr = cli_ocr.reader(ocr_lang, ocr_set)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)

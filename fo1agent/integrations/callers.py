@@ -3,7 +3,46 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+
+class Refusal(NamedTuple):
+    """Why a request is not let in."""
+
+    status: int
+    code: str
+    message: str
+
+
+def refusal(
+    headers: Mapping[str, str],
+    names: Collection[str] | None,
+    origins: Collection[str],
+    private: bool,
+    token: str | None,
+) -> Refusal | None:
+    """Why a request is not let in, by its headers (names in lower case); None if it is.
+
+    Args:
+        headers: of the request.
+        names: hosts that it may be addressed to; None for any. On loopback without a token only loopback's, or a web
+            page could reach the server by a name of its own.
+        origins: web origins whose pages may call, beside the server's own.
+        private: whether what it asks for is no business of other sites' pages.
+        token: what it must bring, if anything.
+    """
+    host, origin = headers.get("host", ""), headers.get("origin", "")
+    if names is not None and host_name(host) not in names:
+        return Refusal(403, "host", "The request is addressed to a host that is not served here.")
+    if origin and origin not in origins and not is_of(origin, host):
+        return Refusal(403, "origin", "Pages of this origin may not call.")
+    if private and not origin and not is_own_site(headers.get("sec-fetch-site", "")):
+        return Refusal(403, "site", "Pages of other sites may not use this.")
+    if token and (wanted := token_wanted(headers.get("authorization", ""), token)):
+        return Refusal(401, "token", wanted)
+    return None
 
 
 def brings(authorization: str | bytes, token: str) -> bool:

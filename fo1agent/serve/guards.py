@@ -14,7 +14,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fo1agent.integrations.callers import host_name, is_of, is_own_site, token_wanted
+from fo1agent.integrations.callers import refusal
 from fo1agent.serve.gate import Refused
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem, problem_of, response
@@ -31,6 +31,7 @@ _PAGE_POLICY = (
 DRAINING = {"Retry-After": "5"}
 """Headers of the answers of a server that is shutting down."""
 
+_WANTED = {"WWW-Authenticate": "Bearer"}
 _PIECE = 256 * 1024  # bytes of an answer that are given to a client at once
 
 
@@ -117,20 +118,13 @@ class Guard:
             await response(body.problem)(scope, receive, _marking(send, scope["path"]))
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
-        settings, host = self.settings, headers.get("host", "")
-        if settings.names is not None and host_name(host) not in settings.names:
-            return Problem(403, "The request is addressed to a host that is not served here.", "forbidden", "host")
-        path, method = scope["path"], scope["method"]
-        origin = headers.get("origin")
-        if origin and origin not in settings.origins and not is_of(origin, host):
-            return Problem(403, "Pages of this origin may not call.", "forbidden", "origin")
+        settings, path, method = self.settings, scope["path"], scope["method"]
         private = path.startswith("/v1/") or path == "/metrics"
-        if private and not origin and not is_own_site(headers.get("sec-fetch-site", "")):
-            return Problem(403, "Pages of other sites may not use this.", "forbidden", "site")
         wants_token = (private or path in ("/docs", "/openapi.json")) and method != "OPTIONS"
         token = settings.token if wants_token else None
-        if token is not None and (message := token_wanted(headers.get("authorization", ""), token)):
-            return Problem(401, message, "authentication_error", "token", {"WWW-Authenticate": "Bearer"})
+        if refused := refusal(headers, settings.names, settings.origins, private, token):
+            kind, head = ("authentication_error", _WANTED) if refused.status == 401 else ("forbidden", None)
+            return Problem(refused.status, refused.message, kind, refused.code, head)
         announced = headers.get("content-length", "")
         if re.fullmatch("[0-9]+", announced) and (len(announced) > 15 or int(announced) > settings.body_bytes):
             return _too_large(settings.body_bytes)

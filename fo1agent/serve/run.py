@@ -1,29 +1,22 @@
-"""The server's process: it listens, keeps slow clients from holding it up, and drains before it ends."""
+"""The server's process: it listens, and drains before it ends."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from socket import socket
 from types import FrameType
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fo1agent.errors import InputError
+from fo1agent.integrations.listening import LOOPBACK, Timed, check_address, listening, url_of
 from fo1agent.scene import Model
 from fo1agent.serve import memory
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-HEADERS_S = 10.0
-"""Seconds in which a request's head must have come, once its connection is there."""
-READS_S = 30.0
-"""Seconds for which a client may leave an answer lying before its connection is cut."""
 CONNECTIONS = 1024
 """Connections at once; more are answered with 503."""
 
@@ -52,17 +45,17 @@ def serve(
         OSError: the address cannot be listened at.
     """
     settings = settings or Settings()
-    check_address(host, settings)
+    check_address(host, settings.token)
     if settings.token is None:
         settings = replace(settings, names=settings.names or LOOPBACK)
-    with _listening(host, port) as listening:
+    with listening(host, port) as listens:
         app = create_app(model, settings)
         # What is loaded stays: not to look through it again and again keeps pauses short, and the end quick.
         gc.collect()
         gc.freeze()
         config = uvicorn.Config(
             app,
-            http=_Timed,
+            http=Timed,
             ws="none",
             loop="asyncio",
             log_config=None,
@@ -70,33 +63,9 @@ def serve(
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=5,
         )
-        name = f"[{host}]" if ":" in host else host
-        url = f"http://{name}:{listening.getsockname()[1]}"
         with memory.given_back():
-            _Server(config, app, lambda: ready(url)).run(sockets=[listening])
+            _Server(config, app, lambda: ready(url_of(host, listens))).run(sockets=[listens])
         app.service.close()
-
-
-def check_address(host: str, settings: Settings, port: int = 0) -> None:
-    """Refuse an address where strangers would get in, or that cannot be listened at now.
-
-    Raises:
-        InputError: it is none of loopback, and there is no token.
-        OSError: it is no address of this machine, or another process listens there.
-    """
-    if settings.token is None and host not in LOOPBACK:
-        raise InputError(f"Listening at {host} lets others in: set a token (FO1AGENT_TOKEN), or listen at 127.0.0.1.")
-    with _listening(host, port):
-        pass
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=512)
-    except OSError as exc:
-        why = str(exc.strerror).partition(" (while")[0]  # the address is told here
-        raise OSError(f"Cannot listen at {host}, port {port}: {why}.") from exc
 
 
 class _Server(uvicorn.Server):
@@ -107,7 +76,7 @@ class _Server(uvicorn.Server):
         self._app, self._ready = app, ready
         self._drained_by = 0.0
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
 
@@ -124,52 +93,3 @@ class _Server(uvicorn.Server):
         if traffic.draining and (not traffic.working or time.monotonic() > self._drained_by):
             self.should_exit = True
         return await super().on_tick(counter)
-
-
-class _Timed(H11Protocol):
-    """HTTP/1.1 whose clients must send a request's head in time, and take their answers."""
-
-    _head: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().connection_made(transport)
-        self._head = self.loop.call_later(HEADERS_S, self._late)
-
-    def handle_events(self) -> None:
-        before = self.cycle
-        super().handle_events()
-        if self.cycle is not before:
-            self._unset()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        # Of the next request some bytes may already be there, and the rest must follow.
-        if not self.transport.is_closing() and self.cycle.response_complete:
-            self._unset()
-            self._head = self.loop.call_later(HEADERS_S + self.timeout_keep_alive, self._late)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread = self.loop.call_later(READS_S, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._unset()
-        if self._unread is not None:
-            self._unread.cancel()
-        super().connection_lost(exc)
-
-    def _unset(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
-
-    def _late(self) -> None:
-        self._head = None
-        if not self.transport.is_closing():
-            self.transport.close()

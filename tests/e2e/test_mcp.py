@@ -421,7 +421,10 @@ def test_others_are_let_in_only_with_a_token(folder: Path) -> None:
         timeout=60,
     )
     assert ended.returncode == 1
-    assert ended.stderr == "error: Listening at 0.0.0.0 lets others in: set a token, or listen at 127.0.0.1.\n"
+    assert (
+        ended.stderr
+        == "error: Listening at 0.0.0.0 lets others in: set a token (FO1AGENT_TOKEN), or listen at 127.0.0.1.\n"
+    )
 
 
 def test_a_folder_that_is_not_there_is_wrong_usage(folder: Path) -> None:

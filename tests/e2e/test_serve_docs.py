@@ -15,8 +15,9 @@ import pytest
 
 import fo1agent
 from fo1agent.cli.serve import serve as command
+from fo1agent.integrations import listening
 from fo1agent.scene import Model
-from fo1agent.serve import memory, run
+from fo1agent.serve import memory
 from fo1agent.serve.admission import Kind, tool_kind
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
@@ -73,9 +74,9 @@ def test_options_and_limits_are_as_told(text: str) -> None:
     defaults = {option.name: option.default for option in command.params}
     assert f"http://{defaults['host']}:{defaults['port']}" == ADDRESS
     for seconds, what in (
-        (run.HEADERS_S, "head after"),
+        (listening.HEADERS_S, "head after"),
         (Settings().body_s, "there after"),
-        (run.READS_S, "answer for"),
+        (listening.READS_S, "answer for"),
     ):
         assert re.search(rf"{what} {seconds:.0f} s", " ".join(text.split()))
     settings = Settings()

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from fo1agent.errors import InputError
-from fo1agent.serve import run
+from fo1agent.integrations import listening as shell
 from fo1agent.serve.settings import Settings
 from tests.serving import until
 
@@ -31,11 +31,11 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(run, "HEADERS_S", 0.5)
-    monkeypatch.setattr(run, "READS_S", 0.5)
+    monkeypatch.setattr(shell, "HEADERS_S", 0.5)
+    monkeypatch.setattr(shell, "READS_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
-            answer, http=run._Timed, log_config=None, ws="none", lifespan="off", timeout_keep_alive=1
+            answer, http=shell.Timed, log_config=None, ws="none", lifespan="off", timeout_keep_alive=1
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -117,10 +117,10 @@ def test_others_are_left_alone(port: int) -> None:
 
 
 def test_strangers_need_a_token() -> None:
-    run.check_address("127.0.0.1", Settings())
-    run.check_address("0.0.0.0", Settings(token="t"))
+    shell.check_address("127.0.0.1", None)
+    shell.check_address("0.0.0.0", "t")
     with pytest.raises(InputError, match="FO1AGENT_TOKEN"):
-        run.check_address("0.0.0.0", Settings())
+        shell.check_address("0.0.0.0", None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""What all servers over HTTP share: the address that they listen at, and a pace for clients that are slow."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fo1agent.errors import InputError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HEADERS_S = 10.0
+"""Seconds in which a request's head must have come, once its connection is there."""
+READS_S = 30.0
+"""Seconds for which a client may leave an answer lying before its connection is cut."""
+
+
+def check_address(host: str, token: str | None, port: int = 0) -> None:
+    """Refuse an address where strangers would get in, or that cannot be listened at now.
+
+    Raises:
+        InputError: it is none of loopback, and there is no token.
+        OSError: it is no address of this machine, or another process listens there.
+    """
+    if not token and host not in LOOPBACK:
+        raise InputError(f"Listening at {host} lets others in: set a token (FO1AGENT_TOKEN), or listen at 127.0.0.1.")
+    with listening(host, port):
+        pass
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 is any that is free.
+
+    Raises:
+        OSError: the address cannot be listened at; the message says which and why.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as exc:
+        why = str(exc.strerror).partition(" (while")[0]  # the address is told here
+        raise OSError(f"Cannot listen at {host}, port {port}: {why}.") from exc
+
+
+def url_of(host: str, listens: socket.socket) -> str:
+    """The address of a server that listens."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listens.getsockname()[1]}"
+
+
+class Timed(H11Protocol):
+    """HTTP/1.1 whose clients must send a request's head in time, and take their answers."""
+
+    _head: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        self._head = self.loop.call_later(HEADERS_S, self._late)
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before:
+            self._unset()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # Of the next request some bytes may already be there, and the rest must follow.
+        if not self.transport.is_closing() and self.cycle.response_complete:
+            self._unset()
+            self._head = self.loop.call_later(HEADERS_S + self.timeout_keep_alive, self._late)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(READS_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unset()
+        if self._unread is not None:
+            self._unread.cancel()
+        super().connection_lost(exc)
+
+    def _unset(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _late(self) -> None:
+        self._head = None
+        if not self.transport.is_closing():
+            self.transport.close()
