@@ -88,18 +88,6 @@ class Meter:
         self.counts.clear()
 
 
-def load_trained_state(model: nn.Module, state: Mapping[str, Tensor] | None, processes: Processes = ONE) -> None:
-    """Put `state` back into `model`; only the first process passes it.
-
-    Raises:
-        CheckpointError: the tensors are not those that `trained_state(model)` would save; names the keys.
-    """
-    if state is not None:
-        check_state(model, state)
-    for name, tensor in trained_state(model).items():
-        processes.spread(state[name] if state is not None else None, tensor)
-
-
 class RunRecord(Stored):
     """run.json, as far as it is read again."""
 
@@ -360,9 +348,10 @@ class RunFolder:
         self._newest = None
         step, meter = 0, Meter()
         if processes.from_first(found is not None):
-            load_trained_state(model, found and found.weights, processes)
+            for name, tensor in trained_state(model).items():
+                processes.spread(found and found.weights[name], tensor)
             for i, tensor in enumerate(average):
-                processes.spread(found.averages[str(i)] if found else None, tensor)
+                processes.spread(found and found.averages[str(i)], tensor)
             self._restore_optimizer(optimizer, found and found.state["optimizer"])
             step, counted = processes.from_first((found.step, found.state["meter"]) if found else None)
             meter = Meter(**counted)
@@ -373,21 +362,15 @@ class RunFolder:
         if self._processes.size > 1:
             # Every process needs a place of the right kind for what the first one deals out.
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            layout = (
-                {i: {k: (t.shape, t.dtype) for k, t in own.items()} for i, own in saved["state"].items()}
-                if saved
-                else {}
-            )
-            dealt: dict[int, dict[str, Tensor]] = {}
-            for i, own in self._processes.from_first(layout).items():
-                dealt[i] = {}
-                for key, (shape, dtype) in own.items():
-                    like = parameters[i] if shape == parameters[i].shape else torch.empty(shape)
-                    place = torch.zeros_like(like, dtype=dtype, device=self._processes.device, requires_grad=False)
-                    self._processes.spread(saved["state"][i][key] if saved else None, place)
-                    dealt[i][key] = place
-            groups = self._processes.from_first(saved["param_groups"] if saved else None)
-            saved = {"state": dealt, "param_groups": groups}
+            state = saved["state"] if saved else {}
+            layout = {i: {key: tensor.to("meta") for key, tensor in own.items()} for i, own in state.items()}
+            dealt = self._processes.from_first(saved and {**saved, "state": layout})
+            for i, own in dealt["state"].items():
+                for key, bare in own.items():
+                    like = parameters[i] if bare.shape == parameters[i].shape else bare
+                    own[key] = torch.zeros_like(like, dtype=bare.dtype, device=self._processes.device)
+                    self._processes.spread(state[i][key] if saved else None, own[key])
+            saved = dealt
         assert saved is not None
         try:
             optimizer.load_state_dict(saved)
