@@ -5,6 +5,9 @@
     state.pt               the optimiser's state and the meter; read with `weights_only=True`
     manifest.json          size and checksum of each
 
+Not torch.distributed.checkpoint: its .metadata is a pickle, and to read one is to run what its writer put there. The
+checksums are ours because torch.load does not see a spoilt byte in what torch.save wrote.
+
 Format 2. Checkpoints of format 1 had no manifest, and are read as well, without a checksum.
 """
 

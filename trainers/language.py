@@ -12,7 +12,7 @@ phrase means); `name` (which class a region token is); `iou` (how well a region'
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -42,6 +42,7 @@ from fo1agent.trainers.data.tasks import (
 )
 from fo1agent.trainers.lora import matrices
 from fo1agent.trainers.pictures import Cached, Feed, Seen, View, pictured, see_patches
+from fo1agent.trainers.recipe import build
 from fo1agent.trainers.step import share
 
 
@@ -90,6 +91,10 @@ class StageTable:
     parts: tuple[str, ...]
     loss_weights: Mapping[str, float]
     mix: Mix = field(default_factory=Mix)
+
+    def mixed(self, changes: Mapping[str, Any], where: str) -> StageTable:
+        """The table with another mix of questions, as `changes`, named `where` in a recipe, says."""
+        return replace(self, mix=build(Mix, {**asdict(self.mix), **changes}, where))
 
 
 def _tail(model: FO1) -> list[nn.Module]:
@@ -158,7 +163,8 @@ class LanguageStage:
         pictures: with a feature store, its positions to train on; () otherwise.
         batch_size: pictures per step.
         seed: with the step's number, decides everything random.
-        workers: threads that open pictures ahead of their step; 0 for none.
+        workers: threads that open pictures ahead of their step; 0 for none. They are not the processes of a DataLoader,
+            because boxes may come from the model itself, which each of those would copy.
     """
 
     def __init__(

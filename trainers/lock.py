@@ -1,8 +1,8 @@
 """One training per folder: a lock that names its holder, and that no dead process holds.
 
 The lock is the kernel's (`flock`) on a file in the folder, so it ends with its process, however that ends; what stands
-in the file only tells people whose it is. Where there is no such lock (Windows, some network disks), nothing keeps a
-second training out.
+in the file only tells people whose it is; filelock, before its version 4, empties it on the way. Where there is no such
+lock (Windows, some network disks), nothing keeps a second training out.
 """
 
 from __future__ import annotations

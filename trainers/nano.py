@@ -33,13 +33,13 @@ from fo1agent.trainers.data.features import JoinedStores, PictureStore, open_or_
 from fo1agent.trainers.data.formats.examples import read_examples
 from fo1agent.trainers.data.tasks import TaskMaker, unknown_words
 from fo1agent.trainers.data.tokenizer import build_tokenizer
-from fo1agent.trainers.language import LanguageStage, Mix, StageTable
+from fo1agent.trainers.language import LanguageStage, StageTable
 from fo1agent.trainers.lock import locked
 from fo1agent.trainers.naming import NamingStage
 from fo1agent.trainers.processes import find_processes
 from fo1agent.trainers.proposals import DataRecipe as ProposalData
 from fo1agent.trainers.proposals import HeadRecipe, ProposalRecipe, ProposalStage, TowerRecipe, load_tower
-from fo1agent.trainers.recipe import build, load_recipe
+from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.stage import Stage
 from fo1agent.trainers.step import TrainSettings, train
 from fo1agent.whole import whole
@@ -141,7 +141,7 @@ def run(recipe: NanoRecipe) -> Path:
     Raises:
         TrainingError: another process works in `recipe.work`; see also `train`.
     """
-    tables = [_mixed(table, getattr(recipe, table.name)) for table in TABLES]
+    tables = [table.mixed(getattr(recipe, table.name).mix, f"{table.name}.mix") for table in TABLES]
     recipe.work.mkdir(parents=True, exist_ok=True)
     with locked(recipe.work) if find_processes().first else nullcontext():
         return _run(recipe, tables)
@@ -202,11 +202,6 @@ def _run(recipe: NanoRecipe, all_tables: Sequence[StageTable]) -> Path:
     with whole(recipe.out, replace=True) as folder:
         weights.save(model, processor, folder)
     return recipe.out
-
-
-def _mixed(table: StageTable, settings: StageRecipe) -> StageTable:
-    """A stage with the recipe's own mix of questions."""
-    return replace(table, mix=build(Mix, {**asdict(table.mix), **settings.mix}, where=f"{table.name}.mix"))
 
 
 def train_proposals(recipe: NanoRecipe) -> Path:

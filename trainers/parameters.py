@@ -80,7 +80,10 @@ def make_optimizer(parts: Mapping[str, list[nn.Parameter]], settings: TrainSetti
 
 
 class Average:
-    """Exponential moving average of the trained parameters; does nothing when its decay is 0."""
+    """Exponential moving average of the trained parameters; does nothing when its decay is 0.
+
+    Not torch.optim.swa_utils.AveragedModel, which copies all of a model, however little of it trains.
+    """
 
     def __init__(self, parts: Mapping[str, list[nn.Parameter]], decay: float) -> None:
         self._decay = decay

@@ -274,10 +274,10 @@ class HeadStage:
         device = next(self.model.parameters()).device
         boxes = mirror_boxes(record.boxes, record.width) if flip else record.boxes
         scaled = torch.from_numpy(boxes) * torch.tensor([width / record.width, height / record.height] * 2)
-        scaled, crowd = scaled.float().to(device), torch.from_numpy(record.crowd).to(device)
-        kinds = torch.tensor(self.kinds(record), dtype=torch.long, device=device)
-        maps = [m.to(device) for m in maps]
-        return Seen(record.name, maps, (height, width), scaled[~crowd], scaled[crowd], kinds[~crowd])
+        scaled, crowd = scaled.float(), torch.from_numpy(record.crowd)
+        kinds = torch.tensor(self.kinds(record), dtype=torch.long)
+        moved = [t.to(device) for t in (scaled[~crowd], scaled[crowd], kinds[~crowd])]
+        return Seen(record.name, [m.to(device) for m in maps], (height, width), *moved)
 
 
 class ProposalStage(HeadStage):

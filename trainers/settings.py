@@ -75,7 +75,10 @@ class TrainSettings:
             raise InputError(f"TrainSettings.ema must be in [0, 1), got {self.ema}.")
 
     def rate(self, step: int) -> float:
-        """Share of the peak learning rate in step `step` (from 0)."""
+        """Share of the peak learning rate in step `step` (from 0).
+
+        A function of the step alone: a scheduler of torch goes from the rate before, which no checkpoint holds.
+        """
         if step < self.warmup:
             return (step + 1) / self.warmup
         if self.schedule == "constant":

@@ -29,12 +29,12 @@ from fo1agent.trainers.data.formats import SourceRecipe
 from fo1agent.trainers.data.mixture import Mixture
 from fo1agent.trainers.data.tasks import OpenTasks, TaskMaker, read_confusable
 from fo1agent.trainers.heads import add_heads, add_names
-from fo1agent.trainers.language import PARTS, LanguageStage, Mix, StageTable, part_parameters
+from fo1agent.trainers.language import PARTS, LanguageStage, StageTable, part_parameters
 from fo1agent.trainers.lora import LoraRecipe
 from fo1agent.trainers.pictures import Boxes, FrozenViews, Live, OwnBoxes, ProposerBoxes, given_boxes
 from fo1agent.trainers.precision import resolve
 from fo1agent.trainers.processes import find_processes
-from fo1agent.trainers.recipe import build, load_recipe
+from fo1agent.trainers.recipe import load_recipe
 from fo1agent.trainers.step import TrainSettings, train
 from fo1agent.whole import whole
 
@@ -136,8 +136,8 @@ def adjusted(table: StageTable, recipe: TuneRecipe) -> StageTable:
         if "language" not in parts:
             raise InputError(f"Stage {table.name} does not train the language model, so lora has no place in it.")
         parts = ("lora", "token_rows", *(part for part in parts if part not in ("language", "output")))
-    mix = build(Mix, {**{k: getattr(table.mix, k) for k in table.mix.__dataclass_fields__}, **recipe.mix}, "mix")
-    return replace(table, parts=parts, mix=mix, loss_weights={**table.loss_weights, **recipe.loss_weights})
+    losses = {**table.loss_weights, **recipe.loss_weights}
+    return replace(table.mixed(recipe.mix, "mix"), parts=parts, loss_weights=losses)
 
 
 def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO1, Processor, torch.dtype]:

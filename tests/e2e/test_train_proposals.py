@@ -134,6 +134,13 @@ def test_batches_follow_from_the_step_and_every_epoch_sees_every_picture(root):
     assert len(set(epoch)) == 8
 
 
+def test_a_batch_is_where_the_head_is_whatever_the_tower_is_on(root):
+    stage = ProposalStage(recipe(root))
+    stage.model.to("meta")
+    for seen in stage.batch(0):
+        assert {t.device.type for t in (*seen.maps, seen.boxes, seen.ignored, seen.kinds)} == {"meta"}
+
+
 def test_any_tower_will_do(root, tmp_path):
     config = {"type": "davit", "embed_dim": [8, 16, 24, 32], "num_heads": [1, 2, 3, 4], "num_groups": [1, 2, 3, 4]}
     config |= {"depths": [1, 1, 1, 1], "window_size": 4}
