@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fo1agent.errors import DataError
 from fo1agent.evaluate.coco import read_lists
 from fo1agent.evaluate.files import read_bytes, read_json, read_lines
@@ -198,23 +196,19 @@ class CocoTree:
         if self.exhaustive:
             absent = fields.absent_of(self.categories, labels)
         else:
-            negative = (
-                fields.twin(_number_or_text(c), self.names)
-                for c in fields.items(record.get("neg_category_ids") or [], "neg_category_ids")
-            )
+            listed = fields.items(record.get("neg_category_ids") or [], "neg_category_ids")
+            negative = (fields.twin(_number_or_text(c), self.names) for c in listed)
             absent = tuple(self.names[c] for c in negative if c in self.names)
-        example = Example(
+        example = cut.example(
             identity,
             picture,
-            width,
-            height,
-            cut.boxes,
+            (width, height),
+            source,
             labels,
-            np.array([one.crowd for one in kept], dtype=bool),
-            (captions or {}).get(identity, ()),
-            absent,
-            source=source,
-            remarks=(*cut.remarks, *(remark for one in kept for remark in one.remarks)),
+            [one.crowd for one in kept],
+            captions=(captions or {}).get(identity, ()),
+            absent=absent,
+            remarks=[remark for one in kept for remark in one.remarks],
         )
         return example, tuple(one.id for one in kept)
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from PIL import ImageOps
 from pydantic import Field, PlainValidator
+from torch.utils.data import ConcatDataset, Dataset
 
 from fo1agent.errors import CheckpointError, TrainingError
 from fo1agent.model.fo1 import FO1
@@ -98,7 +99,7 @@ class Meta(Stored):
     crc32: Annotated[str, Field(pattern="^[0-9a-f]{8}$")] | None = None
 
 
-class FeatureStore:
+class FeatureStore(Dataset[Picture]):
     """Features of all pictures of `data`; with mirror images, entry k + n shows picture k mirrored.
 
     Opening reads all of it once, to see that it is what was written and that no number in it is NaN or infinite.
@@ -223,26 +224,14 @@ class PictureStore(Protocol):
     def __getitem__(self, index: int, /) -> Picture: ...
 
 
-@dataclass(frozen=True)
-class JoinedStores:
+class JoinedStores(ConcatDataset[Picture]):
     """Several stores, one after the other."""
-
-    stores: tuple[FeatureStore, ...]
 
     @property
     def fingerprint(self) -> str:
         """Those of all stores."""
-        return " ".join(store.fingerprint for store in self.stores)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.stores))
-
-    def __getitem__(self, index: int) -> Picture:
-        for store in self.stores:
-            if index < len(store):
-                return store[index]
-            index -= len(store)
-        raise IndexError(f"There are {len(self)} pictures.")
+        stores: Any = self.datasets
+        return " ".join(store.fingerprint for store in stores)
 
 
 def fingerprint(model: FO1, data: CocoData, mirror: bool = True) -> str:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from fo1agent.errors import DataError, ImageError
 from fo1agent.pictures.image import load_image
+from fo1agent.regions.boxes import intersections
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.files import is_twin
 
@@ -101,12 +102,8 @@ def _empty_corner(size: tuple[int, int], boxes: np.ndarray, side: float, rng: np
     if (room < 0).any():
         return None
     corners = rng.uniform(0, 1, (8, 2)) * room
-    touches = (
-        (corners[:, None, 0] < boxes[None, :, 2])
-        & (corners[:, None, 1] < boxes[None, :, 3])
-        & (corners[:, None, 0] + side > boxes[None, :, 0])
-        & (corners[:, None, 1] + side > boxes[None, :, 1])
-    ).any(axis=1)
+    squares = np.concatenate([corners, corners + side], axis=1)
+    touches = (intersections(squares, boxes) > 0).any(axis=1)
     free = np.flatnonzero(~touches)
     return corners[free[0]] if len(free) else None
 

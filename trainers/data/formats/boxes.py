@@ -54,19 +54,21 @@ class Cut(NamedTuple):
         size_wh: tuple[int, int],
         source: str,
         labels: Sequence[str] | None = None,
+        crowd: Sequence[bool] | np.ndarray | None = None,
         **known: Any,
     ) -> Example:
-        """The example of a picture with these boxes, none of them a crowd.
+        """The example of a picture with these boxes.
 
         Args:
             identity, path, size_wh, source: as an `Example` has them.
-            labels: of the boxes that were kept; None when they have none.
+            labels, crowd: of the boxes that were kept; None when they have no labels, or none is a crowd.
             known: its other fields, but for `remarks`, to which some may be added.
         """
         count = len(self.boxes)
-        crowd, remarks = np.zeros(count, dtype=bool), (*self.remarks, *known.pop("remarks", ()))
         names = ("",) * count if labels is None else tuple(labels)
-        return Example(identity, path, *size_wh, self.boxes, names, crowd, source=source, remarks=remarks, **known)
+        crowds = np.zeros(count, dtype=bool) if crowd is None else np.array(crowd, dtype=bool)
+        remarks = (*self.remarks, *known.pop("remarks", ()))
+        return Example(identity, path, *size_wh, self.boxes, names, crowds, source=source, remarks=remarks, **known)
 
 
 NO_BOXES = Cut(np.zeros((0, 4), np.float32), [], ())

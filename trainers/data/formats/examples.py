@@ -28,7 +28,7 @@ from fo1agent.errors import DataError
 from fo1agent.evaluate.files import read_text
 from fo1agent.trainers.data.files import MAX_LIST, whole
 from fo1agent.trainers.data.formats import fields
-from fo1agent.trainers.data.formats.boxes import BoxReader
+from fo1agent.trainers.data.formats.boxes import BoxReader, Cut
 from fo1agent.trainers.data.formats.source import Source, SourceRecipe, Tolerance, first_record, object_source
 from fo1agent.trainers.data.records import Example, Reference, Turn
 
@@ -141,21 +141,14 @@ def from_record(
         if not vocabulary:
             raise DataError("says exhaustive, but the file with the names is not there")
         absent = fields.absent_of(vocabulary, labels)
-    return Example(
-        name,
-        fields.picture_path(images, record["file_name"]),
-        width,
-        height,
-        boxes,
-        labels,
-        crowd,
-        fields.strings(record["captions"], "captions") if "captions" in record else (),
-        absent,
-        _phrases(record["phrases"], count) if "phrases" in record else (),
-        _texts(record["texts"], count) if "texts" in record else (),
-        _turns(record["turns"], count) if "turns" in record else (),
-        source=source,
-    )
+    known: dict[str, Any] = {"absent": absent}
+    if "captions" in record:
+        known["captions"] = fields.strings(record["captions"], "captions")
+    for key, read in {"phrases": _phrases, "texts": _texts, "turns": _turns}.items():
+        if key in record:
+            known[key] = read(record[key], count)
+    path = fields.picture_path(images, record["file_name"])
+    return Cut(boxes, [], ()).example(name, path, (width, height), source, labels, crowd, **known)
 
 
 def to_record(example: Example, file_name: str, vocabulary: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What the formats share when they check a record: sizes, boxes, text, region numbers, where a picture lies."""
+"""What the formats share when they check a record: sizes, boxes, text, region numbers, where a picture lies.
+
+Each of these raises `DataError` where a value is something else; it says what was got, where, and what was wanted.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,7 @@ _NO_BOXES = np.zeros((0, 4), np.float32)
 
 
 def size(width: Any, height: Any) -> tuple[int, int]:
-    """Width and height as whole pixels.
-
-    Raises:
-        DataError: not whole numbers of at least 1.
-    """
+    """Width and height as whole pixels, at least 1 each."""
     if type(width) is not int or type(height) is not int:
         try:
             whole = int(width), int(height)
@@ -44,22 +43,14 @@ def size(width: Any, height: Any) -> tuple[int, int]:
 
 
 def identity(value: Any) -> int | str:
-    """A record's id.
-
-    Raises:
-        DataError: neither a whole number nor text.
-    """
+    """A record's id: a whole number or text."""
     if type(value) is not int and type(value) is not str:
         raise DataError(f"the id is {value!r:.60}; wanted a number or text")
     return value
 
 
 def exact_boxes(rows: Any, width: int, height: int) -> np.ndarray:
-    """[N, 4] float32 of xyxy rows that lie in the picture; what stands out by rounding is cut.
-
-    Raises:
-        DataError: a row is no such box; names its index and values.
-    """
+    """[N, 4] float32 of xyxy rows that lie in the picture; what stands out by rounding is cut."""
     if not rows:
         return _NO_BOXES.copy()
     inside = True
@@ -84,11 +75,7 @@ def exact_boxes(rows: Any, width: int, height: int) -> np.ndarray:
 
 
 def flag(value: Any, what: str) -> bool:
-    """Yes or no, as files write it: true, 1, 1.0, "1", "true", and their opposites; null is no.
-
-    Raises:
-        DataError: something else.
-    """
+    """Yes or no, as files write it: true, 1, 1.0, "1", "true", and their opposites; null is no."""
     if value is None:
         return False
     known = _FLAGS.get(value.strip().lower() if isinstance(value, str) else str(value).lower())
@@ -109,11 +96,7 @@ def twin(identity: Any, known: Any) -> Any:
 
 
 def text(value: Any, what: str) -> str:
-    """`value`, cut of surrounding white space.
-
-    Raises:
-        DataError: not text, or nothing but white space.
-    """
+    """`value`, cut of surrounding white space; no text is one of nothing but that."""
     if not isinstance(value, str):
         raise DataError(f"{what} is {value!r:.60}; wanted text")
     if not (value := value.strip()):
@@ -122,53 +105,33 @@ def text(value: Any, what: str) -> str:
 
 
 def strings(value: Any, what: str) -> tuple[str, ...]:
-    """A tuple of a list of strings.
-
-    Raises:
-        DataError: something else.
-    """
+    """A tuple of a list of strings."""
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise DataError(f"{what} is {value!r:.60}; wanted a list of strings")
     return tuple(value)
 
 
 def items(value: Any, what: str) -> list[Any]:
-    """A list, of anything.
-
-    Raises:
-        DataError: something else.
-    """
+    """A list, of anything."""
     if not isinstance(value, list):
         raise DataError(f"{what} is {value!r:.60}; wanted a list")
     return value
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        DataError: something else.
-    """
+    """A JSON object."""
     if not isinstance(value, dict):
         raise DataError(f"{what} is {value!r:.60}; wanted an object")
     return value
 
 
 def objects(value: Any, what: str) -> list[dict[str, Any]]:
-    """A list of JSON objects.
-
-    Raises:
-        DataError: something else; names the first that is none.
-    """
+    """A list of JSON objects; an error names the first that is none."""
     return [mapping(one, f"{what}[{k}]") for k, one in enumerate(items(value, what))]
 
 
 def pairs(value: Any, what: str) -> list[list[Any]]:
-    """A list of lists of two.
-
-    Raises:
-        DataError: something else; names the first that is none.
-    """
+    """A list of lists of two; an error names the first that is none."""
     for k, one in enumerate(items(value, what)):
         if not isinstance(one, list | tuple) or len(one) != 2:
             raise DataError(f"{what}[{k}] is {one!r:.60}; wanted a list of two")
@@ -176,11 +139,7 @@ def pairs(value: Any, what: str) -> list[list[Any]]:
 
 
 def positions(value: Iterable[Any], count: int, what: str) -> tuple[int, ...]:
-    """Positions of boxes.
-
-    Raises:
-        DataError: one is no whole number from 0 to `count` - 1.
-    """
+    """Positions of boxes, whole numbers from 0 to `count` - 1."""
     if not isinstance(value, list | tuple):
         raise DataError(f"{what} is {value!r:.60}; wanted a list of positions")
     for k in value:
@@ -190,11 +149,7 @@ def positions(value: Iterable[Any], count: int, what: str) -> tuple[int, ...]:
 
 
 def check_regions(sentence: str, count: int) -> None:
-    """Check that a text names only regions that there are.
-
-    Raises:
-        DataError: it does not.
-    """
+    """Check that a text names only regions that there are."""
     for k in regions_of(sentence):
         if k >= count:
             raise DataError(f"names <region{k}>, but there are {count} boxes")
@@ -207,11 +162,7 @@ def absent_of(vocabulary: Sequence[str], labels: Iterable[str]) -> tuple[str, ..
 
 
 def picture_size(path: Path | BytesIO) -> tuple[int, int]:
-    """Width and height of the upright picture, from the head of its file (or of its bytes).
-
-    Raises:
-        DataError: no such file, or not a picture.
-    """
+    """Width and height of the upright picture, from the head of its file (or of its bytes)."""
     if isinstance(path, Path) and path.exists() and not path.is_file():  # a pipe would be waited for
         raise DataError(f"{path} is no picture, but a folder or device")
     try:
@@ -235,9 +186,6 @@ def picture_path(images: Path, file_name: Any) -> Path:
     """Where a picture lies that a record names: in `images`, or wherever an absolute name or `..` leads.
 
     Names written on Windows are understood.
-
-    Raises:
-        DataError: the name is no text, or empty.
     """
     if type(file_name) is not str or not file_name or "\0" in file_name:
         raise DataError(f"the picture's name is {file_name!r:.60}; wanted a file name")
@@ -258,11 +206,7 @@ def picture_of(record: dict[str, Any]) -> str | None:
 
 
 def picture_name(record: dict[str, Any]) -> str:
-    """The same for a record that must have a picture.
-
-    Raises:
-        DataError: it names none.
-    """
+    """The same for a record that must have a picture."""
     if (name := picture_of(record)) is None:
         raise DataError("names no picture: lacks 'file_name' (or 'image')")
     return name
