@@ -20,7 +20,6 @@ from fo1agent.trainers.data.augment import (
     jitter_color,
     mirror,
     object_window,
-    pad,
     says_side,
     scale,
 )
@@ -98,12 +97,9 @@ def test_mirroring_twice_is_nothing(example: Example) -> None:
 @given(examples(), st.data())
 def test_boxes_follow_their_pixels(example: Example, data: st.DataObject) -> None:
     window = data.draw(windows(example.width, example.height))
-    corner = data.draw(st.tuples(st.integers(0, 9), st.integers(0, 9)))
-    size = example.width + corner[0] + 3, example.height + corner[1]
     changes = (
         lambda image: mirror(image, example),
         lambda image: crop(image, example, window, keep=0),
-        lambda image: pad(image, example, size, corner, fill=(0, 0, 0)),
     )
     for change in changes:
         found = []  # what is white afterwards, box by box, each painted alone
@@ -262,7 +258,6 @@ def test_coordinates_in_words_forbid_every_move() -> None:
     for change in (
         lambda: crop(IMAGE, example, (0, 0, 5, 5)),
         lambda: scale(IMAGE, example, 2),
-        lambda: pad(IMAGE, example, (20, 20)),
     ):
         with pytest.raises(InputError, match="its turns write coordinates"):
             change()

@@ -1,4 +1,4 @@
-"""Changes of pictures in training that keep every word about them true: mirror, crop, scale, pad, colour.
+"""Changes of pictures in training that keep every word about them true: mirror, crop, scale, colour.
 
 Each takes a picture with its example and gives both anew; boxes follow their pixels. What the change would make false
 is left out (a caption after a crop, a phrase that says a side), and a picture whose words cannot be kept true by that
@@ -171,27 +171,6 @@ def scale(image: Image.Image, example: Example, factor: float) -> tuple[Image.Im
     _check_movable(example)
     width, height = max(1, round(example.width * factor)), max(1, round(example.height * factor))
     return _moved(image, example, partial(functional.resize, size=[height, width]))
-
-
-def pad(
-    image: Image.Image,
-    example: Example,
-    size_wh: tuple[int, int],
-    corner: tuple[int, int] = (0, 0),
-    fill: tuple[int, int, int] = (127, 127, 127),
-) -> tuple[Image.Image, Example]:
-    """Put a picture on a larger empty one, its top left at `corner`. Phrases and turns that say a side go.
-
-    Raises:
-        InputError: it does not fit there, or turns write coordinates.
-    """
-    (width, height), (x, y) = size_wh, corner
-    if not (0 <= x <= width - example.width and 0 <= y <= height - example.height):
-        raise InputError(f"A picture of {example.width} x {example.height} does not fit into {size_wh} at {corner}.")
-    _check_movable(example)
-    borders = [x, y, width - example.width - x, height - example.height - y]
-    image, padded = _moved(image, example, partial(functional.pad, padding=borders, fill=list(fill)))
-    return image, without_sides(padded)
 
 
 def jitter_color(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:

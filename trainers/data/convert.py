@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import yaml
@@ -223,11 +223,10 @@ def _examples(source: Source, survey: _Survey, folder: Path, copy: bool) -> int:
 
 def _coco(source: Source, survey: _Survey, folder: Path, copy: bool) -> int:
     pictures, number_of = _Pictures(folder, copy), {name: k for k, name in enumerate(survey.names, start=1)}
+    parts = {name: folder / f".{name}" for name in ("images", "annotations", "captions")}  # records, one a line
     boxes = captions = count = 0
     with ExitStack() as stack:
-        instances = stack.enter_context(_Array(folder / "instances.json", "annotations"))
-        images = stack.enter_context(_Array(folder / ".images", "images"))
-        sentences = stack.enter_context(_Array(folder / ".captions", "annotations"))
+        files = {name: stack.enter_context(open(part, "w", encoding="utf-8")) for name, part in parts.items()}
         for count, example in enumerate(source, start=1):
             identity = int(example.id) if survey.numbered else count
             record: dict[str, Any] = {
@@ -238,7 +237,7 @@ def _coco(source: Source, survey: _Survey, folder: Path, copy: bool) -> int:
             }
             if not survey.exhaustive:
                 record["neg_category_ids"] = [number_of[name] for name in example.absent]
-            images.add(record)
+            _add(files["images"], record)
             for k, (x1, y1, x2, y2) in enumerate(_plain(example.boxes)):
                 if example.labels[k]:
                     boxes += 1
@@ -251,51 +250,34 @@ def _coco(source: Source, survey: _Survey, folder: Path, copy: bool) -> int:
                         "area": round(w * h, 4),
                         "iscrowd": int(example.crowd[k]),
                     }
-                    instances.add(annotation)
+                    _add(files["annotations"], annotation)
             for sentence in example.captions:
                 captions += 1
-                sentences.add({"id": captions, "image_id": identity, "caption": sentence})
-        categories = [{"id": k, "name": name} for name, k in number_of.items()]
-    _join(folder / "instances.json", [folder / ".images"], {"categories": categories})
+                _add(files["captions"], {"id": captions, "image_id": identity, "caption": sentence})
+    categories = [json.dumps({"id": k, "name": name}, ensure_ascii=False) for name, k in number_of.items()]
+    lists = {"images": parts["images"], "categories": categories, "annotations": parts["annotations"]}
+    _join(folder / "instances.json", lists)
     if captions:
-        shutil.copyfile(folder / ".captions", folder / "captions.json")
-        _join(folder / "captions.json", [folder / ".images"], {})
-    for name in (".images", ".captions"):
-        (folder / name).unlink()
+        _join(folder / "captions.json", {"images": parts["images"], "annotations": parts["captions"]})
+    for part in parts.values():
+        part.unlink()
     return count
 
 
-class _Array:
-    """A JSON file that holds one array under one key, written one element after the other, left open at its end."""
-
-    def __init__(self, path: Path, key: str) -> None:
-        self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
-        self._file.write(f'{{"{key}": [')
-        self._sign = "\n"
-
-    def __enter__(self) -> _Array:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.write("\n]")
-        self._file.close()
-
-    def add(self, value: Any) -> None:
-        self._file.write(self._sign + json.dumps(value, ensure_ascii=False))
-        self._sign = ",\n"
+def _add(file: TextIO, record: Any) -> None:
+    file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def _join(file: Path, arrays: Iterable[Path], rest: dict[str, Any]) -> None:
-    """End an open file with the arrays of others, and with more keys."""
-    with open(file, "ab") as target:
-        for array in arrays:
-            target.write(b", ")
-            with open(array, "rb") as part:
-                part.read(1)  # its opening brace
-                shutil.copyfileobj(part, target)
-        for key, value in rest.items():
-            target.write(f', "{key}": {json.dumps(value, ensure_ascii=False)}'.encode())
-        target.write(b"}\n")
+def _join(file: Path, lists: Mapping[str, Path | Sequence[str]]) -> None:
+    """One JSON object of lists, whose records stand one a line in files, or are given."""
+    with ExitStack() as stack, open(file, "w", encoding="utf-8") as target:
+        for sign, (key, part) in zip(chain("{", repeat(", ")), lists.items(), strict=False):
+            lines = stack.enter_context(open(part, encoding="utf-8")) if isinstance(part, Path) else part
+            target.write(f'{sign}"{key}": [')
+            for between, line in zip(chain("\n", repeat(",\n")), lines, strict=False):
+                target.write(between + line.rstrip("\n"))
+            target.write("\n]")
+        target.write("}\n")
 
 
 def _yolo(source: Source, survey: _Survey, folder: Path, held_out: float | None) -> tuple[int, int]:
@@ -342,7 +324,7 @@ def _conversations(source: Source, survey: _Survey, folder: Path, copy: bool) ->
                 "bbox_list": _plain(example.boxes),
                 "conversations": [{"from": who, "value": what} for who, what in said],
             }
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            _add(file, record)
             count += 1
     return count
 
