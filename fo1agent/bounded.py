@@ -34,7 +34,11 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 class NotRegularError(ValueError):
-    """What stands there is no regular file; the message is a clause: "a pipe, not a regular file"."""
+    """What stands there is no regular file but of the kind "a pipe"; the message is a clause."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind}, not a regular file")
+        self.kind = kind
 
 
 def open_regular(path: str | os.PathLike[str]) -> int:
@@ -50,11 +54,11 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError:
         if told := kind_of(path):  # a socket cannot even be opened
-            raise NotRegularError(f"{told}, not a regular file") from None
+            raise NotRegularError(told) from None
         raise
     if told := kind(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotRegularError(f"{told}, not a regular file")
+        raise NotRegularError(told)
     return descriptor
 
 

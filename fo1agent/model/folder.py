@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,38 +103,21 @@ def opened(path: Path, max_bytes: int | None = None) -> Iterator[IO[bytes]]:
         CheckpointError: there is none, it is something else, may not be read, or has more than `max_bytes` bytes.
     """
     try:
-        # Opening a pipe waits for its writer, but for O_NONBLOCK (absent on Windows); what was opened is then looked
-        # at, so it cannot be exchanged in between.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = bounded.open_regular(path)
     except FileNotFoundError as exc:
         raise CheckpointError(f"There is no {path.name} in {path.parent}.") from exc
+    except bounded.NotRegularError as exc:
+        raise wrong(path, "", exc.kind, "a regular file") from exc
     except (OSError, ValueError) as exc:
-        if kind := kind_of(path):  # a socket cannot even be opened
-            raise wrong(path, "", kind, "a regular file") from exc
         raise CheckpointError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
-    try:
-        status = os.fstat(descriptor)
-        if kind := _kind(status.st_mode):
-            raise wrong(path, "", kind, "a regular file")
-        if max_bytes is not None and status.st_size > max_bytes:
-            raise wrong(path, "", f"{status.st_size} bytes", f"at most {max_bytes}")
-    except BaseException:
-        os.close(descriptor)
-        raise
     with os.fdopen(descriptor, "rb") as file:
+        size = os.fstat(descriptor).st_size
+        if max_bytes is not None and size > max_bytes:
+            raise wrong(path, "", f"{size} bytes", f"at most {max_bytes}")
         yield file
 
 
-def kind_of(path: Path) -> str:
-    """What stands there that is no regular file ("a pipe"); "" for a regular file and for nothing."""
-    try:
-        return _kind(path.stat().st_mode)
-    except (OSError, ValueError):
-        return ""
-
-
-def _kind(mode: int) -> str:
-    return "" if stat.S_ISREG(mode) else bounded.kind(mode)
+kind_of = bounded.kind_of
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:

@@ -17,7 +17,6 @@ import io
 import logging
 import os
 import re
-import stat
 import threading
 import urllib.parse
 import warnings
@@ -30,6 +29,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from fo1agent import bounded
 from fo1agent.errors import ImageError, InputError
 from fo1agent.pictures.filekinds import kind_of
 from fo1agent.pictures.metadata import without_metadata
@@ -297,20 +297,17 @@ def _from_path(path: str | os.PathLike[str], limits: ImageLimits) -> bytes:
     try:
         if limits.folders is not None:
             path = _within_folders(path, limits.folders)
-        # Opening a pipe with no writer would wait for ever; O_NONBLOCK (absent on Windows) returns at once, and what it
-        # opened is then looked at, so the file cannot be exchanged in between.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = bounded.open_regular(path)
         with os.fdopen(descriptor, "rb") as file:
-            kind = os.fstat(descriptor)
-            if not stat.S_ISREG(kind.st_mode):
-                raise ImageError(f"{name} is {_kind(kind.st_mode)}, not a regular file. Pass the path of a picture.")
-            if kind.st_size > limits.max_bytes:
-                raise _too_many_bytes(name, kind.st_size, limits)
+            size = os.fstat(descriptor).st_size
+            if size > limits.max_bytes:
+                raise _too_many_bytes(name, size, limits)
             return _from_file(file, limits, name)
     except FileNotFoundError as exc:
         raise ImageError(f"There is no file {name}. Check the path.") from exc
-    except IsADirectoryError as exc:
-        raise ImageError(f"{name} is a folder, not a regular file. Pass the path of a picture in it.") from exc
+    except bounded.NotRegularError as exc:
+        where = " in it" if exc.kind == "a folder" else ""
+        raise ImageError(f"{name} is {exc}. Pass the path of a picture{where}.") from exc
     except PermissionError as exc:
         raise ImageError(f"{name} may not be read: permission denied.") from exc
     except (OSError, ValueError) as exc:
@@ -581,13 +578,6 @@ def _not_read(data: bytes, limits: ImageLimits, name: str) -> ImageError:
             f"looks like {kind.name}, {'which is not read' if kind.picture else 'no picture'}. {kind.advice}".rstrip()
         )
     return ImageError(f"{name}: {seems} Formats read: {', '.join(limits.formats)}.")
-
-
-def _kind(mode: int) -> str:
-    for test, kind in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket")):
-        if test(mode):
-            return kind
-    return "a device"
 
 
 def _too_many_bytes(name: str, size: int, limits: ImageLimits) -> ImageError:
