@@ -185,16 +185,20 @@ def _softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=-1, keepdims=True)
 
 
+def to_hsv(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[N, 3] uint8 → hue in degrees, saturation and value from 0 to 1, [N] float32 each; hue 0 of what has none."""
+    r, g, b = (rgb[:, k].astype(np.float32) / 255 for k in range(3))
+    value = np.maximum(np.maximum(r, g), b)
+    chroma = value - np.minimum(np.minimum(r, g), b)
+    safe = np.where(chroma > 0, chroma, 1)
+    hue = np.select([value == r, value == g], [((g - b) / safe) % 6, (b - r) / safe + 2], default=(r - g) / safe + 4)
+    return hue * 60, chroma / np.maximum(value, 1e-6), value
+
+
 def _name_pixels(rgb: np.ndarray) -> np.ndarray:
     """[N, 3] uint8 → [N] index into `COLORS`."""
-    r, g, b = (rgb[:, k].astype(np.float32) / 255 for k in range(3))
-    value, low = np.maximum(np.maximum(r, g), b), np.minimum(np.minimum(r, g), b)
-    chroma = value - low
-    safe = np.where(chroma > 0, chroma, 1)
-    hue = (
-        np.select([value == r, value == g], [((g - b) / safe) % 6, (b - r) / safe + 2], default=(r - g) / safe + 4) * 60
-    )  # degrees
-    saturation = chroma / np.maximum(value, 1e-6)
+    hue, saturation, value = to_hsv(rgb)
+    chroma = value - rgb.min(axis=1).astype(np.float32) / 255
     reddish = (hue < 18) | (hue >= 340)
     warm = hue < 42
     conditions = [

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fo1agent.pictures.color import color_shares
+from fo1agent.pictures.color import color_shares, to_hsv
 from fo1agent.words.colors import COLORS
 
 # Hue in degrees, saturation and value in 0..1 of the middle of a thing of that colour, and how far it may be off.
@@ -59,7 +59,7 @@ def recolor(pixels: np.ndarray, color: str, rng: np.random.Generator | None = No
         rng: varies the shade; None for the middle of the colour.
     """
     visible = pixels[..., 3] > 16
-    hue, saturation, value = _to_hsv(pixels[..., :3][visible])
+    hue, saturation, value = to_hsv(pixels[..., :3][visible])
     weight, main_hue = _main_region(hue, saturation, value, pixels[..., 3][visible] / 255.0)
     if weight is None:
         return None
@@ -110,7 +110,7 @@ def clear_color(rgb: np.ndarray) -> str | None:
         return None
     if best == "gray" and shares["black"] + shares["white"] > 0.2:  # a zebra, a husky
         return None
-    hue, saturation, value = _to_hsv(rgb)
+    hue, saturation, value = to_hsv(rgb)
     s, v = float(np.median(saturation)), float(np.median(value))
     least_s, most_s, least_v, most_v = _CLEAR[best]
     if not (least_s <= s <= most_s and least_v <= v <= most_v):
@@ -152,16 +152,6 @@ def _ramp(x: np.ndarray, zero: float, one: float) -> np.ndarray:
     """0 up to `zero`, 1 from `one` on, smooth between."""
     t = np.clip((x - zero) / (one - zero), 0, 1)
     return t * t * (3 - 2 * t)
-
-
-def _to_hsv(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """[N, 3] uint8 → hue in degrees, saturation, value, [N] float32 each."""
-    r, g, b = (rgb[:, k].astype(np.float32) / 255 for k in range(3))
-    value = np.maximum(np.maximum(r, g), b)
-    chroma = value - np.minimum(np.minimum(r, g), b)
-    safe = np.where(chroma > 0, chroma, 1)
-    hue = np.where(value == r, ((g - b) / safe) % 6, np.where(value == g, (b - r) / safe + 2, (r - g) / safe + 4))
-    return hue * 60, chroma / np.maximum(value, 1e-6), value
 
 
 def _to_rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
