@@ -69,6 +69,12 @@ def read_instances(path: Path) -> dict[str, Any]:
     return truth
 
 
+def result(image_id: int, category_id: int, box: Sequence[float], score: float) -> Row:
+    """A COCO result of an xyxy box in pixels."""
+    x1, y1, x2, y2 = box
+    return {"image_id": image_id, "category_id": category_id, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
+
+
 def best_rows(rows: Iterable[Row]) -> list[Row]:
     """The best hundred rows of one picture, best first."""
     return sorted(rows, key=lambda row: -row["score"])[:MAX_DETECTIONS]

@@ -188,10 +188,8 @@ def report(run: Run, start: float, named: Any = None) -> DetectionReport:
 
 def _as_proposals(regions: Regions, image_id: int, any_category: int) -> list[Row]:
     """COCO results of the bare boxes. pycocotools wants a known category even where it compares none."""
-    return [
-        {"image_id": image_id, "category_id": any_category, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(score)}
-        for (x1, y1, x2, y2), score in zip(regions.boxes.tolist(), regions.scores, strict=True)
-    ]
+    pairs = zip(regions.boxes.tolist(), regions.scores, strict=True)
+    return [coco.result(image_id, any_category, box, float(score)) for box, score in pairs]
 
 
 def _precision(evaluator: Any, iou: float | None = None, area: str = "all") -> float:

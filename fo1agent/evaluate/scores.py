@@ -243,16 +243,8 @@ class _Pass:
         best = np.argsort(-kept, axis=None, kind="stable")[: coco.MAX_DETECTIONS]
         rows = []
         for name, n in zip(*np.unravel_index(best, kept.shape), strict=True):
-            x1, y1, x2, y2 = boxes[n].tolist()
             if kept[name, n] > 0:
-                rows.append(
-                    {
-                        "image_id": image_id,
-                        "category_id": int(self.ids[name]),
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "score": float(kept[name, n]),
-                    }
-                )
+                rows.append(coco.result(image_id, int(self.ids[name]), boxes[n].tolist(), float(kept[name, n])))
         return rows
 
 

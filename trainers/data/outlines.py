@@ -8,7 +8,7 @@ wide in a picture of 10 pixels (counts 5, 1000000), and ends the process at a si
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +63,7 @@ def _of_runs(runs: dict[str, Any]) -> Outline:
     lengths = _unpacked(counts) if isinstance(counts, str) else counts
     left, right, top, bottom, at = width, -1, height, -1, 0
     # Runs go down the columns; the first one, and every other one, is of pixels outside.
-    for inside, length in zip(_turns(), _checked(lengths), strict=False):
+    for inside, length in zip(cycle((False, True)), _checked(lengths), strict=False):
         start, at = at, at + length
         if at > height * width:
             raise DataError(f"segmentation's counts add up to more than {height} x {width}")
@@ -80,12 +80,6 @@ def _of_runs(runs: dict[str, Any]) -> Outline:
     if right < 0:
         raise DataError("segmentation has no pixels")
     return Outline((float(left), float(top), float(right - left + 1), float(bottom - top + 1)), (height, width))
-
-
-def _turns() -> Iterator[bool]:
-    while True:
-        yield False
-        yield True
 
 
 def _checked(lengths: Iterable[Any]) -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,21 +75,18 @@ def synthesize(
         DataError: the folder is not empty or cannot be written.
     """
     start = time.perf_counter()
-    numbers: dict[str, dict[str, int]] = {"scenes": {}, "boxes": {}, "phrases": {}, "colored": {}}
+    made: dict[str, Counter[str]] = {split: Counter() for split in _SPLITS}
     with whole(out) as folder:
         (folder / "images").mkdir(parents=True)
         for split in _SPLITS:
-            made = {"scenes": 0, "boxes": 0, "phrases": 0, "colored": 0}
             if counts.get(split):
-                examples = _examples(folder, split, counts[split], stock, backgrounds, settings, seed, made)
+                examples = _examples(folder, split, counts[split], stock, backgrounds, settings, seed, made[split])
                 write_examples(folder / f"{split}.jsonl", examples)
-            for name, value in made.items():
-                numbers[name][split] = value
         pairs = [list(pair) for pair in sorted(stock.held_out)]
         (folder / "held_out.json").write_text(json.dumps(pairs, indent=1) + "\n", encoding="utf-8")
         (folder / "LICENCES.txt").write_text("".join(f"{line}\n" for line in licences), encoding="utf-8")
     return SynthReport(
-        **numbers,
+        *({split: made[split][what] for split in _SPLITS} for what in ("scenes", "boxes", "phrases", "colored")),
         labels=len(stock.labels),
         pairs=len(stock.painted),
         held_out=len(stock.held_out),
@@ -104,7 +102,7 @@ def _examples(
     backgrounds: Backgrounds,
     settings: SceneSettings,
     seed: int,
-    made: dict[str, int],
+    made: Counter[str],
 ) -> Iterator[Example]:
     """Draw, save and describe the scenes of a split; adds to `made` as it goes."""
     held_out = split == "dev"

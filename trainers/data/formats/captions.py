@@ -79,9 +79,7 @@ def _coco(recipe: SourceRecipe) -> Source:
         raise DataError(f"{path} is no COCO captions file: wanted images and annotations; {reason(exc)}.") from exc
     folder = fields.images_folder(path, recipe.images, fields.picture_of(records[0]) if records else None)
     parse = partial(_example, images=folder)
-    return Source(
-        str(path), records, parse, lambda k: f"{path.name}#{records[k].get('id')}", tolerance=recipe.tolerance
-    )
+    return recipe.source(records, parse, lambda k: f"{path.name}#{records[k].get('id')}")
 
 
 def _table(recipe: SourceRecipe) -> Source:
@@ -110,7 +108,7 @@ def _table(recipe: SourceRecipe) -> Source:
             return None  # the columns' names
         return _example(record(line), source, folder)
 
-    return Source(str(path), lines, parse, lambda k: f"{path.name}:{k + 1}", tolerance=recipe.tolerance)
+    return recipe.source(lines, parse, lambda k: f"{path.name}:{k + 1}")
 
 
 def _cells(line: bytes, sign: str) -> list[str]:

@@ -47,9 +47,7 @@ def open_source(recipe: SourceRecipe) -> Source:
     default = root / "flickr30k-images" if (root / "flickr30k-images").is_dir() else root / "images"
     reader = BoxReader("xyxy", hint=None)
     parse = partial(_example, root=root, images=recipe.images or default, reader=reader)
-    return Source(
-        str(root), ids, parse, lambda k: f"{root.name}/{ids[k]}", tolerance=recipe.tolerance, doubts=reader.doubts
-    )
+    return recipe.source(ids, parse, lambda k: f"{root.name}/{ids[k]}", doubts=reader.doubts)
 
 
 def _example(identity: str, source: str, root: Path, images: Path, reader: BoxReader) -> Example:

@@ -74,7 +74,7 @@ def open_source(recipe: SourceRecipe) -> Source:
         form, hint=lambda other: f"say boxes_{other.replace('-', '_')}={columns[told[0]]}" if told else other
     )
     parse = partial(_example, columns=dict(columns), names=names, reader=reader)
-    return Source(str(path), data, parse, lambda k: f"{path.name}, row {k}", names, recipe.tolerance, reader.doubts)
+    return recipe.source(data, parse, lambda k: f"{path.name}, row {k}", names, reader.doubts)
 
 
 def _open(path: Path, split: str | None) -> Any:

@@ -60,15 +60,7 @@ def open_source(recipe: SourceRecipe) -> Source:
     ids, folder = list(of_picture), recipe.images or root / "images"
     reader = BoxReader("xywh", recipe.boxes)
     parse = partial(_example, tree=tree, images=folder, references=of_picture, reader=reader)
-    return Source(
-        str(path),
-        ids,
-        parse,
-        lambda k: f"{references.name}, image {ids[k]}",
-        tree.categories,
-        recipe.tolerance,
-        reader.doubts,
-    )
+    return recipe.source(ids, parse, lambda k: f"{references.name}, image {ids[k]}", tree.categories, reader.doubts)
 
 
 def _example(

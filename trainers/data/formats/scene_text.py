@@ -104,15 +104,8 @@ def _coco_text(recipe: SourceRecipe) -> Source:
         return _example(picture["id"], file, (width, height), rows, texts, source, reader)
 
     keys = list(pictures)
-    return Source(
-        str(path),
-        list(pictures.values()),
-        parse,
-        lambda k: f"{path.name}#{keys[k]}",
-        (TEXT,),
-        recipe.tolerance,
-        reader.doubts,
-    )
+    items = list(pictures.values())
+    return recipe.source(items, parse, lambda k: f"{path.name}#{keys[k]}", (TEXT,), reader.doubts)
 
 
 def _icdar(recipe: SourceRecipe) -> Source:
@@ -145,7 +138,7 @@ def _icdar(recipe: SourceRecipe) -> Source:
         rows = [reader.corners(row, width, height) for row in rows]
         return _example(stem, picture, (width, height), rows, texts, source, reader)
 
-    return Source(str(path), files, parse, lambda k: files[k].name, (TEXT,), recipe.tolerance, reader.doubts)
+    return recipe.source(files, parse, lambda k: files[k].name, (TEXT,), reader.doubts)
 
 
 def _words(record: dict[str, Any], source: str, images: Path, reader: BoxReader) -> Example:

@@ -117,8 +117,7 @@ def open_source(recipe: SourceRecipe) -> Source:
     def parse(position: int, source: str) -> Example:
         return _example(*index.read(position), position, source, vocabulary, reader)
 
-    items = range(len(index))
-    return Source(str(path), items, parse, index.where, vocabulary, recipe.tolerance, reader.doubts, index.notes())
+    return recipe.source(range(len(index)), parse, index.where, vocabulary, reader.doubts, index.notes())
 
 
 class _Index:

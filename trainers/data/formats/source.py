@@ -400,3 +400,15 @@ class SourceRecipe:
             raise InputError(f"{self.path}: a weight is a number above 0, got {self.weight}.")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"{self.path}: a limit is at least 1, got {self.limit}.")
+
+    def source(
+        self,
+        items: Sequence[T],
+        parse: Callable[[T, str], Example | None],
+        where: Callable[[int], str],
+        vocabulary: Sequence[str] = (),
+        doubts: Callable[[], Sequence[str]] = list,
+        notes: Sequence[str] = (),
+    ) -> Source:
+        """The source that it asks for; arguments are `Source`'s."""
+        return Source(str(self.path), items, parse, where, vocabulary, self.tolerance, doubts, notes)

@@ -62,7 +62,7 @@ def open_source(recipe: SourceRecipe) -> Source:
     reader = BoxReader("xyxy", hint=None)
     places = [recipe.images] if recipe.images else [root / "JPEGImages", root / "images", folder]
     parse = partial(_example, places=places, names=names, reader=reader)
-    return Source(str(root), files, parse, files.__getitem__, names, recipe.tolerance, reader.doubts)
+    return recipe.source(files, parse, files.__getitem__, names, reader.doubts)
 
 
 def parse_xml(file: Path) -> ElementTree.Element:

@@ -72,16 +72,12 @@ def open_source(recipe: SourceRecipe) -> Source:
         raise DataError(f"{path}: no pictures{f' of split {split}' if split else ''}.")
     reader = BoxReader("cxcywh-normalized", recipe.boxes, slack=_SLACK)
     shapes = _Shapes(extra, turned)
-    return Source(
-        str(path),
-        pictures,
-        partial(_example, names=names, reader=reader, shapes=shapes),
-        lambda position: str(_labels_of(Path(pictures[position]))),
-        names,
-        recipe.tolerance,
-        lambda: [*reader.doubts(), *shapes.doubts()],
-        notes,
-    )
+    parse = partial(_example, names=names, reader=reader, shapes=shapes)
+
+    def where(position: int) -> str:
+        return str(_labels_of(Path(pictures[position])))
+
+    return recipe.source(pictures, parse, where, names, lambda: [*reader.doubts(), *shapes.doubts()], notes)
 
 
 def _example(picture: str, source: str, names: Sequence[str], reader: BoxReader, shapes: _Shapes) -> Example:
