@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from fo1agent.loading import load
+    from fo1agent.model.fo1 import FO1
+    from fo1agent.model.processing import FO1Processor
     from fo1agent.pictures.image import ImageLimits, LoadedImage, load_image
     from fo1agent.pictures.ocr import OCR
     from fo1agent.regions.regions import Region, Regions
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from fo1agent.tools.registry import registry
 
 __all__ = [
+    "FO1",
     "OCR",
     "Agent",
     "AgentError",
@@ -52,6 +55,7 @@ __all__ = [
     "Client",
     "DataError",
     "FO1AgentError",
+    "FO1Processor",
     "ImageError",
     "ImageLimits",
     "InputError",
@@ -84,6 +88,8 @@ _HOME = {
     "fo1agent.pictures.image": ("ImageLimits", "LoadedImage", "load_image"),
     "fo1agent.pictures.ocr": ("OCR",),
     "fo1agent.loading": ("load",),
+    "fo1agent.model.fo1": ("FO1",),
+    "fo1agent.model.processing": ("FO1Processor",),
     "fo1agent.scene": ("Model", "Scene"),
     "fo1agent.tools.base": ("Tool", "tool"),
     "fo1agent.tools.registry": ("registry",),

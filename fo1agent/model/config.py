@@ -1,7 +1,7 @@
 """`FO1Config`: everything that `config.json` says about an FO1 model, in one Hugging Face configuration.
 
 Nested parts are plain JSON objects, checked when the part is built from them. The public checkpoint's own, flat
-configuration is read by `weights.py`, never here.
+configuration is read by `reading.py`, never here.
 """
 
 from __future__ import annotations

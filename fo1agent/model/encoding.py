@@ -11,13 +11,52 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from fo1agent.model.fo1 import ImageFeatures
+from fo1agent.model.frames import ImageSizes
 from fo1agent.model.heads import RegionKeys
+from fo1agent.model.region_encoder import TowerFeatures
 from fo1agent.model.sequence import Prefix
+
+
+@dataclass
+class ImageFeatures:
+    """What the towers saw in one image; boxes come later.
+
+    Attributes:
+        image_tokens: [T, d], raster order.
+        grid_hw: merged rows and columns; T = rows * columns.
+        sizes: the image's sizes in every frame.
+        aux: maps of the auxiliary tower, with the size of its main view.
+        primary: SimpleFP's levels of the primary map; None when regions do not look at that tower.
+        primary_map: [1, C, h, w], the map itself, or None.
+        candidates: what a detector inside the auxiliary tower saw, or None.
+    """
+
+    image_tokens: Tensor
+    grid_hw: tuple[int, int]
+    sizes: ImageSizes
+    aux: TowerFeatures
+    primary: TowerFeatures | None
+    primary_map: Tensor | None = field(repr=False)
+    candidates: Any = field(default=None, repr=False)
+
+    @property
+    def aux_maps(self) -> list[Tensor]:
+        """Maps of the auxiliary tower, each [1, C, H, W]."""
+        return self.aux.maps
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor held, for counting bytes."""
+        held = [self.image_tokens, *self.aux.maps, *(self.primary.maps if self.primary else ())]
+        if self.primary_map is not None:
+            held.append(self.primary_map)
+        if self.candidates is not None:
+            held += [*self.candidates.boxes, *self.candidates.logits]
+        return held
 
 
 @dataclass

@@ -4,9 +4,10 @@
       └────► auxiliary tower ─► region encoder ◄─ boxes                 ├─► splice ─► base decoder ─► hidden states
                                   └─► region projector ─► region tokens ┘
 
-`encode_image` runs the towers, `encode_regions` turns boxes into tokens, `assemble` splices tokens into prompts, and
-`forward` reads the result. Each step may also start from what another run kept: training reads cached features, an
-open scene keeps its tokens and the decoder's prefix. The model knows no tokenizer, task or tool.
+`encode_image` runs the towers, `encode_regions` turns boxes into tokens, `assemble` splices tokens into prompts,
+`forward` reads the result, and `generate`, transformers' own, writes what follows. Each step may also start from what
+another run kept: training reads cached features, an open scene keeps its tokens and the decoder's prefix. The model
+knows no tokenizer, task or tool.
 
 Source: VLM-FO1 (arXiv 2509.25916).
 """
@@ -14,7 +15,7 @@ Source: VLM-FO1 (arXiv 2509.25916).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,15 +23,28 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
+from transformers.utils.generic import ModelOutput
 
-from fo1agent.model import bases
+from fo1agent.errors import InputError
+from fo1agent.model import bases, reading
 from fo1agent.model.aux_encoder import build_aux
 from fo1agent.model.config import FO1Config
+from fo1agent.model.encoding import ImageFeatures
+from fo1agent.model.frames import ImageInputs
+from fo1agent.model.generation import FO1GenerationMixin
 from fo1agent.model.lesson import build_lessons
-from fo1agent.model.processing import ImageInputs, ImageSizes
 from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
-from fo1agent.model.sequence import IGNORED, Prefix, Sample, TokenBatch, assemble, branches_after, mentioned
+from fo1agent.model.sequence import (
+    IGNORED,
+    IMAGE_SLOT,
+    Prefix,
+    Sample,
+    TokenBatch,
+    assemble,
+    branches_after,
+    mentioned,
+)
 
 # The share of proposals that the tower's detector makes before the proposal head fills gaps, and what counts as a gap.
 # With these, recall@100 on coco-natural dev is 67.9 / 40.0 (IoU .5 / .75); the detector alone gives 62.8 / 38.8.
@@ -38,44 +52,7 @@ DETECTOR_FIRST, NEW_BOX_IOU = 0.6, 0.6
 
 
 @dataclass
-class ImageFeatures:
-    """What the towers saw in one image; boxes come later.
-
-    Attributes:
-        image_tokens: [T, d], raster order.
-        grid_hw: merged rows and columns; T = rows * columns.
-        sizes: the image's sizes in every frame.
-        aux: maps of the auxiliary tower, with the size of its main view.
-        primary: SimpleFP's levels of the primary map; None when regions do not look at that tower.
-        primary_map: [1, C, h, w], the map itself, or None.
-        candidates: what a detector inside the auxiliary tower saw, or None.
-    """
-
-    image_tokens: Tensor
-    grid_hw: tuple[int, int]
-    sizes: ImageSizes
-    aux: TowerFeatures
-    primary: TowerFeatures | None
-    primary_map: Tensor | None = field(repr=False)
-    candidates: Any = field(default=None, repr=False)
-
-    @property
-    def aux_maps(self) -> list[Tensor]:
-        """Maps of the auxiliary tower, each [1, C, H, W]."""
-        return self.aux.maps
-
-    def tensors(self) -> list[Tensor]:
-        """Every tensor held, for counting bytes."""
-        held = [self.image_tokens, *self.aux.maps, *(self.primary.maps if self.primary else ())]
-        if self.primary_map is not None:
-            held.append(self.primary_map)
-        if self.candidates is not None:
-            held += [*self.candidates.boxes, *self.candidates.logits]
-        return held
-
-
-@dataclass
-class FO1Output:
+class FO1Output(ModelOutput):
     """What `FO1.forward` returns.
 
     Attributes:
@@ -85,21 +62,18 @@ class FO1Output:
         cache: the decoder's keys and values, or None.
     """
 
-    loss: Tensor | None
-    logits: Tensor | None
-    hidden_states: Tensor
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: Tensor = None  # pyright: ignore[reportAssignmentType] (transformers wants a default; it is always set)
     cache: Cache | None = None
 
 
-class FO1(PreTrainedModel):
-    """The model: base, auxiliary tower, region encoder, projectors, and the heads and lessons that its config names.
-
-    `save_pretrained` and `from_pretrained` are Hugging Face's; `weights.py` also reads the public checkpoint.
-    """
+class FO1(PreTrainedModel, FO1GenerationMixin):
+    """The model: base, auxiliary tower, region encoder, projectors, and the heads and lessons that its config names."""
 
     config_class = FO1Config
     base_model_prefix = ""
-    main_input_name = "inputs_embeds"
+    main_input_name = "input_ids"
     _supports_sdpa = True
     _supports_flash_attn = True
     config: FO1Config
@@ -122,7 +96,52 @@ class FO1(PreTrainedModel):
         self.region_projector = build_projector(self.region_encoder.size, width, **config.region_projector)
         self.match_head, self.iou_head, self.proposal_head = build_heads(config.heads, width, self.aux.levels)
         self.lessons = build_lessons(config.lessons, self.aux.levels, self.region_encoder.size)
+        text = config.get_text_config()
+        self.generation_config = GenerationConfig(
+            max_new_tokens=256, eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id
+        )
         self.post_init()
+
+    @classmethod
+    def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls,
+        name_or_folder: str | Path | None = None,
+        dtype: torch.dtype | str | None = None,
+        device_map: str | int | torch.device | dict[str, Any] | None = None,
+    ) -> FO1:
+        """The model of a folder, strictly read, in eval mode.
+
+        Args:
+            name_or_folder: a folder of ours or in the public layout, a Hugging Face name (`owner/model`), or None for
+                the embedded fo1-nano. An existing folder wins over a name.
+            dtype: of all weights, such as `torch.bfloat16` or "bfloat16"; "auto" is what is stored. None is float32 on
+                the CPU and what is stored elsewhere.
+            device_map: the one device that the whole model goes to; None is the CPU.
+
+        Raises:
+            CheckpointError: nothing there, or it does not load; the message says why.
+            InputError: no such dtype, or a map to several devices.
+        """
+        device = one_device(device_map)
+        if isinstance(dtype, str) and dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise InputError(f'dtype is "auto" or one of torch\'s, such as "bfloat16", got {dtype!r}.')
+        if dtype is None and device.type == "cpu":
+            dtype = torch.float32
+        wanted: Any = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        model = cls.from_folder(reading.find_folder(name_or_folder)[0], wanted)
+        return model.to(device)  # pyright: ignore[reportArgumentType] (transformers types `to` wrongly)
+
+    @classmethod
+    def from_folder(cls, folder: Path, dtype: torch.dtype | None = None) -> FO1:
+        """`from_pretrained` of a local folder, to the CPU; a dtype of None keeps what is stored.
+
+        Raises:
+            CheckpointError: see `weights.load`.
+        """
+        config, tensors = reading.read(folder)
+        model = reading.build(cls, config, tensors, folder)
+        reading.put_tensors(model, tensors, dtype, folder)
+        return model.eval()
 
     @property
     def adapter(self) -> ModuleType:
@@ -239,16 +258,66 @@ class FO1(PreTrainedModel):
         tokens = prefix.region_tokens.to(embeds)
         return embeds + mentioned(ids.flatten(), tokens, self.config.first_mention).view_as(embeds)
 
-    def forward(self, batch: TokenBatch, cache: Cache | None = None, logits_to_keep: int | None = 0) -> FO1Output:
+    def samples(
+        self,
+        input_ids: Tensor,
+        images: Sequence[ImageInputs] = (),
+        boxes: Sequence[Any] = (),
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> list[Sample]:
+        """Run the towers over what `FO1Processor` made, and give each prompt the tokens of its own pictures.
+
+        Args:
+            input_ids: [B, P] with slots.
+            images: all pictures of the batch, in the order of their slots.
+            boxes: [N, 4] for each picture, xyxy pixels of the original.
+            attention_mask: [B, P], 0 on padding, which may stand on either side; None: there is none.
+            labels: [B, P] targets, `IGNORED` where there is none.
+
+        Raises:
+            InputError: slots, pictures and boxes differ in number.
+        """
+        slots = (input_ids == IMAGE_SLOT).sum(1).tolist()
+        if not sum(slots) == len(images) == len(boxes):
+            raise InputError(
+                f"input_ids has {sum(slots)} image slots, with {len(images)} images and {len(boxes)} arrays of boxes. "
+                "Give one of each per slot, as FO1Processor does."
+            )
+        features = [self.encode_image(image) for image in images]
+        tokens = [self.encode_regions(seen, own)[1] for seen, own in zip(features, boxes, strict=True)]
+        found, first = [], 0
+        for row, count in enumerate(slots):
+            kept = slice(None) if attention_mask is None else attention_mask[row].bool()
+            own, first = slice(first, first + count), first + count
+            regions = torch.cat(tokens[own]) if count else None
+            pictures = [(seen.image_tokens, seen.grid_hw) for seen in features[own]]
+            targets = None if labels is None else labels[row][kept]
+            found.append(
+                Sample(input_ids[row][kept], [t for t, _ in pictures], [g for _, g in pictures], regions, targets)
+            )
+        return found
+
+    def forward(
+        self,
+        batch: TokenBatch | None = None,
+        cache: Cache | None = None,
+        logits_to_keep: int | None = 0,
+        return_dict: bool = True,
+        **inputs: Any,
+    ) -> FO1Output:
         """Read a batch.
 
         Args:
-            batch: what `assemble` made.
+            batch: what `assemble` made; or None, and `inputs`.
             cache: filled with the batch's keys and values when given; must be empty.
             logits_to_keep: how many of the last positions get logits: 0 all, None none.
+            return_dict: for transformers' sake; there is one form of output.
+            inputs: what `FO1Processor` made, and `labels`; see `samples`.
 
         The loss needs no logits kept: it is computed at the labelled positions only.
         """
+        batch = batch or self.assemble(self.samples(**inputs))
         hidden = self.decode(batch.inputs_embeds, batch.position_ids, batch.attention_mask(), cache)
         loss = None
         if batch.labels is not None:
@@ -298,6 +367,19 @@ class FO1(PreTrainedModel):
         embeds = self.embed(ids, prefix)
         hidden = self.decode(embeds, position_ids.to(self.device), mask.to(self.device), prefix.cache())
         return hidden[0, ends.to(self.device)]
+
+
+def one_device(device_map: str | int | torch.device | dict[str, Any] | None) -> torch.device:
+    """The device of a map that has only one.
+
+    Raises:
+        InputError: it has several, or it is none that torch knows.
+    """
+    told: Any = device_map.get("") if isinstance(device_map, dict) and len(device_map) == 1 else device_map
+    try:
+        return torch.device("cpu" if told is None else told)
+    except (RuntimeError, TypeError) as exc:
+        raise InputError(f'device_map is one device, such as "cuda:0", got {device_map!r}.') from exc
 
 
 def build_projector(inputs: int, outputs: int, layers: int = 2, hidden_size: int | None = None) -> nn.Module:

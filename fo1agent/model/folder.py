@@ -13,7 +13,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar, get_args, get_origin
+from typing import IO, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import torch
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
@@ -183,6 +183,10 @@ class _Within:
         if not number or not self._low <= value <= self._high or (self._above and value == self._low):
             raise wanted(self.wants)
         return value
+
+
+Width = Annotated[int, integer(1, 65_536)]
+TokenId = Annotated[int, integer(0, 2**22 - 1)]
 
 
 def wanted(what: str, key: str = "", got: str = "") -> PydanticCustomError:

@@ -1,19 +1,162 @@
-"""Greedy decoding behind a shared prefix, one token a step with the decoder's cache. Knows ids, not words.
+"""Greedy decoding behind a shared prefix. Knows ids, not words.
 
-`greedy` continues one prompt, `greedy_many` many at once that begin alike: the same ids, but for what rounding does to
-two equally likely tokens.
+`greedy` continues one prompt, by transformers' own `generate`; `greedy_many` many at once that begin alike, one token a
+step: the same ids, but for what rounding does to two equally likely tokens. transformers knows no branches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import (
+    Cache,
+    DynamicCache,
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+)
+from transformers.generation.configuration_utils import GenerationMode
 
-from fo1agent.model.fo1 import FO1
-from fo1agent.model.sequence import Prefix, branch_mask, branches_after
+from fo1agent.errors import InputError
+from fo1agent.model.folder import one_line
+from fo1agent.model.frames import ImageInputs
+from fo1agent.model.sequence import Prefix, TokenBatch, branch_mask, branches_after, mentioned
+
+# What `generate` of transformers takes beside the fields of a `GenerationConfig`.
+_OTHER_OPTIONS = (
+    "generation_config",
+    "logits_processor",
+    "stopping_criteria",
+    "streamer",
+    "prefix_allowed_tokens_fn",
+    "synced_gpus",
+    "assistant_model",
+)
+
+
+class FO1GenerationMixin(GenerationMixin):
+    """What `FO1` has of transformers' `GenerationMixin`, over prompts with pictures and regions."""
+
+    # The model's own.
+    assemble: Any
+    samples: Any
+    embed: Any
+    base: Any
+    config: Any
+    device: Any
+
+    @torch.inference_mode()
+    def generate(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        input_ids: Tensor,
+        images: Sequence[ImageInputs] = (),
+        boxes: Sequence[Any] = (),
+        attention_mask: Tensor | None = None,
+        prefix: Prefix | None = None,
+        **options: Any,
+    ) -> Any:
+        """What the model writes: transformers' `GenerationMixin.generate`, greedily or by sampling.
+
+        Args:
+            input_ids, images, boxes, attention_mask: what `FO1Processor` made; see `samples`.
+            prefix: what `input_ids` [1, Q] without slots continue, kept from another run; no tower runs again.
+            options: of `GenerationMixin.generate`, such as `max_new_tokens` (256), `do_sample`, `temperature`, `top_p`,
+                `repetition_penalty`, `num_return_sequences`, `eos_token_id`, `pad_token_id`, `logits_processor`,
+                `stopping_criteria`, `streamer`, `generation_config`, `return_dict_in_generate`. They see new ids alone:
+                a prompt has slots, which are no words.
+
+        Returns:
+            New ids [B, n], padded behind their end; or transformers' output, if `return_dict_in_generate`.
+
+        Raises:
+            InputError: an option that there is not, or another way of decoding: beams and assistants read a prompt
+                several times or go back in it.
+        """
+        asked = check_options(self.generation_config, options)
+        copies, penalty = asked.num_return_sequences or 1, asked.repetition_penalty
+        if penalty not in (None, 1.0):
+            # transformers' own leaves out as many ids as the prompt has padding, of a prompt that is not among them.
+            given = options.get("logits_processor") or ()
+            options["logits_processor"] = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(penalty), *given])
+            options["repetition_penalty"] = 1.0
+        if prefix is None:
+            batch = self.assemble(self.samples(input_ids, images, boxes, attention_mask)).padded_left()
+            embeds, positions, following = batch.inputs_embeds, batch.position_ids, batch.next_position
+            mask, regions, cache = batch.mask.long(), batch.region_tokens(), DynamicCache()
+        else:
+            positions = prefix.next_position + torch.arange(input_ids.shape[1], device=self.device)
+            following, regions = positions[-1:] + 1, prefix.region_tokens[None]
+            positions = positions.expand(3, 1, -1)
+            mask = positions.new_ones(1, prefix.length + input_ids.shape[1])
+            embeds, cache = self.embed(input_ids, prefix), prefix.cache(copies)
+        return super().generate(  # pyright: ignore[reportAttributeAccessIssue]
+            inputs_embeds=embeds,
+            prompt_positions=positions.transpose(0, 1),
+            next_position=following,
+            regions=regions,
+            attention_mask=mask,
+            cache=cache,
+            **options,
+        )
+
+    def prepare_inputs_for_generation(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        input_ids: Tensor,
+        inputs_embeds: Tensor,
+        prompt_positions: Tensor,
+        next_position: Tensor,
+        regions: Tensor,
+        attention_mask: Tensor,
+        cache: Cache,
+        is_first_iteration: bool = False,
+        **_: Any,
+    ) -> dict[str, Any]:
+        """What `forward` reads next: the prompt, then the newest id. Called by transformers.
+
+        Args:
+            input_ids: [B, n], written so far.
+            inputs_embeds, prompt_positions: [B, L, d] and [B, 3, L], what the cache has not read of the prompt.
+            next_position: [B], the first position behind the prompt.
+            regions: [B, N, d], region tokens, zeros behind the last.
+            attention_mask: [B, S + L + n], 0 on padding, with the S of a prefix.
+            cache: grows with every call.
+            is_first_iteration: whether the prompt is to be read.
+        """
+        embeds, positions = inputs_embeds, prompt_positions.transpose(0, 1)
+        if not is_first_iteration:
+            positions = (next_position[:, None] + input_ids.shape[1] - 1).expand(3, -1, -1)
+            embeds = self.base.get_input_embeddings()(input_ids[:, -1:])
+            if self.config.first_mention is not None:
+                pairs = zip(input_ids[:, -1:], regions.to(embeds), strict=True)
+                embeds = embeds + torch.stack([mentioned(ids, own, self.config.first_mention) for ids, own in pairs])
+        return {"batch": TokenBatch.plain(embeds, positions, attention_mask), "cache": cache, "logits_to_keep": 1}
+
+
+def check_options(own: GenerationConfig, options: Mapping[str, Any]) -> GenerationConfig:
+    """The settings of `FO1.generate` that options make of a model's own.
+
+    Raises:
+        InputError: transformers does not know an option, or it asks for a way of decoding that FO1 does not go.
+    """
+    asked = copy.copy(options.get("generation_config") or own)
+    try:
+        unknown = asked.update(**{key: value for key, value in options.items() if key not in _OTHER_OPTIONS})
+    except ValueError as exc:
+        raise InputError(one_line(exc)) from exc
+    if unknown:
+        raise InputError(f"FO1.generate has no option {', '.join(sorted(unknown))}.")
+    mode = asked.get_generation_mode(options.get("assistant_model"))
+    if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+        raise InputError(f"FO1 generates by greedy_search or sample, got options for {mode.value}.")
+    if asked.cache_implementation or asked.use_cache is False or asked.prefill_chunk_size:
+        raise InputError("FO1.generate has a cache of its own: leave out cache_implementation, use_cache and chunks.")
+    return asked
 
 
 @dataclass(frozen=True)
@@ -33,7 +176,7 @@ class Generated:
 
 @torch.inference_mode()
 def greedy(
-    model: FO1,
+    model: Any,
     prefix: Prefix,
     ids: Tensor,
     stop_ids: Collection[int],
@@ -50,28 +193,25 @@ def greedy(
         max_new_tokens: at most so many.
         keep_logits: whether to return the logits of every step.
     """
-    cache, position = prefix.cache(), prefix.next_position
-    taken: list[int] = []
-    kept: list[Tensor] = []
-    new = ids.to(model.device)[None]
-    while len(taken) < max_new_tokens:
-        positions = (position + torch.arange(new.shape[1], device=new.device)).expand(3, 1, -1)
-        hidden = model.decode(model.embed(new, prefix), positions, None, cache)
-        logits = model.base.lm_head(hidden[0, -1])
-        taken.append(int(logits.argmax()))
-        if keep_logits:
-            kept.append(logits)
-        if taken[-1] in stop_ids:
-            break
-        position += new.shape[1]
-        new = new.new_tensor([[taken[-1]]])
-    stopped = bool(taken) and taken[-1] in stop_ids
-    return Generated(torch.tensor(taken, dtype=torch.long), torch.stack(kept) if kept else None, stopped)
+    if not max_new_tokens:
+        return Generated(ids[:0], None, False)
+    written = model.generate(
+        ids.to(model.device)[None],
+        prefix=prefix,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        repetition_penalty=1.0,
+        eos_token_id=sorted(stop_ids) or None,
+        return_dict_in_generate=True,
+        output_logits=keep_logits,
+    )
+    taken = written.sequences[0].cpu()
+    return Generated(taken, torch.cat(written.logits) if keep_logits else None, int(taken[-1]) in stop_ids)
 
 
 @torch.inference_mode()
 def greedy_many(
-    model: FO1, prefix: Prefix, branches: Sequence[Tensor], stop_ids: Collection[int], max_new_tokens: int = 256
+    model: Any, prefix: Prefix, branches: Sequence[Tensor], stop_ids: Collection[int], max_new_tokens: int = 256
 ) -> list[Generated]:
     """`greedy` for every branch, all of them in one pass a token. No branch sees another, and none copies the prefix.
 

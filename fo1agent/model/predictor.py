@@ -9,11 +9,9 @@ score. Either way one pass serves many phrases, and the score does not depend on
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fo1agent.errors import CheckpointError, InputError
-from fo1agent.model import weights
+from fo1agent.errors import InputError
 from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
 from fo1agent.model.fo1 import FO1, ImageFeatures
-from fo1agent.model.folder import MAX_JSON, read_bytes, shown
+from fo1agent.model.folder import MAX_JSON, read_bytes
 from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.lesson import OWN_LEAST, either, own_boxes
 from fo1agent.model.processing import Processor, plain
+from fo1agent.model.reading import CONFIG, find_folder, weight_files
 from fo1agent.model.sequence import Prefix, Sample
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.prompts import render
@@ -41,7 +39,6 @@ _TOKENS_AT_ONCE = 2048  # of phrases in one pass: bounds the mask
 _LONGEST_PHRASE, _LONGEST_QUESTION = 256, 4096  # tokens
 _PHRASES_KEPT = 4096  # per picture
 _MENTION = re.compile(r"<region(\d+)>")
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 @dataclass(frozen=True)
@@ -413,11 +410,8 @@ def load_predictor(
         CheckpointError: nothing there, or it does not load; the message says why.
     """
     folder, name = find_folder(name_or_folder)
-    if dtype is None and torch.device(device).type == "cpu":
-        dtype = torch.float32
-    model, processor = weights.load(folder, dtype)
-    model.to(torch.device(device))  # pyright: ignore[reportArgumentType] (transformers types `to` wrongly)
-    return Predictor(model, processor, name, fingerprint(folder))
+    processor = Processor.from_folder(folder)
+    return Predictor(FO1.from_pretrained(folder, dtype, device), processor, name, fingerprint(folder))
 
 
 def fingerprint(folder: Path) -> str:
@@ -426,8 +420,8 @@ def fingerprint(folder: Path) -> str:
     Raises:
         CheckpointError: the folder is not one that `weights.load` reads.
     """
-    digest = hashlib.sha256(read_bytes(folder / weights.CONFIG, MAX_JSON))
-    for path in weights.weight_files(folder):
+    digest = hashlib.sha256(read_bytes(folder / CONFIG, MAX_JSON))
+    for path in weight_files(folder):
         size = path.stat().st_size
         with path.open("rb") as file:
             step = 2**20 if size <= 2**28 else 2**26
@@ -436,28 +430,3 @@ def fingerprint(folder: Path) -> str:
                 digest.update(file.read(2**20))
         digest.update(str(size).encode())
     return digest.hexdigest()
-
-
-def find_folder(name_or_folder: str | Path | None) -> tuple[Path, str]:
-    """A local folder with the model's files, and the model's name."""
-    if name_or_folder is None:
-        folder = Path(str(files("fo1agent") / "data" / "nano"))
-        if not (folder / "config.json").exists():
-            raise CheckpointError(f"This installation holds no fo1-nano ({folder} is missing). Reinstall fo1agent.")
-        return folder, "fo1-nano"
-    folder = Path(name_or_folder)
-    if os.path.isdir(folder):  # unlike Path's, it takes a name of any length
-        return folder, folder.resolve().name
-    if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", str(name_or_folder)):
-        given = shown(str(name_or_folder)).strip("'")
-        raise CheckpointError(f"{given} is neither a folder nor a Hugging Face name (owner/model).")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        found = snapshot_download(str(name_or_folder), allow_patterns=_HUB_FILES)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
-        raise CheckpointError(
-            f"{name_or_folder} is no folder here and could not be fetched from the Hugging Face hub: {exc}"
-        ) from exc
-    return Path(found), str(name_or_folder).split("/")[-1]

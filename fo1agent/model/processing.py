@@ -1,105 +1,58 @@
 """A picture, its boxes and a question → what the towers and the tokenizer's model take, exactly as in the reference.
 
 A picture's sizes in every frame, and the way of boxes between them, live in `ImageSizes`, so they cannot disagree.
-This file reads no weights.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.processing_utils import ProcessorMixin
 
-from fo1agent.errors import CheckpointError, ImageError
+from fo1agent.errors import CheckpointError, ImageError, InputError
 from fo1agent.model import bases
 from fo1agent.model.aux_encoder import prepare_aux
 from fo1agent.model.config import FO1Config, ProcessingConfig
+from fo1agent.model.frames import ImageInputs, ImageSizes
+from fo1agent.model.reading import CONFIG, find_folder, read_config
 from fo1agent.model.sequence import IMAGE_SLOT, REGION_SLOT
+from fo1agent.model.tokenizer_files import load_tokenizer
+from fo1agent.pictures.image import load_image
+from fo1agent.regions.regions import check_boxes
+
+log = logging.getLogger(__name__)
 
 LONGEST_ASPECT = 200
 
 
 @dataclass(frozen=True)
-class ImageSizes:
-    """Width and height of one picture in every frame that a box passes through, pixels.
+class _Prompt:
+    """A prompt's text with its slots, tower input of its pictures, and boxes [N, 4] of each."""
 
-    Attributes:
-        original_wh: the upright picture as opened.
-        scale_xy: factors from there to `seen_wh`; 1 unless the long side was cut (a stretched side does not count).
-        seen_wh: the picture that both towers are given.
-        aux_wh: input of the auxiliary tower (its main view).
-        primary_wh: input of the primary tower, multiples of 28.
-    """
+    parts: list[str | int]
+    images: list[ImageInputs]
+    boxes: list[np.ndarray]
 
-    original_wh: tuple[int, int]
-    scale_xy: tuple[float, float]
-    seen_wh: tuple[int, int]
-    aux_wh: tuple[int, int]
-    primary_wh: tuple[int, int]
-
-    def to_aux(self, boxes: Any) -> Tensor:
-        """[N, 4] xyxy pixels of the original → float32 pixels of the auxiliary input, clipped to the picture."""
-        (w, h), (aux_w, aux_h) = self.seen_wh, self.aux_wh
-        boxes = _float64(boxes) * boxes_factor(self.scale_xy)
-        boxes = torch.minimum(boxes.clamp(min=0), boxes.new_tensor([w, h, w, h]))
-        return (boxes * boxes_factor((aux_w / w, aux_h / h))).float()
-
-    def to_primary(self, boxes: Any) -> Tensor:
-        """[N, 4] xyxy pixels of the original → float32 pixels of the primary input."""
-        factors = (self.primary_wh[0] / self.aux_wh[0], self.primary_wh[1] / self.aux_wh[1])
-        return self.to_aux(boxes) * boxes_factor(factors).float()
-
-    def from_aux(self, boxes: Tensor) -> Tensor:
-        """[N, 4] xyxy pixels of the auxiliary input → float32 pixels of the original, clipped to it."""
-        (w, h), (seen_w, seen_h), (aux_w, aux_h) = self.original_wh, self.seen_wh, self.aux_wh
-        factors = (aux_w / seen_w * self.scale_xy[0], aux_h / seen_h * self.scale_xy[1])
-        boxes = boxes / boxes_factor(factors).to(boxes)
-        return torch.minimum(boxes, boxes.new_tensor([w, h, w, h]))
-
-    def to_fractions(self, boxes: Any) -> Tensor:
-        """[N, 4] xyxy pixels of the original → float32 fractions of its width and height."""
-        w, h = self.original_wh
-        return (_float64(boxes) / boxes_factor((w, h))).float()
+    @property
+    def text(self) -> str:
+        """As the reference writes it."""
+        marks: dict[str | int, str] = {IMAGE_SLOT: "<image>", REGION_SLOT: "<regionfeat>"}
+        return "".join(marks.get(part, str(part)) for part in self.parts)
 
 
-def _float64(boxes: Any) -> Tensor:
-    """[N, 4] on the CPU: float32 would already move a box of a large picture, and not every device has float64."""
-    return torch.as_tensor(boxes, dtype=torch.float64, device="cpu").reshape(-1, 4)
-
-
-def boxes_factor(factors_xy: tuple[float, float]) -> Tensor:
-    """(x, y) → [x, y, x, y], float64."""
-    return torch.tensor([*factors_xy, *factors_xy], dtype=torch.float64)
-
-
-@dataclass(frozen=True)
-class ImageInputs:
-    """One picture as tower input.
-
-    Attributes:
-        pixel_values: [h * w, 1176] float32, the primary tower's patches, 2 x 2 blocks together.
-        grid_hw: h and w of the patch grid.
-        merged_hw: rows and columns of image tokens.
-        aux_views: named views [1, 3, H, W] of the auxiliary tower.
-        sizes: the picture in every frame.
-    """
-
-    pixel_values: Tensor
-    grid_hw: tuple[int, int]
-    merged_hw: tuple[int, int]
-    aux_views: Mapping[str, Tensor]
-    sizes: ImageSizes
-
-
-class Processor:
-    """Pictures, boxes and words → model input, and ids → words.
+class FO1Processor(ProcessorMixin):
+    """Pictures, boxes and words → model input, and ids → words. Called, it makes what `FO1.generate` takes.
 
     Args:
         tokenizer: a Hugging Face tokenizer that knows the chat and region tokens.
@@ -107,10 +60,9 @@ class Processor:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, config: FO1Config) -> None:
-        self.tokenizer = tokenizer
+        self.chat_template = None  # the base adapter's, which has places for regions
+        self.tokenizer, self.config = tokenizer, config
         self.settings = ProcessingConfig(**config.processing)
-        self.aux_config = config.aux
-        self.adapter = bases.adapter(config.base_config.model_type)
         vision = config.base_config.vision_config
         self.patch_size, self.merge = vision.patch_size, vision.spatial_merge_size
         self.image_processor = Qwen2VLImageProcessorPil(
@@ -120,6 +72,151 @@ class Processor:
             temporal_patch_size=vision.temporal_patch_size,
         )
         self.stop_id = self.token_id(self.adapter.STOP)
+
+    @property
+    def adapter(self) -> ModuleType:
+        """What is known of the base's family; looked up, because a Python module in an attribute cannot be copied."""
+        return bases.adapter(self.config.base_config.model_type)
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        """The processors inside this one, by name."""
+        return ["image_processor", "tokenizer"]
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """What a batch holds."""
+        return ["input_ids", "attention_mask", "images", "boxes"]
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path | None = None) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The processor of a model, named as for `FO1.from_pretrained`.
+
+        Raises:
+            CheckpointError: nothing there, or it does not load; the message says why.
+        """
+        return cls.from_folder(find_folder(name_or_folder)[0])
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Self:
+        """`from_pretrained` of a local folder.
+
+        Raises:
+            CheckpointError: see `load_tokenizer` and `read_config`.
+        """
+        config = read_config(folder)
+        return cls(load_tokenizer(folder, config), config)
+
+    def save_pretrained(self, folder: str | Path) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Write the tokenizer's files, and config.json if no model has written its own there."""
+        self.tokenizer.save_pretrained(folder)
+        if not (Path(folder) / CONFIG).exists():
+            self.config.save_pretrained(folder)
+
+    # --- a batch -----------------------------------------------------------------------------------------------
+
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, images: Any = None, text: str | Sequence[str] = "", boxes: Any = None
+    ) -> BatchFeature:
+        """What `FO1.generate` and `FO1.forward` take, of one prompt or of several.
+
+        Args:
+            images: a picture in any form that `load_image` takes, a list of pictures, or None. For a list of texts a
+                list with one of these for each.
+            text: what the user says; `<regionN>` in it is box N, counted through all pictures of the prompt. Chat
+                markers in it are broken, so that text read in a picture cannot end the turn.
+            boxes: for each picture [N, 4] xyxy pixels of the upright original, or `Regions`, best first, nested like
+                `images`; None for none. Beyond the most that the model reads, the best are kept, which is logged.
+
+        Returns:
+            `input_ids` [B, P] with slots, padded in front; `attention_mask` [B, P]; `images`, tower input of each
+            picture; `boxes`, [N, 4] of each picture.
+
+        Raises:
+            InputError: images, texts and boxes differ in number, a picture cannot be read, or a box is none.
+        """
+        if isinstance(text, str):
+            return self._batch([self._prompt([text], images, boxes)])
+        none = [None] * len(text)
+        images, boxes = none if images is None else images, none if boxes is None else boxes
+        if not len(text) == len(images) == len(boxes):
+            raise InputError(f"Got {len(text)} texts, {len(images)} images and {len(boxes)} boxes; give one of each.")
+        return self._batch([self._prompt([one], *about) for one, *about in zip(text, images, boxes, strict=True)])
+
+    def apply_chat_template(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, conversation: Sequence[Mapping[str, Any]], tokenize: bool = False, **_: Any
+    ) -> Any:
+        """A conversation as the prompt of its next answer.
+
+        Args:
+            conversation: messages, `role` user and assistant in turn, user first and last; `content` is text, or a list
+                of `{"type": "image", "image": …, "boxes": …}` and `{"type": "text", "text": …}`. Pictures stand in the
+                first message.
+            tokenize: give the batch, as calling the processor does, instead of the prompt's text, in which `<image>`
+                and `<regionfeat>` mark the slots.
+
+        Raises:
+            InputError: messages of other roles, in another order, or with other content.
+        """
+        said: list[str] = []
+        pictures: list[Mapping[str, Any]] = []
+        for place, message in enumerate(conversation):
+            role, content = message.get("role"), message.get("content")
+            if role != ("user", "assistant")[place % 2]:
+                raise InputError(f"messages[{place}] is of {role!r}; user and assistant take turns, the user first.")
+            parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+            kinds = {"text": [], "image": pictures} if not place else {"text": []}
+            for part in parts:
+                if part.get("type") not in kinds or part["type"] not in part:
+                    raise InputError(
+                        f"messages[{place}] holds {part!r:.60}; wanted {' and '.join(kinds)}, only the first "
+                        "message pictures."
+                    )
+                kinds[part["type"]].append(part)
+            said.append(" ".join(part["text"] for part in kinds["text"]))
+        if len(said) % 2 == 0:
+            raise InputError(f"The conversation has {len(said)} messages; it ends with the user's, which is answered.")
+        prompt = self._prompt(said, [part["image"] for part in pictures], [part.get("boxes") for part in pictures])
+        return self._batch([prompt]) if tokenize else prompt.text
+
+    def _prompt(self, said: Sequence[str], images: Any, boxes: Any) -> _Prompt:
+        """What was said, user and assistant in turn, about pictures that come first."""
+        if not isinstance(images, (list, tuple)):
+            images, boxes = ([], []) if images is None else ([images], [boxes])
+        boxes = [None] * len(images) if boxes is None else boxes
+        if len(images) != len(boxes):
+            raise InputError(f"Got {len(images)} images and {len(boxes)} arrays of boxes; give one of each.")
+        pictures = [self.image(load_image(image).pixels) for image in images]
+        kept = [np.zeros((0, 4)) if own is None else self._best(own) for own in boxes]
+        count, most = sum(map(len, kept)), self.settings.max_regions
+        if count > most:
+            raise InputError(f"The pictures of a prompt have {count} boxes together; at most {most} are read.")
+        parts, between = self._prompt_parts([len(own) for own in kept])
+        parts.append(between + plain(said[0]) + self.adapter.CLOSING)
+        turn = self.adapter.STOP + self.adapter.NEXT_TURN
+        for reply, text in zip(said[1::2], said[2::2], strict=True):
+            parts += [plain(reply.removesuffix(self.adapter.STOP)), turn + plain(text) + self.adapter.CLOSING]
+        return _Prompt(parts, pictures, kept)
+
+    def _best(self, boxes: Any) -> np.ndarray:
+        found = check_boxes(boxes)
+        kept, note = self.keep_best(getattr(boxes, "scores", np.ones(len(found))))
+        if note:
+            log.warning("%s", note)
+        return found[kept]
+
+    def _batch(self, prompts: Sequence[_Prompt]) -> BatchFeature:
+        rows = [self._tokenize(prompt.parts) for prompt in prompts]
+        pad = self.tokenizer.pad_token_id
+        padded = [
+            torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value, padding_side="left")
+            for tensors, value in (
+                (rows, self.stop_id if pad is None else pad),
+                ([torch.ones_like(r) for r in rows], 0),
+            )
+        ]
+        images, boxes = ([one for prompt in prompts for one in getattr(prompt, name)] for name in ("images", "boxes"))
+        return BatchFeature(dict(zip(self.model_input_names, (*padded, images, boxes), strict=True)))
 
     # --- pictures and boxes ------------------------------------------------------------------------------------
 
@@ -135,7 +232,7 @@ class Processor:
             raise ImageError(f"The picture is {image.width} x {image.height}: sides may differ {LONGEST_ASPECT} times.")
         patches = self.image_processor(images=seen, return_tensors="pt")
         _, h, w = (int(v) for v in patches["image_grid_thw"][0])
-        views = prepare_aux(self.aux_config, self.settings, seen)
+        views = prepare_aux(self.config.aux, self.settings, seen)
         aux_h, aux_w = views["main"].shape[-2:]
         sizes = ImageSizes(
             original_wh=image.size,
@@ -204,10 +301,14 @@ class Processor:
             raise CheckpointError(f"The tokenizer has no token {token!r}; FO1 needs it.")
         return index
 
-    def decode(self, ids: Tensor) -> str:
-        """Text of generated ids, special tokens kept, without the stop token and outer blanks."""
+    def decode(self, ids: Tensor) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Text of generated ids [n], up to the stop token and without outer blanks. Regions are special tokens."""
         text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return str(text).removesuffix(self.adapter.STOP).strip()
+        return str(text).partition(self.adapter.STOP)[0].strip()
+
+    def batch_decode(self, ids: Tensor) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """`decode` of every row of ids [B, n]."""
+        return [self.decode(row) for row in ids]
 
     def _prompt_parts(self, regions: Sequence[int]) -> tuple[list[str | int], str]:
         """The shared part as text and slots, and the text between its last slot (or picture) and the user's words."""
@@ -236,6 +337,9 @@ class Processor:
             else:
                 ids += self.tokenizer(part, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids, dtype=torch.long)
+
+
+Processor = FO1Processor
 
 
 def plain(text: str) -> str:

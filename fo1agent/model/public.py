@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,10 +15,10 @@ from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 
 from fo1agent.errors import CheckpointError
-from fo1agent.model.bases.qwen2_5_vl_stored import Sections, TextSizes, Theta, TokenId, Vision, Width
+from fo1agent.model.bases.qwen2_5_vl_stored import Sections, TextSizes, Theta, Vision
 from fo1agent.model.config import FO1Config
-from fo1agent.model.folder import Stored, checked, integer, names, shown, wanted, wrong
-from fo1agent.model.stored import DaViT, Strides
+from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, names, shown, wanted, wrong
+from fo1agent.model.stored_towers import DaViT, Strides
 
 PUBLIC_TYPE = "omchat_qwen2_5_vl"
 
@@ -158,12 +158,12 @@ class PublicConfig(TextSizes):
         return Path(self.mm_vision_tower_aux).stem
 
 
-def public_config(raw: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path = Path("config.json")) -> FO1Config:
+def public_config(raw: Mapping[str, Any], tensors: Collection[str], path: Path = Path("config.json")) -> FO1Config:
     """`FO1Config` of the public layout; projector depths and tying come from the tensors present.
 
     Args:
         raw: what config.json holds.
-        tensors: the checkpoint's, by their public names.
+        tensors: the public names of the checkpoint's.
         path: of config.json, for messages.
 
     Raises:
@@ -220,7 +220,7 @@ def _davit(said: PublicConfig) -> dict[str, Any]:
     return {"type": "davit", **_DAVIT_COMMON, **sizes, "drop_path_rate": 0.0}
 
 
-def _projector_layers(tensors: Mapping[str, Tensor], prefix: str) -> int:
+def _projector_layers(tensors: Collection[str], prefix: str) -> int:
     """Linear layers stored under a projector's name: `.weight` for one, `.0.weight`, `.2.weight`, … for more."""
     if f"{prefix}.weight" in tensors:
         return 1

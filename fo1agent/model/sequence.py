@@ -69,6 +69,30 @@ class TokenBatch:
     next_position: Tensor
     sample: Tensor | None = None
 
+    @classmethod
+    def plain(cls, inputs_embeds: Tensor, position_ids: Tensor, mask: Tensor) -> TokenBatch:
+        """Rows [B, L] with nothing to learn, no slots and no branches; `mask` [B, S + L] covers a cache of S too."""
+        shape = inputs_embeds.shape[:2]
+        slots, branch = mask.new_zeros(shape, dtype=torch.bool), mask.new_full(shape, -1, dtype=torch.long)
+        ends, following = branch.new_zeros(0, 2), position_ids[0, :, -1] + 1
+        return cls(inputs_embeds, position_ids, mask.bool(), None, slots, branch, ends, following)
+
+    def padded_left(self) -> TokenBatch:
+        """The same rows with their padding in front, as a decoder that goes on needs them. No labels, no branches."""
+        length = self.mask.shape[1]
+        shift = length - self.mask.sum(1, keepdim=True)
+        order = (torch.arange(length, device=shift.device) - shift) % length
+        embeds = self.inputs_embeds.gather(1, order[..., None].expand_as(self.inputs_embeds))
+        positions = self.position_ids.gather(2, order.expand_as(self.position_ids))
+        moved = TokenBatch.plain(embeds, positions, self.mask.gather(1, order))
+        moved.region_slots = self.region_slots.gather(1, order)
+        return moved
+
+    def region_tokens(self) -> Tensor:
+        """What stands in the region slots of each row, [B, N, d], zeros behind a row's last."""
+        rows = zip(self.inputs_embeds, self.region_slots, strict=True)
+        return torch.nn.utils.rnn.pad_sequence([embeds[slots] for embeds, slots in rows], batch_first=True)
+
     def attention_mask(self) -> Tensor:
         """[B, L] for an ordinary batch; additive [B, 1, L, L] as soon as a row holds branches or several samples."""
         if not len(self.branch_ends) and self.sample is None:
@@ -107,13 +131,13 @@ class Prefix:
         """Bytes held."""
         return sum(k.nbytes + v.nbytes for k, v in self.layers) + self.region_states.nbytes
 
-    def cache(self) -> DynamicCache:
-        """A cache that starts at the prefix. It grows by concatenation, so the prefix itself stays as it is."""
+    def cache(self, rows: int = 1) -> DynamicCache:
+        """A cache of so many rows that start at the prefix. It grows by concatenation; the prefix stays as it is."""
         cache = DynamicCache()
         for index, (keys, values) in enumerate(self.layers):
             cache.update(keys[:, :, :0], values[:, :, :0], index)
             layer: Any = cache.layers[index]
-            layer.keys, layer.values = keys, values
+            layer.keys, layer.values = keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)
         return cache
 
 

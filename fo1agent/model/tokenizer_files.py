@@ -21,8 +21,8 @@ from fo1agent.model.config import FO1Config, ProcessingConfig
 from fo1agent.model.folder import (
     MAX_JSON,
     Stored,
+    TokenId,
     checked,
-    integer,
     number,
     one_line,
     opened,
@@ -36,8 +36,6 @@ WHOLE, WORDS, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
 SETTINGS, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 _READ = (WHOLE, WORDS, MERGES, SETTINGS, SPECIAL, ADDED, "chat_template.jinja", "chat_template.json")
 NEEDED = ("<ground>", "</ground>", "<objects>", "</objects>", "<region0>")
-
-TokenId = Annotated[int, integer(0, 2**22 - 1)]
 
 
 def load_tokenizer(folder: Path, config: FO1Config) -> PreTrainedTokenizerBase:

@@ -1,4 +1,4 @@
-"""docs/proposals.md: its Python blocks print what the page says."""
+"""docs/proposals.md and docs/huggingface.md: their Python blocks print what the pages say."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "fo1agent" / "data" / "demo"
 
 
-def test_a_proposer_of_your_own_is_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (ROOT / "docs" / "proposals.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["proposals", "huggingface"])
+def test_a_page_s_python_prints_what_the_page_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```\n```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(DEMO)
     assert len(blocks) == page.count("```python") == 1
     for code, expected in blocks:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            exec(compile(code, "proposals.md", "exec"), {})
+            exec(compile(code, f"{name}.md", "exec"), {})
         assert printed.getvalue().strip() == expected.strip()
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from fo1agent.errors import InputError
-from fo1agent.model import weights
+from fo1agent.model import reading, weights
 from fo1agent.model.lesson import Found, Lesson, own_boxes
 from fo1agent.model.predictor import Predictor
 from fo1agent.pictures.image import load_image
@@ -143,7 +143,7 @@ def test_a_taught_model_is_an_ordinary_folder_whose_old_numbers_are_untouched(tm
     weights.save(model, processor, tmp_path / "before")
     lesson = new_lesson(model.float(), ["cone"])
     save_taught(tmp_path / "before", lesson, tmp_path / "after")
-    old, new = (weights.read_tensors(tmp_path / name) for name in ("before", "after"))
+    old, new = (reading.read_tensors(tmp_path / name) for name in ("before", "after"))
     assert all(torch.equal(new[name], tensor) for name, tensor in old.items())
     assert {name.split(".")[0] for name in new.keys() - old.keys()} == {"lessons"}
     loaded, _ = weights.load(tmp_path / "after")

@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from transformers import Florence2VisionConfig
 
 from fo1agent.errors import CheckpointError
-from fo1agent.model import stored, weights
+from fo1agent.model import stored, stored_towers, weights
 from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.fo1 import FO1, build_projector
+from fo1agent.model.folder import check_weights
 from fo1agent.model.heads import IoUHead, MatchHead
 from fo1agent.model.lesson import Lesson
 from fo1agent.model.mobilenet import VIEWS, View
@@ -122,7 +123,7 @@ def test_a_weight_in_a_view_of_other_strides_is_looked_at_too(folders: dict[str,
             spoilt = tensor.clone()
             spoilt.view(-1)[place] = float("nan")
             with pytest.raises(CheckpointError, match="nan, wanted finite numbers"):
-                weights.check_weights({name: spoilt}, tmp_path)
+                check_weights({name: spoilt}, tmp_path)
 
 
 def test_names_that_lead_nowhere_are_one_line(tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def described(model: type[stored.Stored], without: tuple[str, ...] = ()) -> dict
         (stored.Pool, PoolSpec),
         (stored.Processing, ProcessingConfig),
         (stored.Scores, Calibration),
-        (stored.ViewOf, View),
+        (stored_towers.ViewOf, View),
     ],
 )
 def test_a_part_s_keys_and_defaults_are_those_of_its_class(description: type[stored.Stored], code: type) -> None:
@@ -181,13 +182,13 @@ def test_regions_heads_and_projectors_are_described_as_they_are() -> None:
     assert described(stored.Projector) == projector
     assert described(stored.Thresholds) == THRESHOLDS
     views = [(view.side, view.square, view.mirrored) for view in VIEWS]
-    default = described(stored.MobileNet)["views"]
+    default = described(stored_towers.MobileNet)["views"]
     assert [(view.side, view.square, view.mirrored) for view in default] == views  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def test_davit_is_described_with_transformers_own_defaults() -> None:
     defaults = {field.name: field.default for field in fields(Florence2VisionConfig)}
-    for name, value in described(stored.DaViT, ("type",)).items():
+    for name, value in described(stored_towers.DaViT, ("type",)).items():
         expected = defaults[name]
         assert value == (list(expected) if isinstance(expected, tuple) else expected), name
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fo1agent.errors import CheckpointError
-from fo1agent.model import public, weights
+from fo1agent.model import public, reading, weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.sequence import Sample
 from tests.tiny_models import CHECKPOINT, nano, reference
@@ -136,7 +136,7 @@ def test_two_keys_for_one_weight_are_an_error(folder: Path):
 
 
 def test_a_tied_weight_may_be_stored_twice_but_not_differently(folder: Path):
-    table = weights.read_tensors(CHECKPOINT)["model.embed_tokens.weight"].clone()
+    table = reading.read_tensors(CHECKPOINT)["model.embed_tokens.weight"].clone()
     edit_shard(folder, lambda tensors: tensors.update({"lm_head.weight": table}))
     weights.load(folder)
     edit_shard(folder, lambda tensors: tensors.update({"lm_head.weight": table + 1}))

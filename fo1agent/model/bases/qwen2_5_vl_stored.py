@@ -11,12 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PlainValidator, model_validator
 from transformers.activations import ACT2FN
 
-from fo1agent.model.folder import Stored, integer, number, shown, wanted
+from fo1agent.model.folder import Stored, TokenId, Width, integer, number, shown, wanted
 
-Width = Annotated[int, integer(1, 65_536)]
 Count = Annotated[int, integer(1, 512)]
 BlockIndex = Annotated[int, integer(0, 511)]
-TokenId = Annotated[int, integer(0, 2**22 - 1)]
 
 
 def _activation(name: Any) -> str:
