@@ -34,16 +34,16 @@ from fo1agent import bounded, exchange
 from fo1agent.bearer import checked_token
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.foreign import one_line
-from fo1agent.pictured import Pictured, Target, id_within, is_region_id
+from fo1agent.pictured import Pictured, Target, id_within
 from fo1agent.pictures.attached import attached_fields
-from fo1agent.pictures.image import ID, ImageLimits, ImageSource, LoadedImage, load_image
+from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.plans.language import LARGEST, Plan
+from fo1agent.regions.ids import HANDLE, RegionId, box_name, image_of, is_region_id
 from fo1agent.regions.regions import (
     Box,
     Region,
     RegionRef,
     Regions,
-    box_name,
     check_boxes,
     read_box,
     read_pixels,
@@ -77,7 +77,7 @@ _ERROR_BYTES = 100_000  # of an answer that tells of a failure; what is longer i
 # What comes of reading an answer that has not the form it should have.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, PlanError)
 
-_HANDLE = re.compile(rf"{ID}(-[0-9a-f]{{8,64}})?")
+_HANDLE = re.compile(HANDLE)
 _MOST_PIXELS_OFF = 0.01  # that a box may lie outside of the picture: boxes are told in hundredths
 
 _ADDRESS = re.compile(r"(data:|[A-Za-z][A-Za-z0-9+.-]+://)")
@@ -432,7 +432,7 @@ class RemoteScene(Pictured):
                 raise ValueError("it tells of a picture of another size")
             self._regions = Regions.empty(source)  # none is known yet by its number
             regions = [self._received(one, source) for one in told["regions"]]
-            if [region.name for region in regions] != [f"r{k}" for k in range(len(regions))]:
+            if [region.index for region in regions] != list(range(len(regions))):
                 raise ValueError("the regions of a picture are r0, r1, …")
             self._regions = Regions.from_list(regions, note=self.note)
             self._sure = [_flag(one["sure"]) for one in told["regions"]]
@@ -494,7 +494,7 @@ class RemoteScene(Pictured):
         if isinstance(target, str) and is_region_id(target):
             return target
         if isinstance(target, Region):
-            if target.id.partition("/")[0] != self.id:
+            if image_of(target.id) != self.id:
                 raise InputError(f"{target.id} is a region of another picture; this one is {self.id}.")
             return target.name
         box = check_boxes([read_pixels(target)])[0]
@@ -525,8 +525,8 @@ class RemoteScene(Pictured):
     def told(self, region_id: Any) -> Region:
         """The region that the server means by an id, `r7` or the box form; the box is taken as it is."""
         name = self._name(region_id)
-        box = _spelled(name)
-        return self.region(name) if box is None else Region(self._full(name), self._within(box), 1.0)
+        box = RegionId(name).box
+        return self.region(name) if box is None else Region(self._full(name), self._within(read_box(box)), 1.0)
 
     def _received(self, told: Mapping[str, Any], source: str) -> Region:
         """A region as the server tells of it: its box lies in the picture."""
@@ -714,11 +714,3 @@ def _check_sizes(value: Any) -> None:
 def _check_unique(regions: Sequence[Region]) -> None:
     if len({region.id for region in regions}) < len(regions):
         raise ValueError("a region is told twice")
-
-
-def _spelled(name: str) -> tuple[float, float, float, float] | None:
-    """The box that an id such as b10_20_110_220 spells; None for another id."""
-    parts = name[1:].split("_")
-    if not name.startswith("b") or len(parts) != 4 or not all(part.isdigit() for part in parts):
-        return None
-    return read_box(parts)

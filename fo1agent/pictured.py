@@ -16,22 +16,17 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.errors import BoxError, InputError
-from fo1agent.pictures.image import ID, LoadedImage, load_image
+from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.regions.boxes import clip, enlarge, iou, visible
-from fo1agent.regions.regions import Box, Region, Regions, box_name, check_boxes, number, read_box, read_pixels, shown
+from fo1agent.regions.ids import PICTURE, RegionId, box_name, image_of, is_region_id
+from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, read_box, read_pixels, shown
 
 # A box this close to a proposal is that proposal.
 _SAME_BOX_IOU = 0.98
-_REGION_NAME = re.compile(rf"(?:({ID})/)?(r\d{{1,6}}|b\d{{1,6}}_\d{{1,6}}_\d{{1,6}}_\d{{1,6}})")
 
 Target = Region | str | Box | Sequence[float] | Mapping[str, Any] | None
 """What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels in any form that
 `types.read_box` takes, or None for the whole picture."""
-
-
-def is_region_id(text: str) -> bool:
-    """Whether a text has the form of a region's id, `r7`, `img_3fa9c1d2/r7` or `b10_20_110_220`."""
-    return _REGION_NAME.fullmatch(text.strip()) is not None
 
 
 def id_within(target: Any) -> str | None:
@@ -47,7 +42,7 @@ def id_within(target: Any) -> str | None:
         return region
     # A picture that was opened with boxes of a caller's has a handle that goes on after the id. What is no id at all,
     # or another one than the region's own, makes an id that no picture has: it is refused as such.
-    own = re.fullmatch(rf"({ID})-[0-9a-f]{{8,64}}", picture) if isinstance(picture, str) else None
+    own = re.fullmatch(rf"({PICTURE})-[0-9a-f]{{8,64}}", picture) if isinstance(picture, str) else None
     return f"{own[1] if own else str(picture)[:200]}/{region}"
 
 
@@ -95,23 +90,22 @@ class Pictured(ABC):
         Raises:
             InputError: no such region, or one of another picture; the message says which there are.
         """
-        match = _REGION_NAME.fullmatch(region_id.strip()) if isinstance(region_id, str) else None
-        if match is None:
+        meant = RegionId.read(region_id)
+        if meant is None:
             raise InputError(
                 f"{shown(region_id)} is no region id, such as r3, nor a box, [x1, y1, x2, y2]. {self._known()}"
             )
-        picture, name = match.groups()
+        picture = meant.picture
         # The picture's id may be given in full. A shorter one than its own here is another picture's.
         if picture is not None and not (
             picture.startswith(self.id) and f"img_{self.loaded.sha256}".startswith(picture)
         ):
             raise InputError(f"{region_id} is a region of another picture; this one is {self.id}. {self._known()}")
-        if name.startswith("b"):
-            return self._box_region([float(v) for v in name[1:].split("_")])
-        index = int(name[1:])
-        if index >= len(self.regions):
-            raise InputError(f"No region {name}. {self._known()}")
-        return self.regions[index]
+        if meant.index is None:
+            return self._box_region(meant.box)
+        if meant.index >= len(self.regions):
+            raise InputError(f"No region {meant.name}. {self._known()}")
+        return self.regions[meant.index]
 
     def to_parent(self, regions: Regions) -> Regions:
         """Regions of this part as regions of the scene it was cut from, with its boxes and ids.
@@ -177,8 +171,7 @@ class Pictured(ABC):
         if isinstance(target, str):
             return self._named_or_box(target)
         if isinstance(target, Region):
-            picture = target.id.partition("/")[0]
-            if picture != self.id:
+            if image_of(target.id) != self.id:
                 raise InputError(f"{target.id} is a region of another picture; this one is {self.id}. {self._known()}")
             if target.id in self.regions.ids and self.regions.by_id(target.id).box == target.box:
                 return target

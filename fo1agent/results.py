@@ -28,7 +28,8 @@ from pydantic_core import CoreSchema
 from fo1agent.errors import InputError
 from fo1agent.pictures.attached import Attachment
 from fo1agent.pictures.text import TextLine, UntrustedText
-from fo1agent.regions.regions import Region, RegionRef, Regions, as_form, box_name, picture_of, shown
+from fo1agent.regions.ids import box_name, name_of
+from fo1agent.regions.regions import Region, RegionRef, Regions, as_form, picture_of, shown
 
 Untrusted = Annotated[
     str,
@@ -72,9 +73,7 @@ Probability = Annotated[
 ]
 """From 0 to 1; four places in JSON."""
 
-RegionName = Annotated[
-    str, AfterValidator(_bound_id), PlainSerializer(lambda name: name.rsplit("/", 1)[-1], return_type=str)
-]
+RegionName = Annotated[str, AfterValidator(_bound_id), PlainSerializer(name_of, return_type=str)]
 """A region's id; its short form in JSON."""
 
 

@@ -22,12 +22,13 @@ import numpy as np
 
 from fo1agent import prompts
 from fo1agent.errors import InputError, ToolFailed
-from fo1agent.pictured import Pictured, Target, is_region_id
+from fo1agent.pictured import Pictured, Target
 from fo1agent.pictures.color import SEVERAL, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.pictures.ocr import TextLine, read_lines, rows
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import coverage, doubt, iou, nms, parts
+from fo1agent.regions.ids import is_region_id, numbered
 from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, shown
 from fo1agent.regions.relations import related
 from fo1agent.results import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
@@ -193,7 +194,7 @@ class Scene(Pictured):
             self.encoding.boxes,
             np.where(names, scores, self.encoding.objectness),
             tuple(labels),
-            tuple(f"{self.id}/r{k}" for k in range(len(labels))),
+            numbered(self.id, range(len(labels))),
             self.encoding.source,
             note=self.note,
         )
@@ -464,9 +465,8 @@ class Scene(Pictured):
     def _locate(self, target: Target) -> tuple[Any, int, Region]:
         """(encoding that holds the target, its index there, the target)."""
         region = self._region_of(target)
-        name = region.name
-        if name.startswith("r"):
-            return self.encoding, int(name[1:]), region
+        if region.index is not None:
+            return self.encoding, region.index, region
         # One region more; with no room for more, the last proposal, the least likely one, makes place.
         kept = self.encoding.boxes[: self.model.predictor.max_regions - 1]
         boxes = np.concatenate([kept, np.array([region.box])])
@@ -602,7 +602,7 @@ class Scene(Pictured):
         place = self._region_of(within)
         inside = coverage(self.encoding.boxes, np.array([place.box]))[:, 0] >= WITHIN_SHARE
         if isinstance(within, (Region, str)):
-            inside &= np.array([f"{self.id}/r{k}" != place.id for k in range(n)], dtype=bool)
+            inside &= np.array([one != place.id for one in numbered(self.id, range(n))], dtype=bool)
         return inside
 
     def _found(
@@ -638,7 +638,7 @@ class Scene(Pictured):
             self.encoding.boxes[index],
             np.clip(scores[index], 0, 1),
             (label,) * len(index),
-            tuple(f"{self.id}/r{k}" for k in index),
+            numbered(self.id, index),
             self.encoding.source,
             none_score,
         )

@@ -30,9 +30,10 @@ from pydantic import (
 
 from fo1agent.bounded import halved
 from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
-from fo1agent.pictured import Pictured, id_within, is_region_id
+from fo1agent.pictured import Pictured, id_within
 from fo1agent.pictures.attached import Attachment, attached_fields
-from fo1agent.regions.regions import BOX_SCHEMA, WANTED_BOX, Region, RegionRef, box_name, check_pixels, read_box, shown
+from fo1agent.regions import ids
+from fo1agent.regions.regions import BOX_SCHEMA, WANTED_BOX, Region, RegionRef, check_pixels, read_box, shown
 from fo1agent.results import Grounding, Judged, NotJudged, Result, Untrusted
 
 __all__ = [
@@ -70,7 +71,7 @@ def _place(value: Any) -> Any:
         return value.id
     if isinstance(value, str):
         text = value.strip().strip("\"'")
-        if is_region_id(text):
+        if ids.is_region_id(text):
             return text
         if not re.match(r"[\[({\d.+-]", text):
             return value
@@ -86,7 +87,7 @@ def _place(value: Any) -> Any:
             return value
         raise ValueError(f"must be {WANTED_PLACE}") from None
     check_pixels([box])  # the id holds whole pixels, of which nothing would be left
-    return box_name(box)
+    return ids.box_name(box)
 
 
 def _places(value: Any) -> Any:

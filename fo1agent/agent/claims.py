@@ -21,6 +21,7 @@ from fo1agent.errors import BudgetExceeded, InputError, ToolError
 from fo1agent.planners.rules import RulePlanner
 from fo1agent.plans.language import Are, Count, Find, Number, Plan
 from fo1agent.regions.boxes import iou
+from fo1agent.regions.ids import NAME, name_of
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.runs.budget import Meter
 from fo1agent.runs.plan_run import Failure, Open, Run
@@ -32,7 +33,7 @@ _COUNTED = re.compile(
     r"^(?:(?:the|a|an|no|only|exactly|about|both|all|one|two|three|four|five|six|seven|eight|nine|ten|\d+)\s+)+",
     re.IGNORECASE,
 )
-_CITED = re.compile(r"\b(?:r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})\b")
+_CITED = re.compile(rf"\b{NAME}\b")
 
 
 class Claim(BaseModel):
@@ -94,7 +95,7 @@ def checked(
     evidence: dict[str, Region] = {}
     good = 0
     for claim in claims:
-        names = list(dict.fromkeys(one.rsplit("/", 1)[-1] for one in claim.regions))
+        names = list(dict.fromkeys(map(name_of, claim.regions)))
         wrong = [f"{name}: it was in no result" for name in names if name not in known]
         regions = [known[name] for name in names if name in known]
         stands = bool(regions) or not names  # "no dogs" is about no region
@@ -114,7 +115,7 @@ def checked(
         evidence.update({region.id: region for region in regions})
         verdict.unsupported += wrong
         good += stands
-    claimed = {name.rsplit("/", 1)[-1] for claim in claims for name in claim.regions}
+    claimed = {name_of(name) for claim in claims for name in claim.regions}
     for name in named:
         if name in known and name not in claimed and not look:
             evidence[known[name].id] = known[name]

@@ -289,7 +289,7 @@ def _regions(a: Regions, b: Regions, tolerance: float) -> Iterator[Difference]:
             continue
         del mine[name], theirs[other.name]
         # A name such as b10_20_110_220 is the box, and moves with it.
-        if overlap < SAME_BOX_IOU or not (name.startswith("b") and other.name.startswith("b")):
+        if overlap < SAME_BOX_IOU or region.index is not None or other.index is not None:
             yield Difference("region", name, f"{other.name} (IoU {overlap:.2f})", (name, other.name))
         yield from _region(region, other, tolerance, moved=False)
     for region in mine.values():

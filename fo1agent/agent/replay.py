@@ -17,6 +17,7 @@ import numpy as np
 from fo1agent.agent.stepping import failed_step, run_tool
 from fo1agent.errors import DataError, InputError
 from fo1agent.pictures.image import ImageSource, LoadedImage, load_image
+from fo1agent.regions.ids import numbered
 from fo1agent.regions.regions import Regions
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.budget import Budget, Meter
@@ -83,7 +84,7 @@ def open_picture(
     boxes = trace.run.regions
     if boxes is None or boxes.boxes is None or own_boxes or not _is_recorded(trace, loaded):
         return model.open(loaded)
-    names = tuple(f"{loaded.id}/r{k}" for k in range(len(boxes.boxes)))
+    names = numbered(loaded.id, range(len(boxes.boxes)))
     corners, scores = np.array(boxes.boxes, dtype=np.float64), np.array(boxes.scores)
     return model.open(loaded, boxes=Regions(corners, scores, (None,) * len(names), names, boxes.source))
 

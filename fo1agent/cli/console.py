@@ -23,6 +23,7 @@ import click
 from fo1agent.bounded import kind
 from fo1agent.errors import InputError
 from fo1agent.foreign import visible, visible_json
+from fo1agent.regions.ids import name_of
 from fo1agent.whole import whole
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def tag(region: Region | str) -> Styled:
     """A region's short name in its own colour; accepts a region id as well."""
     from fo1agent.pictures.drawing import region_color
 
-    name = (region if isinstance(region, str) else region.id).rsplit("/", 1)[-1]
+    name = name_of(region if isinstance(region, str) else region.id)
     red, green, blue = (int(region_color(name)[i : i + 2], 16) for i in (1, 3, 5))
     return Styled(one_line(name), (red, green, blue), bold=True)
 

@@ -228,9 +228,8 @@ def _shares(image: Image.Image, boxes: np.ndarray) -> list[dict[str, float]]:
 def _first_of(found: Regions, candidates: Sequence[int]) -> int | None:
     """The first of some given boxes in what was found, best first; None if none of them has any probability."""
     for region in found:
-        position = int(region.name.removeprefix("r"))
-        if position in candidates:
-            return position if region.score > 0 else None
+        if region.index in candidates:
+            return region.index if region.score > 0 else None
     return None
 
 

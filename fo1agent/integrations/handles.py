@@ -24,12 +24,9 @@ from typing import Any, Self
 
 from fo1agent.errors import InputError
 from fo1agent.loading import load
-from fo1agent.pictures.image import DIGITS, ID, ImageLimits, ImageSource, LoadedImage, is_data_url, load_image
+from fo1agent.pictures.image import DIGITS, ImageLimits, ImageSource, LoadedImage, is_data_url, load_image
 from fo1agent.regions.regions import check_boxes
 from fo1agent.scene import Model, Scene
-
-HANDLE = rf"{ID}(-[0-9a-f]{{8,64}})?"
-"""The form of a handle, a picture's id or, with boxes of a caller's, that and theirs, as a regular expression."""
 
 _LENGTHS = (DIGITS, 16, 32, 64)
 _REMEMBERED = 65_536

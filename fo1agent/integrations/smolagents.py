@@ -15,8 +15,9 @@ from smolagents import Tool as SmolTool
 
 from fo1agent.errors import InputError
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
-from fo1agent.integrations.handles import HANDLE, Scenes
+from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
+from fo1agent.regions.ids import HANDLE
 from fo1agent.tools.base import Tool
 from fo1agent.tools.registry import registry
 

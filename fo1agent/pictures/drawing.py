@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fo1agent.errors import InputError
 from fo1agent.regions.boxes import areas, intersections
+from fo1agent.regions.ids import RegionId, name_of
 from fo1agent.regions.regions import Region
 
 Color = tuple[int, int, int]
@@ -43,8 +44,9 @@ _INK, _PAPER = (17, 17, 17), (255, 255, 255)
 
 def region_color(name: str) -> str:
     """The colour of a region, `#rrggbb`, from its short name (`r7`) or its id: 27 in all, so that r0 to r26 differ."""
-    name = name.rsplit("/", 1)[-1]
-    number = int(name[1:]) if name[:1] == "r" and name[1:].isdigit() else zlib.crc32(name.encode())
+    name = name_of(name)
+    known = RegionId.read(name)
+    number = zlib.crc32(name.encode()) if known is None or known.index is None else known.index
     toward, share = _TIERS[number // len(_PALETTE) % len(_TIERS)]
     color = _PALETTE[number % len(_PALETTE)]
     mixed = (int(int(color[at : at + 2], 16) * (1 - share) + toward * share) for at in (1, 3, 5))
@@ -56,7 +58,7 @@ def tag_text(region: Region, detail: Literal[0, 1, 2] = 2) -> str:
     label = " ".join("".join(map(_shown, region.label or "")).split())
     if len(label) > _LABEL_LETTERS:
         label = label[: _LABEL_LETTERS - 1] + "…"
-    if not region.name.startswith("r"):
+    if region.index is None:
         return label or "box"
     score = f"{region.score:.2f}".removeprefix("0")
     return " ".join(part for part in (region.name, label, score)[: detail + 1] if part)
@@ -204,7 +206,7 @@ def place_tags(
         taken = np.vstack([taken, place])
         tags.append(_tag(region, text, place, 235, boxes[k], style))
     for region in sorted(faint, key=lambda r: (-r.score, r.id)):
-        if region.name.startswith("r"):
+        if region.index is not None:
             box = _scaled(region, scale)
             place = _beside(box, _tag_size(region.name, style), taken, boxes, size, style)
             if place is not None:

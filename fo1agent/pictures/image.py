@@ -100,8 +100,6 @@ class ImageLimits:
                 raise InputError(f"ImageLimits.hosts got {host!r}. Pass the bare name, such as 'example.com'; no port.")
 
 
-ID = r"img_[0-9a-f]{8,64}"
-"""The form of a picture's id, as a regular expression."""
 DIGITS = 8
 """How many an id has, as long as no other picture wants the same one."""
 

@@ -14,6 +14,7 @@ import numpy as np
 from fo1agent.errors import ProposalError
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.regions import boxes as box_math
+from fo1agent.regions.ids import numbered
 from fo1agent.regions.regions import LIMIT, Regions
 
 SAME_BOX_IOU = 0.9
@@ -99,7 +100,7 @@ def to_regions(
         boxes[best],
         scores[best],
         tuple(labels[i] for i in best),
-        tuple(f"{image.id}/r{k}" for k in range(len(best))),
+        numbered(image.id, range(len(best))),
         source,
         note=f"{len(kept)} boxes proposed, best {limit} kept" if len(kept) > limit else "",
     )

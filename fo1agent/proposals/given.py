@@ -9,6 +9,7 @@ import numpy as np
 from fo1agent.errors import BoxError, InputError
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.regions import boxes as box_math
+from fo1agent.regions.ids import numbered
 from fo1agent.regions.regions import LIMIT, Regions, check_boxes, check_pixels
 
 
@@ -70,7 +71,7 @@ class Given:
             box_math.clip(self._boxes[best], image.size_hw),
             self._scores[best],
             tuple(self._labels[i] for i in best),
-            tuple(f"{image.id}/r{k}" for k in range(len(best))),
+            numbered(image.id, range(len(best))),
             self.name,
             note=f"{n} boxes given, best {self._limit} kept" if n > self._limit else "",
         )

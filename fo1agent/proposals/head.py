@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from fo1agent.pictures.image import LoadedImage
+from fo1agent.regions.ids import numbered
 from fo1agent.regions.regions import Regions
 
 
@@ -55,5 +56,5 @@ class HeadProposer:
         """
         encoding = self._predictor.encode(image)
         best = np.argsort(-encoding.objectness, kind="stable")[: self._limit]
-        ids = tuple(f"{image.id}/r{k}" for k in range(len(best)))
+        ids = numbered(image.id, range(len(best)))
         return Regions(encoding.boxes[best], encoding.objectness[best], (None,) * len(best), ids, source=self.name)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, core_schema
 
 from fo1agent.errors import BoxError, InputError
+from fo1agent.regions.ids import RegionId, name_of
 
 Box = tuple[float, float, float, float]
 
@@ -52,7 +53,13 @@ class Region:
     @property
     def name(self) -> str:
         """The short id used in pictures and terminals: `r7`."""
-        return self.id.rsplit("/", 1)[-1]
+        return name_of(self.id)
+
+    @property
+    def index(self) -> int | None:
+        """Its number among the scene's proposals; None for a box that is none of them."""
+        known = RegionId.read(self.name)
+        return known and known.index
 
     @property
     def center(self) -> tuple[float, float]:
@@ -246,7 +253,7 @@ class Regions(Sequence[Region]):
             InputError: no such region; the message lists those there are.
         """
         for i, known in enumerate(self.ids):
-            if region_id in (known, known.rsplit("/", 1)[-1]):
+            if region_id in (known, name_of(known)):
                 return self[i]
         raise InputError(f"No region {region_id!r}. There are: {', '.join(r.name for r in self) or 'none'}.")
 
@@ -295,11 +302,6 @@ class Regions(Sequence[Region]):
                 for r in self
             ],
         }
-
-
-def box_name(box: Sequence[float]) -> str:
-    """The short id that holds a box to whole pixels: `b10_20_110_220`."""
-    return "b" + "_".join(str(min(max(round(v), 0), 999_999)) for v in box)
 
 
 def _ring(box: Box) -> list[list[float]]:

@@ -242,7 +242,7 @@ def _shown(region: Region, kind: str, tag: Any) -> dict[str, Any]:
     x1, y1, x2, y2 = region.box
     return {
         "id": region.id,
-        "name": region.name if region.name.startswith("r") else "box",
+        "name": "box" if region.index is None else region.name,
         "label": region.label or "",
         "score": f"{region.score:.2f}",
         "corners": ", ".join(f"{value:.0f}" for value in region.box),

@@ -18,12 +18,13 @@ from fastapi import Request
 
 from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError
-from fo1agent.integrations.handles import HANDLE, Scenes, looks_like_handle
+from fo1agent.integrations.handles import Scenes, looks_like_handle
 from fo1agent.pictures.image import LoadedImage, is_data_url, load_image
 from fo1agent.pictures.text import TextLine
 from fo1agent.planners.base import Planner
 from fo1agent.planners.chat import ChatPlanner
 from fo1agent.planners.own import OwnPlanner
+from fo1agent.regions.ids import HANDLE
 from fo1agent.runs.budget import Budget
 from fo1agent.scene import Model, Predictor, Scene
 from fo1agent.serve.admission import Kind
