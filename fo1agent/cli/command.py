@@ -93,7 +93,7 @@ draw_to = click.option(
     "--draw", type=console.PICTURE_OUT, metavar="OUT.png", help="Write the picture with its regions."
 )
 threshold_option = click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="Keep regions of at least this probability."
+    "--threshold", type=click.FloatRange(0, 1), help="Keep regions with at least this score."
 )
 
 
@@ -103,8 +103,8 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
         ),
-        click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt."),
-        click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if absent."),
+        click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt."),
+        click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano."),
     ):
         command = option(command)
     return command
@@ -125,7 +125,7 @@ def _scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @cli_serve.server_options
 @click.pass_context
 def main(ctx: click.Context, server: str | None, token: str | None) -> None:
-    """Ask pictures questions, and see which regions the answer rests on.
+    """Ask questions about pictures, and see the regions that each answer rests on.
 
     IMAGE is a file, an http(s) address, or - for stdin.
     """
@@ -164,7 +164,7 @@ def ask(
 ) -> None:
     """Answer QUESTION about IMAGE, with the regions that prove it.
 
-    Where the variable FO1AGENT_TRACES names a folder, every run is saved there.
+    If the variable FO1AGENT_TRACES names a folder, every run is saved there.
     """
     import time
 
@@ -239,7 +239,7 @@ def count(
 ) -> None:
     """Count what PHRASE names in IMAGE.
 
-    Prints the number; where words of PHRASE cannot be judged, its bounds ("0 to 6") and, on stderr, which words.
+    Prints the number. If words of PHRASE cannot be judged, prints its bounds ("0 to 6"), and those words on stderr.
     """
     _, scene = _open(image, {"--draw": draw}, **opening)
     counted = scene.count(phrase, within=within, threshold=threshold)
@@ -260,14 +260,14 @@ def count(
 
 @main.command(epilog="\b\nExample:\n  fo1agent read street.jpg --region r3")
 @click.argument("image")
-@click.option("--region", metavar="ID", help="Only in this region, as the other commands name it: r3.")
+@click.option("--region", metavar="ID", help="Only this region, by its id: r3.")
 @click.option("--box", type=BOX, help="Only inside this box, in pixels.")
 @click.option(
     "--source",
     type=click.Choice(["ocr", "model"]),
     default="ocr",
     show_default=True,
-    help="Who reads; model: an open one.",
+    help="What reads: ocr, or a model with an open vocabulary.",
 )
 @_scene_options
 @cli_ocr.ocr_options
@@ -298,8 +298,8 @@ def read(
 
 @main.command(epilog="\b\nExample:\n  fo1agent describe street.jpg --box 40,60,220,310 --json")
 @click.argument("image")
-@click.option("--region", metavar="ID", help="Only this region, as the other commands name it: r3.")
-@click.option("--box", type=BOX, help="Only what is in this box, in pixels.")
+@click.option("--region", metavar="ID", help="Only this region, by its id: r3.")
+@click.option("--box", type=BOX, help="Only inside this box, in pixels.")
 @_scene_options
 @draw_to
 @as_json
@@ -324,7 +324,7 @@ def describe(
     "--format",
     "dialect",
     type=click.Choice(["openai", "responses", "anthropic", "json"]),
-    help="Print JSON as this provider takes it; openai is Chat Completions.",
+    help="Print JSON for this provider; openai means Chat Completions.",
 )
 @as_json
 def tools(dialect: str | None, json_output: bool) -> None:
@@ -399,16 +399,16 @@ def call_tool(
     type=click.Path(file_okay=False, path_type=Path),
     multiple=True,
     metavar="DIR",
-    help="Pictures may be opened from here. Repeatable; the current folder if absent.",
+    help="Pictures may be opened from here. Repeatable; without it, the current folder.",
 )
 @click.option(
     "--allow-url",
     multiple=True,
     metavar="HOST",
-    help="Pictures may be fetched from this host. Repeatable; none if absent.",
+    help="Pictures may be fetched from this host. Repeatable; without it, none.",
 )
 @click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdin and stdout.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="With --http: 0 for any.")
 @cli_own_tools.own_tools
 @_model_options
@@ -424,8 +424,8 @@ def mcp(
 ) -> None:
     """Serve the tools to a Model Context Protocol host, such as an assistant or an editor.
 
-    Until told to stop. Over --http, what is in the variable FO1AGENT_TOKEN is the bearer token that callers must send;
-    without one, only loopback addresses are listened at.
+    Runs until it is stopped. With --http, callers must send the value of the variable FO1AGENT_TOKEN as bearer token;
+    without that variable, the server listens only on loopback addresses.
     """
     import os
 
@@ -513,7 +513,7 @@ limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", 
 @_model_options
 @as_json
 def detection(instances: Path, images: Path, limit: int | None, json_output: bool, **loading: Any) -> None:
-    """Detection end to end: COCO AP and recall@100, in percent."""
+    """Detection, end to end: COCO AP and recall@100, in percent."""
     from fo1agent.evaluate.detection import evaluate as measure
 
     report = measure(_load(**loading), instances, images, limit=limit)
@@ -525,14 +525,14 @@ def detection(instances: Path, images: Path, limit: int | None, json_output: boo
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval regions --instances instances_val.json --images val2017/")
 @click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
-@click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write what came of every box.")
+@click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write the result for every box.")
 @limit_option
 @_model_options
 @as_json
 def regions(
     instances: Path, images: Path, details: Path | None, limit: int | None, json_output: bool, **loading: Any
 ) -> None:
-    """Naming of boxes drawn by hand, by scores and in the model's own words, in percent."""
+    """Boxes drawn by hand: the share named right."""
     from fo1agent.evaluate.regions import evaluate as measure
 
     console.check_outputs({"--details": details}, [instances])
@@ -554,10 +554,10 @@ def regions(
 )
 @click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
-@click.option("--existence", type=FILE_IN, metavar="FILE.jsonl", help="Yes/no questions about pictures among them.")
-@click.option("--plot", type=console.PICTURE_OUT, metavar="OUT.png", help="Write the reliability of the scores.")
+@click.option("--existence", type=FILE_IN, metavar="FILE.jsonl", help="Yes/no questions about some of these pictures.")
+@click.option("--plot", type=console.PICTURE_OUT, metavar="OUT.png", help="Plot the reliability of the scores.")
 @click.option(
-    "--resamples", type=click.IntRange(0), default=300, show_default=True, help="Draws of pictures for the ± figures."
+    "--resamples", type=click.IntRange(0), default=300, show_default=True, help="Resamplings for the ± figures."
 )
 @limit_option
 @_model_options
@@ -572,7 +572,7 @@ def scores(
     json_output: bool,
     **loading: Any,
 ) -> None:
-    """What the scores are worth: calibration, other rankings, things that are not there."""
+    """Calibration of the scores, other rankings, and absent things."""
     from fo1agent.agent.loop import Agent
     from fo1agent.evaluate.plots import reliability
     from fo1agent.evaluate.scores import evaluate as measure
@@ -593,7 +593,7 @@ def scores(
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
 @click.argument("file", type=FILE_IN, metavar="FILE.jsonl")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
-@click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write what came of every question.")
+@click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write the result for every question.")
 @limit_option
 @_model_options
 @as_json
@@ -615,13 +615,13 @@ def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_o
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval colors composites/dev.jsonl --images composites/ --json")
 @click.argument("file", type=FILE_IN, metavar="EXAMPLES.jsonl")
 @click.option(
-    "--images", type=FOLDER_IN, metavar="DIR", help="Folder that file names start from; the file's if absent."
+    "--images", type=FOLDER_IN, metavar="DIR", help="Folder of the pictures; without it, the folder of the file."
 )
 @click.option(
     "--held-out",
     type=FILE_IN,
     metavar="FILE.json",
-    help="Pairs to count apart; held_out.json beside the file if absent.",
+    help="Pairs to count separately; without it, held_out.json beside the file.",
 )
 @limit_option
 @_model_options
@@ -629,7 +629,7 @@ def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_o
 def colors(
     file: Path, images: Path | None, held_out: Path | None, limit: int | None, json_output: bool, **loading: Any
 ) -> None:
-    """Colour words: of several cups, the share of "red cup" found."""
+    """Phrases with a colour, such as "red cup": the share found."""
     from fo1agent.evaluate.colors import evaluate as measure
     from fo1agent.evaluate.colors import read_held_out
 

@@ -40,12 +40,12 @@ def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--tolerance", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share that may be bad."
         ),
         click.option(
-            "--boxes", type=click.Choice(FORMS), metavar="FORM", help=f"What boxes hold: {', '.join(FORMS[:4])}, …"
+            "--boxes", type=click.Choice(FORMS), metavar="FORM", help=f"The form of boxes: {', '.join(FORMS[:4])}, …"
         ),
-        click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="For hub: what holds what."),
-        click.option("--split", metavar="NAME", help="train, val, … of a format that holds several."),
-        click.option("--images", type=PATH, metavar="DIR", help="Where the pictures are, if not where expected."),
-        click.option("--format", "format_name", type=click.Choice(FORMATS), help="What SOURCE is; guessed if absent."),
+        click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="For hub: a field's column."),
+        click.option("--split", metavar="NAME", help="train, val, …, if the format has several."),
+        click.option("--images", type=PATH, metavar="DIR", help="The folder of the pictures, if it is not found."),
+        click.option("--format", "format_name", type=click.Choice(FORMATS), help="The format; without it, guessed."),
     ):
         command = option(command)
     return command
@@ -63,7 +63,7 @@ def data() -> None:
 @as_json
 @click.pass_context
 def check(ctx: click.Context, sources: Sequence[Path], pictures: bool, json_output: bool, **reading: Any) -> None:
-    """Say what SOURCE holds and what is wrong with it; exit 1 when too much is, or nothing is good."""
+    """Say what SOURCE holds and which records are bad; exit 1 if too many are, or none is good."""
     from fo1agent.trainers.data.check import check as look
 
     recipes = [_recipe(path, **reading) for path in sources]
@@ -83,10 +83,10 @@ def check(ctx: click.Context, sources: Sequence[Path], pictures: bool, json_outp
 @click.argument("source", type=PATH)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER|FILE.png", help="What to write.")
 @click.option("--count", type=click.IntRange(1, 400), default=12, show_default=True, help="How many pictures.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another one picks others.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which pictures are picked.")
 @_source_options
 def preview(source: Path, out: Path, count: int, seed: int, **reading: Any) -> None:
-    """Draw examples of SOURCE: boxes, labels, phrases and what is said of them."""
+    """Draw examples of SOURCE: boxes, labels, phrases and texts."""
     from fo1agent.trainers.data.formats import open_source
     from fo1agent.trainers.data.preview import preview as draw
 
@@ -109,7 +109,7 @@ def preview(source: Path, out: Path, count: int, seed: int, **reading: Any) -> N
 def convert(
     source: Path, out: Path, target: str, copy: bool, val: float | None, json_output: bool, **reading: Any
 ) -> None:
-    """Write SOURCE anew, to the new folder OUT."""
+    """Write SOURCE in another format, to the new folder OUT."""
     from fo1agent.trainers.data.convert import convert as write
     from fo1agent.trainers.data.formats import open_source
 
@@ -228,7 +228,7 @@ def _print_source(source: SourceReport) -> None:
     "--photos",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Photographs for backgrounds; patterns if absent.",
+    help="Photographs for backgrounds; without it, patterns.",
 )
 @click.option(
     "--instances",
@@ -236,11 +236,13 @@ def _print_source(source: SourceReport) -> None:
     metavar="FILE.json",
     help="COCO boxes of the photographs, to cut around.",
 )
-@click.option("--count", type=click.IntRange(min=0), default=1000, show_default=True, help="Scenes to train on.")
-@click.option("--dev", type=click.IntRange(min=0), default=0, help="Scenes to measure on, with pairs held out.")
+@click.option("--count", type=click.IntRange(min=0), default=1000, show_default=True, help="Pictures to train on.")
+@click.option("--dev", type=click.IntRange(min=0), default=0, help="Pictures to measure on, with pairs held out.")
 @click.option("--size", type=click.IntRange(64, 2048), default=384, show_default=True, help="Side, in pixels.")
-@click.option("--most", type=click.IntRange(min=1), default=15, show_default=True, help="Things in a scene, at most.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same gives the same.")
+@click.option("--most", type=click.IntRange(min=1), default=15, show_default=True, help="Things in a picture, at most.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed gives the same pictures."
+)
 @click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
@@ -263,7 +265,7 @@ def synth(
     cache: Path,
     json_output: bool,
 ) -> None:
-    """Compose scenes of cut-outs, with known boxes, names and colours.
+    """Make pictures of cut-outs, with known boxes, names and colours.
 
     OUT gets train.jsonl, dev.jsonl, images/, held_out.json and LICENCES.txt.
     """

@@ -24,7 +24,7 @@ def ocr_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--ocr-lang",
             envvar="FO1AGENT_OCR_LANG",
             metavar="LANG",
-            help="The language of text that is read: ru, ko, de, …; Chinese, Japanese and Latin script if absent.",
+            help="The language of the text: ru, ko, de, …; without it, Chinese, Japanese and Latin script.",
         ),
     ):
         command = option(command)

@@ -25,7 +25,7 @@ def own_tools(function: Callable[..., Any]) -> Callable[..., Any]:
         "tools",
         multiple=True,
         metavar="MODULE:NAME",
-        help="A tool of your own beside ours, made with @fo1agent.tool. Its module is run. Repeatable.",
+        help="Add a tool of your own, made with @fo1agent.tool. Its module is run. Repeatable.",
     )(function)
 
 

@@ -26,7 +26,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options by which a command uses a server instead of a model of its own."""
     for option in (
         click.option("--token", envvar="FO1AGENT_TOKEN", metavar="TOKEN", help="With --server: its bearer token."),
-        click.option("--server", metavar="URL", help="Let the `fo1agent serve` at this address look."),
+        click.option("--server", metavar="URL", help="Use the `fo1agent serve` at this address."),
     ):
         command = option(command)
     return command
@@ -35,9 +35,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that answers questions: `planner`, `mode` and `verify` of an `Agent`."""
     for option in (
-        click.option(
-            "--verify", is_flag=True, help="Look again at what an answer rests on; flag what is not borne out."
-        ),
+        click.option("--verify", is_flag=True, help="Check what an answer rests on, and name what fails."),
         click.option(
             "--mode",
             type=click.Choice(["plan", "steps"]),
@@ -50,7 +48,7 @@ def deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="rules",
             show_default=True,
             metavar="NAME",
-            help="Who decides what is done: rules, fo1, or a chat model as provider:name, e.g. openai:gpt-5.",
+            help="What plans: rules, fo1, or a chat model as provider:name, e.g. openai:gpt-5.",
         ),
     ):
         command = option(command)
@@ -70,26 +68,26 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 
 
 @click.command(epilog="\b\nExample:\n  fo1agent serve --port 8080 --model runs/nano/model")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any that is free.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 for any free one.")
 @click.option(
     "--allow",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
     metavar="DIR",
-    help="Callers may open pictures from here by path. Repeatable; none if absent.",
+    help="Callers may open pictures from here by path. Repeatable; without it, none.",
 )
 @click.option(
     "--allow-url",
     multiple=True,
     metavar="HOST",
-    help="Callers may have pictures fetched from this host. Repeatable; none if absent.",
+    help="Callers may name pictures on this host. Repeatable; without it, none.",
 )
 @click.option(
     "--allow-origin",
     multiple=True,
     metavar="ORIGIN",
-    help="Pages of this origin, https://…, may call (CORS). Repeatable; none if absent.",
+    help="Pages of this origin, https://…, may call (CORS). Repeatable; without it, none.",
 )
 @click.option("--running", type=click.IntRange(1), default=16, show_default=True, help="Requests that run at once.")
 @click.option(
@@ -104,27 +102,32 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
     default=10.0,
     show_default=True,
     metavar="S",
-    help="Seconds that a request waits; one that would wait longer gets 503.",
+    help="Seconds that a request may wait; one that would wait longer gets 503.",
 )
 @click.option(
     "--deadline", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds per request."
 )
 @click.option(
-    "--max-body", type=click.IntRange(1), default=20, show_default=True, metavar="MB", help="Size of a request."
+    "--max-body", type=click.IntRange(1), default=20, show_default=True, metavar="MB", help="Largest request."
 )
 @click.option(
-    "--max-pixels", type=click.IntRange(1), default=64, show_default=True, metavar="MP", help="Megapixels of a picture."
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    metavar="MP",
+    help="Largest picture, in megapixels.",
 )
 @click.option(
     "--keep", type=click.IntRange(1), default=512, show_default=True, metavar="MB", help="Memory for open pictures."
 )
-@click.option("--batching/--no-batching", default=True, show_default=True, help="Put passes of the model together.")
+@click.option("--batching/--no-batching", default=True, show_default=True, help="Combine the passes of requests.")
 @click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
 @cli_own_tools.own_tools
 @deciding_options
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
-@click.option("--proposer", metavar="NAME", help="Whose boxes to use, e.g. ultralytics:yolo11n.pt.")
-@click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if absent.")
+@click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt.")
+@click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano.")
 @cli_ocr.ocr_options
 def serve(
     host: str,
@@ -154,9 +157,9 @@ def serve(
 ) -> None:
     """Serve tools, questions and an OpenAI-compatible chat over HTTP, with a page to try it.
 
-    Until told to stop; then what runs is finished. What is in the variable FO1AGENT_TOKEN is the bearer token that
-    callers must send; without one, only loopback addresses are listened at. Where the variable FO1AGENT_TRACES names a
-    folder, every run is saved there.
+    Runs until it is stopped, then finishes what it has accepted. Callers must send the value of the variable
+    FO1AGENT_TOKEN as bearer token; without that variable, the server listens only on loopback addresses. If the
+    variable FO1AGENT_TRACES names a folder, every run is saved there.
     """
     console.note(f"Loading {model_name or 'fo1-nano'} …")  # what is imported next takes its time as well
     _check_packages()

@@ -49,19 +49,21 @@ _tolerance = click.option(
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="By how much scores may differ, and measured lengths by their share.",
+    help="By how much scores may differ; for lengths, as a share of the length.",
 )
 _as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
-_html_to = click.option("--html", type=console.PAGE_OUT, metavar="OUT.html", help="Write both side by side.")
+_html_to = click.option("--html", type=console.PAGE_OUT, metavar="OUT.html", help="Write both runs side by side.")
 
 
 @click.command(epilog="\b\nExample:\n  fo1agent replay run.jsonl --html replay.html")
 @click.argument("file", type=TRACE_IN, metavar="TRACE")
-@click.option("--image", metavar="IMAGE", help="The picture; the file that the trace names if absent.")
-@click.option("--other-image", is_flag=True, help="With --image: it may be another picture than the recorded one.")
-@click.option("--proposer", metavar="NAME", help="Whose boxes to use; as in the recorded run if absent.")
+@click.option("--image", metavar="IMAGE", help="The picture; without it, the file that the trace names.")
+@click.option("--other-image", is_flag=True, help="Allow --image to be another picture than that of the trace.")
+@click.option("--proposer", metavar="NAME", help="What makes the boxes; without it, as in the trace.")
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
-@click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; the embedded fo1-nano if it was that.")
+@click.option(
+    "--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano, if the trace is of that."
+)
 @_tolerance
 @_html_to
 @_as_json
@@ -77,9 +79,9 @@ def replay(
     html: Path | None,
     json_output: bool,
 ) -> None:
-    """Run a recorded run once more, without its language model, and tell what differs.
+    """Run the plan of a trace again, without its language model, and report differences.
 
-    Exit 0 if nothing does, 1 if something does, 2 if it cannot be run.
+    Exit 0 if there are none, 1 if there are some, 2 if it cannot be run.
     """
     from fo1agent.agent import replay as replays
     from fo1agent.agent.differences import compare
@@ -100,15 +102,15 @@ def replay(
 @click.command(epilog="\b\nExample:\n  fo1agent diff before.jsonl after.jsonl --html diff.html")
 @click.argument("first", type=TRACE_IN, metavar="A")
 @click.argument("second", type=TRACE_IN, metavar="B")
-@click.option("--image", metavar="IMAGE", help="For --html: the picture; the file that a trace names if absent.")
+@click.option("--image", metavar="IMAGE", help="For --html: the picture; without it, the file that a trace names.")
 @_tolerance
 @_html_to
 @_as_json
 @_trouble_is_2
 def diff(first: Path, second: Path, image: str | None, tolerance: float, html: Path | None, json_output: bool) -> None:
-    """Compare two recorded runs: plans, steps, answers, and what they ran with.
+    """Compare two traces: plans, steps, answers, and settings.
 
-    Exit 0 if they did the same and came to the same, 1 if not, 2 if a trace cannot be read.
+    Exit 0 if they are the same, 1 if they differ, 2 if one cannot be read.
     """
     from fo1agent.agent.differences import compare
     from fo1agent.traces import store
@@ -122,9 +124,9 @@ def diff(first: Path, second: Path, image: str | None, tolerance: float, html: P
 @click.command(epilog="\b\nExample:\n  fo1agent report run.jsonl run.html")
 @click.argument("file", type=TRACE_IN, metavar="TRACE")
 @click.argument("out", type=console.PAGE_OUT, metavar="OUT.html")
-@click.option("--image", metavar="IMAGE", help="The picture; the file that the trace names if absent.")
+@click.option("--image", metavar="IMAGE", help="The picture; without it, the file that the trace names.")
 def report(file: Path, out: Path, image: str | None) -> None:
-    """Show a recorded run as a page: answer, steps, picture with its regions."""
+    """Write a trace as a page: answer, steps, picture with its regions."""
     from fo1agent.agent.replay import picture
     from fo1agent.runs import report as reports
     from fo1agent.traces import store

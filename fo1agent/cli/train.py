@@ -20,8 +20,8 @@ from fo1agent.cli import console
 def train() -> None:
     """Train a model, or a part of one, from a recipe.
 
-    A recipe is a YAML file, or the name of one that comes with the package; KEY=VALUE changes single keys of it, with
-    dots between nested ones. A run that was stopped, even by kill -9, goes on when the same command is given again.
+    A recipe is a YAML file, or the name of one in the package; KEY=VALUE changes single keys of it, with dots between
+    nested ones. A run that was stopped, even by kill -9, continues when the same command is given again.
     """
 
 
@@ -51,7 +51,7 @@ def _stage(name: str, what: str, example: str) -> Callable[[Callable[[list[str]]
 
 @_stage(
     "proposals",
-    "Stage 0: the head that proposes boxes.",
+    "Stage 0: the proposal head.",
     "fo1agent train proposals data.root=coco tower.weights=tower.safetensors cache=runs/maps",
 )
 def _proposals(arguments: list[str]) -> None:
@@ -62,7 +62,7 @@ def _proposals(arguments: list[str]) -> None:
 
 @_stage(
     "align",
-    "Stage 1: regions, for a base that stays as it is.",
+    "Stage 1: regions, for an unchanged base.",
     "fo1agent train align model=VLM-FO1-3B sources='[{path: instances_train2017.json, images: train2017}]'",
 )
 def _align(arguments: list[str]) -> None:
@@ -86,7 +86,7 @@ def _instruct(arguments: list[str]) -> None:
 
 @_stage(
     "nano",
-    "fo1-nano, all stages from its ingredients.",
+    "fo1-nano from its ingredients, all stages.",
     "fo1agent train nano data.root=coco tower=tower.safetensors work=runs/nano out=runs/nano/model",
 )
 def _nano(arguments: list[str]) -> None:
@@ -111,17 +111,17 @@ def _nano(arguments: list[str]) -> None:
     metavar="DIR",
     help="The new model's folder.",
 )
-@click.option("--model", "model_name", metavar="FOLDER", help="What to start from; fo1-nano if absent.")
-@click.option("--minutes", type=click.FloatRange(min=0.1), default=10, show_default=True, help="Of training.")
-@click.option("--steps", type=click.IntRange(min=1), help="Of training, 8 pictures each, in place of --minutes.")
+@click.option("--model", "model_name", metavar="FOLDER", help="The model to start from; without it, fo1-nano.")
+@click.option("--minutes", type=click.FloatRange(min=0.1), default=10, show_default=True, help="Minutes of training.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of training, 8 pictures each, in place of --minutes.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on the first N pictures only.")
 @click.option(
     "--check-on",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A COCO file that labels names the model had: their AP, too, is measured before and after.",
+    help="A COCO file with labels for old names: their AP is measured too, before and after.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a model that --out holds.")
+@click.option("--overwrite", is_flag=True, help="Replace a model in --out.")
 @click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
 def finetune(
     coco: Path,
@@ -134,11 +134,11 @@ def finetune(
     overwrite: bool,
     json_output: bool,
 ) -> None:
-    """Teach a model what a folder of your own pictures labels.
+    """Teach a model new names from your own pictures with labels.
 
-    What it knew stays as it was, but for names that your data labels again. Prints AP on pictures that were held out,
-    before and after, and how many of its former answers for the names that it had it still gives. Interrupted, it goes
-    on when the same command is given again.
+    Old names do not change, unless your data labels them too. Prints AP on held-out pictures, before and after, and how
+    many of the old answers for old names the model still gives. If interrupted, it continues when the same command is
+    given again.
     """
     with _going_on_later("finetune"):
         from fo1agent.trainers.finetune import finetune as run
