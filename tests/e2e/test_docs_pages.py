@@ -12,6 +12,7 @@ import json
 import re
 import runpy
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 
 import fo1agent
 from fo1agent.pictures.image import ImageLimits
-from fo1agent.tools.registry import registry
+from fo1agent.tools.registry import GROUP, registry
 
 ROOT = Path(__file__).resolve().parents[2]
 SKILL = (ROOT / "SKILL.md").read_text(encoding="utf-8")
@@ -69,7 +70,13 @@ def test_the_skill_has_a_name_a_description_and_each_tool() -> None:
     assert head
     told = re.findall(r"^\| `(\w+)` \|", SKILL, re.MULTILINE)
     assert len(told) == len(set(told))
-    assert set(registry()) <= set(told) <= set(registry()) | COMING
+    ours = {tool.name for tool in registry().values() if tool.ours}
+    assert ours <= set(told) <= ours | COMING
+
+
+def test_a_package_publishes_its_tools_where_they_are_looked_for() -> None:
+    (block,) = blocks((ROOT / "docs" / "builders.md").read_text(encoding="utf-8"), "toml")
+    assert list(tomllib.loads(block)["project"]["entry-points"]) == [GROUP]
 
 
 def test_links_of_the_skill_lead_somewhere() -> None:
