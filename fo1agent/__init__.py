@@ -1,7 +1,7 @@
 """fo1agent: precise eyes for language models.
 
-The names below are the public ones. Each is imported when it is first used, so `import fo1agent` costs nothing and
-pulls in neither torch nor transformers.
+These are the public names. Each is imported when it is first used, so `import fo1agent` is quick and loads neither
+torch nor transformers.
 """
 
 from __future__ import annotations

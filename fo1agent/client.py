@@ -4,12 +4,11 @@
     scene = server.open("street.jpg")
     scene.count("person", within=scene.ground("bus")[0])
 
-The picture is read here, by the same intake as ever, and sent once; a server that has forgotten it is sent it again.
-Results are of the same types as a `Scene` gives. Neither torch nor a model is needed.
+The picture is read here, with the usual checks, and sent once; if the server has closed it, it is sent again. Results
+have the same types as those of a `Scene`. Neither torch nor a model is needed.
 
-A server may be anybody's, or something else than fo1agent. What it answers is bounded in bytes, depth and time, and
-what has not the form that it should have is a `ServerError`; so is an answer that is compressed, or sends on to another
-address.
+The server may be hostile, or something other than fo1agent. Its answers are limited in bytes, depth and time. An answer
+of another form, a compressed one, and a redirect to another address are a `ServerError`.
 """
 
 from __future__ import annotations
@@ -91,13 +90,13 @@ def connect(url: str, token: str | None = None, *, timeout_s: float = 120.0, pat
 
     Args:
         url: the server's address, `http://127.0.0.1:8080`.
-        token: its bearer token, if it wants one.
-        timeout_s: seconds to wait for an answer, until all of it is there; less where a question's budget leaves less.
-        patience_s: seconds for which a request is tried again while the server is too busy.
+        token: its bearer token, if it needs one.
+        timeout_s: seconds until an answer must be complete; less if the budget of a question leaves less.
+        patience_s: seconds during which a request is repeated while the server is busy.
 
     Raises:
-        InputError: that is no address, or no header can hold the token.
-        ServerError: nothing answers there, or something else than fo1agent.
+        InputError: the address is not valid, or no header can hold the token.
+        ServerError: nothing answers there, or something other than fo1agent.
     """
     return Client(url, token, timeout_s=timeout_s, patience_s=patience_s)
 
@@ -169,7 +168,7 @@ class Client:
         """Answer a question about a picture, as `Agent.ask` does.
 
         Args:
-            source: a scene that `open` gave, or anything that it takes.
+            source: a scene from `open`, or anything that `open` takes.
             question: one question in English, or several.
             on_step: called as (number from 1, the step as `Answer.to_dict` gives it) when a step has finished.
             before: earlier questions about the picture that this one may go back to, oldest first.
@@ -182,7 +181,7 @@ class Client:
         raise ServerError("The server ended the stream without an answer.")
 
     def stream(self, source: Any, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
-        """Answer a question and tell each event as it happens, as `Agent.stream` does; the answer comes last."""
+        """Answer a question and yield each event as it happens, as `Agent.stream` does; the answer comes last."""
         scene = source if isinstance(source, RemoteScene) else self.open(source)
         return scene.stream(question, before=before)
 
@@ -272,11 +271,11 @@ class Client:
 
 
 class RemoteScene(Pictured):
-    """A picture that is open at a server; its methods are those of a `Scene`, and give what those give.
+    """A picture that is open at a server, with the methods and results of a `Scene`.
 
     Attributes:
         client: the server.
-        handle: what the server knows it by, and no other picture.
+        handle: the id by which the server knows this picture and no other.
         note: what a person should be told about the regions; else "".
     """
 
@@ -292,7 +291,7 @@ class RemoteScene(Pictured):
 
     @property
     def regions(self) -> Regions:
-        """Every proposal, in the model's order, as `Scene.regions`."""
+        """Every proposal, in the model's order, as in `Scene.regions`."""
         return self._regions
 
     @property

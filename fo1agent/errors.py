@@ -11,14 +11,14 @@
     ├── TrainingError                    training cannot go on (non-finite loss, unusable run folder)
     ├── MissingExtraError                an optional dependency is not installed
     ├── ToolError                        a tool did not give a result
-    │   ├── ToolRetry                    other arguments may work; the planner is told what to change
-    │   └── ToolFailed                   it is over for this call; the planner is told why
+    │   ├── ToolRetry                    other arguments may work; the message says what to change
+    │   └── ToolFailed                   this call cannot succeed; the message says why
     ├── AgentError                       the agent could not run
     │   ├── PlanError                    a plan is malformed, or refers to a step that does not exist
     │   └── BudgetExceeded               a run reached its limit of steps, seconds, calls or pixels
-    └── ServerError                      a server of ours cannot be reached, is too busy, or failed
+    └── ServerError                      a server of fo1agent cannot be reached, is busy, or failed
 
-A message says what was got, what was wanted, and what to do.
+A message says what was given, what was wanted, and what to do.
 """
 
 

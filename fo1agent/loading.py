@@ -1,4 +1,4 @@
-"""A model from its weights, with who makes its boxes and who reads its text."""
+"""Loads a model: its weights, what makes its boxes, and what reads its text."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def load(
 
     Args:
         name_or_folder: a folder with weights, or the name of a Hugging Face repository, such as
-            `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`; None for fo1-nano, which comes with the package.
+            `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`; None for fo1-nano, which is part of the package.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
-        dtype: `float32`, `bfloat16` or `float16`; None for what the weights are stored in, float32 on a CPU.
-        proposer: whose boxes to use: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
+        dtype: `float32`, `bfloat16` or `float16`; None for the type of the stored weights, or float32 on a CPU.
+        proposer: what makes the boxes: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
             callable from picture to regions; None for the model's own proposal head.
-        ocr: who reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
-            `read_lines`; None for the reader of Chinese, Japanese and Latin script that comes along.
+        ocr: what reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
+            `read_lines`; None for the built-in reader of Chinese, Japanese and Latin script.
 
     Raises:
-        CheckpointError: there are no such weights, or they do not fit their configuration.
-        InputError: no such device, dtype, proposer or language here.
+        CheckpointError: the weights do not exist, or do not fit their configuration.
+        InputError: an unknown device, dtype, proposer or language.
         ProposalError: the proposer cannot be loaded.
         MissingExtraError: the proposer or the reader needs a package that is not installed.
     """

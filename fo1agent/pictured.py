@@ -51,8 +51,8 @@ class Pictured(ABC):
 
     Attributes:
         loaded: the picture with its content id.
-        parent: the scene this one is a part of; None unless made by `zoom`.
-        offset_xy: where this picture's corner lies in the parent, pixels.
+        parent: the scene of which this one is a part; None unless made by `zoom`.
+        offset_xy: the corner of this picture in the parent, in pixels.
     """
 
     loaded: LoadedImage

@@ -1,7 +1,7 @@
-"""What tools give: one typed result per tool, which a `Scene`, a tool and a server's client share.
+"""What tools return: one typed result per tool, shared by a `Scene`, a tool and a server's client.
 
-A result is a pydantic model. Its JSON is what HTTP, MCP and language models see; what only a program needs stands aside
-from it. Regions are `Regions` in Python and short ids with boxes in JSON. Read with `context={"picture": picture}`,
+A result is a pydantic model. HTTP, MCP and language models see its JSON; what only a program needs is kept apart from
+it. Regions are `Regions` in Python and short ids with boxes in JSON. Read with `context={"picture": picture}`,
 JSON from elsewhere is bound to that picture: it has the form and the bounds that a result should have, or is refused.
 """
 

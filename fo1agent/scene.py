@@ -1,4 +1,4 @@
-"""`Scene`: one opened picture, encoded once; every question after that pays only for its own words. And `Model`, which
+"""`Scene`: one opened picture, encoded once; every question after that only costs its own words. And `Model`, which
 opens scenes.
 
     model = load()
@@ -74,8 +74,8 @@ class Encoding(Protocol):
 class Predictor(Protocol):
     """What a scene needs of a model: `fo1agent.model.predictor.Predictor` is one. Probabilities are in 0..1.
 
-    `vocabulary` holds the names that a closed-vocabulary model knows; None for an open one. `taught` are those of them
-    that it scores, but has no words for in its sentences. `match` gives [P, N], `similar` and the second value of
+    `vocabulary` holds the names that a closed-vocabulary model knows; None for an open one. `taught` are the names that
+    it can score but not use in its sentences. `match` gives [P, N], `similar` and the second value of
     `labels` [N]; `generate` gives the raw reply to a question whose text may hold region tokens such as `<region3>`.
     """
 
@@ -105,7 +105,7 @@ Reader = Callable[..., list[TextLine]]
 
 @dataclass(frozen=True)
 class Model:
-    """A model, whose boxes it looks at, and who reads text: all that is needed to open pictures.
+    """A model, what makes its boxes, and what reads text: everything that is needed to open pictures.
 
     Attributes:
         predictor: the model itself.
@@ -148,7 +148,7 @@ class Scene(Pictured):
 
     Attributes:
         model: what opened it.
-        encoding: what the model computed of it; opaque.
+        encoding: what the model computed for it; opaque.
         note: what a person should be told about the regions, such as that there were too many; else "".
     """
 
@@ -177,17 +177,17 @@ class Scene(Pictured):
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """From which probability on a region counts as found, by purpose: `ground`, `count`, `exists`.
+        """The least probability with which a region counts as found, by purpose: `ground`, `count`, `exists`.
 
-        What a phrase names is one set for every purpose: the regions from `count` on, or, where none is, the best one
-        if it reaches `exists`.
+        A phrase names one set of regions for every purpose: those that reach `count`, or, if none does, the best one if
+        it reaches `exists`.
         """
         return self.model.predictor.thresholds
 
     @cached_property
     def regions(self) -> Regions:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Every proposal, in the model's order; with its name and the name's probability where the model has names,
-        else with its objectness."""
+        """Every proposal, in the model's order, with its name and the probability of that; for a model without names,
+        with its objectness."""
         labels, scores = self._labels(self.encoding)
         names = [label is not None for label in labels]
         return Regions(
@@ -216,9 +216,9 @@ class Scene(Pictured):
             phrase: what to look for: "bus", "red car", "people".
             like: a region, region id or box to find more of, instead of a phrase; it is not among the result itself.
             within: only regions of which at least half lies in this region or box; a region is not within itself.
-            threshold: probability to reach, 0 to 1; None for what the model itself takes for found, parts of others
-                left out (`boxes.parts`), which is also what `count` counts.
-            limit: at most so many, the best ones.
+            threshold: the least probability, 0 to 1; None for the model's own, without regions that are parts of others
+                (`boxes.parts`), which is also what `count` counts.
+            limit: the most regions to return, the best ones.
 
         Returns:
             Regions with probabilities as scores, best first, each thing once; their label is what was judged of the
@@ -281,7 +281,7 @@ class Scene(Pictured):
         """Count the regions that a phrase names; arguments as for `ground`, whose regions are counted.
 
         Returns:
-            The number and the regions counted; bounds where words of the phrase could not be judged. Of a word that
+            The number and the regions counted; bounds where words of the phrase could not be judged. For a word that
             the model does not know there is neither, and `regions.note` says so.
         """
         found = self.ground(phrase, within=within, threshold=threshold)
@@ -297,7 +297,7 @@ class Scene(Pictured):
             a: a phrase to ground, a region, region id, box, or several regions.
             relation: `left_of`, `right_of`, `above`, `below`, `inside`, `contains`, `overlaps`, `near`, `on`,
                 `next_to`, `in_front_of`, `behind`; see `geometry.relations` for what each means.
-            b: as a; None for the picture itself, so that `left_of` is its left half.
+            b: like `a`; None for the picture itself, so that `left_of` means its left half.
 
         Raises:
             InputError: no such relation or region.
@@ -327,11 +327,11 @@ class Scene(Pictured):
         Args:
             target: a region, region id or box; None for the whole picture.
             source: "ocr", or "model" for FO1's own reading, which models with a closed vocabulary cannot do.
-            min_score: lines that the OCR is less sure of are left out.
+            min_score: the least score of a line, 0 to 1.
 
         Raises:
             InputError: an unknown region or source.
-            ToolFailed: the model has a closed vocabulary, so it has names and no words to read with.
+            ToolFailed: the model has a closed vocabulary: names, but no words to read with.
         """
         region = self._region_of(target)
         if source == "ocr":
@@ -373,10 +373,10 @@ class Scene(Pictured):
         return DescribeResult(text=text, label=label, score=score, source=source, regions=Regions.from_list([named]))
 
     def inspect(self, target: Target, question: str) -> InspectResult:
-        """Ask the model a question about a region, or with target None about the picture.
+        """Ask the model a question about a region, or, without a target, about the picture.
 
-        A model with a closed vocabulary has names and no other words; of it only colours can be asked, and those the
-        pixels tell.
+        A model with a closed vocabulary has no words but names, so it can only be asked about colours, which are read
+        from the pixels.
 
         Raises:
             InputError: an unknown region or an empty question.
@@ -404,11 +404,11 @@ class Scene(Pictured):
     # ---- pictures ------------------------------------------------------------------------------------------------
 
     def zoom(self, target: Target, margin: float = 0.1) -> Scene:
-        """Open a part of the picture as a scene of its own, so that small things in it become large.
+        """Open a part of the picture as a scene of its own, in which small things are larger.
 
         Args:
             target: a region, region id or box.
-            margin: how much more to take on each side, as a share of the box's side.
+            margin: how much to add on each side, as a share of the box's side.
 
         Returns:
             A scene whose boxes are in the pixels of the part; `to_parent` brings them back.
@@ -429,7 +429,7 @@ class Scene(Pictured):
         """Draw regions on a copy of the picture.
 
         Args:
-            evidence: drawn strong; None for everything that the model is sure to name.
+            evidence: drawn strong; None for everything that the model is sure of.
             candidates: drawn faint.
             size: longer side of the result in pixels; None for the picture's own.
         """
@@ -438,9 +438,9 @@ class Scene(Pictured):
         return draw(self.image, self.named() if evidence is None else evidence, candidates, size)
 
     def named(self) -> Regions:
-        """What the model can name and is sure of, each thing once, best first; empty for a model without names.
+        """Everything that the model names and is sure of, each thing once, best first; empty for a model without names.
 
-        Each name's regions are told apart as `count` does it, among those that have no likelier name.
+        The regions of a name are separated as in `count`, among those that have no likelier name.
         """
         regions, least = self.regions, self.thresholds["count"]
         labels = np.array(regions.labels, dtype=object)

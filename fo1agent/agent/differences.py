@@ -1,7 +1,7 @@
 """What differs between two runs: their settings, plans, steps and answers.
 
-Scores may differ by a tolerance and boxes by a few pixels before they count, for no two machines compute quite the
-same; times are shown and never count. It compares traces and knows not where they come from.
+Scores may differ by a tolerance, and boxes by a few pixels, because no two machines compute exactly the same; times are
+shown and never count. Where the traces come from is not known here.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TOLERANCE = 0.01
-"""By how much a score may differ, and a measured length by its share."""
+"""By how much a score may differ; a measured length by this share of it."""
 
 SAME_BOX_IOU = 0.99
-"""From this overlap on a box has not moved."""
+"""Boxes with at least this overlap are the same."""
 
 # A region of another name with this overlap is what the other run called differently.
 _SAME_THING_IOU = 0.5
@@ -40,12 +40,12 @@ _ABSENT = "–"
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same.
+    """One difference.
 
     Attributes:
-        what: what it is: `score of r3`, `value`, `text`, …
-        a: what it is in the first run, in words.
-        b: and in the second.
+        what: what differs: `score of r3`, `value`, `text`, …
+        a: its value in the first run, in words.
+        b: its value in the second.
         regions: name of the region that it is about in either run; "" where it is about none, or it has none.
     """
 
@@ -67,7 +67,7 @@ class StepPair:
     Attributes:
         a: of the first run.
         b: of the second.
-        differences: what came of it differently.
+        differences: how their results differ.
     """
 
     a: StepRecord | None
@@ -100,7 +100,7 @@ class Comparison:
     Attributes:
         a: the first run.
         b: the second.
-        settings: what they ran with that differs: versions, model, picture, limits. It explains, and does not count.
+        settings: settings that differ: versions, model, picture, limits. They explain, and do not count.
         plan: how the plans differ; empty where the same was done, or no plan was made.
         steps: the steps of both, side by side.
         answer: how the answers differ.
@@ -117,7 +117,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both did the same and came to the same."""
+        """Whether plans, steps and answers are the same."""
         return not self.plan and not self.answer and not any(pair.differences for pair in self.steps)
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,9 +140,9 @@ def compare(a: Trace, b: Trace, tolerance: float = TOLERANCE, replayed: bool = F
     Args:
         a: the first run.
         b: the second.
-        tolerance: by how much scores may differ, and measured numbers by their share.
-        replayed: `b` is `a` run once more. Where `a` was cut off, what `b` has beyond it is no difference; an answer
-            that `b` has no language model to write is none either.
+        tolerance: by how much scores may differ; measured numbers by this share.
+        replayed: `b` is `a` run again. What `b` has beyond a cut-off `a` is then not a difference, nor is an answer
+            that `b` lacks because a chat model wrote it.
     """
     pairs = tuple(
         StepPair(one, other, tuple(_step(one, other, tolerance))) for one, other in _aligned(a.steps, b.steps)
@@ -163,8 +163,8 @@ def html(comparison: Comparison, image_a: Image | None, image_b: Image | None) -
     """Both runs side by side as one HTML file, differences marked.
 
     Args:
-        comparison: what `compare` gave.
-        image_a: the first run's picture, upright; None if it is not at hand.
+        comparison: the result of `compare`.
+        image_a: the first run's picture, upright; None if it is not available.
         image_b: the second's.
     """
     from fo1agent.runs import report
@@ -199,7 +199,7 @@ def html(comparison: Comparison, image_a: Image | None, image_b: Image | None) -
 
 
 def verdict(comparison: Comparison) -> str:
-    """In a sentence, what came of it: `Different: the answer, and 2 of 7 steps.`"""
+    """The result in a sentence: `Different: the answer, and 2 of 7 steps.`"""
     if comparison.same:
         return "The same."
     steps = sum(bool(pair.differences) for pair in comparison.steps)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 OnStep = Callable[[int, dict[str, Any]], None]
 
 REPLANS = 1
-"""So often a planner is asked again when a step failed or found nothing."""
+"""How many times to replan after a failed or empty step."""
 
 MAX_QUESTION = 4000
 """Characters of a question; a longer one is a mistake or an attack, and parsing it would take minutes."""
@@ -52,9 +52,9 @@ class Agent:
 
     Args:
         model: what opens pictures (`fo1agent.load()`); not needed when every question comes with an open scene.
-        planner: who decides what is done:
-            `"rules"`, the grammar that needs no language model; `"fo1"`, the model's own language model, held to the
-            grammar of plans; a LangChain chat model, or a name for `init_chat_model` such as "openai:gpt-5"; or any
+        planner: what decides on the steps:
+            `"rules"`, the grammar that needs no language model; `"fo1"`, the model's own language model, which can only
+            write valid plans; a LangChain chat model, or a name for `init_chat_model` such as "openai:gpt-5"; or any
             `Planner`.
         budget: limits of each question.
         traces: where every run is saved: a folder, which gets one file a run, or a `traces.Place`; None for nowhere.
@@ -104,17 +104,17 @@ class Agent:
         Args:
             source: an open `Scene`, or anything that the model can open.
             question: one question in English, or several joined by "and", commas or full stops.
-            on_step: called as (number from 1, the step as `Answer.to_dict` gives it) when a step has finished.
+            on_step: called after each step with its number, from 1, and the step as in `Answer.to_dict`.
             before: earlier questions about the same picture, oldest first, that this one may go back to ("and what
                 colour are they?"); `talk` keeps them by itself.
 
         Returns:
-            The answer. A question that is not understood, a word the model does not know or a thing that is not there
-            gives an `Answer` with `abstained` set and the reason, never an exception.
+            The answer. If the question is not understood, the model does not know a word or a thing is not there, the
+            answer has `abstained` and the reason; this is never an exception.
 
         Raises:
             ImageError: the picture cannot be opened.
-            InputError: there is no model to open it with, or the question is no text or far too long.
+            InputError: there is no model to open it with, or the question is not text or far too long.
             AgentError: the trace cannot be written.
             BudgetExceeded: the server that opens it (`fo1agent.connect`) took longer than the budget.
         """
@@ -126,7 +126,7 @@ class Agent:
         raise AssertionError("a run ends with its answer")
 
     def talk(self, source: Any) -> Talk:
-        """Open a picture to ask several questions about, each of which may go back to the ones before.
+        """Open a picture for several questions, each of which may go back to earlier ones.
 
         Args:
             source: as for `ask`.
@@ -137,10 +137,10 @@ class Agent:
         return Talk(self, source if hasattr(source, "ground_many") else self._model().open(source))
 
     def stream(self, source: Any, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
-        """Answer a question, told as it goes on: plan, steps, the text as far as it is known, and last the answer.
+        """Answer a question event by event: the plan, the steps, the text as far as it is known, and last the answer.
 
-        The picture is opened by the call itself, and what is wrong with it or the question is raised there; the steps
-        run as the events are taken, and stop when they are no longer.
+        The call itself opens the picture, and raises errors of the picture and the question. The steps run while events
+        are taken, and stop when no more are.
 
         Args:
             source: as for `ask`.
@@ -167,7 +167,7 @@ class Agent:
         return await asyncio.to_thread(self.ask, source, question, on_step, before=before)
 
     async def astream(self, source: Any, question: str, *, before: Sequence[str] = ()) -> AsyncIterator[Event]:
-        """`stream`, each step in a thread; the picture is opened when the first event is taken."""
+        """`stream`, with each step in a thread; the picture is opened when the first event is taken."""
         events = await asyncio.to_thread(self.stream, source, question, before=before)
         while (event := await asyncio.to_thread(next, events, None)) is not None:
             yield event
@@ -177,8 +177,8 @@ class Agent:
 
         Args:
             questions: (source, question) pairs, each as for `ask`.
-            workers: how many are worked on at once. The model computes one thing at a time; what overlaps is the
-                waiting for a chat model.
+            workers: how many run at once. The model computes one thing at a time; only the waiting for a chat model
+                overlaps.
 
         Returns:
             One answer for each, in the same order, or the error that `ask` would have raised.
@@ -301,12 +301,12 @@ class Agent:
 
 
 class Talk:
-    """Questions about one picture, each of which may go back to the ones before: "How many dogs? And what colour are
+    """Questions about one picture, each of which may go back to earlier ones: "How many dogs? And what colour are
     they? Which of them is closest to the cat?".
 
     Attributes:
         scene: the picture.
-        questions: what was asked so far.
+        questions: those asked so far.
     """
 
     def __init__(self, agent: Agent, scene: Any) -> None:

@@ -1,7 +1,7 @@
-"""Runs a trace once more, without the language model that decided on its steps: the recorded plan, on the same picture.
+"""Runs a trace again without the language model that planned it: the same plan, on the same picture.
 
-It runs plans and tools only, both of which are closed languages; a trace holds no code. Of the files that a trace names
-only the picture is opened, and only used if its hash is the recorded one.
+It runs only plans and tools, both of which are closed languages; a trace holds no code. Of the files that a trace names
+only the picture is opened, and it is only used if its hash is that of the trace.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def picture(trace: Trace, image: ImageSource = None, *, other_image: bool = Fals
     """The picture of a trace.
 
     Args:
-        trace: whose picture it is.
-        image: where it is, as for `load_image`; None for the file that the trace names. Addresses in a trace are not
-            fetched: somebody else may have written it.
-        other_image: whether it may be another picture than the recorded one.
+        trace: the trace of the picture.
+        image: the picture, as for `load_image`; None for the file that the trace names. Addresses in a trace are not
+            fetched, because somebody else may have written it.
+        other_image: whether it may be another picture than that of the trace.
 
     Raises:
         ImageError: it cannot be opened.
@@ -75,7 +75,7 @@ def open_picture(
         model: opens it.
         image: as for `picture`.
         other_image: as for `picture`.
-        own_boxes: look at the boxes that `model` proposes, even if the recorded ones were given or a detector's.
+        own_boxes: use the boxes that `model` proposes, even if those of the trace were given or came from a detector.
 
     Raises:
         ImageError, InputError: as `picture`.
@@ -106,13 +106,12 @@ def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None) ->
     """Run the steps of a trace on a scene.
 
     Args:
-        trace: what was recorded. Its plans are run whole even if the recording was cut off.
+        trace: the trace. Its plans are run whole even if it was cut off.
         scene: its picture, see `open_picture`.
-        tools: name → tool, for the calls of a language model that went step by step; None for all that come with
-            fo1agent.
+        tools: name → tool, for a trace in which a chat model called tools; None for all of fo1agent's.
 
     Returns:
-        A trace of this run, to be compared with the recorded one. It has no answer where a language model wrote that.
+        A trace of this run, to be compared with the first. It has no answer if a chat model wrote the first one's.
     """
     budget = _budget(trace)
     memory = Memory()

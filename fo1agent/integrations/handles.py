@@ -1,12 +1,12 @@
-"""The pictures that a caller may look at, by handle: `img_3fa9c1d2`, or the name that the host opened one by.
+"""The pictures that a caller may look at, by handle: `img_3fa9c1d2`, or the name by which the host opened one.
 
-The host opens what it likes. What a language model names is opened only from the folders that the host allows, and from
-addresses only if it allows those: a model does what it reads, and it reads pictures. Everything goes through the one
-intake of pictures and its limits.
+The host opens any picture. Pictures that a language model names are opened only from the folders that the host allows,
+and from addresses only if it allows those, because a model does what it reads, and it reads pictures. All pass the
+usual checks and limits.
 
-Handles are short, and pictures of one short handle can be made on purpose. So all is kept under the whole hash of what
-was opened, the key, and a handle means the key that it was given out for first, also when that picture is closed since;
-another picture gets a longer one.
+Handles are short, and two pictures with the same short handle can be made on purpose. So pictures are kept under their
+whole hash, the key. A handle means the key for which it was first given out, even after that picture is closed; another
+picture gets a longer handle.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REMEMBERED = 65_536
 
 
 def looks_like_handle(text: str) -> bool:
-    """Whether a text is a handle, or one misspelt: in capitals, with blanks around it, too short. It is no path."""
+    """Whether a text is a handle, or a misspelt one (capitals, blanks around it, too short), and so not a path."""
     return len(text) <= 200 and re.fullmatch(r"img_[0-9a-f-]*", text.strip().lower()) is not None
 
 
@@ -45,14 +45,14 @@ class Scenes:
         model: what opens them; None for fo1-nano, loaded when the first picture is opened.
         folders: the folders from which a caller may open pictures by path; none if empty.
         urls: whether a caller may open pictures from public http(s) addresses.
-        limits: what a picture may cost; its `folders` are not looked at.
+        limits: what a picture may cost; its `folders` are ignored.
         keep: how many pictures that callers opened stay open; those that the host opened stay until `close`.
-        keep_bytes: how much memory those may take, pixels and encodings together; None for no bound but `keep`.
-        together: tools may run at the same time, because the model itself sees to it that they do not collide.
-        telling: whether messages list the pictures that are open; not where callers are strangers to each other.
+        keep_bytes: how much memory those may take, pixels and encodings together; None for no limit but `keep`.
+        together: whether tools may run at the same time, because the model itself keeps them apart.
+        telling: whether messages list the open pictures; False where callers are strangers to each other.
 
     Attributes:
-        lock: held while a tool runs: the model computes one thing at a time. It holds nobody up with `together`.
+        lock: held while a tool runs, because the model computes one thing at a time; without effect with `together`.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Scenes:
             return sum(map(_nbytes, self._visited.values()))
 
     def open(self, source: ImageSource | Scene) -> Scene:
-        """Open a picture for callers to look at; only for the host's own sources, never for what a caller names.
+        """Open a picture for callers. For the host's own sources only, never for what a caller names.
 
         Args:
             source: anything that `load_image` takes, or an open `Scene`. A path or address is from then on a handle
@@ -180,7 +180,7 @@ class Scenes:
             return scene
 
     def receive(self, picture: bytes | str | LoadedImage, boxes: Any = None) -> tuple[str, Scene]:
-        """Open a picture that a caller sent along; it stays open as long as those that callers name.
+        """Open a picture that a caller sent; it stays open as long as those that callers name.
 
         Args:
             picture: the bytes of the file, a `data:` URL, or what `load_image` made of either.
@@ -207,7 +207,7 @@ class Scenes:
             return self._handle(key), self._kept(scene, key)
 
     def close(self, handle: str) -> None:
-        """Forget a picture; one that is not open is no error."""
+        """Close a picture; nothing happens if it is not open."""
         with self._guard:
             key = self.key(handle)
             self._pinned.pop(key, None)

@@ -1,4 +1,4 @@
-"""LangChain: the tools as `BaseTool`s, an agent over them, and the rule planner as its chat model.
+"""LangChain: the tools as `BaseTool`s, an agent with them, and the rules as its chat model.
 
     agent = create_visual_agent("rules", ["cat.jpg"])
     agent.invoke({"messages": [("user", "How many remotes are to the right of the cat?")]})["messages"][-1].text
@@ -47,7 +47,7 @@ class FO1Toolkit(BaseToolkit):
 
     Args:
         model: what opens pictures (`fo1agent.load(…)`); None for fo1-nano, loaded when first needed.
-        pictures: opened now, each anything that `model.open` takes, or an open `Scene`; one picture need be in no list.
+        pictures: opened now, each anything that `model.open` takes, or an open `Scene`; a single one needs no list.
         folders: folders from which the language model may open pictures by path; none if empty.
         urls: whether it may open pictures from public http(s) addresses.
         limits: what a picture may cost.
@@ -157,7 +157,7 @@ def create_visual_agent(
             opened only if the toolkit allows addresses.
         toolkit: instead of `pictures`, for all other settings.
         tools: LangChain tools of your own beside ours.
-        system_prompt: said to the model after ours.
+        system_prompt: added after ours.
         **options: for `create_agent`: `checkpointer`, `middleware`, `response_format`, …
 
     Returns:

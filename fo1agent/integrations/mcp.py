@@ -103,10 +103,10 @@ def make_server(
 
 
 def serve_stdio(server: Server[dict[str, Any]]) -> None:
-    """Serve one host over stdin and stdout, until it closes stdin or says SIGTERM or SIGINT.
+    """Serve one host over stdin and stdout, until it closes stdin or sends SIGTERM or SIGINT.
 
-    While this runs nothing but the protocol reaches stdout: what is printed otherwise goes to stderr. A line that is no
-    message of the protocol is answered with what is wrong, for a host waits for its answer without end.
+    Meanwhile only the protocol reaches stdout; other output goes to stderr. A line that is not a message of the
+    protocol is answered with what is wrong, because the host would wait for its answer forever.
     """
 
     async def leave_on_signal() -> None:
@@ -142,14 +142,14 @@ def serve_http(
 
     Args:
         server: of `make_server`.
-        host: the address to listen at.
-        port: 0 for any that is free.
+        host: the address to listen on.
+        port: 0 for any free one.
         token: what callers must send as `Authorization: Bearer …`.
-        ready: called with the address of the endpoint, once it is listened at.
+        ready: called with the address of the endpoint, once the server listens.
 
     Raises:
         InputError: an address other than loopback without a token, or a token that no header can hold.
-        OSError: the address cannot be listened at.
+        OSError: the server cannot listen on the address.
     """
     import uvicorn
     from sse_starlette.sse import AppStatus

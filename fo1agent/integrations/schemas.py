@@ -1,11 +1,11 @@
-"""The tools as each provider wants them declared, all from the tools' own pydantic models.
+"""Declarations of the tools for each provider, all made from the tools' own pydantic models.
 
-    openai      Chat Completions, strict: every argument is listed as required, and null stands for "left out"
+    openai      Chat Completions, strict: every argument is listed as required, and null means "left out"
     responses   the same for the Responses API, which has no inner `function` object
     anthropic   `input_schema`, where arguments may be left out
     json        name, description and parameters as plain JSON Schema
 
-Everything stands inline, without `$defs`. Every tool has one argument more than its model, `image`: which picture.
+Everything is inline, without `$defs`. Every tool has one more argument than its model: `image`, the picture.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def render(format: str, tools: Iterable[Tool] | None = None) -> list[dict[str, A
         tools: None for all that come with fo1agent.
 
     Raises:
-        InputError: no such format, a tool has an argument called `image`, or its arguments contain themselves.
+        InputError: an unknown format, a tool with an argument called `image`, or arguments that contain themselves.
     """
     if format not in FORMATS:
         raise InputError(f"No tool format {format!r}. There are: {', '.join(FORMATS)}.")

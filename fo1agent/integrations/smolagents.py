@@ -1,6 +1,6 @@
 """For smolagents: `ToolCallingAgent(get_tools(scenes), model, instructions=f"{NOT_JUDGED_NOTE} {UNTRUSTED_NOTE}")`.
 
-Tools that give pictures (`annotate`) are left out: a tool of theirs gives its agent text or a picture, not both.
+Tools that return pictures (`annotate`) are left out: a smolagents tool returns text or a picture, not both.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class VisionTool(SmolTool):
             self.inputs[name] = described if name in schema["required"] else {**described, "nullable": True}
 
     def forward(self, *positional: Any, **arguments: Any) -> str:
-        """What came of it, for a language model.
+        """The result, for a language model.
 
         Positional arguments are taken in the order of `inputs`, as code agents write them: `count("img_3fa9c1d2",
         "dog")`. Where one picture is open it may be left out of them: `count("dog")`.

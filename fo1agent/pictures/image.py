@@ -66,7 +66,7 @@ class ImageLimits:
         formats: Pillow's names of the formats that are read; nothing else is even tried. Unless given, `formats_read`.
         timeout_s: seconds for a whole download, redirects included.
         max_redirects: of a download.
-        allow_private_hosts: fetch from private, loopback and other addresses that are not public as well.
+        allow_private_hosts: also fetch from private, loopback and other addresses that are not public.
         folders: the only folders that paths may lead into, links followed; None allows every path, () none.
         hosts: the only hosts that URLs may name, on any port, redirects followed; None allows every host, () none.
     """
@@ -113,7 +113,7 @@ class LoadedImage:
         sha256: of "WIDTHxHEIGHT:" and the RGB bytes, 64 hex digits. What is kept for a picture is kept under this.
         source: where it came from, for people: a path, a URL without its query, `bytes`, `data URL`, `file`,
             `PIL image` or `array`.
-        digits: how many of the hash stand in the id.
+        digits: how many digits of the hash are in the id.
     """
 
     pixels: Image.Image
@@ -144,7 +144,7 @@ class LoadedImage:
 
 
 def load_image(source: ImageSource, limits: ImageLimits | None = None, *, name: str = "") -> LoadedImage:
-    """Open a picture, whatever it comes in.
+    """Open a picture from any source.
 
     Args:
         source: one of
@@ -158,15 +158,15 @@ def load_image(source: ImageSource, limits: ImageLimits | None = None, *, name: 
               bool, or float from 0 to 1;
             - a `LoadedImage`, which is returned as it is.
         limits: None for the defaults.
-        name: what messages call it, and `source` of the result says, for what has no name of its own.
+        name: for a source without a name: what messages call it, and the `source` of the result.
 
     Returns:
         The picture upright by its EXIF orientation, RGB, transparent parts on white, 16-bit values scaled from the
         full range, and the first frame of an animation or the first page of a document. A picture that is transparent
-        throughout is all white, but for a BMP, DIB or TGA file: there a fourth byte of zeros is no transparency.
+        throughout becomes white, except a BMP, DIB or TGA file, in which a fourth byte of zeros means nothing.
 
     Raises:
-        ImageError: it cannot be found, reached or read, is no picture or a damaged one, or breaks a limit.
+        ImageError: it cannot be found, reached or read, is not a picture or a damaged one, or breaks a limit.
     """
     limits = limits or ImageLimits()
     if isinstance(source, LoadedImage):

@@ -13,11 +13,11 @@ from fo1agent.runs.step import StepRecord
 
 @dataclass(frozen=True, slots=True)
 class NotUnderstood:
-    """A question that a planner has no plan for.
+    """A question for which a planner has no plan.
 
     Attributes:
         reason: why, as a clause: `I can't parse that question`.
-        suggestion: the nearest question that it could answer; "" when it has none to offer.
+        suggestion: the nearest question that it could answer; "" if it has none.
     """
 
     reason: str
@@ -25,7 +25,7 @@ class NotUnderstood:
 
 
 class Planner(Protocol):
-    """Question → plan. A planner does not see the picture. Its `name`, if it has one, is told with its plans."""
+    """Question → plan. A planner does not see the picture. Its `name`, if it has one, is reported with its plans."""
 
     def plan(self, question: str) -> Plan | NotUnderstood:
         """The plan that answers the question, or why there is none. Never raises for any text."""

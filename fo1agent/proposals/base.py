@@ -1,7 +1,7 @@
-"""What a proposer is, and what any detector's raw boxes must go through to be proposals.
+"""What a proposer is, and how a detector's raw boxes become proposals.
 
-A proposer looks at a picture and says where something could be. Its labels and scores are hints: what a region is, FO1
-decides. Knows no detector.
+A proposer looks at a picture and says where something could be. Its labels and scores are hints; FO1 decides what a
+region is. No detector is known here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SAME_BOX_IOU = 0.9
 class Proposer(Protocol):
     """Anything that turns a picture into boxes; `Function` makes a plain function one.
 
-    Returns regions in pixels of the original picture, best score first, scores from 0 to 1; none is an ordinary answer.
+    Returns regions in pixels of the original picture, best score first, scores from 0 to 1; there may be none.
     """
 
     @property
     def name(self) -> str:
-        """Who made the boxes, as `Region.source` says it: `ultralytics:yolo11n`."""
+        """What makes the boxes, as in `Region.source`: `ultralytics:yolo11n`."""
         ...
 
     def __call__(self, image: LoadedImage, /) -> Regions: ...
@@ -75,10 +75,10 @@ def to_regions(
         scores: [N], 0 to 1.
         labels: N names, or None where there is none.
         source: the proposer's name.
-        limit: how many are kept; when there were more, the note says so.
+        limit: how many are kept; the note says so if there were more.
 
     Raises:
-        ProposalError: lengths differ, or a value is not finite, or a box is inside out, or a score is no probability.
+        ProposalError: lengths differ, a value is not finite, a box is inside out, or a score is not a probability.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     scores = np.asarray(scores, dtype=np.float64).reshape(-1)

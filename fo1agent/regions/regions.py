@@ -40,8 +40,8 @@ class Region:
             (`img_3fa9c1d2/b10_20_110_220`) for a box that is none of the scene's proposals.
         box: (x1, y1, x2, y2), pixels of the original upright picture.
         score: probability, 0 to 1, that the region is what `label` says.
-        label: the phrase it was found by, or what it was named; None when nobody named it.
-        source: who made the box: `given`, `fo1`, `ultralytics:yolo11n`, `ocr`, …
+        label: what was judged of the phrase by which it was found, or its name; None if it has none.
+        source: what made the box: `given`, `fo1`, `ultralytics:yolo11n`, `ocr`, …
     """
 
     id: str
@@ -140,12 +140,12 @@ class Regions(Sequence[Region]):
         scores: [N] float64 in [0, 1].
         labels: N labels, or None where a region has none.
         ids: N region ids.
-        source: who made the boxes.
-        none_score: probability that the picture shows nothing of what was asked for; None when nothing was asked.
-        note: something a person should be told (boxes were cut to 100, the word is not one the model knows); else "".
-        not_judged: words of what was asked for that could not be judged: ("dead",) where only cats were looked for. The
-            regions are then those that it may be true of.
-        judged: what was looked for, in words: "cat" of "dead cat"; "" where nothing was asked for.
+        source: what made the boxes.
+        none_score: probability that the picture shows no such thing; None if nothing was looked for.
+        note: something a person should know (boxes were cut to 100, the model does not know the word); else "".
+        not_judged: words of the phrase that could not be judged: ("dead",) where only cats were looked for. The regions
+            are then those of which the words may be true.
+        judged: what was looked for, in words: "cat" of "dead cat"; "" if nothing was looked for.
     """
 
     boxes: np.ndarray

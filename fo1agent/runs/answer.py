@@ -1,4 +1,4 @@
-"""What a question comes to: the answer, its value, and what it rests on."""
+"""The answer to a question: its text, its value, and what it rests on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fo1agent.runs.step import StepRecord
 
 
 class Bounds(TypedDict):
-    """What is known of a number that hangs on words that could not be judged."""
+    """What is known of a number that depends on words that could not be judged."""
 
     at_least: Annotated[int | float | None, Field(description="it is no less; null where that is not known")]
     at_most: Annotated[int | float | None, Field(description="it is no more; null where that is not known")]
@@ -44,25 +44,25 @@ def _in_order(bounds: Any) -> Any:
 
 @dataclass(frozen=True, eq=False, config=STRICT)
 class Answer:
-    """What was found out, and what it rests on; or why nothing was.
+    """An answer, and what it rests on; or an abstention, and why.
 
     Attributes:
         question: as it was asked.
-        text: the answer in English; for an abstention, what stood in the way.
+        text: the answer in English; for an abstention, the reason.
         value: int, bool or str; a list with one of these (or None) per part of a chained question; None when abstained.
         abstained: no part of the question could be answered.
-        not_judged: words of the question that could not be judged: ("woman",) where the model can only tell people.
-            What hangs on them has no value, but for what holds either way ("no people, so no women").
-        bounds: `{"at_least": 0, "at_most": 6}` for a number that hangs on such words; a list with one of these or None
-            per part of a chained question; None where there is nothing to bound.
+        not_judged: words of the question that could not be judged: ("woman",) where the model only knows people. What
+            depends on them has no value, except what holds either way ("no people, so no women").
+        bounds: `{"at_least": 0, "at_most": 6}` for a number that depends on such words; a list with one of these or
+            None per part of a chained question; None where there is nothing to bound.
         reason: why it abstained, or why a part is missing; "" for a whole answer.
         evidence: the regions the answer rests on.
         candidates: regions that were looked at and are not evidence.
         plan: the plan that was run; None when the question was not understood.
-        trace: what each step did.
-        planner: who planned, or called the tools: `rules`, `fo1`, a chat model's name.
-        notes: what a person should be told of how it came about, such as that the chat model could not be reached.
-        unsupported: claims that the picture does not bear out, and why; they are not in the evidence.
+        trace: the steps.
+        planner: what planned, or called the tools: `rules`, `fo1`, a chat model's name.
+        notes: what a person should know about the run, such as that the chat model could not be reached.
+        unsupported: claims that no result supports, and why; they are not in the evidence.
         seconds: wall-clock time from question to answer.
         image: the picture (PIL), for `save`.
     """
@@ -94,7 +94,7 @@ class Answer:
 
     @property
     def steps(self) -> tuple[StepRecord, ...]:
-        """The trace, by the name the JSON gives it."""
+        """The steps, by their name in JSON."""
         return self.trace
 
     @computed_field
@@ -141,7 +141,7 @@ class Answer:
         """Write the answer as a picture (.png, .jpg, .webp) or as a report (.html).
 
         Raises:
-            InputError: the ending is none of these, or the answer holds no picture.
+            InputError: another ending, or an answer without a picture.
         """
         path = Path(path)
         if self.image is None:

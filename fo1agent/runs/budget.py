@@ -1,9 +1,9 @@
 """How much one question may cost, and the meter that watches it.
 
-A limit is checked before each step and before each reply of a chat model. When time is up, nobody is waited for any
-more, and connections are closed: to a chat model, or to a server whose eyes are used (`fo1agent.connect`). A tool that
-computes here is not interrupted. A run takes its seconds, at most one second more, and what is left of the pass of the
-model that runs just then. Reaching a limit ends the run with a partial answer that says which limit it was.
+Limits are checked before each step and before each reply of a chat model. When time is up, waiting ends and connections
+are closed: to a chat model, or to a server that looks (`fo1agent.connect`). A tool that computes here is not
+interrupted. So a run takes its seconds, at most one second more, and the rest of the pass that is running. A limit ends
+the run with a partial answer that says which limit it was.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Budget:
     """Limits of one question.
 
     Attributes:
-        steps: plan steps that may run, or tools that a chat model may call.
-        seconds: wall-clock time after which no further step starts and nobody is waited for.
+        steps: steps of a plan, or tool calls of a chat model.
+        seconds: wall-clock time after which no further step starts and waiting ends.
         model_calls: passes of the model or of OCR (one grounding of many phrases is one pass).
-        pixels: picture pixels handed to reading, describing and inspecting, and to a chat model, summed.
-        chat_calls: replies that may be asked of a chat model, those asked anew included.
-        chat_tokens: tokens read and written by a chat model, as far as it reports them; no further reply is asked for
-            once there are so many.
+        pixels: pixels that are read, described, inspected or sent to a chat model, in all.
+        chat_calls: replies of a chat model, including repeated ones.
+        chat_tokens: tokens read and written by a chat model, as far as it reports them; no reply is requested once the
+            limit is reached.
     """
 
     steps: int = 64
@@ -97,7 +97,7 @@ class Meter:
         self.pixels += pixels
 
     def chat_call(self) -> float:
-        """Pay for one reply of a chat model; gives the seconds that it may take.
+        """Pay for one reply of a chat model; returns the seconds that it may take.
 
         Raises:
             BudgetExceeded: it is one too many, its predecessors used all tokens, or time is up.

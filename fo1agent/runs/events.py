@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: plan, steps as they start and end, the answer as it grows, the answer.
+"""What a run reports: the plan, steps as they start and end, the answer as it grows, and the answer.
 
 Every event is a frozen value with `to_dict()`, ready for JSON, whose `type` says which it is. The answer is always the
 last one.
@@ -19,12 +19,12 @@ from fo1agent.runs.step import StepEnd, StepStart
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class PlanEvent:
-    """What is going to be done.
+    """A plan is about to run.
 
     Attributes:
-        planner: who made the plan: `rules`, a chat model's name, `fo1`.
+        planner: what made the plan: `rules`, a chat model's name, `fo1`.
         plan: the steps.
-        revision: 0 for the first plan of a question, one more for each that replaced it on what was found.
+        revision: 0 for the first plan of a question, and one more for each plan that replaced it.
     """
 
     type: ClassVar[Literal["plan"]] = "plan"

@@ -34,13 +34,13 @@ class StepRecord:
         tool: its operation (`find`, `keep`, `count`, …), or the tool that was called.
         args: its arguments; references to other steps are given as their ids.
         asked: what it was asked, in a few words for people: `“remote”`, `left of r3`; "" where its name says it.
-        gave: what came of it, likewise: `r0 0.82  r2 0.22`, `2`, `no`; the reason of a failure.
+        gave: its result, likewise: `r0 0.82  r2 0.22`, `2`, `no`; the reason of a failure.
         value: its result when that is a number, a bool or text; else None.
         regions: the regions it gave, or that its result rests on.
         seconds: wall-clock time it took.
-        error: why it gave no result; "" when it did.
-        failure: which kind of failure that is; None when it gave a result.
-        not_judged: words of the question that could not be judged, on which its result hangs.
+        error: why it has no result; "" if it has one.
+        failure: the kind of failure; None if it has a result.
+        not_judged: words of the question that could not be judged and on which its result depends.
     """
 
     id: str
@@ -58,7 +58,7 @@ class StepRecord:
     @computed_field
     @property
     def text(self) -> str:
-        """What was asked and what came of it, in one line; two blanks part them."""
+        """What was asked and its result, in one line, separated by two blanks."""
         return f"{self.asked}  {self.gave}" if self.asked else self.gave
 
     @computed_field
@@ -97,7 +97,7 @@ class StepStart:
     """A step begins.
 
     Attributes:
-        number: 1 for the first of the question; it goes on counting where a second plan begins.
+        number: 1 for the first step of the question; a second plan continues the numbers.
         id: the plan step's id, or the id of a chat model's tool call.
         tool: its operation (`find`, `keep`, …), or the tool that was called (`ground`, `count`, …).
         args: its arguments; references to other steps are given as their ids.
@@ -116,7 +116,7 @@ class StepStart:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class StepEnd:
-    """A step is over, with a result or with an error; every `StepStart` is followed by one."""
+    """A step has ended, with a result or with an error; one follows every `StepStart`."""
 
     type: ClassVar[Literal["step_end"]] = "step_end"
     number: Annotated[int, Field(ge=1)]

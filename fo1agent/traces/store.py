@@ -1,10 +1,10 @@
-"""A run as a file: one JSON object a line, written as it happens, read back with every field checked.
+"""Traces: a run as a file, one JSON object per line, written as it happens, read back with every field checked.
 
-The first line says what was asked, of which picture and of what; then come the events of `fo1agent.runs.events`, with
-when they happened and what they cost, and with the boxes that `StepRecord.to_dict` leaves out; last the answer, or the
-error that ended the run. While a run goes on its file is called `NAME.partial`, and can be read.
+The first line holds the question, the picture and the settings. The events of `fo1agent.runs.events` follow, with their
+times and costs, and with the boxes that `StepRecord.to_dict` leaves out. The last line is the answer, or the error that
+ended the run. During a run the file is called `NAME.partial`, and can be read.
 
-Reading runs nothing and opens no other file. What the lines hold is in `lines`.
+Reading runs nothing and opens no other file. `lines` defines what a line holds.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Folder:
 
     Attributes:
         path: made when it is first needed.
-        keep: how many finished traces stay; the oldest are deleted, by the time in their names. None keeps all.
+        keep: how many finished traces to keep; the oldest, by the time in their names, are deleted. None keeps all.
     """
 
     path: Path
@@ -81,7 +81,7 @@ class Folder:
             raise InputError(f"keep must be 1 or more, or None to keep all traces; got {self.keep!r}.")
 
     def make(self) -> None:
-        """Make the folder now, for who wants to know before the first run whether it can be written to.
+        """Make the folder now, to find out before the first run whether it can be written to.
 
         Raises:
             AgentError: it cannot.
@@ -123,7 +123,7 @@ _NAME = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{3}}Z-(?:{PICTURE}|scene)(?:-\d+)?\.js
 
 
 class Memory:
-    """Keeps the lines of the run that began last; `trace` is what reading its file would have given."""
+    """Keeps the lines of the run that began last; `trace` is the same as reading its file."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
@@ -255,14 +255,14 @@ class RecordedPlan:
 
 @dataclass(frozen=True)
 class Trace:
-    """A run that was read.
+    """A trace that was read.
 
     Attributes:
-        name: what people call it: the file's name.
+        name: the file's name.
         run: the first line.
-        lines: all that followed, in order.
+        lines: all other lines, in order.
         plans: every plan, in order.
-        complete: the last line is the answer, or the error that ended the run; else the run was cut off.
+        complete: whether the last line is the answer, or the error that ended the run; else the run was cut off.
     """
 
     name: str
@@ -290,7 +290,7 @@ class Trace:
 
     @property
     def costs(self) -> Costs | None:
-        """All that the run used; None when it was cut off."""
+        """The costs of the whole run; None if it was cut off."""
         last = self.lines[-1] if self.lines else None
         return last.costs if isinstance(last, (AnswerLine, ErrorLine)) else None
 
@@ -311,8 +311,8 @@ def read(path: str | os.PathLike[str]) -> Trace:
     """Read a trace, finished or `.partial`.
 
     Raises:
-        DataError: it cannot be read, is no trace, of another version, or wrong in a field; the message names file,
-            line and reason.
+        DataError: it cannot be read, is not a trace, is of another version, or a field is wrong; the message names
+            file, line and reason.
     """
     path = Path(path)
     try:
