@@ -1,7 +1,7 @@
 """Anthropic's SDK, Messages API: tool_use in, tool_result out, with drawn pictures inside the results.
 
 Run it with: ANTHROPIC_API_KEY=… python examples/anthropic_sdk.py      (pip install anthropic)
-ANTHROPIC_BASE_URL leads to any other server that speaks the same, ANTHROPIC_MODEL names another model.
+ANTHROPIC_BASE_URL names another server with the same API, ANTHROPIC_MODEL names another model.
 """
 
 import base64

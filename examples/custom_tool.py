@@ -1,4 +1,4 @@
-"""A tool of your own in ten lines: every front declares it, checks its arguments and calls it as it does ours.
+"""A tool of your own in ten lines: every integration declares it, checks its arguments and calls it like ours.
 
 Run it with: python examples/custom_tool.py
 """

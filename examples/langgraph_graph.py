@@ -1,7 +1,7 @@
 """A LangGraph graph of your own: a model calls the tools, and what it answers is checked close up before it goes out.
 
 Run it with: python examples/langgraph_graph.py      (LangGraph comes with fo1agent; no key is needed)
-The rule planner is the chat model here; any chat model that calls tools can stand in its place.
+The rules are the chat model here; any chat model that calls tools can take their place.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """OpenAI's SDK, Chat Completions: the model sees the photograph, and calls our tools to find and count in it.
 
 Run it with: OPENAI_API_KEY=… python examples/openai_sdk.py      (pip install openai)
-OPENAI_BASE_URL leads to any other server that speaks the same, OPENAI_MODEL names another model.
+OPENAI_BASE_URL names another server with the same API, OPENAI_MODEL names another model.
 """
 
 import base64

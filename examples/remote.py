@@ -1,8 +1,8 @@
-"""The same questions to a model on another machine: the picture is read here, what it takes to answer is there.
+"""The same questions to a model on another machine: the picture is read here, the model is there.
 
 Run it with: fo1agent serve      (there; in a clone: pip install ".[serve]")
         and: python examples/remote.py      (here)
-FO1AGENT_SERVER is the server's address, FO1AGENT_TOKEN its token if it asks for one.
+FO1AGENT_SERVER is the server's address, FO1AGENT_TOKEN its token, if it needs one.
 """
 
 import os

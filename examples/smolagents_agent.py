@@ -1,7 +1,7 @@
 """Our tools in an agent of smolagents.
 
 Run it with: OPENAI_API_KEY=… python examples/smolagents_agent.py      (pip install "smolagents[openai]")
-OPENAI_BASE_URL leads to any other server that speaks the same, OPENAI_MODEL names another model.
+OPENAI_BASE_URL names another server with the same API, OPENAI_MODEL names another model.
 """
 
 import os

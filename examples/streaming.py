@@ -1,4 +1,4 @@
-"""Watch an answer come about: what the agent plans, each step as it starts and ends, the text as it grows.
+"""Watch an answer being made: what the agent plans, each step as it starts and ends, the text as it grows.
 
 Run it with: python examples/streaming.py
 """

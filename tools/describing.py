@@ -1,4 +1,4 @@
-"""The tools that put into words what is seen: descriptions, and answers about a region."""
+"""The tools that answer in words: descriptions, and answers about a region."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tools that give or take pictures: a closer look, and a drawing of what was found."""
+"""The tools that cut out or draw pictures: a closer look, and a drawing of regions."""
 
 from __future__ import annotations
 

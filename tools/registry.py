@@ -1,4 +1,4 @@
-"""The tools there are: ours, those that installed packages publish, and those that a builder passes."""
+"""The list of tools: ours, those that installed packages publish, and those that a user passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tool that says where things are to each other."""
+"""The tool for spatial relations between things."""
 
 from __future__ import annotations
 

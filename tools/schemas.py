@@ -1,4 +1,4 @@
-"""A pydantic model's JSON Schema as language models can read it: everything inline, no titles, nulls told shortly."""
+"""A pydantic model's JSON Schema as language models can read it: everything inline, no titles, nulls in short form."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a tool gave, as a language model reads it: JSON, with text out of pictures fenced and pictures apart.
+"""A tool's result for a language model: JSON, with text from pictures between marks, and pictures apart.
 
-Pictures stand apart from the text: each provider takes them in another place, and most take none in a tool's message.
+Pictures are kept apart from the text: each provider takes them elsewhere, and most take none in a tool's message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOT_JUDGED_NOTE = (
     "that could not be judged: whether they are true of the regions is open. Then say which words those are and give "
     "the bounds (`at_least`, `at_most`), never a number, a yes or a no that rests on them."
 )
-"""For a system prompt likewise: what to make of words that could not be judged."""
+"""For a system prompt too: what to do about words that could not be judged."""
 
 
 def told(outcome: Outcome, **first: Any) -> tuple[str, tuple[Drawn, ...]]:

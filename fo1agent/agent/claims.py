@@ -1,5 +1,5 @@
-"""What an answer claims, held to the picture: regions that were in no result, words that nothing can judge, and, on
-demand, a second look.
+"""What an answer claims, checked against the picture: regions that were in no result, words that nothing can judge,
+and, on request, a second look.
 
 The second look grounds again what each region is said to be, counts again by the rules' own plan where they have one,
 and reads again what is said to be written. It uses the same model as the tools, so it finds what an answer made up or
@@ -52,10 +52,10 @@ class Verdict:
     """What is left of an answer.
 
     Attributes:
-        evidence: regions that stood in results and were borne out.
-        unsupported: what is not borne out, and why, one clause each.
-        nothing_left: whether no claim is.
-        counted: numbers of claims that are borne out.
+        evidence: regions that were in results and passed.
+        unsupported: what is not supported, and why, one clause each.
+        nothing_left: whether no claim is supported.
+        counted: numbers of claims that are supported.
         refuted: numbers of claims that are not.
     """
 
@@ -80,16 +80,16 @@ def checked(
     meter: Meter,
     look: bool,
 ) -> Verdict:
-    """Hold an answer to what is known.
+    """Check an answer against what is known.
 
     Args:
         claims: what it says.
         named: ids that its text names beside the claims'.
         known: short id → region, of all that stood in results.
-        results: what the tools told.
+        results: what the tools returned.
         scene: the picture.
         meter: pays for the second look.
-        look: whether to look a second time; without it, claims are held to the results alone.
+        look: whether to look a second time; without it, claims are checked against the results alone.
     """
     verdict = Verdict()
     evidence: dict[str, Region] = {}

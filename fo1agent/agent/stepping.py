@@ -1,7 +1,8 @@
 """Step by step: a chat model calls tools until it knows the answer, and gives it with the regions that it rests on.
 
-What it says is held to what the tools gave: a region that was in no result is no evidence, and what no result bears out
-is named as such. Text out of pictures reaches it fenced, and pictures, where it takes any, in the user's messages.
+What it says is checked against the results of the tools: a region that was in no result is not evidence, and what no
+result supports is named as such. Text from pictures reaches it between marks, and pictures, if it takes any, in user
+messages.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from fo1agent.tools.telling import told
 from fo1agent.words.english import listed
 
 REPAIRS = 2
-"""So often in a row a reply that can be neither run nor taken for an answer goes back to the model."""
+"""How many unusable replies in a row are sent back to the model."""
 
 _MOST_CITED = 64  # regions that an answer in plain text may name
 _SHOWN_SIDE = 1024  # pixels of the longer side of the picture as a chat model is shown it
@@ -73,7 +74,7 @@ class Stepper:
         chat: the model.
         tools: name → tool.
         lock: held while a tool computes.
-        verify: whether claims are checked on the picture before they are told.
+        verify: whether claims are checked on the picture before the answer is given.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Stepper:
             trace: each step is added to it.
 
         Raises:
-            ChatUnavailable: the model gives no usable reply; nothing else has been told then but steps.
+            ChatUnavailable: the model gives no usable reply; until then only steps have been reported.
         """
         return _Stepping(self, scene, question, meter, trace).events()
 
@@ -357,7 +358,7 @@ class _Stepping:
 
 
 def run_tool(tool: Tool, scene: Any, call_id: str, arguments: Mapping[str, Any]) -> tuple[Outcome, StepRecord]:
-    """Call a tool on a scene: what came of it, whole and as the record of a step."""
+    """Call a tool on a scene: its outcome, and the step."""
     start = time.perf_counter()
     outcome = tool.call(scene, arguments)
     result = outcome.result

@@ -1,8 +1,8 @@
-"""What the results of tools bear out of an answer, and what they do not; nothing is looked at again.
+"""Which parts of an answer the results of tools support; nothing is looked at again.
 
 A number must be one that a result gave, or follow from such numbers; an answer must rest on a region, a number, a text
-or an absence that stood in a result; and a word that no result judged must not be claimed. It knows results, not
-pictures: whether a region is what it is said to be, `claims` finds out.
+or an absence that was in a result; and a word that no result judged must not be claimed. It knows results, not
+pictures; `claims` checks whether a region is what the answer says.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _NEAR = 0.02  # by this share a measured length may be off
 
 
 class Results:
-    """What the tools of one question have told.
+    """The results of the tools that were called for one question.
 
     Attributes:
         not_judged: words that could not be judged, in the order they came up.
         nothing: whether a result says that something is not there.
-        own: whether a tool of somebody's own told something, which may judge what ours do not.
+        own: whether a tool of the user's own returned something; it may judge what ours cannot.
     """
 
     def __init__(self) -> None:
@@ -57,8 +57,8 @@ class Results:
         """A tool has told something.
 
         Args:
-            outcome: what it gave.
-            called: tool and arguments, so that what is called twice is not added up.
+            outcome: its outcome.
+            called: tool and arguments, so that a repeated call is not added up.
             ours: whether it comes with fo1agent.
         """
         result = outcome.result
@@ -84,7 +84,7 @@ class Results:
                 (self._bounds if name in ("at_least", "at_most") else self._numbers).add(float(value))
 
     def gives(self, number: float, given: Iterable[float] = ()) -> bool:
-        """Whether a number stood in a result, or follows from some that did and from those that were `given`."""
+        """Whether a number was in a result, or follows from numbers that were and from those that were `given`."""
         return (
             _is_among(number, self._numbers)
             or _is_among(number, _derived(list(self._counts.values()), given))
@@ -100,7 +100,7 @@ class Results:
         return any(abs(number - one) <= 0.006 or abs(number - 100 * one) <= 0.6 for one in self._scores)
 
     def says(self, text: str) -> bool:
-        """Whether a text stood in a result, or the other way round; signs and case aside."""
+        """Whether a text was in a result, or a result in the text; signs and case do not count."""
         wanted = _letters(text)
         said = [letters for one in self._texts if (letters := _letters(one))]
         return bool(wanted) and any(wanted in one or (len(one) > 2 and one in wanted) for one in said)
@@ -110,7 +110,7 @@ class Results:
         return any(stands_in(label, text) for label in self._labels)
 
     def open_words(self, text: str, told: Sequence[str] = ()) -> list[str]:
-        """Words that could not be judged and that a text says all the same, but for those that it `told` to be open."""
+        """Words that could not be judged and that a text claims anyway, except those that it `told` to be open."""
         left = {_letters(word) for word in told}
         claimed = (word for word in self._open if _letters(word) not in left and stands_in(word, text))
         return list(dict.fromkeys(claimed))

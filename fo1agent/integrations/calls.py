@@ -1,8 +1,8 @@
-"""A provider's tool call, run and told: `call`, and the messages that carry what came of it.
+"""Runs a provider's tool call: `call`, and the messages that carry its result.
 
-What the caller did wrong comes back as a result that a model can read; our own bugs are raised. Text out of pictures is
-fenced in what a model gets. Pictures stand apart from the text: each provider takes them in another place, and most
-take none in a tool's message.
+Mistakes of the caller come back as a result that a model can read; our own bugs are raised. Text from pictures is
+between marks in what a model gets. Pictures are kept apart from the text: each provider takes them in another place,
+and most take none in a tool's message.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CallResult:
-    """What came of a call.
+    """The result of a call.
 
     Attributes:
         tool: the name that was called.
         image: id of the picture; "" if none was opened.
         outcome: the typed result, or the error.
-        text: JSON for a model: the result with untrusted text fenced, or `{error, retry}`.
+        text: JSON for a model: the result with untrusted text between marks, or `{error, retry}`.
         images: the pictures in the result; they are not in the text.
     """
 
@@ -70,7 +70,7 @@ class CallResult:
 def call(
     name: str, arguments: str | bytes | Mapping[str, Any], scenes: Scenes, tools: Mapping[str, Tool] | None = None
 ) -> CallResult:
-    """Run a tool call as a provider gives it.
+    """Run a tool call in the form of any provider.
 
     Args:
         name: of the tool.
@@ -79,8 +79,8 @@ def call(
         tools: name → tool; None for all that come with fo1agent.
 
     Returns:
-        The result, or what is wrong: a name that is no tool, arguments that do not fit, a picture that may not be
-        opened, a tool that failed.
+        The result, or what is wrong: an unknown tool, arguments that do not fit, a picture that may not be opened, a
+        tool that failed.
     """
     known = registry() if tools is None else tools
     if name not in known:
@@ -116,7 +116,7 @@ def call(
 def openai_messages(call_id: str, result: CallResult) -> list[dict[str, Any]]:
     """The messages that answer a Chat Completions tool call: the tool's own, and one of the user's for its pictures.
 
-    A tool's message takes no picture there. Where a model called several tools, send all tools' messages first.
+    A tool's message takes no picture there. If a model called several tools, send the messages of all tools first.
     """
     messages: list[dict[str, Any]] = [{"role": "tool", "tool_call_id": call_id, "content": result.text}]
     if result.images:
