@@ -4,10 +4,13 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Of `make test-random`: tests run in another order, and sets in another, with each.
+SEED := $(or $(SEED),$(shell date +%s))
 # The bounds stand in pyproject.toml once: "torch>=…" "torchvision>=…".
 TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 
-.PHONY: demo test check docs format clean
+.PHONY: demo test test-random check docs format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -16,7 +19,10 @@ demo: $(VENV)/.installed
 	  --draw demo/answer.png --html demo/answer.html
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-random: $(VENV)/.installed-dev
+	PYTHONHASHSEED=$(SEED) $(BIN)/python -m pytest $(PARALLEL) -p randomly --randomly-seed=$(SEED)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
