@@ -1,12 +1,26 @@
 """What a run shows while it goes on: TensorBoard's scalars, and no bar where nobody looks."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fo1agent.trainers.progress import Progress
 
 pytest.importorskip("tensorboard")
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on only while the run waits."""
+    now = [1_790_000_000.25]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(time, "time", lambda: now[0])  # TensorBoard's
+    monkeypatch.setattr("fo1agent.trainers.progress.time", SimpleNamespace(time=time.time, sleep=sleep))
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -35,7 +49,8 @@ def test_what_is_written_on_is_read_after_what_it_replaces(tmp_path: Path) -> No
         with Progress("naming", tmp_path, first=0, steps=9) as progress:
             progress.record({"step": 1, "loss": 2.0})
     names = [path.name for path in (tmp_path / "tensorboard").iterdir()]
-    assert len({name.split(".")[3] for name in names}) == 2  # their seconds, by which TensorBoard sorts them
+    # Their seconds, by which TensorBoard sorts them.
+    assert sorted(name.split(".")[3] for name in names) == ["1790000000", "1790000001"]
 
 
 def test_other_processes_and_finished_runs_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
