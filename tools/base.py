@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated, Any, Self, get_args, get_type_hints, overload
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints, overload
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from fo1agent.bounded import halved
 from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
@@ -126,6 +127,29 @@ PhraseOrRegion = Annotated[str, BeforeValidator(_phrase_or_place)]
 """A tool's argument that says what: a phrase, or the id of a region."""
 
 
+_REGION_NAMES = ("region", "regions")
+
+
+def takes_place(name: str, field: FieldInfo) -> bool:
+    """Whether an argument of a tool is a region or several: by its type, or one of text by its name."""
+    return name in _REGION_NAMES or _marked(field.annotation, field.metadata, (_place, _places))
+
+
+def takes_several(field: FieldInfo) -> bool:
+    """Whether an argument takes a list."""
+    hints = (field.annotation, *get_args(field.annotation))
+    return any(get_origin(get_args(hint)[0] if get_origin(hint) is Annotated else hint) is list for hint in hints)
+
+
+def _marked(hint: Any, metadata: Sequence[Any], functions: Sequence[Any]) -> bool:
+    if any(isinstance(one, BeforeValidator) and one.func in functions for one in metadata):
+        return True
+    if get_origin(hint) is Annotated:
+        inner, *more = get_args(hint)
+        return _marked(inner, more, functions)
+    return any(_marked(one, (), functions) for one in get_args(hint))
+
+
 class Outcome(BaseModel):
     """What came of a call.
 
@@ -196,6 +220,17 @@ class Tool:
         with suppress(InputError):
             return self.home is not None and _from_home(*self.home) is self
         return False
+
+    def with_regions(self, arguments: Mapping[str, Any], regions: Mapping[str, Sequence[Region]]) -> dict[str, Any]:
+        """Arguments with regions as their ids: all of them where several are taken, else the first."""
+        fields = self.arguments.model_fields
+        return {
+            **arguments,
+            **{
+                name: [one.name for one in found] if name in fields and takes_several(fields[name]) else found[0].name
+                for name, found in regions.items()
+            },
+        }
 
     def call(self, scene: Pictured, arguments: Mapping[str, Any] | str | bytes = "{}") -> Outcome:
         """Check the arguments, run, and put what the caller did wrong into the outcome.

@@ -23,7 +23,7 @@ from fo1agent.planners.base import (
 )
 from fo1agent.planners.chat import ChatPlanner
 from fo1agent.planners.conversation import ChatModel, ChatUnavailable
-from fo1agent.plans.language import Plan
+from fo1agent.plans.language import Offered, Plan
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
@@ -62,7 +62,8 @@ class Agent:
             was found; or `"steps"`: it calls one tool after another until it knows the answer.
         verify: whether what an answer rests on is looked at again before it is given; what is not borne out is named in
             `Answer.unsupported`, and where nothing is left the answer is an abstention.
-        tools: tools of yours, made with `@fo1agent.tool`, for a chat model that goes by steps.
+        tools: tools of yours, made with `@fo1agent.tool`, for a planner that is a language model: it may use them in
+            its plans, or call them step by step. A chat model is offered those of installed packages as well.
 
     Raises:
         InputError: no such planner or mode, or they do not fit each other.
@@ -87,7 +88,8 @@ class Agent:
         self.verify = verify
         self._traces = as_place(traces)
         self._lock = threading.RLock()
-        self.planner, chat = _resolved(planner, model)
+        self.planner, chat = _resolved(planner, model, tools)
+        self._tools = tuple(tools)
         self._stepper: Stepper | None = None
         if mode not in ("plan", "steps"):
             raise InputError(f'mode must be "plan" or "steps", got {mode!r}.')
@@ -95,8 +97,11 @@ class Agent:
             if chat is None:
                 raise InputError(f'mode "steps" needs a chat model as planner, got {planner!r:.80}.')
             self._stepper = _stepper(chat, tools, self._lock, verify)
-        elif tools:
-            raise InputError('Tools of your own are called in mode "steps" alone; plans have a language of their own.')
+        elif tools and isinstance(self.planner, type(_rules())):
+            raise InputError(
+                "The rules plan with no tools but ours. Pass a chat model as planner: it plans with yours, or calls "
+                'them with mode "steps".'
+            )
 
     def ask(self, source: Any, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()) -> Answer:
         """Answer a question about a picture.
@@ -266,7 +271,8 @@ class Agent:
         plan = planned.plan
         assert isinstance(plan, Plan)
         yield PlanEvent(planned.planner, plan, revision)
-        run = Run(plan, scene, meter)
+        used = any(step.op == "tool" for step in plan.steps)
+        run = Run(plan, scene, meter, _known(self._tools) if used else None)
         records: list[StepRecord] = []
         text = ""
         for event in self._one_at_a_time(run.events(after=len(trace))):
@@ -371,19 +377,31 @@ def _vocabulary(scene: Any) -> tuple[str, ...] | None:
     return getattr(getattr(getattr(scene, "model", None), "predictor", scene), "vocabulary", None)
 
 
-def _resolved(planner: Any, model: Any) -> tuple[Planner, ChatModel | None]:
+def _known(tools: Sequence[Tool]) -> dict[str, Tool]:
+    from fo1agent.tools.registry import registry
+
+    return registry(*tools)
+
+
+def _offered(tools: Iterable[Tool]) -> dict[str, Offered]:
+    from fo1agent.tools.planned import offered
+
+    return offered(tools)
+
+
+def _resolved(planner: Any, model: Any, tools: Sequence[Tool] = ()) -> tuple[Planner, ChatModel | None]:
     """(the planner that is meant, the chat model behind it if there is one)."""
     if planner == "rules":
         return _rules(), None
     if planner == "fo1":
         from fo1agent.planners.own import OwnPlanner
 
-        return OwnPlanner.of(model), None
+        return OwnPlanner.of(model, tools=_offered(tools)), None
     if hasattr(planner, "plan"):
         return planner, planner.chat if isinstance(planner, ChatPlanner) else None
     if isinstance(planner, str) or hasattr(planner, "invoke"):
         chat = ChatModel(planner)
-        return ChatPlanner(chat), chat
+        return ChatPlanner(chat, _offered(_known(tools).values())), chat
     raise InputError(
         f'{planner!r:.80} is no planner. There is "rules", "fo1", a LangChain chat model or its name, and any object '
         "with a plan(question) method."
@@ -398,6 +416,5 @@ def _rules() -> Planner:
 
 def _stepper(chat: ChatModel, tools: Sequence[Tool], lock: Any, verify: bool) -> Stepper:
     from fo1agent.agent.stepping import Stepper
-    from fo1agent.tools.registry import registry
 
-    return Stepper(chat, registry(*tools), lock, verify)
+    return Stepper(chat, _known(tools), lock, verify)

@@ -108,7 +108,8 @@ def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None) ->
     Args:
         trace: the trace. Its plans are run whole even if it was cut off.
         scene: its picture, see `open_picture`.
-        tools: name → tool, for a trace in which a chat model called tools; None for all of fo1agent's.
+        tools: name → tool, for a trace in which a chat model called tools or planned with them; None for all of fo1agent's
+            and those that installed packages publish.
 
     Returns:
         A trace of this run, to be compared with the first. It has no answer if a chat model wrote the first one's.
@@ -134,7 +135,7 @@ def _events(trace: Trace, scene: Any, meter: Meter, tools: Mapping[str, Tool]) -
     records: list[StepRecord] = []
     for revision, recorded in enumerate(trace.plans):
         yield PlanEvent(recorded.planner, recorded.plan, revision)
-        run = Run(recorded.plan, scene, meter)
+        run = Run(recorded.plan, scene, meter, tools)
         own: list[StepRecord] = []
         for event in run.events(after=len(records)):
             yield event

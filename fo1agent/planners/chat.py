@@ -8,7 +8,8 @@ goes back with the complaint, at most twice; where no plan comes, the rules make
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -20,16 +21,17 @@ from fo1agent.pictures.text import UntrustedText
 from fo1agent.planners.base import NotUnderstood, Planned, in_its_talk
 from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.planners.rules import RulePlanner
-from fo1agent.plans.language import MAX_CHARACTERS, AnyStep, Plan
+from fo1agent.plans.language import MAX_CHARACTERS, AnyStep, Offered, Plan
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.step import StepRecord
+from fo1agent.tools.base import unknown_names
 from fo1agent.tools.schemas import plain
 
 REPAIRS = 2
 """So often a plan that is none goes back to the model."""
 
 _NAME = "plan"  # of the function that a model calls
-_PICTURE_WORDS = frozenset({"read", "describe", "inspect", "name"})  # steps whose result the picture words
+_PICTURE_WORDS = frozenset({"read", "describe", "inspect", "name", "tool"})  # steps whose result the picture words
 
 
 class ChatPlanner:
@@ -37,13 +39,15 @@ class ChatPlanner:
 
     Args:
         chat: the model.
+        tools: name → tool that a plan may use beside the operations of plans.
 
     Attributes:
         name: the model's.
     """
 
-    def __init__(self, chat: ChatModel) -> None:
+    def __init__(self, chat: ChatModel, tools: Mapping[str, Offered] | None = None) -> None:
         self.chat = chat
+        self.tools = tools or {}
         self.name = chat.name
 
     def plan(self, question: str) -> Plan | NotUnderstood:
@@ -54,7 +58,7 @@ class ChatPlanner:
         self, question: str, meter: Meter, vocabulary: Sequence[str] | None, before: Sequence[str] = ()
     ) -> ChatSession:
         """One question, which can be planned again; see `SessionPlanner`."""
-        return ChatSession(self.chat, question, meter, vocabulary, before)
+        return ChatSession(self.chat, question, meter, vocabulary, before, self.tools)
 
 
 class ChatSession:
@@ -67,13 +71,17 @@ class ChatSession:
         meter: Meter,
         vocabulary: Sequence[str] | None,
         before: Sequence[str] = (),
+        tools: Mapping[str, Offered] | None = None,
     ) -> None:
         self.question = question
         self.before = before
+        self.tools = tools or {}
         system = prompts.render("agent_plan")
         if vocabulary is not None:
             system += "\n\n" + prompts.render("agent_vocabulary", ", ".join(vocabulary))
-        self._talk = Conversation(chat, system, [plan_function()], meter)
+        if self.tools:
+            system += "\n\n" + prompts.render("agent_plan_tools", "\n".join(map(_described, self.tools.values())))
+        self._talk = Conversation(chat, system, [plan_function(self.tools.values())], meter)
         self._talk.say(in_its_talk(question, before))
         self._last: tuple[Call, Plan] | None = None
 
@@ -161,7 +169,32 @@ class ChatSession:
             {key: value for key, value in step.items() if value is not None} if isinstance(step, dict) else step
             for step in steps
         ]
-        return Plan.parse({"question": self.question, "steps": steps})
+        return Plan.parse({"question": self.question, "steps": list(map(self._with_tool, steps))})
+
+    def _with_tool(self, step: Any) -> Any:
+        """A step as a model writes it; one that uses a tool with what a plan says of it: what the tool gives, and which
+        of its arguments are the regions of a step.
+
+        Raises:
+            PlanError: there is no tool of that name, or it has no such argument.
+        """
+        if not isinstance(step, dict) or step.get("op") != "tool":
+            return step
+        name, args, of = step.get("name"), step.get("args") or {}, step.get("of") or {}
+        tool = self.tools.get(name) if isinstance(name, str) else None
+        if tool is None:
+            known = ", ".join(self.tools) or "none"
+            raise PlanError(f"Not a plan: there is no tool {str(name)[:64]!r}; there are: {known}.")
+        if isinstance(of, str) and tool.places:
+            of = {tool.places[0]: of}
+        if not isinstance(args, dict) or not isinstance(of, dict):
+            raise PlanError(f"Not a plan: args of the tool {name} must be an object.")
+        if said := unknown_names([*args, *of], list(tool.arguments)):
+            raise PlanError(f"Not a plan: {name}: {said}.")
+        given = {key: value for key, value in args.items() if value is not None}
+        refs = {key: one for key, one in given.items() if isinstance(one, str) and re.fullmatch("s[0-9]+", one)}
+        rest = {key: one for key, one in given.items() if key not in refs}
+        return {**step, "args": rest, "of": {**of, **refs}, "gives": tool.gives}
 
 
 class _Arguments(BaseModel):
@@ -171,16 +204,30 @@ class _Arguments(BaseModel):
     why_not: str = Field("", description="Only without steps: why no plan can answer the question.")
 
 
-@cache
-def plan_function() -> Function:
-    """The function that a chat model calls with its plan; its schema is the plan language's own."""
-    schema = plain(_Arguments, "A plan")
+def plan_function(tools: Iterable[Offered] = ()) -> Function:
+    """The function that a chat model calls with its plan; its schema is the plan language's own.
+
+    Args:
+        tools: that its steps may use.
+    """
+    parts: dict[str, Any] = _plan_schema()["properties"]
     # `oneOf` with a discriminator is pydantic's; `anyOf` is what endpoints that decode under a schema know.
-    items: dict[str, Any] = schema["properties"]["steps"]["items"]
-    steps = [_step_schema(one) for one in items["oneOf"]]
-    schema["properties"]["steps"]["items"] = {"anyOf": steps}
+    items = parts["steps"]["items"]["oneOf"]
+    steps = [_step_schema(one) for one in items if one["properties"]["op"]["const"] != "tool"]
+    steps += map(_tool_schema, tools)
+    schema = {
+        **_plan_schema(),
+        "properties": {**parts, "steps": {**parts["steps"], "items": {"anyOf": steps}}},
+        "additionalProperties": False,
+    }
+    return Function(_NAME, "Carry out these steps to answer the question.", schema)
+
+
+@cache
+def _plan_schema() -> dict[str, Any]:
+    schema = plain(_Arguments, "A plan")
     schema.pop("description", None)
-    return Function(_NAME, "Carry out these steps to answer the question.", {**schema, "additionalProperties": False})
+    return schema
 
 
 def _step_schema(schema: dict[str, Any]) -> dict[str, Any]:
@@ -196,6 +243,28 @@ def _step_schema(schema: dict[str, Any]) -> dict[str, Any]:
         "required": ["op", *schema["required"]],
         "additionalProperties": False,
     }
+
+
+def _tool_schema(tool: Offered) -> dict[str, Any]:
+    """A step that uses a tool: its regions are given as the ids of steps."""
+    ref = {"type": "string", "pattern": "^s[0-9]+$"}
+    args = {
+        "type": "object",
+        "properties": {name: ref if name in tool.places else dict(one) for name, one in tool.arguments.items()},
+        "required": list(tool.required),
+        "additionalProperties": False,
+    }
+    op, name = ({"const": one, "type": "string"} for one in ("tool", tool.name))
+    properties = {"op": op, "id": ref, "name": name, "args": args}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _described(tool: Offered) -> str:
+    """A tool in a line, for the system prompt."""
+    what = {"regions": "regions", "number": "a number", "bool": "yes or no", "text": "words"}[tool.gives]
+    places = {name: "the id of a step that gives regions. " for name in tool.places}
+    args = [f"{name}: {places.get(name, '')}{one.get('description', '')}" for name, one in tool.arguments.items()]
+    return f"{tool.name} gives {what}: {' '.join(tool.description.split())} args: {'; '.join(args) or 'none'}."
 
 
 def _told(record: StepRecord) -> str:

@@ -6,13 +6,13 @@ one as small as fo1-nano's follows the grammar and little else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fo1agent import prompts
 from fo1agent.errors import InputError
 from fo1agent.planners.base import NotUnderstood
-from fo1agent.plans.language import Plan
+from fo1agent.plans.language import Offered, Plan
 from fo1agent.plans.lines import compose, words_of
 from fo1agent.runs.llm_calls import llm_call
 
@@ -29,17 +29,23 @@ class OwnPlanner:
     Args:
         predictor: a `fo1agent.model.predictor.Predictor`.
         turn: makes each of its choices, between which others may use the model.
+        tools: name → tool that a plan may use beside the operations of plans.
     """
 
     name = "fo1"
 
-    def __init__(self, predictor: Any, turn: Turn = lambda choice: choice()) -> None:
+    def __init__(
+        self, predictor: Any, turn: Turn = lambda choice: choice(), tools: Mapping[str, Offered] | None = None
+    ) -> None:
+        self.tools = tools or {}
         self._predictor = predictor
         self._turn = turn
 
     @classmethod
-    def of(cls, model: Any, turn: Turn = lambda choice: choice()) -> OwnPlanner:
-        """The planner of a loaded model; `turn` as for the planner itself.
+    def of(
+        cls, model: Any, turn: Turn = lambda choice: choice(), tools: Mapping[str, Offered] | None = None
+    ) -> OwnPlanner:
+        """The planner of a loaded model; `turn` and `tools` as for the planner itself.
 
         Raises:
             InputError: there is no model, or one of another kind.
@@ -47,7 +53,7 @@ class OwnPlanner:
         predictor = getattr(model, "predictor", None)
         if not hasattr(predictor, "processor"):
             raise InputError('The planner "fo1" is a model of ours: Agent(fo1agent.load(), planner="fo1").')
-        return cls(predictor, turn)
+        return cls(predictor, turn, tools)
 
     def plan(self, question: str) -> Plan | NotUnderstood:
         """A plan that runs, for any question with a word in it."""
@@ -66,4 +72,4 @@ class OwnPlanner:
             return options[self._turn(lambda: writer.choose(ids))]
 
         with llm_call(self._predictor.name, "fo1agent"):
-            return compose(question, choose)[1]
+            return compose(question, choose, self.tools)[1]

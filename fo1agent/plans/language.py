@@ -9,7 +9,8 @@ unique, references point backwards and to a step that gives the right kind of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,6 +25,8 @@ MAX_CHARACTERS = 64_000
 
 LARGEST = 10**15
 """No number of a plan, and no result of its arithmetic, is larger; up to here floats tell whole numbers apart."""
+
+TOOL_NAME = r"^[A-Za-z_]\w{0,63}$"
 
 _MOST_PROBLEMS = 8  # that are told of what is no plan
 
@@ -443,6 +446,27 @@ class Locate(OfRegions):
     op: Literal["locate"] = "locate"
 
 
+class UseTool(Step):
+    """What a tool gives that is none of this language's: called with `args`, and with the regions of steps for the
+    arguments that `of` names; `gives` is the kind of its result."""
+
+    op: Literal["tool"] = "tool"
+    name: str = Field(pattern=TOOL_NAME)
+    args: dict[str, Any] = {}
+    of: dict[str, Ref] = {}
+    gives: Literal["regions", "number", "bool", "text"]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+        for ref in self.of.values():
+            yield ref, ("regions",)
+
+    @model_validator(mode="after")
+    def _one_value_each(self) -> UseTool:
+        if twice := sorted(self.args.keys() & self.of.keys()):
+            raise ValueError(f"{', '.join(twice)} of {self.name} is given twice, in args and in of")
+        return self
+
+
 class Answer(Step):
     """The last step: the results that answer the question, in the order they were asked for; and sentences of the
     question that no step uses, for the answer to say so."""
@@ -460,9 +484,30 @@ class Answer(Step):
 AnyStep = Annotated[
     Find | Keep | Are | Except | KeepSide | Select | Exactly | Count | Kinds | Exists | Measure | Arithmetic | Compare
     | Share | Which | WhichKind | Colors | SameColor | Either | Place | Logic | Read | Says | Describe | Name | Inspect
-    | Locate | Answer,
+    | Locate | UseTool | Answer,
     Field(discriminator="op"),
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A tool as a planner may use it.
+
+    Attributes:
+        name: what it is called by.
+        description: for a language model that plans.
+        gives: the kind of its result.
+        arguments: argument → its JSON schema.
+        required: the arguments that it must have.
+        places: those that take the regions of a step.
+    """
+
+    name: str
+    description: str
+    gives: Kind
+    arguments: Mapping[str, Mapping[str, Any]]
+    required: tuple[str, ...]
+    places: tuple[str, ...]
 
 
 class Plan(BaseModel):

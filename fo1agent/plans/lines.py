@@ -13,8 +13,9 @@ order, and numbers are small or stand in the question, so a plan cannot speak of
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from fo1agent.errors import PlanError
@@ -34,6 +35,7 @@ _PURPOSES: tuple[str, ...] = get_args(p.Purpose)
 _QUANTITIES: tuple[str, ...] = get_args(p.Share.model_fields["quantity"].annotation)
 _COMPARISONS = ("more", "fewer", "equal", "different", "at_least", "at_most")
 _SMALL_NUMBERS = tuple(str(number) for number in range(21))
+_NO_TOOLS: Mapping[str, p.Offered] = {}
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3}){1,2}|\d{1,9}")
 
 
@@ -48,20 +50,21 @@ def numbers_of(question: str) -> list[str]:
     return list(dict.fromkeys((*_SMALL_NUMBERS, *filter(None, digits))))
 
 
-def compose(question: str, choose: Choose) -> tuple[str, p.Plan]:
+def compose(question: str, choose: Choose, tools: Mapping[str, p.Offered] = _NO_TOOLS) -> tuple[str, p.Plan]:
     """A plan by choices.
 
     Args:
         question: with at least one word.
         choose: makes the choices.
+        tools: name → tool that a step may use.
 
     Returns:
         (its lines, the plan).
     """
-    return _Composer(question, choose).plan()
+    return _Composer(question, choose, tools).plan()
 
 
-def read(question: str, text: str) -> p.Plan:
+def read(question: str, text: str, tools: Mapping[str, p.Offered] = _NO_TOOLS) -> p.Plan:
     """The plan that lines spell.
 
     Raises:
@@ -78,7 +81,7 @@ def read(question: str, text: str) -> p.Plan:
         could = ", ".join(repr(option.strip()) for option in options[:12])
         raise PlanError(f"Not a plan: {text[at : at + 40]!r} at character {at}; there could be {could}.")
 
-    _, plan = compose(question, choose)
+    _, plan = compose(question, choose, tools)
     if text[at:].strip():
         raise PlanError(f"Not a plan: {text[at : at + 40]!r} follows the answer.")
     return plan
@@ -87,7 +90,8 @@ def read(question: str, text: str) -> p.Plan:
 class _Composer:
     """One plan being composed."""
 
-    def __init__(self, question: str, choose: Choose) -> None:
+    def __init__(self, question: str, choose: Choose, tools: Mapping[str, p.Offered]) -> None:
+        self.tools = tools
         self.question = question
         self.choose = choose
         self.written: list[str] = []
@@ -112,6 +116,11 @@ class _Composer:
         """The ops that may come next, so that in the end there is an answer."""
         left = MOST_STEPS - len(self.steps)
         values = self.refs(*p.VALUES)
+        if self.usable():
+            return [*self._possible(left, values), "tool"] if left > 1 else ["answer"]
+        return self._possible(left, values)
+
+    def _possible(self, left: int, values: list[str]) -> list[str]:
         if left == 1:
             return ["answer"]
         regions, numbers, truths = self.refs("regions"), self.refs("number"), self.refs("bool")
@@ -129,6 +138,34 @@ class _Composer:
             return giving
         choosing = ["keep", "are", "except", "side", "select", "exactly"] if regions else []
         return ["find", *choosing, *giving, *(["answer"] if values else [])]
+
+    def usable(self) -> dict[str, list[list[str]]]:
+        """Tool → what may stand for each of its arguments, for those that can be called now."""
+        must_give = MOST_STEPS - len(self.steps) == 2 and not self.refs(*p.VALUES)
+        pieces = {name: self._pieces(tool) for name, tool in self.tools.items()}
+        return {
+            name: of
+            for name, of in pieces.items()
+            if all(of) and not (must_give and self.tools[name].gives == "regions")
+        }
+
+    def _pieces(self, tool: p.Offered) -> list[list[str]]:
+        wanted = tool.required or tool.places[:1]
+        return [self._piece(tool, name) for name in wanted]
+
+    def _piece(self, tool: p.Offered, name: str) -> list[str]:
+        """What may stand for an argument; nothing where it takes what a line cannot say."""
+        schema = tool.arguments[name]
+        kinds = [schema.get("type"), *(one.get("type") for one in schema.get("anyOf", ()))]
+        if name in tool.places:
+            return [*([] if name in tool.required else ["picture"]), *self.refs("regions")]
+        if "enum" in schema:
+            return [json.dumps(one, ensure_ascii=False) for one in schema["enum"] if one is not None]
+        if "string" in kinds:
+            return self.quoted()
+        if "boolean" in kinds:
+            return ["false", "true"]
+        return self.numbers if {"integer", "number"} & set(map(str, kinds)) else []
 
     # ---- the pieces of a line; each ends in a blank, or the line with it ----
 
@@ -305,6 +342,20 @@ class _Composer:
 
     def _locate(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.one_of([], self.refs("regions"))}, "text"
+
+    def _tool(self) -> tuple[dict[str, Any], p.Kind]:
+        usable = self.usable()
+        name = self.one_of([name for name, of in usable.items() if of], [name for name, of in usable.items() if not of])
+        tool, pieces = self.tools[name], usable[name]
+        args: dict[str, Any] = {}
+        of: dict[str, str] = {}
+        for k, (argument, options) in enumerate(zip(tool.required or tool.places[:1], pieces, strict=True), 1):
+            chosen = self.one_of(options) if k < len(pieces) else self.one_of([], options)
+            if argument in tool.places:
+                of |= {} if chosen == "picture" else {argument: chosen}
+            else:
+                args[argument] = json.loads(chosen)
+        return {"name": name, "args": args, "of": of, "gives": tool.gives}, tool.gives
 
     def _answer(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.several(p.VALUES)}, "answer"

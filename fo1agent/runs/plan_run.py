@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from fo1agent.regions import geometry
 from fo1agent.regions.boxes import areas, centers, iou
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.regions.relations import related
+from fo1agent.results import bound, value_of
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.step import FailureKind, StepEnd, StepRecord, StepStart
 from fo1agent.runs.whereabouts import Landmark, landmark, places
@@ -55,6 +56,13 @@ class SceneLike(Protocol):
     def read(self, target: Any = None) -> Any: ...
     def describe(self, target: Any = None) -> Any: ...
     def inspect(self, target: Any, question: str) -> Any: ...
+
+
+class ToolLike(Protocol):
+    """What the executor asks of a tool; `fo1agent.Tool` is one."""
+
+    def with_regions(self, arguments: Mapping[str, Any], regions: Mapping[str, Regions]) -> dict[str, Any]: ...
+    def call(self, scene: Any, arguments: Mapping[str, Any]) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +111,11 @@ class Run:
         stopped: the budget's limit that ended the run early; "" if none did.
     """
 
-    def __init__(self, plan: p.Plan, scene: SceneLike, meter: Meter | None = None) -> None:
+    def __init__(
+        self, plan: p.Plan, scene: SceneLike, meter: Meter | None = None, tools: Mapping[str, ToolLike] | None = None
+    ) -> None:
         self.plan = plan
+        self.tools = tools or {}
         self.scene = scene
         self.meter = meter or Meter(Budget())
         self.results: dict[str, Result] = {}
@@ -232,9 +243,9 @@ class Run:
     def _phrase_of(self, ref: str) -> str:
         """The phrase whose regions a step chooses among."""
         step = self.plan.step(ref)
-        while not isinstance(step, p.Find):
+        while not isinstance(step, (p.Find, p.UseTool)):
             step = self.plan.step(next(step.inputs())[0])
-        return step.phrase or "thing"
+        return (step.phrase if isinstance(step, p.Find) else None) or "thing"
 
     def _leave_open(self, ref: str, ids: Iterable[str], words: Iterable[str] = ()) -> None:
         """Say which regions of a step may be meant or not, and the words that this hangs on."""
@@ -520,7 +531,7 @@ class Run:
     def _called(self, ref: str) -> str:
         """What a number counts or measures, in words: "dog", "leftmost boat"."""
         step, before, behind = self.plan.step(ref), "", ""
-        while not isinstance(step, p.Find):
+        while not isinstance(step, (p.Find, p.UseTool)):
             if isinstance(step, p.Select):
                 behind += _AT.get(step.by, "")
             elif isinstance(step, p.KeepSide) and not step.negated:
@@ -528,7 +539,7 @@ class Run:
             elif isinstance(step, p.Are) and not step.negated:
                 before = f"{' or '.join(step.words)} {before}"
             step = self.plan.step(next(step.inputs())[0])
-        return f"{before}{step.phrase or 'thing'}{behind}"
+        return f"{before}{(step.phrase if isinstance(step, p.Find) else None) or 'thing'}{behind}"
 
     def _colors(self, step: p.Colors) -> Result:
         found = self._regions(step.of)
@@ -685,6 +696,39 @@ class Run:
     def _pay_for(self, region: Region | None) -> None:
         self.meter.model_call(round(region.area) if region else self.scene.width * self.scene.height)
 
+    # ---- tools of others ----
+
+    def _tool(self, step: p.UseTool) -> Result:
+        tool = self.tools.get(step.name)
+        if tool is None:
+            return Failure(f"there is no tool {step.name} here", "error")
+        passed = {name: self._passed(ref) for name, ref in step.of.items()}
+        given = tool.with_regions(step.args, passed)
+        self.meter.model_call()
+        outcome = tool.call(cast(Any, self.scene), given)
+        if not outcome.ok:
+            return Failure(f"{step.name}: {outcome.error.rstrip('.')}", "error")
+        result = outcome.result
+        found = bound(result, self.scene, given)
+        self.rests_on[step.id] = found
+        open_words = tuple(getattr(result, "not_judged", ())) if len(found) or step.gives != "regions" else ()
+        self._leave_open(step.id, found.ids if open_words else (), open_words)
+        if step.gives == "regions":
+            note = str(getattr(result, "note", "") or "")
+            return Failure(note.rstrip("."), "unknown") if note and not len(found) else found
+        unsure = bool(open_words) or any(self._unsure(ref).any() for ref in step.of.values())
+        return _value_given(step, result, unsure)
+
+    def _passed(self, ref: str) -> Regions:
+        """The regions of a step for a tool, the likeliest first.
+
+        Raises:
+            _MissingError: it gave none.
+        """
+        self._best(ref)
+        found = self._regions(ref)
+        return found[np.argsort(-found.scores, kind="stable")]
+
     # ---- the record's text ----
 
     def _asked(self, step: Any) -> str:
@@ -701,6 +745,8 @@ class Run:
             words.append(" or ".join(step.words))
         if step.op == "says":
             words.append(f"“{step.words}”")
+        if step.op == "tool":
+            words += [step.name, *map(str, step.args.values()), *map(self._short, step.of.values())]
         if getattr(step, "negated", False):
             words.insert(0, "not")
         place = [self._short(getattr(step, key, None)) for key in ("to", "and_to", "without")]
@@ -736,6 +782,23 @@ class Run:
     def _short(self, ref: Any) -> str:
         found = self.results.get(ref) if isinstance(ref, str) else None
         return " ".join(r.name for r in found[:4]) if isinstance(found, Regions) else ""
+
+
+def _value_given(step: p.UseTool, result: Any, unsure: bool) -> Result:
+    """The number, truth or text that a tool gave, held to the kind that the plan says."""
+    value = value_of(result)
+    if value is None and step.gives == "number":
+        least, most = (getattr(result, side, None) for side in ("at_least", "at_most"))
+        if isinstance(least, (int, float)) or isinstance(most, (int, float)):
+            return Open(most if isinstance(most, (int, float)) else least or 0, least, most)
+    kind = "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
+    if value is None or kind != step.gives or (isinstance(value, float) and not math.isfinite(value)):
+        wanted = {"number": "number", "bool": "yes or no", "text": "text"}[step.gives]
+        return Failure(f"{step.name} gave no {wanted}", "error")
+    if isinstance(value, str):
+        return UntrustedText(" ".join(value.split())) or Failure(f"{step.name} gave no text", "error")
+    given = value if isinstance(value, bool) else _number_within(value, value)
+    return Open(given) if unsure and not isinstance(given, (Failure, Open, Regions)) else given
 
 
 def _are_only(number: int) -> str:
@@ -884,4 +947,5 @@ _DO: dict[str, Callable[[Run, Any], Result]] = {
     "says": Run._says,
     "describe": Run._describe,
     "inspect": Run._inspect,
+    "tool": Run._tool,
 }

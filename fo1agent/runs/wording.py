@@ -125,7 +125,7 @@ def _evidence(run: Run, ref: str) -> list[Region]:
         return own + subject + [r for other in others if other for r in _evidence(run, other)]
     if isinstance(step, p.Select):
         return own + (_evidence(run, step.to) if step.to else [])
-    if isinstance(step, p.Find):
+    if isinstance(step, p.Find) or (isinstance(step, p.UseTool) and step.gives == "regions"):
         return own
     return own + [r for other, _ in step.inputs() for r in _evidence(run, other) if step.op != "read" or step.to]
 
@@ -305,6 +305,9 @@ class _Wording:
             return self.noun(step.of, count)
         if isinstance(step, p.Except):
             return self._noun_except(step, count)
+        if isinstance(step, p.UseTool):
+            labels = {region.label for region in _found(self.run, ref)}
+            return _numbered((labels.pop() or "thing") if len(labels) == 1 else "thing", count)
         assert isinstance(step, (p.Keep, p.KeepSide))
         if isinstance(step, p.Keep) and step.negated and step.relation == "overlaps":
             return f"{self.noun(step.of, count)} without {self.definite(step.to)}"
@@ -641,6 +644,14 @@ class _Wording:
         if asks_for_color(step.question) and is_color_words(value):
             return f"{self.definite(step.of)} is {value}"
         return value
+
+    def _tool(self, step: p.UseTool) -> str:
+        value = self.value(step.id)
+        if isinstance(value, str):
+            return value
+        said = self.yes(step.id) if isinstance(value, bool) else f"{value:g}"
+        of = listed([self.definite(ref) for ref in dict.fromkeys(step.of.values())])
+        return f"{step.name.replace('_', ' ')}{f' of {of}' if of else ''}: {said}"
 
     def _name(self, step: p.Name) -> str:
         value = str(self.value(step.id))

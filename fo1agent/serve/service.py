@@ -196,7 +196,7 @@ class Service:
             self._traces,
             mode=self.settings.mode,
             verify=self.settings.verify,
-            tools=self.settings.tools if self.settings.mode == "steps" else (),
+            tools=self.settings.tools if isinstance(self._planner, (ChatPlanner, OwnPlanner)) else (),
         )
 
     def answer(self, scene: Scene, question: str, before: Sequence[str] = ()) -> dict[str, Any]:
@@ -205,11 +205,13 @@ class Service:
 
     def _deciding(self, model: Model) -> Planner:
         """The planner of all requests, which stops where its request does."""
-        planner = Agent(model, self.settings.planner, mode=self.settings.mode).planner
+        rules = self.settings.planner == "rules"
+        tools = () if rules else self.settings.tools
+        planner = Agent(model, self.settings.planner, mode=self.settings.mode, tools=tools).planner
         if isinstance(planner, OwnPlanner):
-            return OwnPlanner.of(model, self._in_turn)
+            return OwnPlanner.of(model, self._in_turn, planner.tools)
         if isinstance(planner, ChatPlanner):
-            return ChatPlanner(planner.chat.waited_for(_while_wanted))
+            return ChatPlanner(planner.chat.waited_for(_while_wanted), planner.tools)
         return planner
 
     def _in_turn(self, work: Callable[[], T]) -> T:

@@ -49,6 +49,10 @@ def test_any_choices_give_a_plan_that_its_lines_spell_and_that_runs(data, questi
     assert answer.abstained == (answer.value is None)
 
 
+LENGTH = {"region": {"type": "string"}, "unit": {"type": "string"}, "times": {"type": "integer"}}
+TOOLS = {"length": p.Offered("length", "How long.", "number", LENGTH, ("region", "unit", "times"), ("region",))}
+
+
 def test_every_op_can_be_written():
     lines = {
         "find": 'find "cat" count', "keep": "keep s1 not_between s1 s2", "side": "side s1 not_far_left",
@@ -59,13 +63,13 @@ def test_every_op_can_be_written():
         "colors": "colors s1", "same_color": "same_color s1 s2", "which": "which most s3 s3",
         "place": "place s1 picture left right", "logic": "logic not s4",
         "read": "read picture", "describe": "describe s1", "name": "name s1", "inspect": "inspect s1",
-        "locate": "locate s1", "says": 'says s5 "where"', "answer": "answer s3",
+        "locate": "locate s1", "says": 'says s5 "where"', "tool": 'tool length s1 "cat" 2', "answer": "answer s3",
     }  # fmt: skip
     assert set(lines) == OPS
     start = ['find "cat" the', "find everything", "count s1", "exists s1", "read s1"]
     for op, line in lines.items():
         ending = [line] if op == "answer" else [line, "answer s3"]
-        plan = read("Where is the cat?", "\n".join([*start, *ending]) + "\n")
+        plan = read("Where is the cat?", "\n".join([*start, *ending]) + "\n", TOOLS)
         assert op in [step.op for step in plan.steps]
 
 
