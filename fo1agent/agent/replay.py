@@ -108,7 +108,7 @@ def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None) ->
     Args:
         trace: the trace. Its plans are run whole even if it was cut off.
         scene: its picture, see `open_picture`.
-        tools: name → tool, for a trace in which a chat model called tools or planned with them; None for all of fo1agent's
+        tools: name → tool, for a trace in which a chat model called tools, or planned with them; None for all of ours
             and those that installed packages publish.
 
     Returns:

@@ -35,14 +35,15 @@ def test_trained_state_leaves_frozen_parameters_out_and_keeps_buffers():
 
 
 def test_tied_parameters_are_saved_once(tmp_path):
-    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
-    model[1].weight = model[0].weight
+    first, second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+    second.weight = first.weight
+    model = nn.Sequential(first, second)
     assert list(trained_state(model)) == ["0.weight"]
     optimizer = stepped(model)
-    was = model[0].weight.detach().clone()
+    was = first.weight.detach().clone()
     RunFolder(tmp_path).save(1, model, optimizer, [], Meter(), keep_last=1)
     with torch.no_grad():
-        model[0].weight.zero_()
+        first.weight.zero_()
     RunFolder(tmp_path).restore(model, optimizer, [])
     assert torch.equal(model.state_dict()["1.weight"], was)
 

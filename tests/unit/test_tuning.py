@@ -27,7 +27,7 @@ from fo1agent.trainers.data.tasks import OpenTasks
 from fo1agent.trainers.language import LanguageStage, StageTable
 from fo1agent.trainers.pictures import FrozenViews, Live, OwnBoxes, given_boxes
 from fo1agent.trainers.recipe import build
-from fo1agent.trainers.tuning import TuneRecipe, replace_folder, tune
+from fo1agent.trainers.tuning import TuneRecipe, tune
 from tests.drawn import write_coco
 from tests.tiny_models import CHECKPOINT
 
@@ -124,12 +124,6 @@ def test_an_aligned_model_matches_phrases_by_its_new_head(aligned, coco: Path, t
         coco / "images/train/0.png", boxes=[[5, 5, 60, 60], [70, 10, 99, 50]]
     )
     assert len(scene.ground("circle", threshold=0.0)) == 2
-
-
-def test_a_model_takes_the_place_of_former_ones_time_and_again(tmp_path: Path) -> None:
-    for text in ("one", "two", "three"):
-        replace_folder(tmp_path / "model", lambda folder, text=text: (folder.mkdir(), (folder / text).touch()))
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["model", "model/three"]
 
 
 def test_lora_merged_and_lora_as_an_adapter_are_the_same_model(coco: Path, tmp_path: Path) -> None:
