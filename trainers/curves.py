@@ -1,4 +1,4 @@
-"""`curves.png`: how a run went, drawn from its `log.jsonl` with Pillow alone: nothing else here needs matplotlib.
+"""`curves.png`: how a run went, drawn from its `log.jsonl` with Pillow alone, so that every run has it.
 
 One small chart per logged value, all against the step; values that are far apart and positive get a logarithmic scale.
 """

@@ -1,6 +1,7 @@
 """Recipes: YAML files read into frozen dataclasses, with `key=value` overrides. Knows no stage.
 
-Not pydantic: its lax mode takes true for 1 and "3" for 3, and its strict mode no 1e-3, which is text in YAML 1.1.
+Not pydantic: its lax mode takes true for 1, its strict mode no 1e-3 (text in YAML 1.1), and to tell its errors with the
+keys that are known takes as many lines as to read the types.
 
 A recipe's dataclass is its documentation: each field's type is checked, nested dataclasses are YAML mappings, and a
 key that is not a field is an error that names it and what it may have meant.
