@@ -60,8 +60,8 @@ class Agent:
         traces: where every run is saved: a folder, which gets one file a run, or a `traces.Place`; None for nowhere.
         mode: with a chat model, `"plan"`: it writes a plan before anything is looked at, and may write another on what
             was found; or `"steps"`: it calls one tool after another until it knows the answer.
-        verify: whether what an answer rests on is looked at again before it is given; what is not borne out is named in
-            `Answer.unsupported`, and where nothing is left the answer is an abstention.
+        verify: whether what an answer rests on is looked at again first; what fails is named in `Answer.unsupported`,
+            and if nothing is left the answer is an abstention.
         tools: tools of yours, made with `@fo1agent.tool`, for a planner that is a language model: it may use them in
             its plans, or call them step by step. A chat model is offered those of installed packages as well.
 

@@ -108,8 +108,8 @@ def replay(trace: Trace, scene: Any, tools: Mapping[str, Tool] | None = None) ->
     Args:
         trace: the trace. Its plans are run whole even if it was cut off.
         scene: its picture, see `open_picture`.
-        tools: name → tool, for a trace in which a chat model called tools, or planned with them; None for all of ours
-            and those that installed packages publish.
+        tools: name → tool, for a trace in which a chat model called tools or planned with them; None for all of
+            fo1agent's and those that installed packages publish.
 
     Returns:
         A trace of this run, to be compared with the first. It has no answer if a chat model wrote the first one's.
