@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -264,10 +265,9 @@ def _gaps(walls: np.ndarray, width: int, height: int, rng: np.random.Generator) 
         if len(inner) > 14:  # pairs of pairs: this many are enough to find a good window
             inner = np.sort(rng.choice(inner, 14, replace=False))
         edges.append(np.concatenate([[0], inner, [full]]))
-    spans = [np.array([(a, b) for k, a in enumerate(e) for b in e[k + 1 :]]) for e in edges]
-    x, y = np.meshgrid(np.arange(len(spans[0])), np.arange(len(spans[1])), indexing="ij")
-    across, down = spans[0][x.ravel()], spans[1][y.ravel()]
-    windows = np.stack([across[:, 0], down[:, 0], across[:, 1], down[:, 1]], axis=1)
+    across, down = (np.array(list(combinations(e, 2))) for e in edges)
+    pairs = np.concatenate([np.repeat(across, len(down), axis=0), np.tile(down, (len(across), 1))], axis=1)
+    windows = pairs[:, [0, 2, 1, 3]]
     return windows[~(intersections(windows, walls) > 0).any(axis=1)]
 
 

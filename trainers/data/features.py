@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -315,7 +315,7 @@ def _write(
     workers = threads if threads > 1 else 0
     look = Ahead(lambda k: _look(model, processor, *views[k], np.random.default_rng((0, k))), workers, end=len(views))
     try:
-        with _Summed(folder / "vectors.f16") as vectors_file, _Summed(folder / "pixels.f16") as pixels_file:
+        with open(folder / "vectors.f16", "wb") as vectors_file, open(folder / "pixels.f16", "wb") as pixels_file:
             for done in range(1, len(views) + 1):
                 seen = look(done - 1)
                 vectors_file.write(seen.vectors.tobytes())
@@ -330,38 +330,15 @@ def _write(
                     on_progress(done, len(views))
         np.save(folder / "boxes.npy", np.concatenate(boxes))
         np.save(folder / "kind.npy", np.concatenate(kinds))
-        sums = {"vectors.f16": vectors_file.crc32, "pixels.f16": pixels_file.crc32}
-        sums |= {name: checksum(folder / name) for name in ("boxes.npy", "kind.npy")}
-        files = {name: {"bytes": (folder / name).stat().st_size, "crc32": value} for name, value in sums.items()}
+        files = {
+            file.name: {"bytes": file.stat().st_size, "crc32": checksum(file)} for file in sorted(folder.iterdir())
+        }
         meta = {"fingerprint": mark, "rows": rows, "patches": patches, "grids": grids, "widths": widths, "files": files}
         meta["crc32"] = _sum_of(meta)
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     finally:
         look.close()
         torch.set_num_threads(threads)
-
-
-class _Summed:
-    """A new file of bytes whose checksum is known when it is written."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._value = path, 0
-        self._file: IO[bytes]
-
-    def __enter__(self) -> _Summed:
-        self._file = self._path.open("wb")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._value = zlib.crc32(data, self._value)
-
-    @property
-    def crc32(self) -> str:
-        return f"{self._value:08x}"
 
 
 @torch.inference_mode()
