@@ -1,4 +1,8 @@
-"""Files as training data needs them: lines by number in flat memory, outputs that are there whole or not at all."""
+"""Files as training data needs them: lines by number in flat memory, outputs that are there whole or not at all.
+
+Hugging Face's `datasets` is no replacement for the lines: it copies a file into a cache of its own before the first one
+is read, wants one type for a field in all of them, and a line that is no JSON ends it without a word on which.
+"""
 
 from __future__ import annotations
 

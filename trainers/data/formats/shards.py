@@ -6,7 +6,8 @@
     names.txt      once, first: the vocabulary of lines that say `"exhaustive": true`
 
 Tar files are not unpacked: where each picture lies is read once (56 bytes a picture are held), so that shards can be
-shuffled like everything else. Compressed tars cannot be read so; decompress them.
+shuffled like everything else. Compressed tars cannot be read so; decompress them. The webdataset package reads shards
+from front to back and shuffles within a buffer, so a run could not go on at the example that it had reached.
 """
 
 from __future__ import annotations
