@@ -1,9 +1,8 @@
-"""One way in for every picture, and the frames its boxes live in.
+"""One way in for every picture.
 
 `load_image` takes whatever people hold a picture in and gives an upright RGB one with a content id, or an `ImageError`
 that names the cause and the limit. Limits are checked on the source and on the file's header, before any pixel is
-decoded. `Frame` is the only place where boxes move between a picture and a resized copy of it. Colour profiles are not
-applied; models and detectors come later and are unknown here.
+decoded. Colour profiles are not applied; models and detectors come later and are unknown here.
 """
 
 from __future__ import annotations
@@ -184,37 +183,6 @@ def load_image(source: ImageSource, limits: ImageLimits | None = None, *, name: 
 def is_data_url(text: str) -> bool:
     """Whether `load_image` takes a string for the data: URL of a picture, which has its bytes in it."""
     return re.match(r"\s*data:", text, re.IGNORECASE) is not None
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Two sizes of one picture, and boxes between them. Each axis has its own scale; nothing is padded or cropped.
-
-    Attributes:
-        original_hw: (height, width) of the picture, pixels.
-        resized_hw: (height, width) of the copy that a model sees, pixels.
-    """
-
-    original_hw: tuple[int, int]
-    resized_hw: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        if min(*self.original_hw, *self.resized_hw) < 1:
-            raise InputError(f"A Frame needs sides of 1 or more, got {self.original_hw} and {self.resized_hw}.")
-
-    @property
-    def scale_xyxy(self) -> np.ndarray:
-        """[4] factors from original to resized pixels, for x1, y1, x2, y2."""
-        (height, width), (to_height, to_width) = self.original_hw, self.resized_hw
-        return np.array([to_width / width, to_height / height] * 2)
-
-    def to_frame(self, boxes: np.ndarray) -> np.ndarray:
-        """[N, 4] boxes in original pixels, as a new array in resized pixels."""
-        return np.asarray(boxes, dtype=np.float64) * self.scale_xyxy
-
-    def to_original(self, boxes: np.ndarray) -> np.ndarray:
-        """[N, 4] boxes in resized pixels, as a new array in original pixels."""
-        return np.asarray(boxes, dtype=np.float64) / self.scale_xyxy
 
 
 # From a source to bytes.

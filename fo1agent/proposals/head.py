@@ -46,7 +46,6 @@ class HeadProposer:
     def name(self) -> str:
         """The predictor's own."""
         return self._predictor.name
-        self.name = predictor.name
 
     def __call__(self, image: LoadedImage) -> Regions:
         """The best `limit` boxes, best first, unlabelled; there may be none.

@@ -11,12 +11,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
 
 
-def xyxy_to_xywh(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-    """(x1, y1, x2, y2) to (x1, y1, width, height), the order of COCO files."""
-    x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float64).T
-    return np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
-
-
 def xywh_to_xyxy(boxes_xywh: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
     """(x1, y1, width, height), the order of COCO files, to (x1, y1, x2, y2)."""
     x1, y1, width, height = np.asarray(boxes_xywh, dtype=np.float64).T
@@ -101,16 +95,6 @@ def enlarge(boxes: Num[np.ndarray, "n 4"], factor: float | int, size_hw: tuple[i
     """
     cx, cy, width, height = xyxy_to_cxcywh(boxes).T
     return clip(cxcywh_to_xyxy(np.stack([cx, cy, width * factor, height * factor], axis=1)), size_hw)
-
-
-def enclosing(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, " 4"]:
-    """The smallest box around all of them.
-
-    Raises:
-        ValueError: there is no box (numpy's own).
-    """
-    boxes = np.asarray(boxes, dtype=np.float64)
-    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
 
 
 PART_SHARE = 0.8

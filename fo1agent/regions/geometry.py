@@ -1,4 +1,4 @@
-"""Where things are to each other: spatial relations, distances, unions and clusters of boxes, on shapely.
+"""Where things are to each other: spatial relations and distances of boxes, on shapely.
 
 All of it is seen from the camera and measured in pixels of the picture: `left_of` means further left in the image, and
 `on` or `between` are what two flat boxes can tell, not what the scene's depth would. Boxes are [N, 4] xyxy pixels, y
@@ -125,32 +125,6 @@ def nearest(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) ->
     smallest = gap.min(axis=1)
     tie = np.where(gap == smallest[:, None], middle, np.inf).min(axis=1)
     return np.lexsort([tie, smallest]).astype(np.int64)
-
-
-def union_area(boxes: Num[np.ndarray, "n 4"]) -> float:
-    """Square pixels covered by at least one box."""
-    with_area = np.asarray(boxes, dtype=np.float64)[areas(boxes) > 0]
-    return float(shapely.union_all(_shapes(with_area)).area)
-
-
-def clusters(boxes: Num[np.ndarray, "n 4"], max_gap: float | int) -> Int[np.ndarray, " n"]:
-    """Group boxes that hang together: neighbours are at most `max_gap` pixels apart, and so on from each neighbour.
-
-    Returns:
-        The group number of each box; groups are numbered from 0 in the order of their first box.
-    """
-    n = len(boxes)
-    linked = gaps(boxes, boxes) <= max_gap
-    group = np.full(n, -1, dtype=np.int64)
-    for first in range(n):
-        if group[first] >= 0:
-            continue
-        number = group.max() + 1
-        frontier = np.arange(n) == first
-        while frontier.any():
-            group[frontier] = number
-            frontier = linked[frontier].any(axis=0) & (group < 0)
-    return group
 
 
 def _shapes(boxes: Num[np.ndarray, "n 4"]) -> np.ndarray:

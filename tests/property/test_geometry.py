@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fo1agent.regions import boxes, geometry
+from fo1agent.regions import geometry
 
 # Whole pixels: sums and halves of them are exact, so opposites are exactly opposite.
 pixel = st.integers(0, 400)
@@ -52,21 +52,6 @@ def test_scaling_the_picture_changes_no_relation(a, b):
 def test_boxes_that_overlap_have_no_gap(a, b):
     overlapping = geometry.relations("overlaps", a, b)
     assert (geometry.gaps(a, b)[overlapping] == 0).all()
-
-
-@given(box_arrays())
-def test_union_lies_between_the_largest_and_the_sum(some):
-    area = geometry.union_area(some)
-    sizes = boxes.areas(some)
-    assert sizes.max(initial=0) - 1e-6 <= area <= sizes.sum() + 1e-6
-
-
-@given(box_arrays(), st.floats(0, 100))
-def test_clusters_of_linked_boxes_are_one(some, gap):
-    groups = geometry.clusters(some, gap)
-    linked = geometry.gaps(some, some) <= gap
-    assert (groups[:, None] == groups[None])[linked].all()
-    assert sorted(set(groups.tolist())) == list(range(len(set(groups.tolist()))))
 
 
 @given(box_arrays(), box_arrays(min_size=1))

@@ -1,4 +1,4 @@
-"""Laws of the intake and of frames."""
+"""Laws of the intake."""
 
 import io
 
@@ -9,17 +9,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from fo1agent.errors import ImageError
-from fo1agent.pictures.image import Frame, load_image
-
-side = st.integers(1, 3000)
-
-
-@given(side, side, side, side, hnp.arrays(np.float64, (5, 4), elements=st.floats(-100, 3000)))
-def test_to_the_frame_and_back_is_the_same_box(height, width, to_height, to_width, boxes):
-    frame = Frame((height, width), (to_height, to_width))
-    before = boxes.copy()
-    np.testing.assert_allclose(frame.to_original(frame.to_frame(boxes)), boxes, atol=1e-6)
-    assert np.array_equal(boxes, before)
+from fo1agent.pictures.image import load_image
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))

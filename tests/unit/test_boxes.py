@@ -11,15 +11,12 @@ NONE = np.zeros((0, 4))
 
 def test_conversions_give_the_known_numbers():
     xyxy = np.array([[10.0, 20.0, 40.0, 30.0]])
-    assert boxes.xyxy_to_xywh(xyxy).tolist() == [[10, 20, 30, 10]]
     assert boxes.xyxy_to_cxcywh(xyxy).tolist() == [[25, 25, 30, 10]]
     assert boxes.xywh_to_xyxy(np.array([[10, 20, 30, 10]])).tolist() == xyxy.tolist()
     assert boxes.cxcywh_to_xyxy(np.array([[25, 25, 30, 10]])).tolist() == xyxy.tolist()
 
 
-@pytest.mark.parametrize(
-    "convert", [boxes.xyxy_to_xywh, boxes.xywh_to_xyxy, boxes.xyxy_to_cxcywh, boxes.cxcywh_to_xyxy]
-)
+@pytest.mark.parametrize("convert", [boxes.xywh_to_xyxy, boxes.xyxy_to_cxcywh, boxes.cxcywh_to_xyxy])
 def test_no_boxes_stay_no_boxes(convert):
     assert convert(NONE).shape == (0, 4)
 
@@ -69,12 +66,6 @@ def test_a_box_outside_is_not_visible():
 
 def test_enlarge_keeps_the_centre_and_the_border():
     assert boxes.enlarge(np.array([[10, 10, 20, 30]]), 2.0, (100, 100)).tolist() == [[5, 0, 25, 40]]
-
-
-def test_enclosing_is_the_smallest_box_around_all():
-    assert boxes.enclosing(np.array([[3, 4, 5, 6], [1, 5, 4, 9]])).tolist() == [1, 4, 5, 9]
-    with pytest.raises(ValueError, match="zero-size"):
-        boxes.enclosing(NONE)
 
 
 def test_nms_keeps_the_best_of_each_heap_best_first():

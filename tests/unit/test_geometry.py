@@ -161,15 +161,3 @@ def test_nearest_measures_to_the_closest_of_several_targets():
 def test_nearest_to_nothing_is_an_error():
     with pytest.raises(InputError, match="no box to measure from"):
         geometry.nearest(BUS[None], NONE)
-
-
-def test_union_area_counts_shared_pixels_once():
-    assert geometry.union_area(np.array([[0, 0, 10, 10], [5, 0, 15, 10], [3, 3, 3, 9]])) == 150
-    assert geometry.union_area(NONE) == 0
-
-
-def test_clusters_chain_through_neighbours():
-    row = np.array([[0, 0, 10, 10], [40, 0, 50, 10], [12, 0, 20, 10], [22, 0, 30, 10], [200, 0, 210, 10]])
-    assert geometry.clusters(row, max_gap=5.0).tolist() == [0, 1, 0, 0, 2]
-    assert geometry.clusters(row, max_gap=10.0).tolist() == [0, 0, 0, 0, 1]
-    assert geometry.clusters(NONE, max_gap=5.0).tolist() == []

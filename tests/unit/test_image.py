@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import ImageError, InputError
-from fo1agent.pictures.image import Frame, ImageLimits, LoadedImage, load_image
+from fo1agent.pictures.image import ImageLimits, LoadedImage, load_image
 
 RNG = np.random.default_rng(7)
 # Left and right, top and bottom differ, and it is not square, so a turn shows.
@@ -580,26 +580,6 @@ def test_importing_the_intake_needs_no_torch_and_no_http_client():
     program = f"import sys, fo1agent.pictures.image; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
-
-
-# Frames.
-
-
-def test_a_frame_scales_each_axis_by_itself():
-    frame = Frame(original_hw=(100, 200), resized_hw=(50, 400))
-    boxes = np.array([[10, 20, 30, 40]])
-    assert frame.to_frame(boxes).tolist() == [[20, 10, 60, 20]]
-    assert frame.to_original(frame.to_frame(boxes)).tolist() == boxes.tolist()
-    assert boxes.tolist() == [[10, 20, 30, 40]]
-
-
-def test_a_frame_takes_no_boxes():
-    assert Frame((10, 10), (20, 20)).to_frame(np.zeros((0, 4))).shape == (0, 4)
-
-
-def test_a_frame_without_area_is_refused():
-    with pytest.raises(InputError, match="sides of 1 or more"):
-        Frame((0, 10), (20, 20))
 
 
 def test_a_missing_reader_of_another_package_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
