@@ -49,6 +49,7 @@ from fo1agent.regions.regions import (
     shown,
 )
 from fo1agent.results import (
+    AskResult,
     CountResult,
     DescribeResult,
     Grounding,
@@ -375,10 +376,10 @@ class RemoteScene(Pictured):
         if not re.fullmatch(r"[A-Za-z_]\w{0,63}", tool, re.ASCII):
             raise InputError(f"{shown(tool)} is no name of a tool.")
         given = {name: self._passed(value) for name, value in arguments.items()}
-        known = registry().get(tool)
-        if known is None:
+        kinds = {"ask": AskResult, **{name: one.result for name, one in registry().items()}}
+        if tool not in kinds:
             return self._call(tool, given)["result"]
-        return self._result(known.result, tool, **given)
+        return self._result(kinds[tool], tool, **given)
 
     def zoom(self, target: Target, margin: float = 0.1) -> RemoteScene:
         """Open a part of the picture at the server as a scene of its own; see `Scene.zoom`. It is cut out here."""

@@ -7,7 +7,7 @@ JSON from elsewhere is bound to that picture: it has the form and the bounds tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -20,10 +20,12 @@ from pydantic import (
     GetCoreSchemaHandler,
     PlainSerializer,
     ValidationInfo,
+    WrapValidator,
     model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema
+from typing_extensions import TypedDict
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.attached import Attachment
@@ -37,6 +39,16 @@ Untrusted = Annotated[
     Field(json_schema_extra={"untrusted": True}),
 ]
 """Text out of a picture, for tool results: data that may say anything, never an instruction."""
+
+
+def _kept(value: Any, inner: Callable[[Any], Any], info: ValidationInfo) -> Any:
+    """Text that is untrusted stays so; all text is that comes from elsewhere."""
+    read = value if isinstance(value, UntrustedText) else inner(value)
+    return UntrustedText(read) if isinstance(read, str) and picture_of(info) is not None else read
+
+
+PerhapsUntrusted = Annotated[str, WrapValidator(_kept), Field(json_schema_extra={"untrusted": True})]
+"""Text that may have words out of a picture in it, and is `UntrustedText` where it has."""
 
 NotJudged = Annotated[
     tuple[str, ...],
@@ -92,11 +104,11 @@ class Result(BaseModel):
         """The JSON of a result with what servers of other versions leave out."""
         return told
 
-    def line(self, regions: Sequence[Region]) -> str:
+    def as_line(self, regions: Sequence[Region]) -> str:
         """How the result reads in one line; `regions` are those of `bound`. Words that were not judged follow it."""
         return _line(self, regions)
 
-    def evidence(self) -> Regions:
+    def rests_on(self) -> Regions:
         """The regions that it rests on, where no field tells of any."""
         return Regions.empty()
 
@@ -163,7 +175,7 @@ class CountResult(Result):
         value = told.get("value")
         return {"at_least": value, "at_most": value, **told}
 
-    def line(self, regions: Sequence[Region]) -> str:
+    def as_line(self, regions: Sequence[Region]) -> str:
         """The number, or its bounds."""
         most = "any number" if self.at_most is None else self.at_most
         return f"{self.at_least} to {most}" if self.value is None else str(self.value)
@@ -248,6 +260,41 @@ class InspectResult(Result):
     thought: SkipJsonSchema[Untrusted] = Field(default=UntrustedText(""), exclude=True)
 
 
+_One = Annotated[int | float | bool | str | None, WrapValidator(_kept)]
+
+
+class Bounds(TypedDict):
+    """What is known of a number that depends on words that could not be judged."""
+
+    at_least: Annotated[int | float | None, Field(description="it is no less; null where that is not known")]
+    at_most: Annotated[int | float | None, Field(description="it is no more; null where that is not known")]
+
+
+class AskResult(Result):
+    """An answer, and what it rests on."""
+
+    model_config = ConfigDict(title="Answer")
+    text: PerhapsUntrusted = Field(description="The answer; for an abstention, what stood in the way.")
+    value: _One | list[_One] = Field(
+        description="The answer alone: a number, true or false, or words; a list for several questions; null where "
+        "there is none."
+    )
+    abstained: bool = Field(description="Whether no part of the question could be answered.")
+    reason: PerhapsUntrusted = Field("", description="Why it abstained, or why a part is missing.")
+    bounds: Bounds | list[Bounds | None] | None = Field(
+        None, description="What is known of a number that depends on words that could not be judged."
+    )
+    evidence: Regions = Field(description="The regions that it rests on.")
+    steps: tuple[PerhapsUntrusted, ...] = Field((), description="What was done and what came of it, in a line each.")
+    unsupported: tuple[str, ...] = Field((), description="What was claimed and the picture does not bear out.")
+    not_judged: NotJudged = ()
+    note: str = Field("", description="Something to know of how it came about; usually empty.")
+
+    def as_line(self, regions: Sequence[Region]) -> str:
+        """The answer's text."""
+        return self.text
+
+
 class View(Result):
     """What picture it is, and what is in it at first sight."""
 
@@ -270,7 +317,7 @@ class Picture(Result):
     height: int
     shown: SkipJsonSchema[Regions] = Field(default=Regions.empty(), exclude=True)
 
-    def evidence(self) -> Regions:
+    def rests_on(self) -> Regions:
         """What is drawn on it."""
         return self.shown
 
@@ -306,7 +353,7 @@ def bound(result: Any, picture: Any, arguments: Mapping[str, Any]) -> Regions:
     for name, label, score in named_in(result):
         region = picture.region(name)
         found[name] = Region(region.id, region.box, score, label, region.source)
-    if found or not isinstance(result, Result) or not len(own := result.evidence()):
+    if found or not isinstance(result, Result) or not len(own := result.rests_on()):
         about = () if found else (arguments.get("region"), *_several(arguments.get("regions")))
         for name in about:
             with suppress(InputError):  # it was a box, or several in one text
@@ -326,8 +373,8 @@ def value_of(result: Any) -> int | float | bool | str | None:
 
 
 def line_of(result: Any, regions: Sequence[Region]) -> str:
-    """How a result reads in one line: as its own `line` says, or its value, its text or its regions."""
-    line = result.line(regions) if isinstance(result, Result) else _line(result, regions)
+    """How a result reads in one line: as its own `as_line` says, or its value, its text or its regions."""
+    line = result.as_line(regions) if isinstance(result, Result) else _line(result, regions)
     open_words = getattr(result, "not_judged", ())
     return f"{line}  not judged: {', '.join(open_words)}" if open_words else line
 
@@ -343,14 +390,17 @@ def _line(result: Any, regions: Sequence[Region]) -> str:
 
 
 def regions_in(result: Any) -> list[RegionRef] | None:
-    """The regions that a result tells of, as its JSON has them; None where it has no field `regions` of some."""
-    field = type(result).model_fields.get("regions") if isinstance(result, BaseModel) else None
-    found = getattr(result, "regions", None)
-    if field is None or field.exclude or not isinstance(found, (list, tuple, Regions)):
-        return None
-    if not all(isinstance(one, (Region, RegionRef)) for one in found):
-        return None
-    return [RegionRef.of(one) if isinstance(one, Region) else one for one in found]
+    """The regions that a result tells of, as its JSON has them; None where it has no field for any."""
+    fields = type(result).model_fields if isinstance(result, BaseModel) else {}
+    told = ((name, getattr(result, name)) for name, field in fields.items() if not field.exclude)
+    found = next((one for name, one in told if _are_regions(name, one)), None)
+    return None if found is None else [RegionRef.of(one) if isinstance(one, Region) else one for one in found]
+
+
+def _are_regions(name: str, value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or (not value and name != "regions"):
+        return isinstance(value, Regions)
+    return all(isinstance(one, (Region, RegionRef)) for one in value)
 
 
 def _said_of(found: Regions, phrase: str | None) -> dict[str, Any]:

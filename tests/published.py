@@ -22,7 +22,7 @@ class Biggest(Result):
     said: Untrusted
     file: Attachment
 
-    def line(self, regions):
+    def as_line(self, regions):
         return f"{self.area:g} square pixels"
 
 

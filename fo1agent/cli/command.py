@@ -365,18 +365,19 @@ def call_tool(
     **opening: Any,
 ) -> None:
     """Run the tool NAME on IMAGE; `fo1agent tools` lists them."""
+    from fo1agent.agent.asking import with_asking
     from fo1agent.results import bound, line_of
     from fo1agent.tools.registry import registry
     from fo1agent.tools.telling import as_json as as_values
     from fo1agent.tools.telling import attachments
 
     own = {tool.name: tool for tool in cli_own_tools.load_tools(tools)}
-    known = {**registry(), **own}
+    known = with_asking({**registry(), **own})
     if name not in known and not opening["server"]:
         raise click.UsageError(f"There is no tool {name!r}. There are: {', '.join(known)}.")
     given = cli_own_tools.arguments(name, pairs, known.get(name))
     _, scene = _open(image, {"--draw": draw}, **opening)
-    result = cli_own_tools.called(scene, name, given, own)
+    result = cli_own_tools.called(scene, name, given, own if opening["server"] else known)
     if isinstance(result, dict):  # of a tool that only the server knows
         console.result_json(result)
         return
@@ -429,6 +430,7 @@ def mcp(
     """
     import os
 
+    from fo1agent.agent.asking import with_asking
     from fo1agent.integrations import mcp as front
     from fo1agent.pictures.image import ImageLimits
     from fo1agent.tools.registry import registry
@@ -445,7 +447,8 @@ def mcp(
         folders = ()
     ocr = cli_ocr.reader(loading.pop("ocr_lang"), loading.pop("ocr_set"))  # what is wrong with it is said now
     limits = ImageLimits(folders=folders, hosts=tuple(allow_url))
-    server = front.make_server(lambda: _load(**loading, ocr=ocr), limits, registry(*mine).values() if mine else None)
+    offered = with_asking(registry(*mine)).values()
+    server = front.make_server(lambda: _load(**loading, ocr=ocr), limits, offered)
     if http:
         token = os.environ.get("FO1AGENT_TOKEN")
         front.serve_http(server, host, port, token, ready=lambda url: console.note(f"Listening on {url}"))

@@ -71,8 +71,9 @@ def arguments(name: str, pairs: Sequence[str], known: Tool | None) -> dict[str, 
     return given
 
 
-def called(scene: Any, name: str, given: dict[str, Any], own: dict[str, Tool]) -> Any:
-    """The result of a tool: here, or at the server whose scene it is; JSON of one that only the server knows.
+def called(scene: Any, name: str, given: dict[str, Any], known: dict[str, Tool]) -> Any:
+    """The result of a tool: one of those `known` here, or of the server whose scene it is; JSON of one that only the
+    server knows.
 
     Raises:
         InputError: the arguments do not fit.
@@ -80,11 +81,9 @@ def called(scene: Any, name: str, given: dict[str, Any], own: dict[str, Tool]) -
     """
     from fo1agent.errors import InputError, ToolFailed
 
-    if hasattr(scene, "call") and name not in own:
+    if name not in known:
         return scene.call(name, **given)
-    from fo1agent.tools.registry import registry
-
-    outcome = {**registry(), **own}[name].call(scene, given)
+    outcome = known[name].call(scene, given)
     if not outcome.ok:
         raise (InputError if outcome.retry else ToolFailed)(f"{name}: {outcome.error}")
     return outcome.result

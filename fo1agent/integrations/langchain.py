@@ -21,6 +21,7 @@ from langchain_core.tools import BaseTool, BaseToolkit, ToolException
 from pydantic import BaseModel, Field, PrivateAttr, create_model, model_validator
 from pydantic_core import to_json
 
+from fo1agent.agent.asking import with_asking
 from fo1agent.errors import InputError
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
@@ -73,7 +74,7 @@ class FO1Toolkit(BaseToolkit):
     ) -> None:
         super().__init__()
         self._scenes = Scenes(model, folders=folders, urls=urls, limits=limits)
-        self._tools = registry(*tools)
+        self._tools = with_asking(registry(*tools))
         for picture in pictures if isinstance(pictures, (list, tuple)) else [pictures]:
             self._scenes.open(picture)
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from fo1agent.agent.asking import with_asking
 from fo1agent.bearer import checked_token
 from fo1agent.bounded import halved
 from fo1agent.errors import FO1AgentError, InputError, MissingExtraError
@@ -81,12 +82,12 @@ def make_server(
         load: gives the model; called once, when the first picture is opened.
         limits: what a picture may cost, and from which folders and hosts calls may open one. `folders` and `hosts` of
             None allow what the process may open.
-        tools: None for all that come with fo1agent.
+        tools: None for all that come with fo1agent, the one that asks too, and those that installed packages publish.
 
     Raises:
         InputError: a tool has an argument called `image`.
     """
-    front = _Front(load, limits, registry() if tools is None else {tool.name: tool for tool in tools})
+    front = _Front(load, limits, with_asking(registry()) if tools is None else {tool.name: tool for tool in tools})
     server = Server(
         "fo1agent",
         title="fo1agent",

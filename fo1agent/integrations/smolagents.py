@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import to_json
 from smolagents import Tool as SmolTool
 
+from fo1agent.agent.asking import with_asking
 from fo1agent.errors import InputError
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
@@ -30,7 +31,7 @@ def get_tools(scenes: Scenes, tools: Sequence[Tool] = ()) -> list[VisionTool]:
     Raises:
         InputError: two tools have one name.
     """
-    known = registry(*tools)
+    known = with_asking(registry(*tools))
     return [VisionTool(tool, scenes, known) for tool in known.values() if not tool.draws]
 
 

@@ -31,7 +31,8 @@ REPAIRS = 2
 """So often a plan that is none goes back to the model."""
 
 _NAME = "plan"  # of the function that a model calls
-_PICTURE_WORDS = frozenset({"read", "describe", "inspect", "name", "tool"})  # steps whose result the picture words
+PICTURE_WORDS = frozenset({"read", "describe", "inspect", "name", "tool"})
+"""Steps whose result the picture words."""
 
 
 class ChatPlanner:
@@ -273,6 +274,6 @@ def _told(record: StepRecord) -> str:
     text = record.error or record.text
     if record.not_judged and "not judged: " not in text:
         text += f"  not judged: {', '.join(record.not_judged)}"
-    if record.tool in _PICTURE_WORDS or isinstance(record.value, UntrustedText):
+    if record.tool in PICTURE_WORDS or isinstance(record.value, UntrustedText):
         text = UntrustedText(text).fenced()
     return f"{record.id} {record.tool} {arguments}: {'failed: ' if record.error else ''}{text}"

@@ -15,20 +15,13 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
-from typing_extensions import TypedDict
 
 from fo1agent.errors import InputError
 from fo1agent.plans.language import Plan
 from fo1agent.regions.regions import Region, Regions
+from fo1agent.results import Bounds
 from fo1agent.runs.record import STRICT, AnswerValue, Named, RegionPart, Texts, dump, plain, read_region
 from fo1agent.runs.step import StepRecord
-
-
-class Bounds(TypedDict):
-    """What is known of a number that depends on words that could not be judged."""
-
-    at_least: Annotated[int | float | None, Field(description="it is no less; null where that is not known")]
-    at_most: Annotated[int | float | None, Field(description="it is no more; null where that is not known")]
 
 
 def _in_order(bounds: Any) -> Any:

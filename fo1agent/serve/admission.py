@@ -21,6 +21,7 @@ _TOOLS: dict[str, Kind] = {
     "annotate": "draw",
     "describe": "say",
     "inspect": "say",
+    "ask": "ask",
 }
 
 

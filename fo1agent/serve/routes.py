@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
+from fo1agent.agent.asking import with_asking
 from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.foreign import one_line
 from fo1agent.integrations.calls import call
@@ -107,7 +108,7 @@ def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:
     """The routes under /v1 that are fo1agent's own."""
     routes = APIRouter(prefix="/v1", responses=FAILURES, route_class=admitting(service.admit))
     _add_images(routes, service)
-    _add_tools(routes, service, registry() if tools is None else tools)
+    _add_tools(routes, service, with_asking(registry() if tools is None else tools, service.answered))
     _add_asking(routes, service)
     return routes
 

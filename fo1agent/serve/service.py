@@ -25,6 +25,7 @@ from fo1agent.planners.base import Planner
 from fo1agent.planners.chat import ChatPlanner
 from fo1agent.planners.own import OwnPlanner
 from fo1agent.regions.ids import HANDLE
+from fo1agent.runs.answer import Answer
 from fo1agent.runs.budget import Budget
 from fo1agent.scene import Model, Predictor, Scene
 from fo1agent.serve.admission import Kind
@@ -199,9 +200,13 @@ class Service:
             tools=self.settings.tools if isinstance(self._planner, (ChatPlanner, OwnPlanner)) else (),
         )
 
+    def answered(self, scene: Scene, question: str, before: Sequence[str] = ()) -> Answer:
+        """The answer; between its steps it is looked whether anybody still waits."""
+        return self.agent().ask(scene, question, on_step=lambda number, step: check(), before=before)
+
     def answer(self, scene: Scene, question: str, before: Sequence[str] = ()) -> dict[str, Any]:
-        """The answer as JSON values; between its steps it is looked whether anybody still waits."""
-        return self.agent().ask(scene, question, on_step=lambda number, step: check(), before=before).to_dict()
+        """The same as JSON values."""
+        return self.answered(scene, question, before).to_dict()
 
     def _deciding(self, model: Model) -> Planner:
         """The planner of all requests, which stops where its request does."""

@@ -25,6 +25,7 @@ from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
 import fo1agent
+from fo1agent.agent.asking import with_asking
 from fo1agent.errors import InputError
 from fo1agent.integrations.langchain import SYSTEM_PROMPT, FO1Toolkit, RulePlannerChatModel, create_visual_agent
 from fo1agent.integrations.rule_chat import _asked
@@ -48,6 +49,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "relate": {"a": "remote", "relation": "right_of", "b": "cat"},
     "zoom": {"region": "r0", "phrase": "cat"},
     "annotate": {"size": 128},
+    "ask": {"question": "How many cats are there?"},
 }
 
 
@@ -116,7 +118,7 @@ class TestRulePlannerUnit(ChatModelUnitTests):
 
 
 def test_the_suites_try_every_tool() -> None:
-    assert set(EXAMPLES) == set(registry())
+    assert set(EXAMPLES) == set(with_asking(registry()))
 
 
 # ---- the tools ----
@@ -137,10 +139,11 @@ def called(toolkit: FO1Toolkit, name: str, **arguments: Any) -> ToolMessage:
 
 
 def test_models_are_shown_the_schemas_that_every_front_shows(toolkit: FO1Toolkit) -> None:
+    known = with_asking(registry())
     for tool in toolkit.get_tools():
         shown = convert_to_openai_tool(tool)["function"]
-        assert shown["parameters"]["properties"] == parameters(registry()[tool.name])["properties"]
-        assert shown["description"] == registry()[tool.name].description
+        assert shown["parameters"]["properties"] == parameters(known[tool.name])["properties"]
+        assert shown["description"] == known[tool.name].description
 
 
 def test_content_is_for_the_model_and_the_artifact_for_the_program(toolkit: FO1Toolkit) -> None:
@@ -242,7 +245,7 @@ def test_a_scripted_model_answers_a_question_of_three_steps(toolkit: FO1Toolkit)
     tools = [one for one in said if isinstance(one, ToolMessage)]
     assert [(one.name, one.status) for one in tools] == [(n, "success") for n in ("ground", "relate", "annotate")]
     assert tools[-1].artifact["images"]
-    assert {one.name for one in script.tools} == set(registry())
+    assert {one.name for one in script.tools} == set(with_asking(registry()))
     system = script.sent[0][0]
     assert isinstance(system, SystemMessage)
     assert toolkit.scenes.get().id in system.text

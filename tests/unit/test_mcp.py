@@ -82,7 +82,7 @@ async def refused(client: Client, image: Any, **arguments: Any) -> str:
 def test_every_tool_is_declared_closed_with_the_picture_first(folder: Path) -> None:
     async def test(client: Client) -> None:
         listed = (await client.list_tools()).tools
-        assert [tool.name for tool in listed] == list(registry())
+        assert [tool.name for tool in listed] == [*registry(), "ask"]
         for tool in listed:
             assert tool.input_schema["required"][0] == "image"
             assert tool.input_schema["additionalProperties"] is False
@@ -90,7 +90,7 @@ def test_every_tool_is_declared_closed_with_the_picture_first(folder: Path) -> N
             assert "image" in tool.output_schema["properties"]
             assert "png_base64" not in json.dumps(tool.output_schema)
         declared = json.dumps([tool.output_schema for tool in listed])
-        assert declared.count("Between <untrusted> marks") == 4  # read: whole and lines; describe; inspect
+        assert declared.count("Between <untrusted> marks") == 7  # read: 2, describe: 1, inspect: 1, ask: 3
 
     served(folder, test)
 

@@ -31,7 +31,7 @@ def scenes() -> Scenes:
 
 def test_a_call_answers_with_what_a_language_model_reads(scenes: Scenes) -> None:
     tools = {tool.name: tool for tool in get_tools(scenes)}
-    assert set(tools) == set(fo1agent.registry()) - {"annotate"}
+    assert set(tools) == {*fo1agent.registry(), "ask"} - {"annotate"}
     counted = json.loads(tools["count"](phrase="bus"))
     assert counted["value"] == 1
 
