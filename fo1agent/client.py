@@ -20,7 +20,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -60,7 +60,7 @@ from fo1agent.results import (
     View,
 )
 from fo1agent.runs.answer import Answer
-from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
+from fo1agent.runs.events import AnswerEvent, Event, OnStep, Partial, PlanEvent, answer_of
 from fo1agent.runs.record import load
 from fo1agent.runs.step import StepEnd, StepStart
 from fo1agent.tools.base import complaint
@@ -83,7 +83,6 @@ _MOST_PIXELS_OFF = 0.01  # that a box may lie outside of the picture: boxes are 
 _ADDRESS = re.compile(r"(data:|[A-Za-z][A-Za-z0-9+.-]+://)")
 
 AResult = TypeVar("AResult", bound=BaseModel)
-OnStep = Callable[[int, dict[str, Any]], None]
 
 
 def connect(url: str, token: str | None = None, *, timeout_s: float = 120.0, patience_s: float = 30.0) -> Client:
@@ -174,12 +173,10 @@ class Client:
             on_step: called as (number from 1, the step as `Answer.to_dict` gives it) when a step has finished.
             before: earlier questions about the picture that this one may go back to, oldest first.
         """
-        for event in self.stream(source, question, before=before):
-            if isinstance(event, StepEnd) and on_step is not None:
-                on_step(event.number, event.record.to_dict())
-            if isinstance(event, AnswerEvent):
-                return event.answer
-        raise ServerError("The server ended the stream without an answer.")
+        answer = answer_of(self.stream(source, question, before=before), on_step)
+        if answer is None:
+            raise ServerError("The server ended the stream without an answer.")
+        return answer
 
     def stream(self, source: Any, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
         """Answer a question and yield each event as it happens, as `Agent.stream` does; the answer comes last."""

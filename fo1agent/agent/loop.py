@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +26,7 @@ from fo1agent.planners.conversation import ChatModel, ChatUnavailable
 from fo1agent.plans.language import Offered, Plan
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.budget import Budget, Meter
-from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
+from fo1agent.runs.events import AnswerEvent, Event, OnStep, Partial, PlanEvent, answer_of
 from fo1agent.runs.plan_run import Run, SceneLike
 from fo1agent.runs.second_look import verified
 from fo1agent.runs.step import StepEnd, StepRecord
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from fo1agent.agent.stepping import Stepper
     from fo1agent.tools.base import Tool
 
-OnStep = Callable[[int, dict[str, Any]], None]
 
 REPLANS = 1
 """How many times to replan after a failed or empty step."""
@@ -123,12 +122,9 @@ class Agent:
             AgentError: the trace cannot be written.
             BudgetExceeded: the server that opens it (`fo1agent.connect`) took longer than the budget.
         """
-        for event in self.stream(source, question, before=before):
-            if isinstance(event, StepEnd) and on_step is not None:
-                on_step(event.number, event.record.to_dict())
-            if isinstance(event, AnswerEvent):
-                return event.answer
-        raise AssertionError("a run ends with its answer")
+        answer = answer_of(self.stream(source, question, before=before), on_step)
+        assert answer is not None, "a run ends with its answer"
+        return answer
 
     def talk(self, source: Any) -> Talk:
         """Open a picture for several questions, each of which may go back to earlier ones.

@@ -6,6 +6,7 @@ last one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SkipValidation
@@ -67,3 +68,17 @@ class AnswerEvent:
 
 
 Event = PlanEvent | StepStart | StepEnd | Partial | AnswerEvent
+
+
+OnStep = Callable[[int, dict[str, Any]], None]
+"""Called as (number from 1, the step as `Answer.to_dict` gives it) when a step has finished."""
+
+
+def answer_of(events: Iterable[Event], on_step: OnStep | None = None) -> Answer | None:
+    """The answer that a run ends with; None if it was cut off before."""
+    for event in events:
+        if isinstance(event, StepEnd) and on_step is not None:
+            on_step(event.number, event.record.to_dict())
+        if isinstance(event, AnswerEvent):
+            return event.answer
+    return None
