@@ -231,7 +231,7 @@ class OwnBoxes:
     """
 
     def __init__(self, model: FO1, tower_trains: bool) -> None:
-        if model.proposal_head is None and getattr(model.aux, "detect", None) is None:
+        if not model.proposes:
             raise TrainingError(
                 "The model makes no boxes of its own. Set `boxes` to a proposer (nano, given, transformers:…) in the "
                 "recipe, or train it a proposal head first (fo1agent train proposals)."
@@ -296,7 +296,7 @@ class FrozenViews:
 
     def __init__(self, folder: Path, model: FO1) -> None:
         self.model = model
-        views = range(len(model.aux.views)) if hasattr(model.aux, "detect") else ()
+        views = range(len(model.aux.views)) if model.aux.detects else ()
         names = ["tokens", *(f"map{k}" for k in range(len(model.aux.levels)))]
         names += ["primary"] if model.region_encoder.simple_fpn is not None else []
         names += [f"{what}{k}" for what in ("boxes", "logits") for k in views]

@@ -153,7 +153,7 @@ class MapSource:
     ) -> None:
         self.tower, self.device = tower, next(tower.parameters()).device
         # Of a detector's tower, the backbone's maps: `_run` does without the rest.
-        self._detector = config["type"] == "mobilenet_v2_ssd"
+        self._detector = bool(tower.detects)
         known: Any = LEVELS if self._detector else tower.levels
         if not levels or not all(0 <= k < len(known) for k in levels):
             raise InputError(f"head.levels names maps 0 to {len(known) - 1} of the tower, got {list(levels)}.")

@@ -212,8 +212,7 @@ def make_boxes(spec: str, model: FO1, tower_trains: bool) -> Boxes:
     if spec == "given":
         return given_boxes
     if spec == "auto":
-        own = model.proposal_head is not None or getattr(model.aux, "detect", None) is not None
-        spec = "own" if own else "nano"
+        spec = "own" if model.proposes else "nano"
     if spec == "own":
         return OwnBoxes(model, tower_trains)
     if spec == "nano":

@@ -1,24 +1,25 @@
 """Auxiliary towers: the second look at a picture, from which region vectors are pooled.
 
-A tower is a module with `levels` (stride, channels and offset of each map) whose
-`forward(views) -> (maps, candidates)` takes what `prepare` made of the picture: named tensors [1, 3, H, W], of which
-`main` is the one that the maps belong to. `candidates` is what a detector inside the tower saw, or None.
+`Tower` says what one is; `TOWERS` names those there are. Who adds one writes what config.json may say of it into
+`stored_towers.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Florence2VisionConfig
 from transformers.models.florence2.modeling_florence2 import Florence2VisionBackbone
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model.config import ProcessingConfig
+from fo1agent.model.mobilenet import Candidates, MobileNetV2SSD
+from fo1agent.model.mobilenet import prepare as prepare_mobilenet
 from fo1agent.model.region_encoder import Level
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -26,34 +27,26 @@ SQUASH_SIDE = 768
 SQUARE_SIDES = (384, 448, 512, 576, 640, 704, 768, 832, 896, 960, 1024, 1280, 1536, 1792, 2048)
 
 
-def build_aux(config: Mapping[str, Any]) -> nn.Module:
-    """The tower that `config["type"]` names, with random weights.
+class Tower(Protocol):
+    """An auxiliary tower, a module.
 
-    Raises:
-        CheckpointError: no such type.
+    Attributes:
+        levels: stride, channels and offset of each of its maps.
+        detects: whether there is a detector inside, which finds boxes by itself.
     """
-    settings = dict(config)
-    kind = settings.pop("type", None)
-    if kind == "davit":
-        return DaViT(Florence2VisionConfig(**settings))
-    if kind == "mobilenet_v2_ssd":
-        from fo1agent.model.mobilenet import MobileNetV2SSD
 
-        return MobileNetV2SSD(**settings)
-    raise CheckpointError(f"config.aux.type is davit or mobilenet_v2_ssd, got {kind!r}.")
+    levels: Sequence[Level]
+    detects: bool
 
-
-def prepare_aux(config: Mapping[str, Any], processing: ProcessingConfig, image: Image.Image) -> dict[str, Tensor]:
-    """The tower's views of an RGB picture, named tensors [1, 3, H, W]."""
-    if config.get("type") == "mobilenet_v2_ssd":
-        from fo1agent.model.mobilenet import prepare
-
-        return prepare(image, **{key: value for key, value in config.items() if key != "type"})
-    return prepare_davit(image, processing.aux_aspect)
+    def __call__(self, views: Mapping[str, Tensor]) -> tuple[list[Tensor], Candidates | None]:
+        """Views of one picture [1, 3, H, W], by name → the maps of `main`, and what the detector saw in all."""
+        ...
 
 
 class DaViT(Florence2VisionBackbone):
     """Florence-2's backbone, read after each stage. Its maps come straight after a stage's last block, with no norm."""
+
+    detects = False
 
     def __init__(self, config: Florence2VisionConfig) -> None:
         super().__init__(config)
@@ -83,3 +76,49 @@ def prepare_davit(image: Image.Image, aspect: str) -> dict[str, Tensor]:
     pixels = np.asarray(image, dtype=np.float32) / 255.0
     pixels = (pixels - np.array(IMAGENET_MEAN, dtype=np.float32)) / np.array(IMAGENET_STD, dtype=np.float32)
     return {"main": torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()}
+
+
+class Kind(NamedTuple):
+    """How a tower of a kind is built from its settings, and what it is shown of an RGB picture."""
+
+    build: Callable[[dict[str, Any]], Any]
+    prepare: Callable[[Image.Image, dict[str, Any], ProcessingConfig], dict[str, Tensor]]
+
+
+TOWERS = {
+    "davit": Kind(
+        lambda settings: DaViT(Florence2VisionConfig(**settings)),
+        lambda image, settings, processing: prepare_davit(image, processing.aux_aspect),
+    ),
+    "mobilenet_v2_ssd": Kind(
+        lambda settings: MobileNetV2SSD(**settings),
+        lambda image, settings, processing: prepare_mobilenet(image, **settings),
+    ),
+}
+
+
+def build_aux(config: Mapping[str, Any]) -> Any:
+    """The `Tower` that `config["type"]` names, with random weights.
+
+    Raises:
+        CheckpointError: no such type.
+    """
+    kind, settings = _kind(config)
+    return kind.build(settings)
+
+
+def prepare_aux(config: Mapping[str, Any], processing: ProcessingConfig, image: Image.Image) -> dict[str, Tensor]:
+    """The tower's views of an RGB picture, named tensors [1, 3, H, W].
+
+    Raises:
+        CheckpointError: see `build_aux`.
+    """
+    kind, settings = _kind(config)
+    return kind.prepare(image, settings, processing)
+
+
+def _kind(config: Mapping[str, Any]) -> tuple[Kind, dict[str, Any]]:
+    name = config.get("type")
+    if name not in TOWERS:
+        raise CheckpointError(f"config.aux.type is {' or '.join(TOWERS)}, got {name!r}.")
+    return TOWERS[name], {key: value for key, value in config.items() if key != "type"}

@@ -210,6 +210,11 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         """Region vectors [N, F] → region tokens [N, d]."""
         return self.region_projector(vectors.to(next(self.region_projector.parameters()).dtype))
 
+    @property
+    def proposes(self) -> bool:
+        """Whether the model finds boxes by itself."""
+        return self.proposal_head is not None or self.aux.detects
+
     def propose(self, features: ImageFeatures, limit: int = 100) -> tuple[Tensor, Tensor]:
         """The model's own boxes: the detector's surest, what only the proposal head sees, then the detector's rest.
 

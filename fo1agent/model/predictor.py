@@ -113,7 +113,7 @@ class Predictor:
     @property
     def proposes(self) -> bool:
         """Whether the model finds boxes by itself."""
-        return self.model.proposal_head is not None or getattr(self.model.aux, "detect", None) is not None
+        return self.model.proposes
 
     @torch.inference_mode()
     def _encode(self, image: LoadedImage, proposals: Regions | None) -> SceneEncoding:
