@@ -10,7 +10,7 @@ import torch
 from fo1agent.model import weights
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 
 FIXTURES = Path(__file__).parent / "parity" / "fixtures"
 CHECKPOINT = FIXTURES / "checkpoint"
@@ -18,14 +18,14 @@ VOCABULARY = ("person", "dog", "red car")
 
 
 @cache
-def reference() -> tuple[FO1, Processor]:
+def reference() -> tuple[FO1, FO1Processor]:
     """The tiny checkpoint of the golden tensors: DaViT, SimpleFP, no heads. Do not change its weights."""
     with torch.inference_mode(False):  # whoever asks first may be in it; the weights are shared
         return weights.load(CHECKPOINT)
 
 
 @cache
-def nano() -> tuple[FO1, Processor]:
+def nano() -> tuple[FO1, FO1Processor]:
     """Random weights in fo1-nano's shape: MobileNet tower, evidence, all heads, and a vocabulary."""
     tokenizer = reference()[1].tokenizer
     tokens = tokenizer.get_vocab()
@@ -75,4 +75,4 @@ def nano() -> tuple[FO1, Processor]:
         thresholds={"count": 0.4},
     )
     with torch.inference_mode(False):
-        return FO1(config).eval(), Processor(tokenizer, config)
+        return FO1(config).eval(), FO1Processor(tokenizer, config)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.trainers import base
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.features import FeatureStore, open_or_build
@@ -40,13 +40,13 @@ def pictures(folder: Path) -> CocoData:
     return CocoData(tuple(images), NAMES)
 
 
-def tiny_model() -> tuple[FO1, Processor]:
+def tiny_model() -> tuple[FO1, FO1Processor]:
     """The same random weights every time."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer(["Please detect circle; square in this image. A red circle beside a blue square."], 300)
     config = nano_config(tokenizer, NAMES, hidden_size=64, layers=2)
     config.heads = {"match": {"width": 16, "classes": 80, "views": 3}, "iou": {}}
-    return FO1(config).eval(), Processor(tokenizer, config)
+    return FO1(config).eval(), FO1Processor(tokenizer, config)
 
 
 def tiny_store(folder: Path) -> FeatureStore:

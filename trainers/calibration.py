@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.regions.boxes import claims, iou, nms
 from fo1agent.scene import SAME_THING_IOU
 from fo1agent.trainers.data.features import PROPOSAL, FeatureStore, Picture
@@ -55,7 +55,7 @@ class Scored:
 
 
 def calibrate(
-    model: FO1, processor: Processor, store: FeatureStore, tasks: TaskMaker, pictures: Sequence[int]
+    model: FO1, processor: FO1Processor, store: FeatureStore, tasks: TaskMaker, pictures: Sequence[int]
 ) -> dict[str, float]:
     """Set the weights and the bias of the match head by logistic regression; returns them by name."""
     scored = [score(model, processor, store[i], tasks) for i in pictures]
@@ -75,7 +75,7 @@ def fit(scored: Sequence[Scored], numbers: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def score(model: FO1, processor: Processor, picture: Picture, tasks: TaskMaker) -> Scored:
+def score(model: FO1, processor: FO1Processor, picture: Picture, tasks: TaskMaker) -> Scored:
     """Every name against the picture's own proposals."""
     chosen = np.flatnonzero(picture.kind == PROPOSAL)
     boxes = picture.boxes[chosen].astype(np.float64)

@@ -32,7 +32,7 @@ from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.lesson import Lesson
 from fo1agent.model.predictor import find_folder
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.scene import Model, Scene
 from fo1agent.trainers import card
 from fo1agent.trainers.data.features import fingerprint, open_or_build
@@ -274,7 +274,7 @@ def checkable(file: Path, names: Sequence[str]) -> tuple[Path, Path]:
 
 
 def teach(
-    model: FO1, processor: Processor, parts: Parts, work: Path, minutes: float, steps: int | None, say: Say
+    model: FO1, processor: FO1Processor, parts: Parts, work: Path, minutes: float, steps: int | None, say: Say
 ) -> tuple[Lesson, int]:
     """A lesson of the training pictures, and the steps that its finder took.
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.heads import match_loss
-from fo1agent.model.processing import Processor, plain
+from fo1agent.model.processing import FO1Processor, plain
 from fo1agent.model.sequence import IGNORED, Sample, TokenBatch, pack
 from fo1agent.trainers.data.ahead import Ahead
 from fo1agent.trainers.data.features import FeatureStore, JoinedStores, Picture
@@ -171,7 +171,7 @@ class LanguageStage:
         self,
         table: StageTable,
         model: FO1,
-        processor: Processor,
+        processor: FO1Processor,
         feed: FeatureStore | JoinedStores | Feed,
         tasks: TaskMaker | OpenTasks,
         pictures: Sequence[int] = (),
@@ -407,7 +407,7 @@ def _general(image: Any) -> bool:
 
 
 def _opening(asked: Asked) -> tuple[int, ...]:
-    """For `Processor.question_ids`: no picture before the question, or one with or without regions."""
+    """For `FO1Processor.question_ids`: no picture before the question, or one with or without regions."""
     return (min(len(asked.chosen), 1),) if pictured(asked.view) else ()
 
 
@@ -416,7 +416,7 @@ def _spoken(asked: Asked) -> list[Sequence[Question]]:
     return [*([question] for question in asked.questions), *([asked.dialogue] if asked.dialogue else [])]
 
 
-def region_sample(model: FO1, processor: Processor, picture: Picture, tokens: Tensor) -> Sample:
+def region_sample(model: FO1, processor: FO1Processor, picture: Picture, tokens: Tensor) -> Sample:
     """The shared beginning of a picture's prompts: the picture, then its regions with their tokens [N, d]."""
     image_tokens, grid = see_patches(model, processor, picture)
     return Sample(processor.prefix_ids([len(tokens)]), [image_tokens], [grid], tokens)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.lesson import Lesson, own_boxes
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.trainers.calibration import Scored, fit, minimise
 from fo1agent.trainers.data.features import FeatureStore
 from fo1agent.trainers.data.records import Example, open_picture
@@ -117,7 +117,11 @@ def _regression(x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def calibrate_lesson(
-    model: FO1, processor: Processor, lesson: Lesson, images: Sequence[Example], on_progress: Callable[[int, int], None]
+    model: FO1,
+    processor: FO1Processor,
+    lesson: Lesson,
+    images: Sequence[Example],
+    on_progress: Callable[[int, int], None],
 ) -> None:
     """Weigh a lesson's terms by pictures that it was not trained on, if they show enough of what it teaches."""
     index = {name: k for k, name in enumerate(lesson.names)}

@@ -30,7 +30,7 @@ from fo1agent.model.folder import (
     read_json,
     read_safetensors,
 )
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.model.stored import Heads
 from fo1agent.trainers import rows
 from fo1agent.trainers.heads import add_heads
@@ -146,7 +146,7 @@ def save_adapter(model: FO1, recipe: LoraRecipe, parts: Mapping[str, Tensor], fo
     save_file({name: tensor.cpu().contiguous() for name, tensor in parts.items()}, folder / ADAPTER_FILES[2])
 
 
-def apply_adapter(model: FO1, processor: Processor, folder: Path) -> None:
+def apply_adapter(model: FO1, processor: FO1Processor, folder: Path) -> None:
     """Merge what `save_adapter` wrote into the model that it was trained from.
 
     Raises:

@@ -25,7 +25,7 @@ from fo1agent.model import weights
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.mobilenet import NUM_CLASSES, VIEWS, View
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.trainers import alignment, base, instruction
 from fo1agent.trainers.calibration import calibrate
 from fo1agent.trainers.data.coco import CocoData, load_coco
@@ -158,7 +158,7 @@ def _run(recipe: NanoRecipe, all_tables: Sequence[StageTable]) -> Path:
     tower = load_tower(TowerRecipe({"type": "mobilenet_v2_ssd"}, recipe.tower))
     model = new_model(tokenizer, data.categories, tower, recipe.hidden_size, recipe.layers)
     model.proposal_head.load_state_dict(load_file(train_proposals(recipe)))
-    processor = Processor(tokenizer, model.config)
+    processor = FO1Processor(tokenizer, model.config)
     store = open_or_build(recipe.work / "features", model, processor, data, recipe.mirror, _progress)
     held_back = range(0, len(data.images), HELD_BACK)
     # Their mirror images are held back too.

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1, ImageFeatures
-from fo1agent.model.processing import ImageInputs, Processor
+from fo1agent.model.processing import FO1Processor, ImageInputs
 from fo1agent.model.region_encoder import TowerFeatures
 from fo1agent.pictures.image import load_image
 from fo1agent.proposals import Proposer
@@ -109,7 +109,7 @@ class Cached:
         self,
         store: PictureStore,
         model: FO1,
-        processor: Processor,
+        processor: FO1Processor,
         pictures: Sequence[int],
         seed: int,
     ) -> None:
@@ -129,7 +129,7 @@ class Cached:
         return Seen(tokens, grid, vectors)
 
 
-def see_patches(model: FO1, processor: Processor, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
+def see_patches(model: FO1, processor: FO1Processor, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
     """Image tokens [T, d] of kept patches, and their grid."""
     pixels = torch.from_numpy(picture.pixel_values.astype(np.float32)).to(model.device)
     tokens, _ = model.adapter.encode_image(model.base, pixels, picture.grid_hw, False)
@@ -180,7 +180,7 @@ class Live:
     def __init__(
         self,
         model: FO1,
-        processor: Processor,
+        processor: FO1Processor,
         examples: Examples,
         boxes: Boxes,
         changes: AugmentRecipe | None = None,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fo1agent.errors import InputError
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 
 NEW_TOKENS = ("<ground>", "</ground>", "<objects>", "</objects>", "<think>", "</think>", "<answer>", "</answer>")
 
@@ -68,7 +68,7 @@ class TokenRows(nn.Module):
         return output.index_copy(-1, self.index, logits)  # pyright: ignore[reportArgumentType] (a buffer)
 
 
-def attach(model: FO1, processor: Processor) -> TokenRows:
+def attach(model: FO1, processor: FO1Processor) -> TokenRows:
     """Make the rows of the region and answer tokens trainable by themselves, as `model.token_rows`."""
     known = processor.tokenizer.get_vocab()
     regions = (f"<region{k}>" for k in range(processor.settings.max_regions))

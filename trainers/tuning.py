@@ -22,7 +22,7 @@ from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.folder import dtype_name
 from fo1agent.model.predictor import find_folder, load_predictor
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.trainers import lora, rows
 from fo1agent.trainers.data.augment import AugmentRecipe
 from fo1agent.trainers.data.formats import SourceRecipe
@@ -140,7 +140,7 @@ def adjusted(table: StageTable, recipe: TuneRecipe) -> StageTable:
     return replace(table.mixed(recipe.mix, "mix"), parts=parts, loss_weights=losses)
 
 
-def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO1, Processor, torch.dtype]:
+def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO1, FO1Processor, torch.dtype]:
     """The model to start from with all that trains, its processor, and the precision that it is stored in.
 
     On a GPU under bfloat16, what does not train stays in half precision; all that trains is float32.
@@ -170,7 +170,7 @@ def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO
 
 
 def make_stage(
-    recipe: TuneRecipe, table: StageTable, model: FO1, processor: Processor, mixture: Mixture
+    recipe: TuneRecipe, table: StageTable, model: FO1, processor: FO1Processor, mixture: Mixture
 ) -> LanguageStage:
     """Tasks and feed of a recipe put together for a prepared model."""
     confusable = read_confusable(recipe.negatives) if recipe.negatives else {}
@@ -225,7 +225,7 @@ def make_boxes(spec: str, model: FO1, tower_trains: bool) -> Boxes:
 
 
 def finish(
-    model: FO1, processor: Processor, stored: torch.dtype, recipe: TuneRecipe, learned: Mapping[str, torch.Tensor]
+    model: FO1, processor: FO1Processor, stored: torch.dtype, recipe: TuneRecipe, learned: Mapping[str, torch.Tensor]
 ) -> None:
     """Make an ordinary model of what was trained, and write it; the folder is replaced whole."""
     model.requires_grad_(False).eval().cpu()

@@ -29,7 +29,7 @@ from fo1agent.evaluate.files import read_json
 from fo1agent.model import public, weights
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import Generated, greedy
-from fo1agent.model.processing import ImageInputs, Processor
+from fo1agent.model.processing import FO1Processor, ImageInputs
 from fo1agent.model.region_encoder import TowerFeatures
 from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, REGION_SLOT, Sample, TokenBatch
 
@@ -194,7 +194,7 @@ class _Single:
     """One picture, its boxes and one question."""
 
     def __init__(
-        self, folder: Path, model: FO1, processor: Processor, case: dict, cases: Mapping[str, dict], golden: _Golden
+        self, folder: Path, model: FO1, processor: FO1Processor, case: dict, cases: Mapping[str, dict], golden: _Golden
     ) -> None:
         self.model, self.processor, self.case, self.golden = model, processor, case, golden
         self.boxes = torch.tensor(case.get("boxes", []), dtype=torch.float64).reshape(-1, 4)
@@ -316,7 +316,7 @@ class _Batch:
     """Several prompts with answers in one padded batch: loss, logits and gradients."""
 
     def __init__(
-        self, folder: Path, model: FO1, processor: Processor, case: dict, cases: Mapping[str, dict], golden: _Golden
+        self, folder: Path, model: FO1, processor: FO1Processor, case: dict, cases: Mapping[str, dict], golden: _Golden
     ) -> None:
         self.folder, self.model, self.processor, self.golden = folder, model, processor, golden
         self.case, self.cases, self.members = case, cases, [cases[member] for member in case["members"]]
@@ -404,7 +404,7 @@ class _Batch:
 
 def _greedy(
     model: FO1,
-    processor: Processor,
+    processor: FO1Processor,
     ids: Tensor,
     image_tokens: Tensor,
     grid_hw: tuple[int, int],

@@ -26,7 +26,7 @@ from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.folder import MAX_JSON, read_bytes
 from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.lesson import OWN_LEAST, either, own_boxes
-from fo1agent.model.processing import Processor, plain
+from fo1agent.model.processing import FO1Processor, plain
 from fo1agent.model.reading import CONFIG, find_folder, weight_files
 from fo1agent.model.sequence import Prefix, Sample
 from fo1agent.pictures.image import LoadedImage, load_image
@@ -64,7 +64,7 @@ class Predictor:
     """
 
     model: FO1
-    processor: Processor
+    processor: FO1Processor
     name: str = "fo1"
     fingerprint: str = ""
     cache_bytes: int = CACHE_BYTES
@@ -410,7 +410,7 @@ def load_predictor(
         CheckpointError: nothing there, or it does not load; the message says why.
     """
     folder, name = find_folder(name_or_folder)
-    processor = Processor.from_folder(folder)
+    processor = FO1Processor.from_folder(folder)
     return Predictor(FO1.from_pretrained(folder, dtype, device), processor, name, fingerprint(folder))
 
 

@@ -339,9 +339,6 @@ class FO1Processor(ProcessorMixin):
         return torch.tensor(ids, dtype=torch.long)
 
 
-Processor = FO1Processor
-
-
 def plain(text: str) -> str:
     """The user's words with chat markers broken, so that text read in a picture cannot end the turn."""
     return text.replace("<|", "< |")

@@ -10,7 +10,7 @@ import torch
 
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.trainers import alignment, base, instruction
 from fo1agent.trainers.calibration import calibrate
 from fo1agent.trainers.data.coco import CocoData
@@ -39,21 +39,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> CocoData:
 
 
 @pytest.fixture(scope="module")
-def untrained() -> tuple[FO1, Processor]:
+def untrained() -> tuple[FO1, FO1Processor]:
     return tiny_model()
 
 
 @pytest.fixture
-def model(untrained: tuple[FO1, Processor]) -> tuple[FO1, Processor]:
+def model(untrained: tuple[FO1, FO1Processor]) -> tuple[FO1, FO1Processor]:
     return copy.deepcopy(untrained[0]), untrained[1]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, data: CocoData, untrained: tuple[FO1, Processor]) -> FeatureStore:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, data: CocoData, untrained: tuple[FO1, FO1Processor]
+) -> FeatureStore:
     return open_or_build(tmp_path_factory.mktemp("store") / "features", untrained[0], untrained[1], data)
 
 
-def make_stage(table: StageTable, model: tuple[FO1, Processor], store: FeatureStore) -> LanguageStage:
+def make_stage(table: StageTable, model: tuple[FO1, FO1Processor], store: FeatureStore) -> LanguageStage:
     return LanguageStage(table, model[0], model[1], store, TaskMaker(NAMES, ("grass",)), range(3), batch_size=2)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from fo1agent.errors import InputError
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import greedy, greedy_many
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import IGNORED, Prefix, Sample
 from tests.tiny_models import nano, reference
 
@@ -27,7 +27,7 @@ def picture(width: int = 90, height: int = 64, seed: int = 0) -> Image.Image:
 
 @torch.inference_mode()
 def sample(
-    model: FO1, processor: Processor, boxes: Tensor = BOXES, text: str = TEXT, seed: int = 0
+    model: FO1, processor: FO1Processor, boxes: Tensor = BOXES, text: str = TEXT, seed: int = 0
 ) -> tuple[Sample, ImageFeatures]:
     features = model.encode_image(processor.image(picture(seed=seed)))
     tokens = model.encode_regions(features, boxes)[1]

@@ -12,7 +12,7 @@ from PIL import Image
 from fo1agent.errors import CheckpointError, ImageError
 from fo1agent.model.aux_encoder import build_aux, prepare_davit
 from fo1agent.model.config import FO1Config, ProcessingConfig
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import IMAGE_SLOT, REGION_SLOT
 from tests.tiny_models import nano, reference
 
@@ -62,7 +62,7 @@ def test_a_picture_thinner_than_the_primary_tower_takes_is_an_image_error():
     config = copy.deepcopy(model.config)
     config.processing = {"min_side": 1, "max_side": 8192}
     with pytest.raises(ImageError, match="The picture is 6000 x 2"):
-        Processor(processor.tokenizer, config).image(Image.new("RGB", (6000, 2)))
+        FO1Processor(processor.tokenizer, config).image(Image.new("RGB", (6000, 2)))
 
 
 @pytest.mark.parametrize(

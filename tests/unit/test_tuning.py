@@ -19,7 +19,7 @@ from fo1agent.errors import CheckpointError, InputError, TrainingError
 from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import Prefix, Sample, pack
 from fo1agent.trainers import alignment, instruction, lora, rows
 from fo1agent.trainers.data.records import Example, Reference, Turn, open_picture
@@ -57,16 +57,16 @@ def recipe(coco: Path, work: Path, **changes) -> TuneRecipe:
 
 
 @pytest.fixture(scope="module")
-def aligned(coco: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FO1, Processor]:
+def aligned(coco: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FO1, FO1Processor]:
     return weights.load(tune(recipe(coco, tmp_path_factory.mktemp("aligned")), alignment.TABLE))
 
 
 @pytest.fixture(scope="module")
-def start() -> tuple[FO1, Processor]:
+def start() -> tuple[FO1, FO1Processor]:
     return weights.load(CHECKPOINT)
 
 
-def new_ids(processor: Processor) -> torch.Tensor:
+def new_ids(processor: FO1Processor) -> torch.Tensor:
     known = processor.tokenizer.get_vocab()
     return torch.tensor(sorted(i for t, i in known.items() if t.startswith("<region") or t in rows.NEW_TOKENS))
 

@@ -27,7 +27,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from fo1agent.errors import CheckpointError, TrainingError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.folder import Stored, checked, one_line, opened, read_json, shown, wanted, wrong
-from fo1agent.model.processing import Processor
+from fo1agent.model.processing import FO1Processor
 from fo1agent.trainers.checkpoint_files import FileSum, checksum
 from fo1agent.trainers.data.ahead import Ahead
 from fo1agent.trainers.data.augment import without_sides
@@ -252,7 +252,7 @@ def fingerprint(model: FO1, data: CocoData, mirror: bool = True) -> str:
 def open_or_build(
     folder: Path,
     model: FO1,
-    processor: Processor,
+    processor: FO1Processor,
     data: CocoData,
     mirror: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
@@ -267,7 +267,7 @@ def open_or_build(
 def build(
     folder: Path,
     model: FO1,
-    processor: Processor,
+    processor: FO1Processor,
     data: CocoData,
     mark: str,
     mirror: bool = True,
@@ -298,7 +298,7 @@ def build(
 def _write(
     folder: Path,
     model: FO1,
-    processor: Processor,
+    processor: FO1Processor,
     data: CocoData,
     mark: str,
     mirror: bool,
@@ -342,7 +342,7 @@ def _write(
 
 
 @torch.inference_mode()
-def _look(model: FO1, processor: Processor, image: Example, mirrored: bool, rng: np.random.Generator) -> Picture:
+def _look(model: FO1, processor: FO1Processor, image: Example, mirrored: bool, rng: np.random.Generator) -> Picture:
     """What one thread sees in one picture."""
     torch.set_num_threads(1)  # of this thread's own products
     pixels, annotated = open_picture(image), image.boxes[~image.crowd]
