@@ -139,7 +139,7 @@ class FO1Processor(ProcessorMixin):
             return self._batch([self._prompt([text], images, boxes)])
         none = [None] * len(text)
         images, boxes = none if images is None else images, none if boxes is None else boxes
-        if not len(text) == len(images) == len(boxes):
+        if not 0 < len(text) == len(images) == len(boxes):
             raise InputError(f"Got {len(text)} texts, {len(images)} images and {len(boxes)} boxes; give one of each.")
         return self._batch([self._prompt([one], *about) for one, *about in zip(text, images, boxes, strict=True)])
 

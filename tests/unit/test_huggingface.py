@@ -194,6 +194,8 @@ def test_beyond_the_most_boxes_the_best_are_kept_and_it_is_said(caplog: pytest.L
         processor([picture(), picture()], TEXT, [boxes[:60]])
     with pytest.raises(InputError, match="Got 2 texts, 1 images"):
         processor([picture()], [TEXT, TEXT])
+    with pytest.raises(InputError, match="Got 0 texts"):
+        processor(text=[])
     with pytest.raises(BoxError):
         processor(picture(), TEXT, [[3.0, 3.0, 1.0, 4.0]])
 
