@@ -78,9 +78,9 @@ class Spans:
         """Tell which picture it is, and which model looks at it."""
         model = getattr(scene, "model", None)
         known = {
-            "fo1agent.pictures.image.id": getattr(scene, "id", None),
-            "fo1agent.pictures.image.width": getattr(scene, "width", None),
-            "fo1agent.pictures.image.height": getattr(scene, "height", None),
+            "fo1agent.pictures.image.id": _at_hand(scene, "id"),
+            "fo1agent.pictures.image.width": _at_hand(scene, "width"),
+            "fo1agent.pictures.image.height": _at_hand(scene, "height"),
             "fo1agent.model": getattr(model, "name", None),
         }
         self._run.set_attributes({name: value for name, value in known.items() if value is not None})
@@ -195,3 +195,11 @@ def _message(role: str, text: str) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _at_hand(scene: Any, name: str) -> Any:
+    """What a scene knows of itself; None where it would first have to ask: to be watched changes no run."""
+    try:
+        return getattr(scene, name, None)
+    except Exception:
+        return None

@@ -18,6 +18,7 @@ from PIL import Image
 
 from fo1agent.agent import Agent, StepStart
 from fo1agent.errors import ImageError
+from fo1agent.integrations.rule_chat import RulePlannerChatModel
 from fo1agent.pictures.ocr import TextLine, UntrustedText
 from fo1agent.planners.rules import RulePlanner
 from fo1agent.runs.llm_calls import llm_call
@@ -216,3 +217,9 @@ def test_the_api_is_not_imported_for_those_who_do_not_use_it(repo: Path) -> None
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, timeout=120)
     assert run.stdout == "[]\n", run.stderr
+
+
+def test_what_would_have_to_be_asked_for_is_not_told(spans: InMemorySpanExporter) -> None:
+    tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("look", "ground")]
+    message = RulePlannerChatModel().bind_tools(tools).invoke("In img_0123abcd: Where is the bus?")
+    assert [one["name"] for one in message.tool_calls] == ["look", "ground"]  # as without spans
