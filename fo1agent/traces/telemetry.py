@@ -78,9 +78,9 @@ class Spans:
         """Tell which picture it is, and which model looks at it."""
         model = getattr(scene, "model", None)
         known = {
-            "fo1agent.pictures.image.id": _at_hand(scene, "id"),
-            "fo1agent.pictures.image.width": _at_hand(scene, "width"),
-            "fo1agent.pictures.image.height": _at_hand(scene, "height"),
+            "fo1agent.image.id": _at_hand(scene, "id"),
+            "fo1agent.image.width": _at_hand(scene, "width"),
+            "fo1agent.image.height": _at_hand(scene, "height"),
             "fo1agent.model": getattr(model, "name", None),
         }
         self._run.set_attributes({name: value for name, value in known.items() if value is not None})

@@ -98,7 +98,7 @@ def test_attributes_follow_the_conventions(spans: InMemorySpanExporter, model: M
     assert run["gen_ai.agent.name"] == "fo1agent"
     assert run["fo1agent.planner"] == "rules"
     assert run["fo1agent.model"] == "fake"
-    assert run["fo1agent.pictures.image.width"] == 640
+    assert run["fo1agent.image.width"] == 640
     assert run["fo1agent.abstained"] is False
     assert run["fo1agent.steps"] == len(answer.trace)
     assert (run["fo1agent.not_judged"], run["fo1agent.unsupported"]) == (0, 0)
