@@ -334,9 +334,10 @@ class RemoteScene(Pictured):
         counted = self._result(CountResult, "count", phrase=phrase, within=self._target(within), threshold=threshold)
         return counted.model_copy(update={"phrase": phrase})
 
-    def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
+    def relate(self, a: Any, relation: str, b: Any = None, and_b: Any = None) -> RelateResult:
         """Which regions of `a` stand in a relation to any of `b`, each a phrase or one region; see `Scene.relate`."""
-        named = {side: one if isinstance(one, str) else self._target(one) for side, one in (("a", a), ("b", b))}
+        sides = {"a": a, "b": b, "and_b": and_b}
+        named = {side: one if isinstance(one, str) else self._target(one) for side, one in sides.items()}
         related = self._result(RelateResult, "relate", relation=relation, **named)
         return related.model_copy(update={"relation": relation})
 

@@ -30,7 +30,7 @@ from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import coverage, doubt, iou, nms, parts
 from fo1agent.regions.ids import is_region_id, numbered
 from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, shown
-from fo1agent.regions.relations import related
+from fo1agent.regions.relations import between, stand
 from fo1agent.results import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color
@@ -290,28 +290,36 @@ class Scene(Pictured):
         # With a note it has no word for the thing, or for one of several.
         return CountResult.of(found, phrase, len(found) if sure else 0, None if found.note else len(found))
 
-    def relate(self, a: Any, relation: str, b: Any = None) -> RelateResult:
+    def relate(self, a: Any, relation: str, b: Any = None, and_b: Any = None) -> RelateResult:
         """Which regions of `a` stand in a relation to any of `b`.
 
         Args:
             a: a phrase to ground, a region, region id, box, or several regions.
             relation: `left_of`, `right_of`, `above`, `below`, `inside`, `contains`, `overlaps`, `near`, `on`,
-                `next_to`, `in_front_of`, `behind`; see `geometry.relations` for what each means.
+                `next_to`, `in_front_of`, `behind`; see `geometry.relations` for what each means. `has_on` is `on`, seen
+                from what carries; `between` lies between any of b and any of and_b.
             b: like `a`; None for the picture itself, so that `left_of` means its left half.
+            and_b: like `a`; for `between`, and only for it.
 
         Raises:
-            InputError: no such relation or region.
+            InputError: no such relation or region, or `between` without both b and and_b.
         """
+        if (relation == "between") != (and_b is not None) or (b is None and and_b is not None):
+            raise InputError('"between" takes b and and_b, two others; no other relation takes and_b.')
         mine = self._regions_of(a)
         theirs = Regions.from_list([self._whole()]) if b is None else self._regions_of(b)
-        holds = related(relation, mine, theirs)  # [A, B]
-        holds &= np.array(mine.ids, dtype=object)[:, None] != np.array(theirs.ids, dtype=object)[None]
+        sides = [mine, theirs]
+        if and_b is None:
+            holds = stand(relation, mine, theirs)  # [A, B]
+        else:
+            sides.append(self._regions_of(and_b))
+            holds = between(*sides)
         pairs = tuple((mine.ids[i], theirs.ids[k]) for i, k in np.argwhere(holds))
-        notes = dict.fromkeys(note for note in (mine.note, theirs.note) if note)
-        open_words = tuple(dict.fromkeys((*mine.not_judged, *theirs.not_judged)))
+        notes = dict.fromkeys(one.note for one in sides if one.note)
+        open_words = tuple(dict.fromkeys(word for one in sides for word in one.not_judged))
         return RelateResult(
             relation=relation,
-            regions=mine[holds.any(axis=1)],
+            regions=mine[np.any(holds, axis=1)],
             pairs=pairs,
             note=" ".join(notes),
             not_judged=open_words,

@@ -23,7 +23,7 @@ from fo1agent.plans import language as p
 from fo1agent.regions import geometry
 from fo1agent.regions.boxes import areas, centers, iou
 from fo1agent.regions.regions import Region, Regions
-from fo1agent.regions.relations import related
+from fo1agent.regions.relations import between, related, stand
 from fo1agent.results import bound, value_of
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.step import FailureKind, StepEnd, StepRecord, StepStart
@@ -36,8 +36,6 @@ from fo1agent.words.english import listed, with_article
 PRESUPPOSED = 0.02
 # From this overlap on, two regions of one picture are the same thing.
 SAME_BOX = 0.5
-# "Between" is asked of so many things on either side at most.
-_MOST_ENDS = 8
 
 _EXPECTED = (ToolError, InputError, ReplyError)
 
@@ -305,19 +303,18 @@ class Run:
         if step.and_to is not None:
             if step.and_to == step.to and len(to) == 1:
                 return Failure(f"there is only one {self._phrase_of(step.to)}, {to[0].name}", "missing")
-            surely = self._between(of, to, self._regions(step.and_to))
-            perhaps = surely
+            surely = perhaps = np.asarray(between(of, to, self._regions(step.and_to)).any(axis=1))
             if self._unsure(step.to).any() or self._unsure(step.and_to).any():
                 surely = np.zeros(len(of), dtype=bool)
         else:
-            pairs = _related(step.relation, of, to)
-            pairs &= np.array(of.ids, dtype=str)[:, None] != np.array(to.ids, dtype=str)[None]
+            pairs = stand(step.relation, of, to)
             if step.each:
-                perhaps = surely = pairs.all(axis=1) & (len(to) > 0)
+                perhaps = surely = np.asarray(pairs.all(axis=1)) & (len(to) > 0)
                 if self._unsure(step.to).any():
                     perhaps = np.ones(len(of), dtype=bool)
             else:
-                perhaps, surely = pairs.any(axis=1), pairs[:, ~self._unsure(step.to)].any(axis=1)
+                sure = pairs[:, ~self._unsure(step.to)]
+                perhaps, surely = np.asarray(pairs.any(axis=1)), np.asarray(sure.any(axis=1))
         of_all = self.plan.step(step.of)
         if isinstance(of_all, p.Find) and of_all.phrase is None and not step.negated:
             # "What is next to the cars?" does not ask for the cars.
@@ -325,16 +322,6 @@ class Run:
             others = ~np.isin(np.array(of.ids, dtype=str), named)
             surely, perhaps = surely & others, perhaps & others
         return self._chosen(step, ~perhaps, ~surely) if step.negated else self._chosen(step, surely, perhaps)
-
-    def _between(self, of: Regions, ends: Regions, others: Regions) -> np.ndarray:
-        """[N]: which regions lie between any of the one and any of the other."""
-        holds = np.zeros(len(of), dtype=bool)
-        for end in ends[:_MOST_ENDS]:
-            for other in others[:_MOST_ENDS]:
-                if end.id != other.id:
-                    within = geometry.between(of.boxes, np.array(end.box), np.array(other.box))
-                    holds |= within & ~np.isin(np.array(of.ids, dtype=str), [end.id, other.id])
-        return holds
 
     def _are(self, step: p.Are) -> Result:
         of = self._regions(step.of)
@@ -585,7 +572,7 @@ class Run:
             if to is None:
                 holds = _on_side(box, option, self.scene.width, self.scene.height)[0]
             else:
-                holds = _related(option, Regions.from_list([region]), Regions.from_list([to]))[0, 0]
+                holds = related(option, Regions.from_list([region]), Regions.from_list([to]))[0, 0]
             if holds:
                 return option.removesuffix("_of").replace("_", " ")
         return "neither" if len(step.options) == 2 else "none of these"
@@ -647,7 +634,7 @@ class Run:
             to = self._best(step.to)
             ids = [str(k) for k in range(len(lines))]
             read = Regions.from_list([Region(i, line.box, line.score) for i, line in zip(ids, lines, strict=True)])
-            kept = _related(step.relation, read, Regions.from_list([to]))[:, 0]
+            kept = related(step.relation, read, Regions.from_list([to]))[:, 0]
             text = "\n".join(line.text for line, keep in zip(lines, kept, strict=True) if keep)
             self.rests_on[step.id] = Regions.from_list([to])
         elif region is not None:
@@ -851,11 +838,6 @@ def _among(of: Regions, others: Regions) -> np.ndarray:
         return np.zeros(len(of), dtype=bool)
     same_id = np.isin(np.array(of.ids, dtype=str), np.array(others.ids, dtype=str))
     return same_id | (iou(of.boxes, others.boxes).max(axis=1) >= SAME_BOX)
-
-
-def _related(relation: str, a: Regions, b: Regions) -> np.ndarray:
-    """[N, M] as `relations.related`; `has_on` is `on`, seen from what carries."""
-    return related("on", b, a).T if relation == "has_on" else related(relation, a, b)
 
 
 def _on_side(boxes: np.ndarray, side: str, width: int, height: int, share: float = 0.5) -> np.ndarray:

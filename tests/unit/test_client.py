@@ -88,6 +88,8 @@ def test_every_tool_gives_what_it_gives_here(server: Client, here: Scene) -> Non
     related, expected = scene.relate("person", "left_of", bus), here.relate("person", "left_of", bus)
     assert (related.pairs, related.relation) == (expected.pairs, expected.relation)
     assert same(related.regions, expected.regions)
+    apart = scene.relate("person", "between", bus, "dog"), here.relate("person", "between", bus, "dog")
+    assert apart[0].pairs == apart[1].pairs
     read, expected = scene.read(), here.read()
     assert (read.text, read.lines, read.regions.ids) == (expected.text, expected.lines, expected.regions.ids)
     described, expected = scene.describe(bus), here.describe(bus)

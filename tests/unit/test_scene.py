@@ -315,6 +315,30 @@ def test_relate_takes_regions_ids_and_boxes(scene: Scene) -> None:
     assert names(scene.relate("r0", "near", "r0").regions) == []
 
 
+def test_relate_between_two_others_and_on_seen_from_what_carries() -> None:
+    things = [
+        ((10.0, 40.0, 50.0, 80.0), "bus", 0.9),
+        ((100.0, 40.0, 140.0, 80.0), "car", 0.9),
+        ((200.0, 40.0, 240.0, 80.0), "truck", 0.9),
+        ((300.0, 40.0, 340.0, 80.0), "car", 0.8),
+        ((205.0, 10.0, 235.0, 60.0), "person", 0.8),
+    ]
+    scene = Model(FakePredictor(things)).open(PICTURE)
+    related = scene.relate("car", "between", "bus", "truck")
+    assert names(related.regions) == ["r1"]
+    assert related.pairs == ((f"{scene.id}/r1", f"{scene.id}/r0"),)
+    assert names(scene.relate("bus", "between", "bus", "truck").regions) == []
+    assert names(scene.relate("truck", "has_on", "person").regions) == ["r2"]
+    assert "stolen" in scene.relate("car", "between", "bus", "stolen truck").not_judged
+
+
+@pytest.mark.parametrize("others", [("bus",), (), ("bus", "car", "left_of"), (None, "car", "between")])
+def test_between_takes_two_others_and_nothing_else_does(scene: Scene, others: tuple[str, ...]) -> None:
+    b, and_b, relation = (*others, *(None, None, "between")[len(others) :])
+    with pytest.raises(InputError, match="two others"):
+        scene.relate("person", str(relation), b, and_b)
+
+
 def test_an_unknown_relation_is_refused(scene: Scene) -> None:
     with pytest.raises(InputError):
         scene.relate("person", "beneath", "bus")

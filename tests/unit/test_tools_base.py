@@ -395,7 +395,11 @@ def test_relate(scene: Scene) -> None:
 
 
 def test_the_relations_offered_are_those_there_are() -> None:
-    assert set(relate.schema()["parameters"]["properties"]["relation"]["enum"]) == set(geometry.RELATIONS)
+    assert set(relate.schema()["parameters"]["properties"]["relation"]["enum"]) == {
+        *geometry.RELATIONS,
+        "has_on",
+        "between",
+    }
 
 
 def test_zoom_gives_boxes_of_the_whole_picture(scene: Scene) -> None:
