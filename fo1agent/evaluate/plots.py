@@ -29,7 +29,7 @@ def reliability(bins: Sequence[Bin], error: float) -> Image.Image:
         bins: of `scores.reliability`.
         error: expected calibration error, 0 to 1.
     """
-    figure = _figure(480, 550)
+    figure = empty(480, 550)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
     lows, widths = [b.low for b in bins], [b.high - b.low for b in bins]
     bar = {"width": widths, "align": "edge"}
@@ -42,7 +42,7 @@ def reliability(bins: Sequence[Bin], error: float) -> Image.Image:
     lower.bar(lows, [b.regions for b in bins], **bar, color="#c8c8c8", edgecolor=FAINT)
     most = max([b.regions for b in bins], default=1)
     lower.set(yscale="log", ylim=(0.8, 1.5 * most), xlabel="score", ylabel="regions")
-    return _picture(figure)
+    return picture(figure)
 
 
 def curves(
@@ -52,7 +52,7 @@ def curves(
     size: tuple[int, int] = (560, 280),
 ) -> Image.Image:
     """Lines by name, each (x, y), with their last values; values that are not finite are left out."""
-    figure = _figure(*size)
+    figure = empty(*size)
     axes = figure.subplots()
     axes.set_prop_cycle(color=COLORS)
     for name, (x, y) in series.items():
@@ -63,7 +63,7 @@ def curves(
     axes.grid(color=GRID)
     if axes.lines:
         figure.legend(loc="outside right upper", frameon=False)
-    return _picture(figure)
+    return picture(figure)
 
 
 def confusion(names: Sequence[str], counts: np.ndarray, title: str, said: Sequence[str] | None = None) -> Image.Image:
@@ -77,7 +77,7 @@ def confusion(names: Sequence[str], counts: np.ndarray, title: str, said: Sequen
     """
     said, totals = names if said is None else said, counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]
-    figure = _figure(200 + 32 * len(said), 160 + 32 * len(names))
+    figure = empty(200 + 32 * len(said), 160 + 32 * len(names))
     axes = figure.subplots()
     right = np.array(names)[:, None] == np.array(said)[None, :]
     full = np.where(right[..., None], _RIGHT, _WRONG)
@@ -93,7 +93,7 @@ def confusion(names: Sequence[str], counts: np.ndarray, title: str, said: Sequen
     axes.xaxis.tick_top()
     axes.set(ylabel="is (boxes)")
     figure.suptitle(title, fontsize=10)
-    return _picture(figure)
+    return picture(figure)
 
 
 def stack(images: Sequence[Image.Image], columns: int = 1, gap: int = 0) -> Image.Image:
@@ -112,7 +112,7 @@ def stack(images: Sequence[Image.Image], columns: int = 1, gap: int = 0) -> Imag
     return canvas
 
 
-def _figure(width: int, height: int) -> Any:
+def empty(width: int, height: int) -> Any:
     """An empty matplotlib figure of so many pixels; not one of pyplot's, which are shared by all threads."""
     try:
         from matplotlib.figure import Figure
@@ -121,7 +121,7 @@ def _figure(width: int, height: int) -> Any:
     return Figure((width / _DPI, height / _DPI), _DPI, layout="constrained")
 
 
-def _picture(figure: Any) -> Image.Image:
+def picture(figure: Any) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
