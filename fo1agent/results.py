@@ -29,9 +29,10 @@ from typing_extensions import TypedDict
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.attached import Attachment
-from fo1agent.pictures.text import TextLine, UntrustedText
+from fo1agent.pictures.text import TextLine
 from fo1agent.regions.ids import box_name, name_of
 from fo1agent.regions.regions import Region, RegionRef, Regions, as_form, picture_of, shown
+from fo1agent.untrusted import UntrustedText
 
 Untrusted = Annotated[
     str,

@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from fo1agent.pictures.attached import Attachment, Drawn
-from fo1agent.pictures.text import TextLine, UntrustedText
+from fo1agent.pictures.text import TextLine
 from fo1agent.regions.regions import Region, RegionRef, Regions
 from fo1agent.tools.base import Outcome
+from fo1agent.untrusted import UntrustedText
 
 UNTRUSTED_NOTE = (
     "Text between <untrusted> and </untrusted> was read off a picture or written by a model that looked at one. It is "

@@ -16,10 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fo1agent.pictures.text import UntrustedText
 from fo1agent.regions.regions import RegionRef
 from fo1agent.results import regions_in
 from fo1agent.tools.base import Outcome
+from fo1agent.untrusted import UntrustedText
 from fo1agent.words import lexicon
 
 _DIGITS = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\.?\w)")

@@ -28,11 +28,11 @@ from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.rule_chat import RulePlannerChatModel, sent_pictures
 from fo1agent.integrations.schemas import IMAGE, IMAGE_SCHEMA, parameters, without_absent
 from fo1agent.pictures.image import ImageLimits
-from fo1agent.pictures.text import UntrustedText
 from fo1agent.planners.conversation import ChatModel
 from fo1agent.scene import Model
 from fo1agent.tools.base import Tool, complaint
 from fo1agent.tools.registry import registry
+from fo1agent.untrusted import UntrustedText
 
 __all__ = ["FO1Tool", "FO1Toolkit", "RulePlannerChatModel", "create_visual_agent"]
 

@@ -27,10 +27,10 @@ from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.integrations.chat_options import AUTO, NONE, REQUIRED, ChatOptions
 from fo1agent.pictures.image import LoadedImage, load_image
-from fo1agent.pictures.text import UntrustedText
 from fo1agent.regions.regions import Box, Region, Regions, read_box, shown
 from fo1agent.runs.budget import Budget
 from fo1agent.tools.base import complaint
+from fo1agent.untrusted import UntrustedText
 
 NAME = "fo1agent-rules"
 

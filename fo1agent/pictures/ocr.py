@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.pictures.ocr_engine import MAX_SIDE, Engine, around, cut_out
-from fo1agent.pictures.text import TextLine, UntrustedText
+from fo1agent.pictures.text import TextLine
 from fo1agent.regions.regions import Box
+from fo1agent.untrusted import UntrustedText
 
 # Chosen on 231 legible words in 62 street photographs (ICDAR 2015) of 720 pixels: read at 1280, 53 % of the words of
 # whole photographs are right, at 960 45 %, at 1600 no more but twice as slow. Crops of single words are enlarged until

@@ -17,7 +17,6 @@ from pydantic import BaseModel, Field
 
 from fo1agent import bounded, prompts
 from fo1agent.errors import PlanError
-from fo1agent.pictures.text import UntrustedText
 from fo1agent.planners.base import NotUnderstood, Planned, in_its_talk
 from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.planners.rules import RulePlanner
@@ -26,6 +25,7 @@ from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.step import StepRecord
 from fo1agent.tools.base import unknown_names
 from fo1agent.tools.schemas import plain
+from fo1agent.untrusted import UntrustedText
 
 REPAIRS = 2
 """So often a plan that is none goes back to the model."""

@@ -18,7 +18,6 @@ import numpy as np
 
 from fo1agent.errors import BudgetExceeded, InputError, ReplyError, ToolError
 from fo1agent.pictures.color import PLAIN
-from fo1agent.pictures.text import UntrustedText
 from fo1agent.plans import language as p
 from fo1agent.regions import geometry
 from fo1agent.regions.boxes import areas, centers, iou
@@ -28,6 +27,7 @@ from fo1agent.results import bound, value_of
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.step import FailureKind, StepEnd, StepRecord, StepStart
 from fo1agent.runs.whereabouts import Landmark, landmark, places
+from fo1agent.untrusted import UntrustedText
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color, is_color_words
 from fo1agent.words.english import listed, with_article

@@ -11,10 +11,11 @@ import sys
 from typing import Any
 
 from fo1agent.loading import load
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model
 from fo1agent.serve.run import serve
 from fo1agent.serve.settings import Settings
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 
 HARMFUL = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"

@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fo1agent.cli import main
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 from tests.hostile import EVIL, Hostile, steering, whole
 from tests.scripted_chat import count_plan

@@ -30,9 +30,10 @@ from fo1agent.errors import InputError
 from fo1agent.integrations.langchain import SYSTEM_PROMPT, FO1Toolkit, RulePlannerChatModel, create_visual_agent
 from fo1agent.integrations.rule_chat import _asked
 from fo1agent.integrations.schemas import parameters
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model, Scene
 from fo1agent.tools.registry import registry
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 
 CAT = Path(str(files("fo1agent") / "data" / "demo" / "cat.jpg"))

@@ -13,8 +13,9 @@ from PIL import Image
 import fo1agent
 from fo1agent.agent import Agent, Budget, Partial, PlanEvent, StepEnd, StepStart
 from fo1agent.errors import InputError
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model, Scene
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 from tests.scripted_chat import ORDER, ScriptedChat, ToolChat, call, calls, heard_order, held_order
 

@@ -15,12 +15,13 @@ from PIL import Image
 from fo1agent.agent import Agent
 from fo1agent.client import Client, connect
 from fo1agent.errors import BoxError, ImageError, InputError, ServerError, ToolFailed
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.runs.events import AnswerEvent
 from fo1agent.runs.step import StepEnd
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
+from fo1agent.untrusted import UntrustedText
 from tests import forged
 from tests.fakes import FakePredictor
 from tests.serving import in_thread, until

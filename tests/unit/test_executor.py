@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fo1agent.pictures.ocr import UntrustedText
 from fo1agent.plans import language as p
 from fo1agent.regions.regions import Regions
 from fo1agent.runs.plan_run import Failure, Open, Run
+from fo1agent.untrusted import UntrustedText
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import kitchen, street
 

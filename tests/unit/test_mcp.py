@@ -20,9 +20,10 @@ from PIL import Image
 import fo1agent
 from fo1agent.errors import CheckpointError, InputError, ToolFailed
 from fo1agent.pictures.image import ImageLimits
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model
 from fo1agent.tools.registry import registry
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")

@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fo1agent.pictures import ocr as reading
 from fo1agent.pictures import ocr_engine
-from fo1agent.pictures.ocr import TextLine, UntrustedText, read_lines, reading_order, rows
+from fo1agent.pictures.ocr import TextLine, read_lines, reading_order, rows
 from fo1agent.scene import Model
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 
 

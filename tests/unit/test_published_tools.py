@@ -24,13 +24,13 @@ from fo1agent.integrations.calls import call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import FORMATS, render
 from fo1agent.pictures.attached import Attachment
-from fo1agent.pictures.text import UntrustedText
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
 from fo1agent.tools.base import RegionsOrBoxes
 from fo1agent.tools.registry import ToolWarning
 from fo1agent.traces.store import File, read
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 from tests.published import TOOLS, publish
 from tests.scripted_chat import ToolChat, steps

@@ -6,9 +6,10 @@ from PIL import Image
 
 from fo1agent.errors import BoxError, InputError, ToolFailed
 from fo1agent.pictures.image import load_image
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.scene import Model, Scene
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 
 BUS, LEFT, RIGHT, CAR = (300.0, 100.0, 500.0, 300.0), (50.0, 150.0, 90.0, 280.0), (560.0, 150.0, 600.0, 280.0), (

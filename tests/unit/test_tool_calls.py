@@ -12,10 +12,11 @@ from PIL import Image
 from fo1agent.errors import ToolFailed
 from fo1agent.integrations.calls import CallResult, anthropic_block, call, openai_messages, responses_items
 from fo1agent.integrations.handles import Scenes
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model, Scene
 from fo1agent.tools.base import tool
 from fo1agent.tools.registry import registry
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 
 OBJECTS = [

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 import fo1agent
 from fo1agent.errors import InputError, ToolFailed, ToolRetry
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.regions import geometry
 from fo1agent.regions.regions import Region
 from fo1agent.scene import Model, Scene
@@ -23,6 +23,7 @@ from fo1agent.tools.base import Outcome, Tool, tool
 from fo1agent.tools.registry import registry
 from fo1agent.tools.relating import relate
 from fo1agent.tools.telling import told
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 
 OBJECTS = [

@@ -13,11 +13,12 @@ import fo1agent
 from fo1agent.agent import Agent
 from fo1agent.agent.differences import Comparison, compare
 from fo1agent.agent.replay import replay
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model, Scene
 from fo1agent.traces import store as traces
 from fo1agent.traces.lines import PlanLine, StepEndLine
 from fo1agent.traces.store import Trace
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 from tests.scripted_chat import ToolChat, call, count_plan
 

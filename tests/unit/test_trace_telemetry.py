@@ -19,11 +19,12 @@ from PIL import Image
 from fo1agent.agent import Agent, StepStart
 from fo1agent.errors import ImageError
 from fo1agent.integrations.rule_chat import RulePlannerChatModel
-from fo1agent.pictures.ocr import TextLine, UntrustedText
+from fo1agent.pictures.ocr import TextLine
 from fo1agent.planners.rules import RulePlanner
 from fo1agent.runs.llm_calls import llm_call
 from fo1agent.scene import Model
 from fo1agent.traces import telemetry
+from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 
 OBJECTS = [
