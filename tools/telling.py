@@ -40,7 +40,7 @@ def told(outcome: Outcome, **first: Any) -> tuple[str, tuple[Drawn, ...]]:
     if not outcome.ok:
         return _json({**first, "error": outcome.error, "retry": outcome.retry}), ()
     result = outcome.result
-    images = tuple(Drawn(one.media_type, one.base64()) for one in attachments(result))
+    images = tuple(one for one in drawn(result) if one.is_picture)
     return _json({**first, **as_json(result, fenced=True)}), images
 
 
@@ -53,6 +53,11 @@ def as_json(value: Any, *, fenced: bool = False) -> Any:
     """
     model_words = fenced and getattr(value, "source", None) == "model"
     return _told(value, None if isinstance(value, BaseModel) else value, fenced, model_words)
+
+
+def drawn(result: Any) -> tuple[Drawn, ...]:
+    """The pictures and files in a result, as messages carry them."""
+    return tuple(Drawn(one.media_type, one.base64()) for one in attachments(result))
 
 
 def attachments(value: Any) -> list[Attachment]:

@@ -20,7 +20,7 @@ from fo1agent.pictures.attached import Drawn
 from fo1agent.regions.regions import shown
 from fo1agent.tools.base import Outcome, Tool, unknown_names
 from fo1agent.tools.registry import registry
-from fo1agent.tools.telling import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, as_json, told
+from fo1agent.tools.telling import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, as_json, drawn, told
 
 __all__ = [
     "NOT_JUDGED_NOTE",
@@ -43,7 +43,7 @@ class CallResult:
         image: id of the picture; "" if none was opened.
         outcome: the typed result, or the error.
         text: JSON for a model: the result with untrusted text between marks, or `{error, retry}`.
-        images: the pictures in the result; they are not in the text.
+        images: the pictures and files in the result; they are not in the text.
     """
 
     tool: str
@@ -51,6 +51,11 @@ class CallResult:
     outcome: Outcome
     text: str
     images: tuple[Drawn, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[Drawn, ...]:
+        """Those that a model can be shown."""
+        return tuple(one for one in self.images if one.is_picture)
 
     @property
     def ok(self) -> bool:
@@ -119,8 +124,8 @@ def openai_messages(call_id: str, result: CallResult) -> list[dict[str, Any]]:
     A tool's message takes no picture there. If a model called several tools, send the messages of all tools first.
     """
     messages: list[dict[str, Any]] = [{"role": "tool", "tool_call_id": call_id, "content": result.text}]
-    if result.images:
-        parts = [{"type": "image_url", "image_url": {"url": one.url}} for one in result.images]
+    if result.pictures:
+        parts = [{"type": "image_url", "image_url": {"url": one.url}} for one in result.pictures]
         messages.append({"role": "user", "content": [{"type": "text", "text": _shown(result)}, *parts]})
     return messages
 
@@ -128,8 +133,8 @@ def openai_messages(call_id: str, result: CallResult) -> list[dict[str, Any]]:
 def responses_items(call_id: str, result: CallResult) -> list[dict[str, Any]]:
     """The input items that answer a Responses API function call."""
     items: list[dict[str, Any]] = [{"type": "function_call_output", "call_id": call_id, "output": result.text}]
-    if result.images:
-        parts = [{"type": "input_image", "image_url": one.url} for one in result.images]
+    if result.pictures:
+        parts = [{"type": "input_image", "image_url": one.url} for one in result.pictures]
         items.append({"role": "user", "content": [{"type": "input_text", "text": _shown(result)}, *parts]})
     return items
 
@@ -137,7 +142,7 @@ def responses_items(call_id: str, result: CallResult) -> list[dict[str, Any]]:
 def anthropic_block(call_id: str, result: CallResult) -> dict[str, Any]:
     """The `tool_result` block that answers an Anthropic `tool_use` block; pictures stand in it."""
     content: list[dict[str, Any]] = [{"type": "text", "text": result.text}]
-    for one in result.images:
+    for one in result.pictures:
         source = {"type": "base64", "media_type": one.media_type, "data": one.base64}
         content.append({"type": "image", "source": source})
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call_id, "content": content}
@@ -156,5 +161,5 @@ def _refused(name: str, error: str) -> CallResult:
 
 
 def _told(name: str, image: str, outcome: Outcome) -> CallResult:
-    text, images = told(outcome, **({IMAGE: image} if outcome.ok else {}))
-    return CallResult(name, image, outcome, text, images)
+    text, _ = told(outcome, **({IMAGE: image} if outcome.ok else {}))
+    return CallResult(name, image, outcome, text, drawn(outcome.result))

@@ -282,7 +282,7 @@ class _Front:
         content: list[types.ContentBlock] = []
         if picture is not None:
             jpeg, width, height = _jpeg(picture)
-            if result.images:  # what the tool drew has become smaller
+            if result.pictures:  # what the tool drew has become smaller
                 fields |= {"media_type": "image/jpeg", "width": width, "height": height}
             content.append(types.ImageContent(data=base64.b64encode(jpeg).decode("ascii"), mime_type="image/jpeg"))
         content.insert(0, types.TextContent(text=json.dumps(fields, ensure_ascii=False)))

@@ -68,10 +68,15 @@ def attached_fields(kind: type[BaseModel]) -> list[str]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture in a result: its media type, such as `image/png`, and the file as base64."""
+    """A picture or file in a result: its media type, such as `image/png`, and the file as base64."""
 
     media_type: str
     base64: str
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether a model that takes pictures can be shown it."""
+        return self.media_type.startswith("image/")
 
     @property
     def url(self) -> str:

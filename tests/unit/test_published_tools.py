@@ -20,10 +20,12 @@ from fo1agent.agent.replay import replay
 from fo1agent.cli import command
 from fo1agent.client import RemoteScene, connect
 from fo1agent.errors import InputError, ServerError, ToolFailed
-from fo1agent.integrations.calls import call
+from fo1agent.integrations.calls import call, openai_messages
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import FORMATS, render
 from fo1agent.pictures.attached import Attachment
+from fo1agent.pictures.image import ImageLimits
+from fo1agent.pictures.text import UntrustedText
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
@@ -82,6 +84,7 @@ def test_it_is_declared_to_every_provider_and_called(scene: Scene) -> None:
     assert told["said"].count("</untrusted>") == 1
     assert "file" not in told
     assert [(one.media_type, one.base64) for one in result.images] == [("text/plain", "ZGF0YQ==")]
+    assert len(openai_messages("c", result)) == 1, "no model is shown a file as a picture"
 
 
 def test_it_is_called_at_a_server_and_bound_to_the_picture(remote: RemoteScene, scene: Scene) -> None:
@@ -112,6 +115,30 @@ def test_one_that_only_the_server_knows_gives_its_json(
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(tmp_path)])
     assert "squareness" not in registry()
     assert remote.call("squareness", region="r0") == {"value": 1.0}
+
+
+def test_it_is_on_every_other_face(scene: Scene, tmp_path: Path) -> None:
+    scenes = Scenes(scene.model)
+    scenes.open(scene)
+    smol = pytest.importorskip("fo1agent.integrations.smolagents")
+    (squareness,) = (one for one in smol.get_tools(scenes) if one.name == "squareness")
+    assert json.loads(squareness(region="r0"))["value"] == 1.0
+    langchain = pytest.importorskip("fo1agent.integrations.langchain")
+    (made,) = (one for one in langchain.FO1Toolkit(scene.model, scene).get_tools() if one.name == "squareness")
+    assert json.loads(made.invoke({"region": "r0"}))["value"] == 1.0
+    mcp, anyio = pytest.importorskip("mcp"), pytest.importorskip("anyio")
+    front = pytest.importorskip("fo1agent.integrations.mcp")
+    gray().save(tmp_path / "a.png")
+
+    async def over_mcp() -> Any:
+        server = front.make_server(model, ImageLimits(folders=(tmp_path,), hosts=()))
+        async with mcp.Client(server) as client:
+            return await client.call_tool("biggest", {"image": "a.png", "phrase": "bus"})
+
+    told = anyio.run(over_mcp).structured_content
+    assert (told["area"], [one["id"] for one in told["regions"]]) == (900.0, ["r0"])
+    assert "file" not in told
+    assert "media_type" not in told
 
 
 def test_it_is_called_from_a_shell(theirs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
