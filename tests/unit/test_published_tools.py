@@ -32,7 +32,6 @@ from fo1agent.serve.settings import Settings
 from fo1agent.tools.base import RegionsOrBoxes
 from fo1agent.tools.registry import ToolWarning
 from fo1agent.traces.store import File, read
-from fo1agent.untrusted import UntrustedText
 from tests.fakes import FakePredictor
 from tests.published import TOOLS, publish
 from tests.scripted_chat import ToolChat, steps
