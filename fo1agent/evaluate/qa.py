@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate.files import read_lines
 from fo1agent.evaluate.progress import track
 from fo1agent.words import lexicon
+from fo1agent.words.numbers import number_of
 
 
 class Answering(Protocol):
@@ -167,7 +167,8 @@ def normalise(value: Any) -> str:
         return text
     if re.fullmatch(r"-?\d+(\.\d+)?", text):
         return f"{float(text):g}"
-    return _number_words().get(text) or lexicon.singular(text)
+    number = number_of(text)
+    return lexicon.singular(text) if number is None else str(number)
 
 
 def _question(file: Path, number: int, line: str) -> Question:
@@ -228,12 +229,3 @@ def failed(question: Question, error: str, seconds: float = 0.0) -> Outcome:
 def _accuracy(outcomes: Iterable[Outcome]) -> float:
     right = [outcome.correct for outcome in outcomes]
     return sum(right) / len(right) if right else 0.0
-
-
-@cache
-def _number_words() -> dict[str, str]:
-    """ "two" to "2", for as many as anybody counts in a picture."""
-    import inflect
-
-    engine = inflect.engine()
-    return {str(engine.number_to_words(str(number))): str(number) for number in range(101)}

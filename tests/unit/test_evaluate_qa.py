@@ -109,6 +109,8 @@ def test_limit_takes_the_first_questions(file: Path) -> None:
         ("two", 2),
         (2.0, "2"),
         ("Twenty-one", 21),
+        ("one hundred", 100),
+        (0, "zero"),
         (True, "yes"),
         (False, "no"),
         ("Yes.", "yes"),

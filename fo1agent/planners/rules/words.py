@@ -5,6 +5,8 @@ Every word that is in none of these sets may be part of the name of a thing.
 
 from __future__ import annotations
 
+from fo1agent.words.numbers import NUMBERS as NUMBERS
+
 
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -187,30 +189,6 @@ OF_ORDER = {
     "farthest": ("distance", "more"),
 }
 
-_UNITS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-NUMBERS = {**{word: i for i, word in enumerate(_UNITS)}, **{word: 10 * i for i, word in enumerate(_TENS, 2)}}
 MULTIPLES = {"dozen": 12, "dozens": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
 _FIRST = [
     "first",
