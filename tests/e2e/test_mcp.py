@@ -45,6 +45,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "relate": {"a": "remote", "relation": "right_of", "b": "cat"},
     "zoom": {"region": [40, 30, 420, 400], "phrase": "cat"},
     "annotate": {"regions": ["r0"]},
+    "ask": {"question": "How many remotes are to the right of the cat?"},
 }
 """A call of every tool on the photograph of a cat and two remotes."""
 
@@ -131,6 +132,7 @@ async def check_every_tool(client: Client) -> None:
     assert (counted["not_judged"], counted["regions"][0]["label"]) == (["dead"], "cat")
     assert len(results["relate"]["regions"]) == 2
     assert "png_base64" not in results["annotate"]
+    assert (results["ask"]["value"], len(results["ask"]["evidence"])) == (2, 3)
     assert len({one["image"] for one in results.values()}) == 1
 
 
