@@ -42,6 +42,7 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
             values.append(int(result) if isinstance(result, float) and result.is_integer() else result)
     evidence = _unique([r for ref in parts.of for r in _evidence(run, ref)])
     seen = _unique([r for step in run.plan.steps if step.op == "find" for r in _found(run, step.id)])
+    seen = _unique([*seen, *(near.region for near in run.landmarks.values())])
     candidates = [r for r in seen if r.id not in evidence.ids]
     text = text_so_far(run)
     if run.assumed:
@@ -689,7 +690,7 @@ class _Wording:
             names = f"{listed([with_article(name) for name in called])}, {names}"  # "the black vehicle": a motorcycle
         near = self.run.landmarks.get(step.id)
         if near is not None:
-            where = f"{near.words} the {near.region.label}, {where}"
+            where = f"{near.words} the {near.region.label} ({near.region.name}), {where}"
         return f"the {noun} {verb} {where} of the picture ({names})"
 
 

@@ -374,7 +374,7 @@ def test_a_question_about_another_picture_does_not_go_back(two_pictures: FO1Tool
     other = agent.invoke({"messages": [*same, HumanMessage(f"In {gray}: where are they?")]})["messages"]
     assert "“they”" in other[-1].text
     back = agent.invoke({"messages": [*other, HumanMessage("In cat.jpg: where are they?")]})["messages"]
-    assert back[-1].text == "The remotes are on the couch, at the right of the picture (r0 and r2)."
+    assert back[-1].text == "The remotes are on the couch (r3), at the right of the picture (r0 and r2)."
 
 
 def test_a_message_about_another_picture_that_does_not_name_it_is_not_gone_back_to() -> None:

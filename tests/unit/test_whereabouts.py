@@ -61,9 +61,10 @@ def test_things_of_one_name_have_a_landmark_only_if_they_share_it() -> None:
     shared = Agent().ask(LabelledScene([couch, *two]), "Where are the cats?")
     apart = Agent().ask(LabelledScene([couch, two[0], far]), "Where are the cats?")
 
-    assert shared.text == "The cats are on the couch, at the bottom of the picture (r1 and r2)."
+    assert shared.text == "The cats are on the couch (r0), at the bottom of the picture (r1 and r2)."
     assert shared.value == "bottom"
     assert [region.id.partition("/")[2] for region in shared.evidence] == ["r1", "r2"]
+    assert [region.id.partition("/")[2] for region in shared.candidates] == ["r0"]
     assert apart.text == "The cats are at the bottom and top right of the picture (r1 and r2)."
 
 

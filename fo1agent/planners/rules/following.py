@@ -35,7 +35,8 @@ def follow_up(tokens: list[str], before: Sequence[s.Clause]) -> list[s.Clause] |
 
 def is_named(thing: NounPhrase) -> bool:
     """Whether a phrase that stands by itself names something: a fragment has no grammar to tell it from noise."""
-    return lexicon.is_thing(thing.noun.rpartition(" ")[2])
+    noun = thing.noun.rpartition(" ")[2]
+    return lexicon.is_thing(noun) or ((thing.definite or thing.plural) and lexicon.may_be_seen(noun))
 
 
 def same_of(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:

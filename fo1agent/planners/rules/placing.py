@@ -304,14 +304,14 @@ def _side_option(p: Parser) -> str:
 
 def where(p: Parser) -> s.Clause | None:
     """ "Where is the dog?", "Locate the bus.", "Show me the cars."."""
-    if p.take("where", "in which part of the picture", "in what part of the picture", "in which area"):
+    if p.take("where", "whereabouts", "in which part of the picture", "in what part of the picture", "in which area"):
         p.take("exactly", "abouts")
+        p.scope()
         if p.take_any(w.MODAL | w.DO):
             p.take_any(w.PEOPLE_PRONOUNS)
-            if not p.take_any(w.SEE):
-                p.i -= 0
-        else:
-            p.take_any(w.BE)
+            p.take_any(w.SEE)
+        elif p.take_any(w.BE):
+            p.take("there")
     elif p.take(*_LOCATE):
         p.take("where", "the position of", "the location of")
         p.take_any(w.BE)
@@ -329,7 +329,7 @@ def where(p: Parser) -> s.Clause | None:
         return None if to is None else s.WhichSide(thing, ("left_of", "right_of"), to)
     p.i = start
     thing = p.noun_phrase()
-    if thing is None or thing.negative:
+    if thing is None or thing.negative or (thing.quantity is not None and thing.quantity.share in ("most", "half")):
         return None
     found = p.bag([thing])
     return s.WhereIs(found[0]) if found else None
