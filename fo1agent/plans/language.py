@@ -555,6 +555,8 @@ class Plan(BaseModel):
             return cls.model_validate(data)
         except ValidationError as exc:
             errors = exc.errors(include_url=False, include_input=False)
+            # A step that is wrong is missing in the plan, and pydantic complains of what is left as well.
+            errors = [one for one in errors if one["type"] != "too_short" or len(errors) == 1] or errors
             problems = [_problem(error) for error in errors[:_MOST_PROBLEMS]]
             problems += [f"and {len(errors) - _MOST_PROBLEMS} more"] if len(errors) > _MOST_PROBLEMS else []
             raise PlanError(
