@@ -20,7 +20,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -83,6 +83,7 @@ _MOST_PIXELS_OFF = 0.01  # that a box may lie outside of the picture: boxes are 
 _ADDRESS = re.compile(r"(data:|[A-Za-z][A-Za-z0-9+.-]+://)")
 
 AResult = TypeVar("AResult", bound=BaseModel)
+Answered = TypeVar("Answered")
 
 
 def connect(url: str, token: str | None = None, *, timeout_s: float = 120.0, patience_s: float = 30.0) -> Client:
@@ -264,7 +265,7 @@ class Client:
             ) from exc
 
     def _unreachable(self, exc: httpx.HTTPError) -> ServerError:
-        why = one_line(str(exc), _MOST_TOLD) or type(exc).__name__
+        why = one_line(str(exc), _MOST_TOLD).rstrip(".") or type(exc).__name__
         return ServerError(f"The server at {self.url} does not answer: {why}. Is `fo1agent serve` running there?")
 
 
@@ -401,13 +402,12 @@ class RemoteScene(Pictured):
     def stream(self, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
         """Answer a question about this picture, event by event; see `Client.stream`."""
         body = {"question": question, "before": list(before), "stream": True}
-        try:
+
+        def begun() -> tuple[Generator[tuple[str, dict[str, Any]]], tuple[str, dict[str, Any]] | None]:
             events = self.client._events({**body, "image": self.handle})
-            first = next(events, None)
-        except _ForgottenError:
-            self._send_picture()
-            events = self.client._events({**body, "image": self.handle})
-            first = next(events, None)
+            return events, next(events, None)
+
+        events, first = self._with_picture(begun)
         if first is None:
             raise ServerError("The server ended the stream without an answer.")
         heard = _Heard(self, question)
@@ -456,15 +456,22 @@ class RemoteScene(Pictured):
                 getattr(result, name).media_type = _text(image["media_type"])
             return result
 
+    def _with_picture(self, ask: Callable[[], Answered]) -> Answered:
+        """What the server answers; one that has forgotten the picture is sent it again, once."""
+        try:
+            return ask()
+        except _ForgottenError:
+            self._send_picture()
+        try:
+            return ask()
+        except _ForgottenError as exc:
+            raise ServerError(f"The server at {self.client.url} forgets the picture at once: {exc}") from exc
+
     def _call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """What the server answers to a tool's call, with a result; raises as `_result`."""
         given = {name: value for name, value in arguments.items() if value is not None}
         path = f"/v1/tools/{tool}"
-        try:
-            told = self.client._send("POST", path, json={**given, "image": self.handle})
-        except _ForgottenError:
-            self._send_picture()
-            told = self.client._send("POST", path, json={**given, "image": self.handle})
+        told = self._with_picture(lambda: self.client._send("POST", path, json={**given, "image": self.handle}))
         with self.client._understanding():
             _one_of(told["tool"], tool)
             _handle(told["image"])

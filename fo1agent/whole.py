@@ -14,7 +14,8 @@ from pathlib import Path
 def whole(target: Path, replace: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `target`, for a file or a folder; it takes its place when the block ends well.
 
-    A file that is there is replaced, a folder only if it is empty. When the block fails nothing is left behind.
+    A file that is there is replaced, its mode kept; a folder only if it is empty. A link stays, and what it leads to
+    is replaced. When the block fails nothing is left behind.
 
     Args:
         target: where it goes, in a folder that is there. The temporary name starts with `.tmp-` and ends like it.
@@ -23,9 +24,12 @@ def whole(target: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written, as on a full disk, or a folder that holds something is in the way.
     """
+    target = Path(os.path.realpath(target))
     mark = "" if replace else f"{secrets.token_hex(4)}-"
     temporary, old = (target.with_name(f".{word}-{mark}{target.name}") for word in ("tmp", "old"))
     if replace:
+        if old.exists() and not target.exists():  # killed between the two renames
+            os.replace(old, target)
         remove(temporary)
         remove(old)
     try:
@@ -34,6 +38,8 @@ def whole(target: Path, replace: bool = False) -> Iterator[Path]:
             _flush(path)
         if replace and target.is_dir():
             os.replace(target, old)
+        if target.is_file() and temporary.is_file():
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
         with suppress(OSError):
             remove(old)

@@ -20,8 +20,9 @@ from fo1agent.errors import InputError
 from fo1agent.plans.language import Plan
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.results import Bounds
-from fo1agent.runs.record import STRICT, AnswerValue, Named, RegionPart, Texts, dump, plain, read_region
+from fo1agent.runs.record import STRICT, AnswerValue, Named, RegionPart, Texts, dump, listed, plain, read_region
 from fo1agent.runs.step import StepRecord
+from fo1agent.whole import whole
 
 
 def _in_order(bounds: Any) -> Any:
@@ -102,10 +103,11 @@ class Answer:
         """The fields of a JSON object: `regions` with their boxes, of which `evidence` and the steps name some."""
         if not isinstance(told, dict) or "regions" not in told:
             return told
-        known = {one["id"]: read_region(one, info) for one in told["regions"]}
-        if len(known) < len(told["regions"]):
+        regions = [(one, read_region(one, info)) for one in listed(told, "regions")]
+        known = {one["id"]: region for one, region in regions}
+        evidence = listed(told, "evidence")
+        if len(known) < len(regions) or len(set(map(str, evidence))) < len(evidence):
             raise ValueError("a region is told twice")
-        evidence = told.get("evidence", ())
         if unknown := sorted({str(one) for one in evidence} - known.keys()):
             raise ValueError(f"evidence names {', '.join(unknown)}, which is not among the regions")
         fields = {name: value for name, value in told.items() if name not in ("regions", "steps")}
@@ -114,7 +116,7 @@ class Answer:
             **fields,
             "evidence": Regions.from_list([known[one] for one in evidence]),
             "candidates": Regions.from_list([region for one, region in known.items() if one not in evidence]),
-            "trace": tuple(told.get("steps", ())),
+            "trace": tuple(listed(told, "steps")),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,21 +136,27 @@ class Answer:
         """Write the answer as a picture (.png, .jpg, .webp) or as a report (.html).
 
         Raises:
-            InputError: another ending, or an answer without a picture.
+            InputError: another ending, an answer without a picture, or a file that cannot be written (what was there
+                stays).
         """
         path = Path(path)
         if self.image is None:
             raise InputError("This answer holds no picture to draw on; ask the agent about one.")
-        if path.suffix.lower() in (".html", ".htm"):
-            from fo1agent.runs import report
-
-            path.write_text(report.html(self, self.image), encoding="utf-8")
-        elif path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
-            from fo1agent.pictures import drawing
-
-            # Tags on a thumbnail cannot be read, so a small picture is enlarged.
-            side = max(*self.image.size, 640)
-            drawing.draw(self.image, self.evidence, self.candidates, side).save(path)
-        else:
+        ending = path.suffix.lower()
+        if ending not in (".html", ".htm", ".png", ".jpg", ".jpeg", ".webp"):
             raise InputError(f"Cannot save an answer as {path.name!r}. Use an ending of .png, .jpg, .webp or .html.")
+        try:
+            with whole(path) as temporary:
+                if ending in (".html", ".htm"):
+                    from fo1agent.runs import report
+
+                    temporary.write_text(report.html(self, self.image), encoding="utf-8")
+                else:
+                    from fo1agent.pictures import drawing
+
+                    # Tags on a thumbnail cannot be read, so a small picture is enlarged.
+                    side = max(*self.image.size, 640)
+                    drawing.draw(self.image, self.evidence, self.candidates, side).save(temporary)
+        except OSError as exc:
+            raise InputError(f"The answer cannot be saved as {path}: {exc.strerror or exc}.") from exc
         return path

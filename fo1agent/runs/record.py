@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from fo1agent.plans.language import LARGEST
-from fo1agent.regions.regions import Region, Regions
+from fo1agent.regions.regions import Region, Regions, shown
 from fo1agent.untrusted import UntrustedText
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -81,11 +81,20 @@ class RegionPart(BaseModel):
 
 def read_region(told: Any, info: ValidationInfo) -> Region:
     """A region as JSON has it, `{id, box, label, score}`."""
-    if not isinstance(told, Mapping):
-        raise ValueError(f"a region was expected, got {type(told).__name__}")
+    if not isinstance(told, Mapping) or not isinstance(told.get("id"), str):
+        raise ValueError(f"a region was expected, got {shown(told)}")
     if info.context is not None:
         return info.context.received(told)
-    return RegionPart.model_validate({**told, "box": tuple(told.get("box") or ())}).region()
+    box = told.get("box")
+    return RegionPart.model_validate({**told, "box": tuple(box) if isinstance(box, list) else box}).region()
+
+
+def listed(told: Mapping[str, Any], name: str) -> list[Any]:
+    """A field of a JSON object that is a list; an empty one where it is missing."""
+    value = told.get(name, [])
+    if not isinstance(value, list):
+        raise ValueError(f"{name}: a list was expected, got {shown(value)}")
+    return value
 
 
 def _read_regions(told: Any, info: ValidationInfo) -> Regions:
@@ -93,6 +102,8 @@ def _read_regions(told: Any, info: ValidationInfo) -> Regions:
         return told
     if info.context is None:
         raise ValueError("regions are told by their boxes")
+    if not isinstance(told, list) or len(set(map(str, told))) < len(told):
+        raise ValueError(f"a list of regions was expected, each once, got {shown(told)}")
     return Regions.from_list([info.context.called(one) for one in told])
 
 

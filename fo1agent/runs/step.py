@@ -17,6 +17,7 @@ from fo1agent.runs.record import (
     StepValue,
     Texts,
     dump,
+    listed,
     read_region,
 )
 
@@ -79,8 +80,8 @@ class StepRecord:
             fields |= {"asked": asked, "gave": gave} if gave else {"asked": "", "gave": asked}
             fields.setdefault("failure", "error" if told.get("error") else None)
         if "found" in told:
-            regions = Regions.from_list([read_region(one, info) for one in told["found"]])
-            if list(regions.ids) != list(told.get("regions", ())):
+            regions = Regions.from_list([read_region(one, info) for one in listed(told, "found")])
+            if list(regions.ids) != listed(told, "regions"):
                 raise ValueError("regions and found name different regions")
             fields["regions"] = regions
         return fields

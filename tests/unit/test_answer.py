@@ -1,8 +1,11 @@
 """Answers: their English, their value, the regions they rest on, what they say when there is nothing to say."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from fo1agent.agent import Agent, Answer, Plan
 from fo1agent.errors import InputError
@@ -214,3 +217,20 @@ def test_a_measure_can_be_an_answer_of_its_own(quantity, text):
             return plan
 
     assert Agent(planner=Fixed()).ask(street(), "?").text == text
+
+
+def test_what_cannot_be_saved_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Answer("q", "t", image=Image.new("RGB", (32, 32)))
+    old = tmp_path / "answer.png"
+    old.write_bytes(b"old")
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(InputError, match=r"cannot be saved as .*answer\.png: No space left"):
+        answer.save(old)
+    assert [path.name for path in tmp_path.iterdir()] == ["answer.png"]
+    assert old.read_bytes() == b"old"
+    with pytest.raises(InputError, match="cannot be saved as"):
+        answer.save(tmp_path / "no" / "answer.html")

@@ -244,6 +244,17 @@ def test_a_forgotten_picture_is_sent_again(server: Client, app: App) -> None:
         assert ask() == 1
 
 
+def test_a_server_that_forgets_at_once_is_not_asked_for_ever(
+    server: Client, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = server.open(gray("green"))
+    app.service.scenes.close(scene.handle)
+    monkeypatch.setattr(scene, "_send_picture", lambda: None)
+    for ask in (lambda: scene.count("bus"), lambda: scene.ask("How many buses are there?")):
+        with pytest.raises(ServerError, match="forgets the picture at once"):
+            ask()
+
+
 def test_a_server_with_another_picture_of_that_id_answers_for_this_one() -> None:
     with in_thread(create_app(model(), Settings(batching=False))) as url, connect(url) as client:
         scenes = [client.open(one) for one in (forged.red(), forged.blue())]

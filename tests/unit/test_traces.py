@@ -409,6 +409,10 @@ def broken_lines(good: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, An
     found = end["step"]["found"]
     yield "a score above 1", 4, "score", with_step(end, found=[{**found[0], "score": 1.5}, *found[1:]])
     yield "a box inside out", 4, "inside out", with_step(end, found=[{**found[0], "box": [9, 9, 1, 1]}, *found[1:]])
+    yield "a box that is none", 4, "box", with_step(end, found=[{**found[0], "box": 5}, *found[1:]])
+    yield "no list of regions", 4, "a list was expected, got 5", with_step(end, found=5)
+    yield "regions that are none", 4, "a list was expected", with_step(end, regions=None)
+    yield "a region without a name", 4, "a region was expected", with_step(end, found=[{"box": [1, 1, 2, 2]}])
     yield "not a number", 4, "finite", with_step(end, seconds=float("nan"))
     yield "other regions", 4, "different regions", with_step(end, regions=[])
     yield "no JSON", 4, "JSON", None
@@ -419,6 +423,8 @@ def broken_lines(good: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, An
     for bounds, why in (((9, 1), "at_least, 9, is above at_most, 1"), ((0, 10**400), "too large a number")):
         both = dict(zip(("at_least", "at_most"), bounds, strict=True))
         yield f"bounds {why}", len(good), why, with_answer(answer, bounds=both)
+    yield "an answer's regions as text", len(good), "a list was expected", with_answer(answer, regions="x")
+    yield "an answer's region that is none", len(good), "a region was expected", with_answer(answer, regions=[None])
     yield "unknown evidence", len(good), "not among the regions", {**answer, "answer": wrong}
 
 

@@ -56,6 +56,25 @@ def test_two_writers_of_one_file_do_not_meet_and_what_a_killed_one_left_is_repla
     assert there(tmp_path) == {"a": "1"}
 
 
+def test_a_folder_that_a_killed_writer_put_aside_comes_back(tmp_path):
+    (tmp_path / ".old-model").mkdir()
+    (tmp_path / ".old-model" / "x").write_text("old")
+    with pytest.raises(FileNotFoundError), whole(tmp_path / "model", replace=True):
+        pass  # writes nothing
+    assert there(tmp_path) == {"model/x": "old"}
+
+
+def test_a_link_and_the_mode_of_a_file_stay(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "a.txt").chmod(0o600)
+    (tmp_path / "link.txt").symlink_to("a.txt")
+    with whole(tmp_path / "link.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o600
+
+
 def test_nothing_written_and_no_folder_to_write_into_are_errors(tmp_path):
     with pytest.raises(FileNotFoundError), whole(tmp_path / "a"):
         pass
