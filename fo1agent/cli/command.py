@@ -169,13 +169,18 @@ def ask(
     import time
 
     outputs = {"--draw": draw, "--html": html, "--trace": trace}
-    model, scene = _open(image, outputs, **opening)
-    start = time.perf_counter()
+    began = time.perf_counter()
+    model, opened = _ready([image], outputs, **opening)
+    loaded = time.perf_counter()
+    scene = opened(image)
     saved = cli_trace.place(trace)
     patient = cli_trace.Patient(saved) if saved else None
     agent = _who_answers(model, trace, patient, planner=planner, mode=mode, verify=verify)
     answer = agent.ask(scene, question, on_step=None if json_output else console.step)
-    seconds = time.perf_counter() - start
+    # Both, since a person waits for both. A server has loaded its model before.
+    times = [f"answered in {time.perf_counter() - loaded:.1f} s"]
+    if not opening["server"]:
+        times.insert(0, f"loaded in {loaded - began:.1f} s")
 
     # The answer first: it is not to be lost with a file that cannot be written.
     if json_output:
@@ -189,7 +194,7 @@ def ask(
     evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
     told = [
         *console.not_judged(answer.not_judged, answer.bounds),
-        f"{seconds:.1f} s",
+        ", ".join(times),
         model.name,
         *([f"picture {draw}"] if draw else []),
         *([f"report {html}"] if html else []),
@@ -208,7 +213,7 @@ def ground(
     image: str, phrases: Sequence[str], threshold: float | None, draw: Path | None, json_output: bool, **opening: Any
 ) -> None:
     """Find the regions that each PHRASE names."""
-    _, scene = _open(image, {"--draw": draw}, **opening)
+    scene = _open(image, {"--draw": draw}, **opening)
     found = scene.ground_many(list(phrases), threshold=threshold)
     if json_output:
         console.result_json({"phrases": {phrase: _fields(regions) for phrase, regions in found.items()}})
@@ -241,7 +246,7 @@ def count(
 
     Prints the number. If words of PHRASE cannot be judged, prints its bounds ("0 to 6"), and those words on stderr.
     """
-    _, scene = _open(image, {"--draw": draw}, **opening)
+    scene = _open(image, {"--draw": draw}, **opening)
     counted = scene.count(phrase, within=within, threshold=threshold)
     if json_output:
         number = {"value": counted.value, "at_least": counted.at_least, "at_most": counted.at_most}
@@ -284,7 +289,7 @@ def read(
 ) -> None:
     """Read the text in IMAGE, or in one part of it."""
     target = _target(region, box)
-    _, scene = _open(image, {"--draw": draw}, **opening)
+    scene = _open(image, {"--draw": draw}, **opening)
     text = scene.read(target, source=source)
     if json_output:
         # A server does not tell how lines are turned.
@@ -308,7 +313,7 @@ def describe(
 ) -> None:
     """Say what IMAGE, or one part of it, shows."""
     target = _target(region, box)
-    _, scene = _open(image, {"--draw": draw}, **opening)
+    scene = _open(image, {"--draw": draw}, **opening)
     described = scene.describe(target)
     if json_output:
         fields = {"text": described.text, "label": described.label, "score": described.score}
@@ -376,7 +381,7 @@ def call_tool(
     if name not in known and not opening["server"]:
         raise click.UsageError(f"There is no tool {name!r}. There are: {', '.join(known)}.")
     given = cli_own_tools.arguments(name, pairs, known.get(name))
-    _, scene = _open(image, {"--draw": draw}, **opening)
+    scene = _open(image, {"--draw": draw}, **opening)
     result = cli_own_tools.called(scene, name, given, own if opening["server"] else known)
     if isinstance(result, dict):  # of a tool that only the server knows
         console.result_json(result)
@@ -658,27 +663,32 @@ def _load(
     return load(model_name, device=device, proposer=proposer, ocr=ocr or cli_ocr.reader(ocr_lang, ocr_set))
 
 
-def _open(
-    image: str,
+def _ready(
+    images: Sequence[str],
     outputs: Mapping[str, Path | None],
     boxes: Path | None,
     server: str | None,
     token: str | None,
     **loading: Any,
-) -> tuple[Model, Scene]:
-    """Load the model, then open the picture with the boxes of a file, if given, in place of its own.
+) -> tuple[Model, Callable[[str], Scene]]:
+    """The model, loaded, and what opens one of `images` with the boxes of a file, if given, in place of its own.
 
     With a server both are there, and are used in the same way. Before anything else, `outputs` are checked: option →
     the file that the command is to write.
     """
     from fo1agent.pictures.image import ImageLimits, load_image
 
-    console.check_outputs(outputs, [image, boxes])
+    console.check_outputs(outputs, [*images, boxes])
     # One byte over the limit is enough for the intake to refuse it, however much more there is.
-    source = load_image(console.stdin_bytes(ImageLimits().max_bytes + 1), name="stdin") if image == "-" else image
+    stdin = load_image(console.stdin_bytes(ImageLimits().max_bytes + 1), name="stdin") if "-" in images else None
     given = _read_boxes(boxes) if boxes else None
     model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading)
-    return model, model.open(source, boxes=given)
+    return model, lambda image: model.open(stdin if image == "-" else image, boxes=given)
+
+
+def _open(image: str, outputs: Mapping[str, Path | None], **opening: Any) -> Scene:
+    """One picture, opened."""
+    return _ready([image], outputs, **opening)[1](image)
 
 
 def _who_answers(model: Any, trace: Path | None, place: cli_trace.Patient | None, **deciding: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import resource
 import shutil
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def test_ask_prints_the_answer_on_stdout_and_the_steps_on_stderr(folder: Path) -
     assert len(result.stdout.splitlines()) == 1
     assert "find" in result.stderr
     assert "“bus”" in result.stderr
-    assert "evidence" in result.stderr
+    assert re.search(r"\n  evidence r\d+ · loaded in \d+\.\d s, answered in \d+\.\d s · fo1-nano\n$", result.stderr)
 
 
 def test_ask_json_has_the_fields_of_the_answer_and_says_nothing_else(folder: Path) -> None:
