@@ -7,6 +7,7 @@ Results go to stdout, all else to stderr. Exit 0: done, an abstention included; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ from fo1agent.cli import console
 from fo1agent.cli import data as cli_data
 from fo1agent.cli import ocr as cli_ocr
 from fo1agent.cli import own_tools as cli_own_tools
+from fo1agent.cli import pictures as cli_pictures
 from fo1agent.cli import serve as cli_serve
 from fo1agent.cli import trace as cli_trace
 from fo1agent.cli import train as cli_train
@@ -141,7 +143,7 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
 @main.command(
     epilog='\b\nExample:\n  fo1agent ask street.jpg "How many people are to the left of the bus?" --draw out.png'
 )
-@click.argument("image")
+@cli_pictures.images_argument
 @click.argument("question", type=_Words())
 @_scene_options
 @cli_ocr.ocr_options
@@ -151,7 +153,7 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
 @cli_serve.deciding_options
 @as_json
 def ask(
-    image: str,
+    images: Sequence[str],
     question: str,
     draw: Path | None,
     html: Path | None,
@@ -162,71 +164,77 @@ def ask(
     json_output: bool,
     **opening: Any,
 ) -> None:
-    """Answer QUESTION about IMAGE, with the regions that prove it.
+    """Answer QUESTION about each IMAGE, with the regions that prove it.
 
     If the variable FO1AGENT_TRACES names a folder, every run is saved there.
     """
     import time
 
     outputs = {"--draw": draw, "--html": html, "--trace": trace}
+    names = cli_pictures.named(images, outputs, ("QUESTION", question))
     began = time.perf_counter()
-    model, opened = _ready([image], outputs, **opening)
-    loaded = time.perf_counter()
-    scene = opened(image)
+    model, opened = _ready(names, outputs, **opening)
     saved = cli_trace.place(trace)
     patient = cli_trace.Patient(saved) if saved else None
     agent = _who_answers(model, trace, patient, planner=planner, mode=mode, verify=verify)
-    answer = agent.ask(scene, question, on_step=None if json_output else console.step)
-    # Both, since a person waits for both. A server has loaded its model before.
-    times = [f"answered in {time.perf_counter() - loaded:.1f} s"]
-    if not opening["server"]:
-        times.insert(0, f"loaded in {loaded - began:.1f} s")
+    loaded = time.perf_counter()
+    on_step = None if json_output or len(names) > 1 else console.step
 
-    # The answer first: it is not to be lost with a file that cannot be written.
-    if json_output:
-        console.result_json({"image": scene.id, **answer.to_dict()})
-        _save(answer, patient, draw, html)
-        return
-    console.result_text(answer.text)
-    for note in answer.notes:
-        console.note(f"  {console.one_line(note)}")
-    _save(answer, patient, draw, html)
-    evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
-    told = [
-        *console.not_judged(answer.not_judged, answer.bounds),
-        ", ".join(times),
-        model.name,
-        *([f"picture {draw}"] if draw else []),
-        *([f"report {html}"] if html else []),
-    ]
-    console.note("  ", *evidence, console.one_line(" · ".join(told)))
+    def answered(name: str) -> cli_pictures.Looked:
+        scene = opened(name)
+        answer = agent.ask(scene, question, on_step=on_step)
+        # Both, since a person waits for both. A server has loaded its model before.
+        times = [f"answered in {time.perf_counter() - loaded:.1f} s"]
+        if not opening["server"]:
+            times.insert(0, f"loaded in {loaded - began:.1f} s")
+
+        def save() -> None:
+            _save(answer, patient, draw, html)
+            if on_step:
+                _last_line(answer, ", ".join(times), model.name, {"picture": draw, "report": html})
+
+        return cli_pictures.Looked(
+            {"image": scene.id, **answer.to_dict()}, _in_a_line(answer), lambda: _print_answer(answer), save
+        )
+
+    cli_pictures.each(names, answered, json_output)
 
 
 @main.command(epilog='\b\nExample:\n  fo1agent ground street.jpg "red car" person --threshold 0.4 --json')
-@click.argument("image")
-@click.argument("phrases", nargs=-1, required=True, type=_Words(), metavar="PHRASE…")
+@click.argument("words", nargs=-1, required=True, type=_Words(), metavar="IMAGE… PHRASE…")
 @_scene_options
 @threshold_option
 @draw_to
 @as_json
-def ground(
-    image: str, phrases: Sequence[str], threshold: float | None, draw: Path | None, json_output: bool, **opening: Any
-) -> None:
-    """Find the regions that each PHRASE names."""
-    scene = _open(image, {"--draw": draw}, **opening)
-    found = scene.ground_many(list(phrases), threshold=threshold)
-    if json_output:
-        console.result_json({"phrases": {phrase: _fields(regions) for phrase, regions in found.items()}})
-    else:
+def ground(words: Sequence[str], threshold: float | None, draw: Path | None, json_output: bool, **opening: Any) -> None:
+    """Find the regions that each PHRASE names.
+
+    What follows the first IMAGE is one too if it has the ending of a picture, such as .jpg, or a *, or is an address.
+    """
+    images, phrases = cli_pictures.parted(words)
+
+    def found_in(scene: Scene) -> _Found:
+        found = scene.ground_many(phrases, threshold=threshold)
+
+        def text() -> None:
+            for phrase, regions in found.items():
+                console.regions(regions)
+                console.note(regions.note or ("" if len(regions) else f"nothing looks like “{phrase}”"))
+                console.note(" · ".join(console.not_judged(regions.not_judged)))
+
+        line: list[console.Part] = []
         for phrase, regions in found.items():
-            console.regions(regions)
-            console.note(regions.note or ("" if len(regions) else f"nothing looks like “{phrase}”"))
-            console.note(" · ".join(console.not_judged(regions.not_judged)))
-    _draw(scene, [region for regions in found.values() for region in regions], draw)
+            line += [" · " if line else "", f"“{console.one_line(phrase)}”  "]
+            line += console.scored(regions) or [console.one_line(regions.note) or "nothing"]
+            line += console.aside(*console.not_judged(regions.not_judged))
+        fields = {"phrases": {phrase: _fields(regions) for phrase, regions in found.items()}}
+        return _Found(fields, line, text, [region for regions in found.values() for region in regions])
+
+    _look_at_each(images, ("PHRASE…", phrases[-1] if phrases else None), found_in, draw, json_output, opening)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent count street.jpg person --within 0,0,320,480")
-@click.argument("image")
+@cli_pictures.images_argument
 @click.argument("phrase", type=_Words())
 @click.option("--within", type=BOX, help="Only inside this box, in pixels.")
 @_scene_options
@@ -234,7 +242,7 @@ def ground(
 @draw_to
 @as_json
 def count(
-    image: str,
+    images: Sequence[str],
     phrase: str,
     within: Box | None,
     threshold: float | None,
@@ -242,29 +250,32 @@ def count(
     json_output: bool,
     **opening: Any,
 ) -> None:
-    """Count what PHRASE names in IMAGE.
+    """Count what PHRASE names in each IMAGE.
 
     Prints the number. If words of PHRASE cannot be judged, prints its bounds ("0 to 6"), and those words on stderr.
     """
-    scene = _open(image, {"--draw": draw}, **opening)
-    counted = scene.count(phrase, within=within, threshold=threshold)
-    if json_output:
-        number = {"value": counted.value, "at_least": counted.at_least, "at_most": counted.at_most}
+
+    def counted_in(scene: Scene) -> _Found:
+        counted = scene.count(phrase, within=within, threshold=threshold)
+        number = console.bounds(counted.at_least, counted.at_most) if counted.value is None else str(counted.value)
+        scored, not_judged = console.scored(counted.regions), console.not_judged(counted.not_judged)
+
+        def text() -> None:
+            console.result(number)
+            console.note(*scored)
+            console.note(" · ".join(not_judged))
+            console.note(counted.note)
+
+        numbers = {"value": counted.value, "at_least": counted.at_least, "at_most": counted.at_most}
         fields = {**_fields(counted.regions), "not_judged": list(counted.not_judged)}
-        console.result_json({**number, "phrase": phrase, **fields})
-    else:
-        console.result(
-            console.bounds(counted.at_least, counted.at_most) if counted.value is None else str(counted.value)
-        )
-        found = [part for region in counted.regions for part in (" ", console.tag(region), f" {region.score:.2f}")]
-        console.note(*found[1:])
-        console.note(" · ".join(console.not_judged(counted.not_judged)))
-        console.note(counted.note)
-    _draw(scene, counted.regions, draw)
+        line = [number, *(["  ", *scored] if scored else []), *console.aside(*not_judged, counted.note)]
+        return _Found({**numbers, "phrase": phrase, **fields}, line, text, counted.regions)
+
+    _look_at_each(images, ("PHRASE", phrase), counted_in, draw, json_output, opening)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent read street.jpg --region r3")
-@click.argument("image")
+@cli_pictures.images_argument
 @click.option("--region", metavar="ID", help="Only this region, by its id: r3.")
 @click.option("--box", type=BOX, help="Only inside this box, in pixels.")
 @click.option(
@@ -279,7 +290,7 @@ def count(
 @draw_to
 @as_json
 def read(
-    image: str,
+    images: Sequence[str],
     region: str | None,
     box: Box | None,
     source: Literal["ocr", "model"],
@@ -287,41 +298,39 @@ def read(
     json_output: bool,
     **opening: Any,
 ) -> None:
-    """Read the text in IMAGE, or in one part of it."""
+    """Read the text in each IMAGE, or in one part of it."""
     target = _target(region, box)
-    scene = _open(image, {"--draw": draw}, **opening)
-    text = scene.read(target, source=source)
-    if json_output:
+
+    def read_in(scene: Scene) -> _Found:
+        text = scene.read(target, source=source)
         # A server does not tell how lines are turned.
         lines = [_line(line) | ({} if opening["server"] else {"turn": line.turn}) for line in text.lines]
-        console.result_json({"text": text.text, "lines": lines, **_fields(text.regions)})
-    else:
-        console.result_text(text.text)
-        console.note("" if text.text else "no text found")
-    _draw(scene, text.regions, draw)
+        fields = {"text": text.text, "lines": lines, **_fields(text.regions)}
+        return _said(text.text, "no text found", fields, text.regions)
+
+    _look_at_each(images, None, read_in, draw, json_output, opening)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent describe street.jpg --box 40,60,220,310 --json")
-@click.argument("image")
+@cli_pictures.images_argument
 @click.option("--region", metavar="ID", help="Only this region, by its id: r3.")
 @click.option("--box", type=BOX, help="Only inside this box, in pixels.")
 @_scene_options
 @draw_to
 @as_json
 def describe(
-    image: str, region: str | None, box: Box | None, draw: Path | None, json_output: bool, **opening: Any
+    images: Sequence[str], region: str | None, box: Box | None, draw: Path | None, json_output: bool, **opening: Any
 ) -> None:
-    """Say what IMAGE, or one part of it, shows."""
+    """Say what each IMAGE, or one part of it, shows."""
     target = _target(region, box)
-    scene = _open(image, {"--draw": draw}, **opening)
-    described = scene.describe(target)
-    if json_output:
+
+    def described_in(scene: Scene) -> _Found:
+        described = scene.describe(target)
         fields = {"text": described.text, "label": described.label, "score": described.score}
-        console.result_json({**fields, **_fields(described.regions)})
-    else:
-        console.result_text(described.text)
-        console.note("" if described.text else "nothing I can name")
-    _draw(scene, described.regions, draw)
+        fields |= _fields(described.regions)
+        return _said(described.text, "nothing I can name", fields, described.regions)
+
+    _look_at_each(images, None, described_in, draw, json_output, opening)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent tools --format openai > tools.json")
@@ -683,7 +692,12 @@ def _ready(
     stdin = load_image(console.stdin_bytes(ImageLimits().max_bytes + 1), name="stdin") if "-" in images else None
     given = _read_boxes(boxes) if boxes else None
     model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading)
-    return model, lambda image: model.open(stdin if image == "-" else image, boxes=given)
+
+    def opened(image: str) -> Scene:
+        cli_pictures.check_no_folder(image)
+        return model.open(stdin if image == "-" else image, boxes=given)
+
+    return model, opened
 
 
 def _open(image: str, outputs: Mapping[str, Path | None], **opening: Any) -> Scene:
@@ -702,6 +716,68 @@ def _who_answers(model: Any, trace: Path | None, place: cli_trace.Patient | None
     if trace:
         raise click.UsageError("--trace saves what runs here; leave it out with --server.")
     return model
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found in one picture: as `Looked`, and the regions to draw."""
+
+    fields: Mapping[str, Any]
+    line: Sequence[console.Part]
+    text: Callable[[], None]
+    regions: Iterable[Region]
+
+
+def _look_at_each(
+    images: Sequence[str],
+    last: tuple[str, str | None] | None,
+    look: Callable[[Scene], _Found],
+    draw: Path | None,
+    json_output: bool,
+    opening: Mapping[str, Any],
+) -> None:
+    """Open each picture, print what is found in it, and draw it where that was asked for."""
+    names = cli_pictures.named(images, {"--draw": draw}, last)
+    _, opened = _ready(names, {"--draw": draw}, **opening)
+
+    def looked_at(name: str) -> cli_pictures.Looked:
+        scene = opened(name)
+        found = look(scene)
+        return cli_pictures.Looked(found.fields, found.line, found.text, lambda: _draw(scene, found.regions, draw))
+
+    cli_pictures.each(names, looked_at, json_output)
+
+
+def _said(text: str, nothing: str, fields: Mapping[str, Any], regions: Iterable[Region]) -> _Found:
+    """A text as it is found in a picture; `nothing` tells that there is none."""
+
+    def show() -> None:
+        console.result_text(text)
+        console.note("" if text else nothing)
+
+    return _Found(fields, [console.one_line(text) or nothing], show, regions)
+
+
+def _print_answer(answer: Answer) -> None:
+    console.result_text(answer.text)
+    for note in answer.notes:
+        console.note(f"  {console.one_line(note)}")
+
+
+def _in_a_line(answer: Answer) -> list[console.Part]:
+    evidence = ["  evidence ", *console.tags(answer.evidence)] if len(answer.evidence) else []
+    return [console.one_line(answer.text), *evidence, *console.aside(*answer.notes)]
+
+
+def _last_line(answer: Answer, times: str, model: str, files: Mapping[str, Path | None]) -> None:
+    told = [
+        *console.not_judged(answer.not_judged, answer.bounds),
+        times,
+        model,
+        *(f"{what} {path}" for what, path in files.items() if path),
+    ]
+    evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
+    console.note("  ", *evidence, console.one_line(" · ".join(told)))
 
 
 def _read_boxes(path: Path) -> Any:

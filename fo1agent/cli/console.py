@@ -57,9 +57,9 @@ def result_text(text: str) -> None:
         result(line)
 
 
-def result_json(value: Any) -> None:
-    """Print one JSON value as the whole result."""
-    _echo(visible_json(json.dumps(value, ensure_ascii=False, indent=2)))
+def result_json(value: Any, indent: int | None = 2) -> None:
+    """Print one JSON value as the whole result; without `indent` as one line of it."""
+    _echo(visible_json(json.dumps(value, ensure_ascii=False, indent=indent)))
 
 
 def note(*parts: Part) -> None:
@@ -126,6 +126,17 @@ def tags(found: Iterable[Region]) -> list[Part]:
     """The regions' short names, with a blank between."""
     parts = [part for region in found for part in (" ", tag(region))]
     return parts[1:]
+
+
+def scored(found: Iterable[Region]) -> list[Part]:
+    """The regions' short names with their scores, with a blank between."""
+    parts = [part for region in found for part in (" ", tag(region), f" {region.score:.2f}")]
+    return parts[1:]
+
+
+def aside(*notes: str) -> list[str]:
+    """What else is known, behind the result in its line."""
+    return [f" · {one_line(text)}" for text in notes if text]
 
 
 def bounds(at_least: float | None, at_most: float | None) -> str:

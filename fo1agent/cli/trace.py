@@ -140,8 +140,8 @@ def report(file: Path, out: Path, image: str | None) -> None:
 
 
 class Patient:
-    """A place for one run at a shell, whose answer is not to be lost with its trace: that no line more can be written
-    is told by `check`, when the answer has been.
+    """A place for one run after another at a shell, whose answers are not to be lost with their traces: that no line
+    more of a run can be written is told by `check`, when its answer has been.
 
     Args:
         place: where the trace goes; that nothing at all can be written there is told at once.
@@ -153,6 +153,7 @@ class Patient:
 
     def open(self, run: RunLine) -> LineWriter:
         """As `Place.open`."""
+        self._failure = None
         self._writer = self._place.open(run)
         return self
 

@@ -235,7 +235,7 @@ def test_what_records_say(folder: Path) -> None:
     [
         [f"fly{EVIL}"],
         [f"--fly{EVIL}"],
-        ["ask", "a.png", "x", f"extra{EVIL}"],
+        ["tools", f"extra{EVIL}"],
         ["diff", "a", "b", f"c{EVIL}"],
         ["ask", "a.png", "x", f"--{EVIL}"],
         ["ask", "a.png", "x", "--draw", f"a.gif{EVIL}"],
@@ -264,6 +264,24 @@ def test_what_is_wrong_with_an_argument(folder: Path, arguments: list[str]) -> N
 def test_what_could_not_be_done(folder: Path, arguments: list[str]) -> None:
     result = checked(run(*arguments), exit_code=1)
     assert result.stderr.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("json_output", [False, True])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ask", "a.png", "a.png", "What does the picture say?"],
+        ["ground", "a.png", "a.png", f"zebra{EVIL}"],
+        ["count", "a.png", "a.png", f"sleepy{EVIL} person"],
+        ["read", "a.png", "a.png"],
+        ["describe", "a.png", "a.png"],
+        ["describe", f"none{EVIL}.png", f"none{EVIL}.png"],
+    ],
+)
+def test_what_several_pictures_say(folder: Path, arguments: list[str], json_output: bool) -> None:
+    failed = "none" in arguments[1]
+    result = checked(run(*arguments, *(["--json"] if json_output else [])), exit_code=int(failed))
+    assert len(result.stdout.splitlines()) == 2
 
 
 def test_what_libraries_warn_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
