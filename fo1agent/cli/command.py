@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from fo1agent.cli import chat as cli_chat
 from fo1agent.cli import console
 from fo1agent.cli import data as cli_data
 from fo1agent.cli import ocr as cli_ocr
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fo1agent.regions.regions import Box, Region, Regions
     from fo1agent.runs.answer import Answer
     from fo1agent.scene import Model, Scene
+    from fo1agent.traces.store import Place
 
 
 class _Commands(click.Group):
@@ -198,6 +200,37 @@ def ask(
         )
 
     cli_pictures.each(names, answered, json_output)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent chat street.jpg")
+@cli_pictures.images_argument
+@cli_serve.server_options
+@_model_options
+@cli_ocr.ocr_options
+@cli_serve.deciding_options
+@click.pass_context
+def chat(ctx: click.Context, images: Sequence[str], planner: str, mode: str, verify: bool, **opening: Any) -> None:
+    """Ask about pictures, question after question.
+
+    The model is loaded once, and a question may go back to those before it: "How many dogs are there?", "And what
+    colour are they?" /help lists the commands. Questions may come from a file or a pipe as well; then the exit code is
+    1 if one of them failed. If the variable FO1AGENT_TRACES names a folder, every run is saved there.
+    """
+    from fo1agent.traces.store import Memory
+
+    names = cli_pictures.named(images, {})
+    if "-" in names:
+        raise click.UsageError("Questions come from stdin, so no picture can; name a file.")
+    saved = cli_trace.place()
+    model, opened = _ready(names, {}, boxes=None, **opening)
+    memory = None if opening["server"] else Memory()
+    agent = _who_answers(model, None, memory, planner=planner, mode=mode, verify=verify)
+    talking = cli_chat.Chat(opened, agent, memory, saved)
+    if not talking.open(names):
+        ctx.exit(1)
+    talking.run()
+    if talking.failed and not talking.typed:
+        ctx.exit(1)
 
 
 @main.command(epilog='\b\nExample:\n  fo1agent ground street.jpg "red car" person --threshold 0.4 --json')
@@ -705,7 +738,7 @@ def _open(image: str, outputs: Mapping[str, Path | None], **opening: Any) -> Sce
     return _ready([image], outputs, **opening)[1](image)
 
 
-def _who_answers(model: Any, trace: Path | None, place: cli_trace.Patient | None, **deciding: Any) -> Any:
+def _who_answers(model: Any, trace: Path | None, place: Place | None, **deciding: Any) -> Any:
     """An agent of the model, which saves its runs; a server is one itself, and saves its own."""
     from fo1agent.agent.loop import Agent
 

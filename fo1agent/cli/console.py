@@ -318,6 +318,21 @@ def interactive() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def on_a_terminal() -> bool:
+    """Whether the result is read at a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def shows_pictures() -> bool:
+    """Whether the terminal may be given pictures: there is one, and it may have colours."""
+    return on_a_terminal() and _color() is None and os.environ.get("TERM") != "dumb"
+
+
+def picture(escapes: str) -> None:
+    """Show a picture; `escapes` are of `inline.drawn`, the one source of characters that may steer the terminal."""
+    _echo(escapes, nl=False)
+
+
 def _shown(part: Part) -> str:
     if isinstance(part, Styled):
         return click.style(_visible(part.text), fg=part.color, bold=part.bold or None)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fo1agent.traces.store import LineWriter, Place, Trace
 
 FOLDER = "FO1AGENT_TRACES"
-"""The variable that names a folder where every run of `fo1agent ask`, and every run of a server, is saved."""
+"""The variable that names a folder where every run of `fo1agent ask`, of `fo1agent chat` and of a server is saved."""
 
 TRACE_IN = click.Path(dir_okay=False, path_type=Path)  # that it is there is said in one way with what is wrong in it
 

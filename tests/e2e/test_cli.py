@@ -395,7 +395,7 @@ def test_wrong_usage_is_exit_2(folder: Path, arguments: tuple[str, ...]) -> None
 def test_a_command_that_takes_no_server_says_so(folder: Path, command: tuple[str, ...]) -> None:
     result = run("--server", "http://127.0.0.1:9", *command)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"{command[0]} does not take --server; ask, ground, count, read, describe, tool do." in result.stderr
+    assert f"{command[0]} does not take --server; ask, chat, ground, count, read, describe, tool do." in result.stderr
 
 
 def test_a_file_that_is_there_survives_a_failure(folder: Path) -> None:
