@@ -24,6 +24,7 @@ from fo1agent.planners.base import (
 from fo1agent.planners.chat import ChatPlanner
 from fo1agent.planners.conversation import ChatModel, ChatUnavailable
 from fo1agent.plans.language import Offered, Plan
+from fo1agent.regions.regions import shown
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.events import AnswerEvent, Event, OnStep, Partial, PlanEvent, answer_of
@@ -118,7 +119,8 @@ class Agent:
 
         Raises:
             ImageError: the picture cannot be opened.
-            InputError: there is no model to open it with, or the question is not text or far too long.
+            InputError: there is no model to open it with, the question is not text or far too long, or a planner of
+                yours gave no plan.
             AgentError: the trace cannot be written.
             BudgetExceeded: the server that opens it (`fo1agent.connect`) took longer than the budget.
         """
@@ -265,7 +267,11 @@ class Agent:
     ) -> Generator[Event, None, Answer]:
         """Run a plan and tell it; its steps are added to the trace, and the answer is the generator's own result."""
         plan = planned.plan
-        assert isinstance(plan, Plan)
+        if not isinstance(plan, Plan):
+            raise InputError(
+                f"The planner {planned.planner} gave {shown(plan)}, a {type(plan).__name__}. Its plan(question) must "
+                "return a fo1agent.agent.Plan, which Plan.parse makes of a dict or JSON, or a NotUnderstood."
+            )
         yield PlanEvent(planned.planner, plan, revision)
         used = any(step.op == "tool" for step in plan.steps)
         run = Run(plan, scene, meter, _known(self._tools) if used else None)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import fo1agent
+from fo1agent.agent import Plan
 from fo1agent.agent.asking import with_asking
 from fo1agent.pictures.image import ImageLimits
 from fo1agent.tools.registry import GROUP, registry
@@ -110,6 +111,25 @@ def test_the_skills_python_prints_what_it_says(folder: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(code, "SKILL.md", "exec"), {})
     assert printed.getvalue() == expected
+
+
+def test_the_planner_of_ones_own_plans_as_the_page_of_agents_says(folder: Path) -> None:
+    page = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8").partition("## A planner of your own")[2]
+    names: dict[str, Any] = {"fo": fo1agent, "model": fo1agent.load()}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(blocks(page, "python")[0], "docs/agents.md", "exec"), names)
+    assert printed.getvalue() == blocks(page, "text")[0]
+    asked = names["Counter"]().plan("Is there a cat?")
+    assert fo1agent.Agent(names["model"], planner=names["Counter"]()).ask("cat.jpg", "Why?").text == (
+        f"{asked.reason}. Closest I can answer: “{asked.suggestion}”"
+    )
+
+
+def test_the_step_that_the_page_for_builders_shows_stands_in_a_plan() -> None:
+    (shown,) = re.findall(r'`(\{"op": "tool".*?)`', (ROOT / "docs" / "builders.md").read_text(encoding="utf-8"))
+    find, answer = {"op": "find", "id": "s1", "phrase": "cat"}, {"op": "answer", "id": "s3", "of": ["s2"]}
+    plan = Plan.parse({"question": "How wide?", "steps": [find, json.loads(shown), answer]})
+    assert (plan.steps[1].gives, dict(plan.steps[1].inputs())) == ("number", {"s1": ("regions",)})
 
 
 def test_what_the_page_of_traces_writes_is_read_run_again_and_the_same(folder: Path) -> None:

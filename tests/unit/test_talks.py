@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.agent import Agent, Answer, NotUnderstood, Plan
+from fo1agent.errors import InputError
 from fo1agent.planners.rules import REMEMBERED, RulePlanner
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
@@ -125,6 +126,18 @@ def test_a_planner_that_does_not_remember_is_asked_for_the_question_alone() -> N
             return RulePlanner().plan(question)
 
     assert Agent(planner=Forgetful()).ask(street(), "Where is it?", before=["Is there a bus?"]).abstained
+
+
+@pytest.mark.parametrize("given", [{"question": "?", "steps": []}, "find dog", None], ids=["dict", "text", "nothing"])
+def test_a_planner_that_gives_no_plan_is_told_what_it_should_give(given: Any) -> None:
+    class Odd:
+        name = "odd"
+
+        def plan(self, question: str) -> Any:
+            return given
+
+    with pytest.raises(InputError, match=rf"^The planner odd gave .*, a {type(given).__name__}\. .* Plan\.parse"):
+        Agent(planner=Odd()).ask(street(), "Where is it?")
 
 
 def test_a_planner_that_remembers_is_told_what_was_before() -> None:
