@@ -105,7 +105,8 @@ class Run:
         rests_on: step id → the regions that its result rests on.
         landmarks: step id → what the things that it locates are on, in, at or beside, where that is known.
         assumed: places that the whole picture was taken for.
-        taken: step id → of how many it took the likeliest, where the question speaks of one: "the dog", of two.
+        taken: id of a step that gave several regions → the likeliest, which was taken where only one was asked for: "the
+            dog", of two.
         stopped: the budget's limit that ended the run early; "" if none did.
     """
 
@@ -122,7 +123,7 @@ class Run:
         self.rests_on: dict[str, Regions] = {}
         self.landmarks: dict[str, Landmark] = {}
         self.stopped = ""
-        self.taken: dict[str, int] = {}
+        self.taken: dict[str, Region] = {}
         self.assumed: dict[str, None] = {}
         self._grounded: dict[str, Regions] = {}
         self._unlikely: dict[str, Regions] = {}
@@ -374,7 +375,7 @@ class Run:
         if step.rank + step.number - 1 > len(order):
             return Failure(f"there {_are_only(len(order))} to choose from", "missing")
         if step.by == "best" and len(of) > 1:
-            self.taken[step.id] = len(of)
+            self.taken[step.of] = of[int(order[step.rank - 1])]
         return of[[int(at) for at in order[step.rank - 1 : step.rank - 1 + step.number]]]
 
     def _exactly(self, step: p.Exactly) -> Result:
@@ -697,7 +698,7 @@ class Run:
             return Failure(f"{step.name}: {outcome.error.rstrip('.')}", "error")
         result = outcome.result
         found = bound(result, self.scene, given)
-        self.rests_on[step.id] = found
+        self.rests_on[step.id] = found if step.gives == "regions" else self._used(step, given, passed, found)
         open_words = tuple(getattr(result, "not_judged", ())) if len(found) or step.gives != "regions" else ()
         self._leave_open(step.id, found.ids if open_words else (), open_words)
         if step.gives == "regions":
@@ -705,6 +706,18 @@ class Run:
             return Failure(note.rstrip("."), "unknown") if note and not len(found) else found
         unsure = bool(open_words) or any(self._unsure(ref).any() for ref in step.of.values())
         return _value_given(step, result, unsure)
+
+    def _used(
+        self, step: p.UseTool, given: Mapping[str, Any], passed: Mapping[str, Regions], found: Regions
+    ) -> Regions:
+        """The regions that a value rests on: those that the tool tells of, and those that it was given."""
+        used = {region.id: region for region in found}
+        for name, regions in passed.items():
+            one = isinstance(given[name], str)  # the likeliest of several, where it takes one
+            used |= {region.id: region for region in regions[: 1 if one else len(regions)] if region.id not in used}
+            if one and len(regions) > 1:
+                self.taken[step.of[name]] = regions[0]
+        return Regions.from_list(list(used.values()))
 
     def _passed(self, ref: str) -> Regions:
         """The regions of a step for a tool, the likeliest first.

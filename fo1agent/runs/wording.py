@@ -47,11 +47,9 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
     text = text_so_far(run)
     if run.assumed:
         text += f" (I take the whole picture for the {listed(list(run.assumed))}.)"
-    for ref, number in run.taken.items() if any(value is not None for value in values) else ():
-        step = run.plan.step(ref)
-        assert isinstance(step, p.Select)
-        name = _found(run, ref)[0].name
-        text += f" (Of the {number} {_Wording(run).noun(step.of, number)} I took the likeliest, {name}.)"
+    for ref, region in run.taken.items() if any(value is not None for value in values) else ():
+        number = len(_found(run, ref))
+        text += f" (Of the {number} {_Wording(run).noun(ref, number)} I took the likeliest, {region.name}.)"
     if parts.unused:
         text += f" (Not used: {_quoted(parts.unused)}.)"
     return Answer(
@@ -107,6 +105,10 @@ def _found(run: Run, ref: str) -> Regions:
     return result if isinstance(result, Regions) else Regions.empty()
 
 
+def _ids(run: Run, ref: str) -> tuple[str, ...]:
+    return tuple(_found(run, ref).ids)
+
+
 def _unique(regions: list[Region]) -> Regions:
     return Regions.from_list(list({r.id: r for r in regions}.values()))
 
@@ -128,6 +130,8 @@ def _evidence(run: Run, ref: str) -> list[Region]:
         return own + (_evidence(run, step.to) if step.to else [])
     if isinstance(step, p.Find) or (isinstance(step, p.UseTool) and step.gives == "regions"):
         return own
+    if isinstance(step, p.UseTool):  # its own are those that it was given; and those that these were chosen by
+        return own + [r for other in step.of.values() for r in _evidence(run, other) if r.id not in _ids(run, other)]
     return own + [r for other, _ in step.inputs() for r in _evidence(run, other) if step.op != "read" or step.to]
 
 
@@ -650,9 +654,14 @@ class _Wording:
         value = self.value(step.id)
         if isinstance(value, str):
             return value
-        said = self.yes(step.id) if isinstance(value, bool) else f"{value:g}"
-        of = listed([self.definite(ref) for ref in dict.fromkeys(step.of.values())])
-        return f"{step.name.replace('_', ' ')}{f' of {of}' if of else ''}: {said}"
+        said = f"says {self.yes(step.id)}" if isinstance(value, bool) else f"gives {value:g}"
+        used = [self._used(ref, step) for ref in dict.fromkeys(step.of.values())]
+        return f"the tool {step.name} {said}{f' for {listed(used)}' if used else ''}"
+
+    def _used(self, ref: str, step: p.UseTool) -> str:
+        """What a tool was given of a step: "the cat", "the 2 remotes"."""
+        used = len(set(self.run.rests_on[step.id].ids).intersection(_found(self.run, ref).ids))
+        return f"the {f'{used} ' if used > 1 else ''}{self.noun(ref, used)}"
 
     def _name(self, step: p.Name) -> str:
         value = str(self.value(step.id))

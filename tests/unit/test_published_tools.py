@@ -29,7 +29,7 @@ from fo1agent.pictures.text import UntrustedText
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
-from fo1agent.tools.base import RegionsOrBoxes
+from fo1agent.tools.base import RegionOrBox, RegionsOrBoxes
 from fo1agent.tools.registry import ToolWarning
 from fo1agent.traces.store import File, read
 from tests.fakes import FakePredictor
@@ -211,7 +211,10 @@ BEST = {"op": "select", "of": "s1", "by": "best"}
 def test_it_stands_in_a_plan_with_the_regions_of_a_step(scene: Scene) -> None:
     square = {"op": "tool", "name": "squareness", "args": {"region": "s2"}}
     answer = planned(scene, BUS, BEST, square, of="s3")
-    assert (answer.value, answer.text) == (1, "Squareness of the bus: 1. (Of the 2 buses I took the likeliest, r0.)")
+    assert (answer.value, answer.text) == (
+        1,
+        "The tool squareness gives 1 for the bus. (Of the 2 buses I took the likeliest, r0.)",
+    )
     assert [region.name for region in answer.evidence] == ["r0"]
     assert (answer.steps[-1].tool, answer.steps[-1].text) == ("tool", "squareness r0  1")
     assert answer.plan is not None
@@ -287,6 +290,52 @@ def test_a_truth_value_of_a_tool_is_reckoned_with(scene: Scene) -> None:
     op = {"op": "tool", "name": "is_big", "of": {"region": "s2"}}
     answer = planned(scene, BUS, BEST, op, {"op": "logic", "operation": "not", "of": ["s3"]}, of="s4", tools=[is_big])
     assert answer.value is False
+
+
+@fo1agent.tool
+def width_of(scene: fo1agent.Scene, place: RegionOrBox) -> int:
+    """How wide a region is."""
+    x1, _, x2, _ = scene.region(place).box
+    return round(x2 - x1)
+
+
+@fo1agent.tool
+def how_many(scene: fo1agent.Scene, places: RegionsOrBoxes) -> int:
+    """How many regions these are."""
+    return len(places)
+
+
+@pytest.mark.parametrize(
+    ("tool", "argument", "text", "evidence"),
+    [
+        (
+            width_of,
+            "place",
+            "The tool width_of gives 30 for the bus. (Of the 2 buses I took the likeliest, r0.)",
+            ["r0"],
+        ),
+        (is_big, "region", "The tool is_big says yes for the bus. (Of the 2 buses I took the likeliest, r0.)", ["r0"]),
+        (how_many, "places", "The tool how_many gives 2 for the 2 buses.", ["r0", "r1"]),
+    ],
+    ids=lambda one: one.name if isinstance(one, fo1agent.Tool) else None,
+)
+def test_what_a_tool_gave_of_several_regions_rests_on_those_it_got(
+    scene: Scene, tool: fo1agent.Tool, argument: str, text: str, evidence: list[str]
+) -> None:
+    op = {"op": "tool", "name": tool.name, "of": {argument: "s1"}}
+    answer = planned(scene, {**BUS, "purpose": "count"}, op, of="s2", tools=[tool])
+    assert answer.text == text
+    assert [region.name for region in answer.evidence] == evidence
+
+
+def test_a_tool_without_regions_is_named_with_what_it_gives(scene: Scene) -> None:
+    @fo1agent.tool
+    def brightness(scene: fo1agent.Scene) -> float:
+        """How bright the picture is."""
+        return 0.5
+
+    answer = planned(scene, {"op": "tool", "name": "brightness"}, of="s1", tools=[brightness])
+    assert answer.text == "The tool brightness gives 0.5."
 
 
 def test_a_plan_is_run_again_with_the_tool_and_without_it_fails(scene: Scene, tmp_path: Path) -> None:
