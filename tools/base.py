@@ -1,14 +1,15 @@
 """What a tool is: a name, a description, pydantic arguments, a pydantic result, and a function over a scene.
 
 A tool is made from a plain function (`@tool`); nothing is registered by importing. Calling one never raises for what
-the caller did: wrong arguments and tools that fail come back as an `Outcome` that a planner can read. Our own bugs
-pass through. How tools are told to a particular language model is not known here.
+the caller did: wrong arguments and tools that fail come back as an `Outcome` that a planner can read, bugs in tools of
+others too. Our own bugs pass through. How tools are told to a particular language model is not known here.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -30,7 +31,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from fo1agent.bounded import halved
-from fo1agent.errors import BoxError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
+from fo1agent.errors import BoxError, FO1AgentError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
+from fo1agent.foreign import one_line
 from fo1agent.pictured import Pictured, id_within
 from fo1agent.pictures.attached import Attachment, attached_fields
 from fo1agent.regions import ids
@@ -56,6 +58,8 @@ __all__ = [
     "tool",
     "unknown_names",
 ]
+
+_log = logging.getLogger(__name__)
 
 _MOST_COMPLAINTS = 8  # that are told of arguments that do not fit
 _HALVED = "A text in the arguments holds half a character (\\ud800 to \\udfff). Send it whole, or leave it out."
@@ -166,6 +170,11 @@ class Outcome(BaseModel):
         """Whether there is a result."""
         return not self.error
 
+    @property
+    def blamed(self) -> str:
+        """The error, with the tool's name in front."""
+        return self.error if self.error.startswith(f"{self.tool} ") else f"{self.tool}: {self.error}"
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -198,7 +207,7 @@ class Tool:
     @property
     def ours(self) -> bool:
         """Whether it comes with fo1agent."""
-        return self.home is not None and self.home[0].startswith("fo1agent.tools.")
+        return self.home is not None and self.home[0].startswith(("fo1agent.tools.", "fo1agent.agent."))
 
     def __copy__(self) -> Self:
         return self
@@ -233,7 +242,8 @@ class Tool:
         }
 
     def call(self, scene: Pictured, arguments: Mapping[str, Any] | str | bytes = "{}") -> Outcome:
-        """Check the arguments, run, and put what the caller did wrong into the outcome.
+        """Check the arguments, run, and put what the caller did wrong into the outcome, and what a tool that is none of
+        ours does wrong; its traceback is logged at DEBUG.
 
         Args:
             scene: the picture.
@@ -250,13 +260,26 @@ class Tool:
                 )
             return Outcome(tool=self.name, result=self.run(scene, checked))
         except ValidationError as exc:
-            if exc.title != self.arguments.__name__:
-                raise  # the result did not fit: our bug
-            return Outcome(tool=self.name, error=complaint(exc), retry=True)
+            if exc.title == self.arguments.__name__:
+                return Outcome(tool=self.name, error=complaint(exc), retry=True)
+            return self._broken(exc)
         except (InputError, ToolRetry) as exc:
             return Outcome(tool=self.name, error=str(exc), retry=True)
         except (ToolFailed, ReplyError, MissingExtraError) as exc:
             return Outcome(tool=self.name, error=str(exc))
+        except FO1AgentError:
+            raise
+        except Exception as exc:  # their code, whatever it does
+            return self._broken(exc)
+
+    def _broken(self, exc: Exception) -> Outcome:
+        """The outcome of a bug, in one line; ours is raised again."""
+        if self.ours:
+            raise exc
+        _log.debug("the tool %s failed", self.name, exc_info=exc)
+        message = complaint(exc) if isinstance(exc, ValidationError) else str(exc)
+        said = f"{type(exc).__name__}: {one_line(message, 300)}".removesuffix(": ")
+        return Outcome(tool=self.name, error=f"{self.name} failed with {said}")
 
     def schema(self) -> dict[str, Any]:
         """`{name, description, parameters}`, the parameters as JSON schema: the core of every dialect."""

@@ -85,7 +85,7 @@ def called(scene: Any, name: str, given: dict[str, Any], known: dict[str, Tool])
         return scene.call(name, **given)
     outcome = known[name].call(scene, given)
     if not outcome.ok:
-        raise (InputError if outcome.retry else ToolFailed)(f"{name}: {outcome.error}")
+        raise (InputError if outcome.retry else ToolFailed)(outcome.blamed)
     return outcome.result
 
 

@@ -105,8 +105,8 @@ class Run:
         rests_on: step id → the regions that its result rests on.
         landmarks: step id → what the things that it locates are on, in, at or beside, where that is known.
         assumed: places that the whole picture was taken for.
-        taken: id of a step that gave several regions → the likeliest, which was taken where only one was asked for: "the
-            dog", of two.
+        taken: id of a step that gave several regions → the likeliest, which was taken where the question speaks of one,
+            "the dog", or a tool takes one.
         stopped: the budget's limit that ended the run early; "" if none did.
     """
 
@@ -695,7 +695,7 @@ class Run:
         self.meter.model_call()
         outcome = tool.call(cast(Any, self.scene), given)
         if not outcome.ok:
-            return Failure(f"{step.name}: {outcome.error.rstrip('.')}", "error")
+            return Failure(outcome.blamed.rstrip("."), "error")
         result = outcome.result
         found = bound(result, self.scene, given)
         self.rests_on[step.id] = found if step.gives == "regions" else self._used(step, given, passed, found)

@@ -9,6 +9,7 @@ import socket
 import struct
 import zlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -377,7 +378,8 @@ def test_tools_that_fail_are_results_and_bugs_do_not_show_our_insides(folder: Pa
         fine = await client.call_tool("look", {"image": "street.png"})
         assert fine.structured_content["value"] == 100
 
-    served(folder, test, [give_up, break_down, look])
+    ours = replace(break_down, home=("fo1agent.tools.counting", "count"))
+    served(folder, test, [give_up, ours, look])
     assert "a secret of ours" in caplog.text  # the log is for whoever runs the server
 
 

@@ -18,6 +18,7 @@ from fo1agent import registry
 from fo1agent.agent import Agent, Answer, Plan
 from fo1agent.agent.replay import replay
 from fo1agent.cli import command
+from fo1agent.cli.own_tools import load_tools
 from fo1agent.client import RemoteScene, connect
 from fo1agent.errors import InputError, ServerError, ToolFailed
 from fo1agent.integrations.calls import call, openai_messages
@@ -155,6 +156,42 @@ def test_it_is_called_from_a_shell(theirs: None, tmp_path: Path, monkeypatch: py
         refused = run(command.main, ["tool", "biggest", picture, *wrong])
         assert refused.exit_code == 2
         assert why in refused.output
+
+
+BROKEN = '''
+import fo1agent
+
+@fo1agent.tool
+def broken(scene: fo1agent.Scene, region: str) -> int:
+    """Looks where nothing is."""
+    return {}[region]
+'''
+SAID = "broken failed with KeyError: 'r0'"
+
+
+def test_a_bug_in_it_is_told_in_one_line_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gray().save(tmp_path / "a.png")
+    (tmp_path / "mine.py").write_text(BROKEN)
+    (broken,) = load_tools([str(tmp_path / "mine.py:broken")])
+    monkeypatch.setattr(command, "_load", lambda **_: model())
+    words = ["tool", "broken", str(tmp_path / "a.png"), "region=r0", "--tool", str(tmp_path / "mine.py:broken")]
+    shell = CliRunner().invoke(command.main, words)
+    assert (shell.exit_code, shell.stderr) == (1, f"error: {SAID}\n")
+    app = create_app(model(), Settings(batching=False, tools=(broken,)))
+    with in_thread(app) as url, connect(url) as client, pytest.raises(ToolFailed, match=f"^{SAID}"):
+        client.open(gray()).call("broken", region="r0")
+    op = {"op": "tool", "name": "broken", "of": {"region": "s1"}}
+    assert planned(model().open(gray()), BUS, op, of="s2", tools=[broken]).text == f"I can't tell: {SAID}."
+    mcp, anyio = pytest.importorskip("mcp"), pytest.importorskip("anyio")
+    front = pytest.importorskip("fo1agent.integrations.mcp")
+
+    async def over_mcp() -> Any:
+        server = front.make_server(model, ImageLimits(folders=(tmp_path,), hosts=()), [broken])
+        async with mcp.Client(server) as client:
+            return await client.call_tool("broken", {"image": "a.png", "region": "r0"})
+
+    told = anyio.run(over_mcp)
+    assert (told.is_error, told.content[0].text) == (True, SAID)
 
 
 def test_it_is_called_by_a_chat_model_that_goes_by_steps(scene: Scene) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from fo1agent.errors import ToolFailed
+from fo1agent.errors import BudgetExceeded, ToolFailed
 from fo1agent.integrations.calls import CallResult, anthropic_block, call, openai_messages, responses_items
 from fo1agent.integrations.handles import Scenes
 from fo1agent.pictures.ocr import TextLine
@@ -124,14 +125,32 @@ def test_a_tool_that_gives_up_says_that_it_is_over(scenes: Scenes) -> None:
     assert told(call("inspect", {"question": "Why?"}, scenes))["retry"] is False
 
 
-def test_our_bugs_are_raised(scenes: Scenes) -> None:
+def test_our_bugs_are_raised_and_those_of_others_told(scenes: Scenes, caplog: pytest.LogCaptureFixture) -> None:
     @tool
     def broken(scene: Scene) -> int:
         """Does nothing well."""
         return 1 // 0
 
+    ours = replace(broken, home=("fo1agent.tools.counting", "broken"))
     with pytest.raises(ZeroDivisionError):
-        call("broken", "{}", scenes, registry(broken))
+        call("broken", "{}", scenes, {"broken": ours})
+    with caplog.at_level("DEBUG", "fo1agent.tools.base"):
+        refused = told(call("broken", "{}", scenes, registry(broken)))
+    assert refused == {
+        "error": "broken failed with ZeroDivisionError: integer division or modulo by zero",
+        "retry": False,
+    }
+    assert "return 1 // 0" in caplog.text
+
+
+def test_the_limits_of_a_run_are_no_failure_of_a_tool(scenes: Scenes) -> None:
+    @tool
+    def late(scene: Scene) -> int:
+        """Takes too long."""
+        raise BudgetExceeded("time is up")
+
+    with pytest.raises(BudgetExceeded):
+        call("late", "{}", scenes, registry(late))
 
 
 def test_own_tools_are_called_as_ours_are(scenes: Scenes) -> None:

@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,10 @@ def test_a_tool_that_gives_up_is_not_retried(scene: Scene) -> None:
     assert (outcome.error, outcome.retry) == ("Nothing is that wide.", False)
 
 
-def test_bugs_pass_through(scene: Scene) -> None:
+OURS = ("fo1agent.tools.counting", "count")
+
+
+def test_our_bugs_pass_through(scene: Scene) -> None:
     @tool
     def broken(scene: Scene) -> int:
         """Does nothing well."""
@@ -182,9 +186,11 @@ def test_bugs_pass_through(scene: Scene) -> None:
         return "seven"  # pyright: ignore[reportReturnType]
 
     with pytest.raises(ZeroDivisionError):
-        broken.call(scene)
+        replace(broken, home=OURS).call(scene)
     with pytest.raises(ValueError, match="valid integer"):
-        misfit.call(scene)
+        replace(misfit, home=OURS).call(scene)
+    said = "misfit failed with ValidationError: value: Input should be a valid integer"
+    assert misfit.call(scene).error.startswith(said)
 
 
 # ---- the registry ----
