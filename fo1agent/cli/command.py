@@ -375,7 +375,11 @@ def describe(
 )
 @as_json
 def tools(dialect: str | None, json_output: bool) -> None:
-    """List the tools that an agent or a language model can call."""
+    """List the tools that a language model can call.
+
+    `ask`, which is an agent itself, is not among those of --format: a loop that calls tools has no need of it.
+    """
+    from fo1agent.agent.asking import with_asking
     from fo1agent.tools.registry import registry
 
     if dialect:
@@ -385,12 +389,13 @@ def tools(dialect: str | None, json_output: bool) -> None:
         console.result_json(declared)
         console.note(f"{len(declared)} tools, about {rough_tokens(declared)} tokens")
         return
-    known = registry().values()
+    known = with_asking(registry()).values()
     if json_output:
         console.result_json([{**tool.schema(), "result": tool.result.model_json_schema()} for tool in known])
         return
+    width = max(len(tool.name) for tool in known) + 1
     for tool in known:
-        console.result(console.Styled(f"{tool.name:<9}", bold=True), f" {tool.description.splitlines()[0]}")
+        console.result(console.Styled(f"{tool.name:<{width}}", bold=True), f" {tool.description.splitlines()[0]}")
 
 
 @main.command("tool", epilog="\b\nExample:\n  fo1agent tool relate street.jpg a=person relation=left_of b=bus")

@@ -229,7 +229,7 @@ def test_given_boxes_are_the_regions(folder: Path) -> None:
 
 
 def test_tools_lists_every_tool_with_its_schema() -> None:
-    names = {"look", "ground", "count", "read", "describe", "inspect", "relate", "zoom", "annotate"}
+    names = {"look", "ground", "count", "read", "describe", "inspect", "relate", "zoom", "annotate", "ask"}
     listed = run("tools").stdout
     assert {line.split()[0] for line in listed.splitlines()} >= names
     schemas = {tool["name"]: tool for tool in parsed(run("tools", "--json"))}

@@ -141,12 +141,20 @@ def test_it_is_on_every_other_face(scene: Scene, tmp_path: Path) -> None:
     assert "media_type" not in told
 
 
+def test_long_names_have_room_in_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path, monkeypatch, TOOLS[1])
+    lines = CliRunner().invoke(command.main, ["tools"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines[-2:]] == ["squareness", "ask"]
+    assert len({len(line) - len(line.split(maxsplit=1)[1]) for line in lines}) == 1
+    assert lines[-2].startswith("squareness  How square")
+
+
 def test_it_is_called_from_a_shell(theirs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gray().save(tmp_path / "a.png")
     monkeypatch.setattr(command, "_load", lambda **_: model())
     run = CliRunner().invoke
     picture = str(tmp_path / "a.png")
-    assert "biggest   Find the biggest of the things" in run(command.main, ["tools"]).output
+    assert "biggest     Find the biggest of the things" in run(command.main, ["tools"]).output
     said = run(command.main, ["tool", "biggest", picture, "phrase=bus", "least=100"])
     assert said.stdout == "900 square pixels\n"
     told = run(command.main, ["tool", "squareness", picture, "region=0,0,10,20", "--json"])
