@@ -23,7 +23,8 @@ class ToolWarning(UserWarning):
 def registry(*extra: Tool) -> dict[str, Tool]:
     """Name → tool: all that come with fo1agent, those passed, and those that installed packages publish.
 
-    A published tool that cannot be loaded, or has the name of another, is left out with a `ToolWarning`.
+    A published tool that cannot be loaded, or has the name of another, is left out with a `ToolWarning`, given once, at
+    the line outside of fo1agent that led here.
 
     Raises:
         InputError: two of ours and those passed have one name.
@@ -47,8 +48,10 @@ def registry(*extra: Tool) -> dict[str, Tool]:
     for package, one in _published(tuple(sys.path)):
         other = known.setdefault(one.name, one)
         if other is not one and other.home != one.home:
-            whose = "fo1agent" if other.ours else f"the module {other.home[0]}" if other.home else "another package"
-            _warn(f"the package {package} publishes a tool {one.name}, a name that {whose} has already; it is left out")
+            _warn(
+                f"the package {package} publishes a tool {one.name}, a name that {_whose(other)} has already; "
+                "it is left out"
+            )
     return known
 
 
@@ -82,5 +85,24 @@ def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist else point.module
 
 
+def _whose(one: Tool) -> str:
+    """Where a tool comes from, for people: a file if it has one, as the module of `--tool FILE.py` has no name."""
+    if one.ours:
+        return "fo1agent"
+    module = one.home[0] if one.home else ""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return f"the file {file}" if file else f"the module {module}" if module else "another package"
+
+
+_warned: set[tuple[tuple[str, ...], str]] = set()
+
+
 def _warn(text: str) -> None:
-    warnings.warn(text, ToolWarning, stacklevel=2)
+    said = (tuple(sys.path), text)
+    if said in _warned:
+        return
+    _warned.add(said)
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "fo1agent":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, ToolWarning, stacklevel=level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,8 +227,21 @@ def test_one_that_cannot_be_used_is_left_out_with_a_line_that_names_the_package(
     with pytest.warns(ToolWarning, match=why) as warned:
         known = registry()
     assert "\n" not in str(warned[0].message)
+    assert [one.filename for one in warned] == [__file__]
+    registry()  # it is said once
     assert known["count"].ours
     assert "squareness" in known
+
+
+def test_a_name_that_a_file_of_ones_own_has_is_left_to_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, monkeypatch, TOOLS[1])
+    (tmp_path / "mine.py").write_text(BROKEN.replace("def broken", "def squareness"))
+    clash = re.escape(f"a name that the file {tmp_path / 'mine.py'} has already")
+    with pytest.warns(ToolWarning, match=f"their-eyes publishes a tool squareness, {clash}"):
+        (mine,) = load_tools([str(tmp_path / "mine.py:squareness")])
+    assert registry(mine)["squareness"] is mine
 
 
 def test_the_same_tool_may_be_passed_as_well(theirs: None) -> None:
