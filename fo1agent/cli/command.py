@@ -416,9 +416,14 @@ def call_tool(
     json_output: bool,
     **opening: Any,
 ) -> None:
-    """Run the tool NAME on IMAGE; `fo1agent tools` lists them."""
+    """Run the tool NAME on IMAGE; `fo1agent tools` lists them.
+
+    Prints the result in a line. A tool that only the server knows, and that gives no value or text, prints its JSON.
+    """
+    from types import SimpleNamespace
+
     from fo1agent.agent.asking import with_asking
-    from fo1agent.results import bound, line_of
+    from fo1agent.results import bound, line_of, value_of
     from fo1agent.tools.registry import registry
     from fo1agent.tools.telling import as_json as as_values
     from fo1agent.tools.telling import attachments
@@ -427,15 +432,21 @@ def call_tool(
     known = with_asking({**registry(), **own})
     if name not in known and not opening["server"]:
         raise click.UsageError(f"There is no tool {name!r}. There are: {', '.join(known)}.")
+    if draw and name not in known:
+        raise click.UsageError(
+            f"--draw needs a tool that is known here, and only the server knows {name}. Pass --tool."
+        )
     given = cli_own_tools.arguments(name, pairs, known.get(name))
     scene = _open(image, {"--draw": draw}, **opening)
     result = cli_own_tools.called(scene, name, given, own if opening["server"] else known)
-    if isinstance(result, dict):  # of a tool that only the server knows
-        console.result_json(result)
-        return
+    told = result if isinstance(result, dict) else None  # of a tool that only the server knows
+    result = SimpleNamespace(**told) if told is not None else result
     regions = bound(result, scene, given)
     if json_output:
-        console.result_json({"tool": name, "image": scene.id, "result": as_values(result)})
+        fields = as_values(result) if told is None else told
+        console.result_json({"tool": name, "image": scene.id, "result": fields})
+    elif told is not None and value_of(result) is None:
+        console.result_json(told)
     else:
         console.result(console.one_line(line_of(result, regions)))
     drawn = attachments(result)

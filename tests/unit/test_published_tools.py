@@ -118,6 +118,27 @@ def test_one_that_only_the_server_knows_gives_its_json(
     assert remote.call("squareness", region="r0") == {"value": 1.0}
 
 
+def test_at_the_shell_one_that_only_the_server_knows_prints_what_it_would_here(
+    remote: RemoteScene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gray().save(tmp_path / "a.png")
+    monkeypatch.setattr(command, "_load", lambda **_: model())
+
+    def tool(*words: str) -> Any:
+        return CliRunner().invoke(command.main, ["tool", words[0], str(tmp_path / "a.png"), *words[1:]])
+
+    there = ("--server", remote.client.url)
+    square, biggest = ("squareness", "region=0,0,10,20"), ("biggest", "phrase=bus")
+    here = [tool(*square).stdout, tool(*square, "--json").stdout]
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(tmp_path)])
+    assert [tool(*square, *there).stdout, tool(*square, "--json", *there).stdout] == here
+    assert here[0] == "0.5\n"
+    assert json.loads(tool(*biggest, *there).stdout)["area"] == 900
+    refused = tool(*square, *there, "--draw", str(tmp_path / "out.png"))
+    assert (refused.exit_code, (tmp_path / "out.png").exists()) == (2, False)
+    assert "only the server knows squareness" in " ".join(refused.stderr.split())
+
+
 def test_it_is_on_every_other_face(scene: Scene, tmp_path: Path) -> None:
     scenes = Scenes(scene.model)
     scenes.open(scene)
