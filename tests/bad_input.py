@@ -364,7 +364,7 @@ TABLE: dict[str, list[Row]] = {
             Told,
             "within: The box (0, 0, 1, 1) looks like parts of the picture's size",
         ),
-        Row("an argument too few", lambda w: w.tool("count", {}), Told, "phrase: Field required"),
+        Row("an argument too few", lambda w: w.tool("count", {}), Told, "phrase is missing: what to count"),
         Row("an argument of the wrong kind", lambda w: w.tool("count", {"phrase": 5}), Told, "valid string"),
         Row("a region that the planner made up", lambda w: w.tool("read", {"region": "r999"}), Told, "No region r999"),
     ],

@@ -261,7 +261,8 @@ class Tool:
             return Outcome(tool=self.name, result=self.run(scene, checked))
         except ValidationError as exc:
             if exc.title == self.arguments.__name__:
-                return Outcome(tool=self.name, error=complaint(exc), retry=True)
+                said = complaint(exc, self.arguments.model_fields)
+                return Outcome(tool=self.name, error=said, retry=True)
             return self._broken(exc)
         except (InputError, ToolRetry) as exc:
             return Outcome(tool=self.name, error=str(exc), retry=True)
@@ -414,16 +415,30 @@ def unknown_names(given: Iterable[Any], known: Sequence[str], what: str = "argum
     return f"there is {', '.join(said)}; there are: {', '.join(known) or 'none'}" if said else ""
 
 
-def complaint(exc: ValidationError) -> str:
-    """A validation error in one line, for a planner: the first few things that are wrong, each cut where it is long."""
+def complaint(exc: ValidationError, fields: Mapping[str, FieldInfo] | None = None) -> str:
+    """A validation error in one line, for a planner: the first few things that are wrong, each cut where it is long.
+
+    Args:
+        exc: the error.
+        fields: what was wanted, by name; of one that is missing its description is told.
+    """
     errors = exc.errors(include_url=False, include_context=False)
     parts = []
     for error in errors[:_MOST_COMPLAINTS]:
         place = ".".join(str(part)[:64] for part in error["loc"])
         where = place or ("arguments" if error["type"] != "value_error" else "")
+        if error["type"] == "missing" and place:
+            parts.append(f"{place} is missing{_wanted((fields or {}).get(place))}")
+            continue
         own = error["type"] == "value_error" and not error["loc"]  # of a whole model; says itself what it got
-        got = "" if own or error["type"] == "missing" else f" (got {shown(error['input'])})"
+        got = "" if own else f" (got {shown(error['input'])})"
         said = f"{error['msg'].removeprefix('Value error, ')[:1000]}{got}"
         parts.append(f"{where}: {said}" if where else said)
     parts += [f"and {len(errors) - _MOST_COMPLAINTS} more"] if len(errors) > _MOST_COMPLAINTS else []
     return "; ".join(parts)
+
+
+def _wanted(field: FieldInfo | None) -> str:
+    """ ": id of the region, such as r3", in one line; "" where nothing is known of it."""
+    described = " ".join((field.description or "").split()).rstrip(".") if field else ""
+    return f": {described}" if described else ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from langchain.agents import create_agent
@@ -103,7 +104,7 @@ class FO1Tool(BaseTool):
             args_schema=_arguments(tool),
             response_format="content_and_artifact",
             handle_tool_error=str,
-            handle_validation_error=_mend,
+            handle_validation_error=partial(_mend, tool),
         )
         made._tool, made._scenes = tool, scenes
         return made
@@ -232,6 +233,6 @@ def _arguments(tool: Tool) -> type[BaseModel]:
     )
 
 
-def _mend(exc: Any) -> str:
+def _mend(tool: Tool, exc: Any) -> str:
     """What a model is told of arguments that do not fit."""
-    return to_json({"error": complaint(exc), "retry": True}).decode()
+    return to_json({"error": complaint(exc, tool.arguments.model_fields), "retry": True}).decode()

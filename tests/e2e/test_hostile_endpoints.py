@@ -269,7 +269,7 @@ def test_of_all_that_is_wrong_with_a_call_the_first_few_things_are_told() -> Non
     with Hostile(lambda line, body: message(None, wrong)).running() as server:
         asked(model_at(server), "steps", chat_calls=2)
     told = json.loads(server.bodies[1])["messages"][-1]["content"]
-    assert told.startswith("claims.0.what: Field required; ")
+    assert told.startswith("claims.0.what is missing; ")
     assert told.endswith("; and 52 more")
     assert len(told) < 1000
 

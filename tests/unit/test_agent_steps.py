@@ -139,7 +139,7 @@ def test_wrong_calls_are_told_so_and_may_be_mended():
     assert "There is no function 'grund': look, ground," in said[0]
     assert "no argument 'phrases' (did you mean 'phrase'?)" in said[1]
     assert "No region r55" in said[2]
-    assert "text: Field required" in said[3]
+    assert "text is missing" in said[3]
     assert [record.error != "" for record in answer.trace] == [True, True, False]
 
 

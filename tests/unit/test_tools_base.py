@@ -149,7 +149,9 @@ def test_arguments_may_be_json(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({}, "region: Field required"),
+        ({}, "region is missing: id of the region, such as r3"),
+        ({"regoin": "r0"}, "no argument 'regoin' (did you mean 'region'?); there are: region, factor"),
+        ({"query": "r0"}, "there is no argument 'query'; there are: region, factor"),
         ({"region": 7}, "region"),
         ({"region": "r0", "colour": "red"}, "colour"),
         ({"region": "r44"}, "r0 to r2"),
