@@ -6,6 +6,7 @@ A picture's sizes in every frame, and the way of boxes between them, live in `Im
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ class FO1Processor(ProcessorMixin):
     # --- a batch -----------------------------------------------------------------------------------------------
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, images: Any = None, text: str | Sequence[str] = "", boxes: Any = None
+        self, images: Any = None, text: str | Sequence[str] = "", boxes: Any = None, return_tensors: str | None = None
     ) -> BatchFeature:
         """What `FO1.generate` and `FO1.forward` take, of one prompt or of several.
 
@@ -127,14 +128,17 @@ class FO1Processor(ProcessorMixin):
                 markers in it are broken, so that text read in a picture cannot end the turn.
             boxes: for each picture [N, 4] xyxy pixels of the upright original, or `Regions`, best first, nested like
                 `images`; None for none. Beyond the most that the model reads, the best are kept, which is logged.
+            return_tensors: "pt", as it is without it.
 
         Returns:
             `input_ids` [B, P] with slots, padded in front; `attention_mask` [B, P]; `images`, tower input of each
             picture; `boxes`, [N, 4] of each picture.
 
         Raises:
-            InputError: images, texts and boxes differ in number, a picture cannot be read, or a box is none.
+            InputError: images, texts and boxes differ in number, a picture cannot be read, a box is none, a text
+                names a box that is not there, or other tensors are wanted.
         """
+        _check_tensors(return_tensors)
         if isinstance(text, str):
             return self._batch([self._prompt([text], images, boxes)])
         none = [None] * len(text)
@@ -144,7 +148,11 @@ class FO1Processor(ProcessorMixin):
         return self._batch([self._prompt([one], *about) for one, *about in zip(text, images, boxes, strict=True)])
 
     def apply_chat_template(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, conversation: Sequence[Mapping[str, Any]], tokenize: bool = False, **_: Any
+        self,
+        conversation: Sequence[Mapping[str, Any]],
+        tokenize: bool = False,
+        return_tensors: str | None = None,
+        **_: Any,
     ) -> Any:
         """A conversation as the prompt of its next answer.
 
@@ -154,10 +162,12 @@ class FO1Processor(ProcessorMixin):
                 first message.
             tokenize: give the batch, as calling the processor does, instead of the prompt's text, in which `<image>`
                 and `<regionfeat>` mark the slots.
+            return_tensors: as for calling the processor.
 
         Raises:
-            InputError: messages of other roles, in another order, or with other content.
+            InputError: messages of other roles, in another order, or with other content; and as calling the processor.
         """
+        _check_tensors(return_tensors)
         said: list[str] = []
         pictures: list[Mapping[str, Any]] = []
         for place, message in enumerate(conversation):
@@ -191,6 +201,7 @@ class FO1Processor(ProcessorMixin):
         count, most = sum(map(len, kept)), self.settings.max_regions
         if count > most:
             raise InputError(f"The pictures of a prompt have {count} boxes together; at most {most} are read.")
+        _check_named(said[::2], count)
         parts, between = self._prompt_parts([len(own) for own in kept])
         parts.append(between + plain(said[0]) + self.adapter.CLOSING)
         turn = self.adapter.STOP + self.adapter.NEXT_TURN
@@ -337,6 +348,19 @@ class FO1Processor(ProcessorMixin):
             else:
                 ids += self.tokenizer(part, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids, dtype=torch.long)
+
+
+def _check_tensors(wanted: str | None) -> None:
+    if wanted not in (None, "pt"):
+        raise InputError(f'return_tensors is {wanted!r}; there are only tensors of torch: "pt", or leave it out.')
+
+
+def _check_named(said: Sequence[str], count: int) -> None:
+    """Refuse words of the user that name a box which the prompt, of so many, does not have."""
+    for number in (int(digits) for text in said for digits in re.findall(r"<region(\d{1,9})>", text)):
+        if number >= count:
+            have = f"{count} {'box' if count == 1 else 'boxes'}, named from <region0>" if count else "no boxes"
+            raise InputError(f"The text names <region{number}>, but the prompt has {have}.")
 
 
 def plain(text: str) -> str:

@@ -200,6 +200,25 @@ def test_beyond_the_most_boxes_the_best_are_kept_and_it_is_said(caplog: pytest.L
         processor(picture(), TEXT, [[3.0, 3.0, 1.0, 4.0]])
 
 
+def test_tensors_are_of_torch_and_others_are_refused():
+    processor = reference()[1]
+    batch = processor(text="Hi", return_tensors="pt")
+    assert torch.equal(batch["input_ids"], processor(text="Hi")["input_ids"])
+    with pytest.raises(InputError, match=r"^return_tensors is 'np'; there are only tensors of torch"):
+        processor(text="Hi", return_tensors="np")
+    with pytest.raises(InputError, match="return_tensors"):
+        processor.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=True, return_tensors="tf")
+
+
+def test_a_text_names_only_boxes_that_are_there():
+    processor = reference()[1]
+    with pytest.raises(InputError, match="names <region9>, but the prompt has 2 boxes, named from <region0>"):
+        processor(picture(), "Is <region1> left of <region9>?", BOXES[:2])
+    with pytest.raises(InputError, match="names <region0>, but the prompt has no boxes"):
+        processor(text=["Hi", "What is <region0>?"])
+    assert processor(picture(), "What is <region1>?", BOXES[:2])["boxes"][0].shape == (2, 4)
+
+
 def test_a_conversation_is_the_prompt_that_was_trained_on():
     processor = reference()[1]
     pictured = {"type": "image", "image": picture(), "boxes": BOXES}
