@@ -32,13 +32,12 @@ from fo1agent.model.folder import (
     checked,
     integer,
     kind_of,
-    misfits,
     one_line,
     opened,
     read_json,
-    read_safetensors,
     wrong,
 )
+from fo1agent.model.tensors import misfits, read_safetensors
 
 FORMAT = 2
 WEIGHTS, AVERAGE, STATE, MANIFEST = "weights.safetensors", "average.safetensors", "state.pt", "manifest.json"

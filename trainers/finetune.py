@@ -29,9 +29,9 @@ from fo1agent.evaluate import coco as coco_files
 from fo1agent.evaluate.detection import DetectionReport, Run, detect, report
 from fo1agent.loading import load
 from fo1agent.model import weights
+from fo1agent.model.finding import find_folder
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.lesson import Lesson
-from fo1agent.model.predictor import find_folder
 from fo1agent.model.processing import FO1Processor
 from fo1agent.scene import Model, Scene
 from fo1agent.trainers import card

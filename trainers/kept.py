@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, uint8
 
 from fo1agent.errors import CheckpointError, TrainingError
-from fo1agent.model.folder import names, not_finite, read_safetensors
+from fo1agent.model.folder import names
+from fo1agent.model.tensors import not_finite, read_safetensors
 from fo1agent.trainers.data.records import Example
 from fo1agent.whole import whole
 

@@ -21,17 +21,16 @@ from fo1agent.extras import install_line
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.folder import (
     Stored,
-    check_weights,
     checked,
     integer,
     names,
     number,
     one_line,
     read_json,
-    read_safetensors,
 )
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.stored import Heads
+from fo1agent.model.tensors import check_weights, read_safetensors
 from fo1agent.trainers import rows
 from fo1agent.trainers.heads import add_heads
 

@@ -31,9 +31,10 @@ from fo1agent.errors import CheckpointError, DataError, InputError
 from fo1agent.foreign import log_to_stderr
 from fo1agent.model.aux_encoder import build_aux, prepare_aux
 from fo1agent.model.config import ProcessingConfig
-from fo1agent.model.folder import check_weights, misfits, one_line, read_safetensors
+from fo1agent.model.folder import one_line
 from fo1agent.model.mobilenet import LEVELS, convert_tensorflow
 from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, assign, proposal_losses
+from fo1agent.model.tensors import check_weights, misfits, read_safetensors
 from fo1agent.regions.boxes import claims, iou
 from fo1agent.trainers.data.coco import load_coco
 from fo1agent.trainers.data.features import mirror_boxes

@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from fo1agent.errors import InputError
 from fo1agent.foreign import log_to_stderr
 from fo1agent.model import weights
+from fo1agent.model.finding import find_folder
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.folder import dtype_name
-from fo1agent.model.predictor import find_folder, load_predictor
+from fo1agent.model.predictor import load_predictor
 from fo1agent.model.processing import FO1Processor
+from fo1agent.model.tensors import dtype_name
 from fo1agent.trainers import lora, rows
 from fo1agent.trainers.data.augment import AugmentRecipe
 from fo1agent.trainers.data.formats import SourceRecipe

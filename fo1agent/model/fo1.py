@@ -31,6 +31,7 @@ from fo1agent.model import bases, reading
 from fo1agent.model.aux_encoder import build_aux
 from fo1agent.model.config import FO1Config
 from fo1agent.model.encoding import ImageFeatures
+from fo1agent.model.finding import find_folder
 from fo1agent.model.frames import ImageInputs
 from fo1agent.model.generation import FO1GenerationMixin
 from fo1agent.model.lesson import build_lessons
@@ -128,7 +129,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         if dtype is None and device.type == "cpu":
             dtype = torch.float32
         wanted: Any = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-        model = cls.from_folder(reading.find_folder(name_or_folder)[0], wanted)
+        model = cls.from_folder(find_folder(name_or_folder)[0], wanted)
         return model.to(device)  # pyright: ignore[reportArgumentType] (transformers types `to` wrongly)
 
     @classmethod

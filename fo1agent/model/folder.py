@@ -10,23 +10,19 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-import torch
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from fo1agent import bounded
 from fo1agent.errors import CheckpointError
 
 MAX_JSON = 64 << 20  # bytes; the largest tokenizer.json that is known has 35 MB
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LONGEST = 60  # characters of a value, of a key or of a name that a message shows
 _NAMED = 8  # names that a message shows
 
@@ -50,7 +46,7 @@ class Stored(BaseModel):
         if cls.model_config.get("extra") == "forbid":
             for key in tree:
                 if key not in known:
-                    raise wanted(f"one of {', '.join(known)}", _word(key), "an unknown key")
+                    raise wanted(f"one of {', '.join(known)}", word(key), "an unknown key")
         for key, field in known.items():
             if field.is_required() and key not in tree:
                 raise wanted(_described(field), key, "missing")
@@ -78,7 +74,7 @@ def shown(value: Any) -> str:
 def names(keys: Iterable[str]) -> str:
     """The first few of them, in order."""
     ordered = sorted(keys)
-    return ", ".join(map(_word, ordered[:_NAMED])) + (f" … ({len(ordered)} in all)" if len(ordered) > _NAMED else "")
+    return ", ".join(map(word, ordered[:_NAMED])) + (f" … ({len(ordered)} in all)" if len(ordered) > _NAMED else "")
 
 
 def one_line(exc: BaseException) -> str:
@@ -87,7 +83,8 @@ def one_line(exc: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 
-def _word(key: object) -> str:
+def word(key: object) -> str:
+    """A key or a name, cut and spelled out where a message could not hold it."""
     text = str(key)
     return text if len(text) <= _LONGEST and text.isprintable() else shown(text)
 
@@ -261,74 +258,5 @@ def _keys(location: Sequence[int | str], tree: Any) -> list[str]:
             tree = tree.get(part)
         elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
             tree = tree[part]
-        found.append(_word(part))
+        found.append(word(part))
     return found
-
-
-# --- tensors -----------------------------------------------------------------------------------------------------
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, mapped from disk.
-
-    Raises:
-        CheckpointError: as for `opened`, or it is cut off, damaged, or of another format.
-    """
-    with opened(path):
-        pass
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as exc:
-        # Its own error for what it finds wrong in the header; others for types that torch has not.
-        raise CheckpointError(f"{path} is not a whole safetensors file: {one_line(exc)}.") from exc
-
-
-def check_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse weights that no model computes with; two milliseconds for 12 million numbers.
-
-    Raises:
-        CheckpointError: a tensor does not hold floating-point numbers, or holds one that is not finite; names it.
-    """
-    for name, tensor in tensors.items():
-        if tensor.dtype not in FLOATS:
-            known = ", ".join(map(dtype_name, FLOATS))
-            raise wrong(path, _word(name), f"of type {dtype_name(tensor.dtype)}", f"one of {known}")
-        if (worst := not_finite(tensor)) is not None:
-            raise wrong(path, f"an element of {_word(name)}", f"{worst}", "finite numbers")
-
-
-def misfits(given: Mapping[str, Tensor], own: Mapping[str, Tensor], optional: Collection[str] = ()) -> str:
-    """In what tensors differ from those of a model, by name and shape; "" if they are the same.
-
-    Args:
-        given: what was read.
-        own: the model's.
-        optional: names that need not be given.
-    """
-    missing, unexpected = own.keys() - given.keys() - set(optional), given.keys() - own.keys()
-    shapes = [
-        f"{key} is {list(given[key].shape)}, wanted {list(own[key].shape)}"
-        for key in sorted(own.keys() & given.keys())
-        if given[key].shape != own[key].shape
-    ]
-    told = [
-        f"missing {len(missing)}: {names(missing)}" * bool(missing),
-        f"unexpected {len(unexpected)}: {names(unexpected)}" * bool(unexpected),
-        f"wrong shape {len(shapes)}: {'; '.join(shapes[:3])}{' …' * (len(shapes) > 3)}" * bool(shapes),
-    ]
-    return "; ".join(one for one in told if one)
-
-
-def not_finite(tensor: Tensor) -> float | None:
-    """NaN or an infinity that a tensor of floating-point numbers holds, or None."""
-    if not tensor.numel():
-        return None
-    # One pass without a copy; `isfinite` takes forty times as long.
-    low, high = (float(bound) for bound in torch.aminmax(tensor))
-    return next((bound for bound in (low, high) if not math.isfinite(bound)), None)
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """As configurations write it: "float16"."""
-    return str(dtype).removeprefix("torch.")

@@ -15,20 +15,24 @@ Source: MobileNetV2 (arXiv 1801.04381), SSD (arXiv 1512.02325); weights convert 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fo1agent.errors import CheckpointError
-
-TRAINED_SIDE = 300  # pixels; the size the detector was trained at, and its anchors' unit
-PARITY = 64, 44  # sides are 44 mod 64
+from fo1agent.model.views import (
+    LEVELS,
+    NUM_CLASSES,
+    PIXELS,
+    VIEWS,
+    View,
+    anchor_boxes,
+    as_views,
+)
+from fo1agent.model.views import prepare as views_of
 
 # (expansion, output channels, stride) of the 17 inverted-residual blocks.
 BLOCKS = (
@@ -43,45 +47,10 @@ BLOCKS = (
 EXTRAS = ((256, 512), (128, 256), (128, 256), (64, 128))
 PREDICTOR_CHANNELS = (576, 1280, 512, 256, 256, 128)
 ANCHORS_PER_CELL = (3, 6, 6, 6, 6, 6)
-NUM_CLASSES = 80
 
 # COCO numbers its 80 names 1..90 with gaps; position k of this tuple is the id of name k.
 _GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_IDS = tuple(i for i in range(1, 91) if i not in _GAPS)
-
-
-class Level(NamedTuple):
-    """One feature map: pixels per cell, channels, and the pixel position of cell 0's centre."""
-
-    stride: int
-    channels: int
-    offset: float
-
-
-@dataclass(frozen=True)
-class View:
-    """One way of looking at the picture.
-
-    Attributes:
-        side: pixels of its long side, 44 mod 64.
-        square: both sides are that long, whatever the picture's shape, as in the detector's training.
-        mirrored: left and right are swapped.
-    """
-
-    side: int
-    square: bool = False
-    mirrored: bool = False
-
-    def __post_init__(self) -> None:
-        if self.side % PARITY[0] != PARITY[1]:
-            raise CheckpointError(f"A view's side is 44 mod 64 (300, 364, 428, …), got {self.side}.")
-
-
-# On coco-natural dev the detector alone has AP 23.0 by the better of a 300 and a 492 view, 25.9 by the mean of these.
-VIEWS = (View(748), View(300, square=True), View(300, square=True, mirrored=True))
-
-LEVELS = (Level(4, 24, 3.5), Level(8, 32, 3.5), Level(16, 576, 11.5), Level(32, 1280, 11.5))
-PIXELS = Level(4, 3, 1.5)  # the view itself, shrunk: the backbone forgets much of what colour things are
 
 
 @dataclass(frozen=True)
@@ -110,14 +79,17 @@ class SameConv(nn.Module):
         if stride == 1:
             x = F.conv2d(x, self.conv.weight, self.conv.bias, padding=kernel // 2, groups=self.conv.groups)
         else:
-            (top, bottom), (left, right) = (_same_padding(n, kernel, stride) for n in x.shape[-2:])
-            x = self.conv(F.pad(x, (left, right, top, bottom)))
+            height, width = x.shape[-2:]
+            x = self.conv(F.pad(x, (*same_padding(width), *same_padding(height))))
         return x if self.linear else F.hardtanh(x, 0.0, 6.0, inplace=not torch.is_grad_enabled())
 
 
-def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
+def same_padding(size: int) -> tuple[int, int]:
+    """TensorFlow's SAME padding before and after `size` cells, of a kernel of 3 at stride 2.
+
+    Written so that an exporter, to which sizes are numbers of the graph, follows it: it would freeze `math.ceil`.
+    """
+    return size % 2, 1
 
 
 class InvertedResidual(nn.Module):
@@ -210,13 +182,16 @@ class MobileNetV2SSD(nn.Module):
         Returns:
             boxes [A, 4] in fractions of the view, clipped; class logits [A, 80].
         """
+        codes, logits, grids = self.read(maps)
+        return decode(codes, torch.from_numpy(anchor_boxes(grids, size_hw)).to(maps[0])), logits
+
+    def read(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, tuple[tuple[int, int], ...]]:
+        """What the predictors say of a view's `maps`: box codes [A, 4], class logits [A, 80], grid (h, w) by level."""
         features = [maps[2], maps[3]]
         for extra in self.extras:
             features.append(extra(features[-1]))
         codes, logits = zip(*(p(f) for p, f in zip(self.predictors, features, strict=True)), strict=True)
-        grids = tuple((f.shape[-2], f.shape[-1]) for f in features)
-        anchors = torch.from_numpy(anchor_boxes(grids, size_hw)).to(maps[0])
-        return decode(torch.cat(codes), anchors), torch.cat(logits)
+        return torch.cat(codes), torch.cat(logits), tuple((f.shape[-2], f.shape[-1]) for f in features)
 
     def forward(self, views: Mapping[str, Tensor]) -> tuple[list[Tensor], Candidates]:
         """`prepare`'s views → maps of the main view, one per level, and candidates of all views, main first."""
@@ -231,14 +206,6 @@ class MobileNetV2SSD(nn.Module):
         return maps, Candidates(tuple(boxes), tuple(logits))
 
 
-def as_views(views: Sequence[View | Mapping[str, Any]]) -> tuple[View, ...]:
-    """Views from what `config.json` says of them."""
-    made = tuple(view if isinstance(view, View) else View(**view) for view in views)
-    if not made or made[0].mirrored:
-        raise CheckpointError(f"The tower needs a view, the first of them not mirrored; got {made}.")
-    return made
-
-
 def mirror(boxes: Tensor) -> Tensor:
     """Boxes [A, 4], xyxy in fractions, in the picture with left and right swapped."""
     x1, y1, x2, y2 = boxes.unbind(-1)
@@ -249,58 +216,9 @@ def _size_hw(pixels: Tensor) -> tuple[int, int]:
     return pixels.shape[-2], pixels.shape[-1]
 
 
-def view_size(width: int, height: int, long_side: int) -> tuple[int, int]:
-    """(width, height) nearest to the picture's shape with the long side given and both sides 44 mod 64."""
-    step, rest = PARITY
-    scale = long_side / max(width, height)
-    sides = (max(round((side * scale - rest) / step), 1) * step + rest for side in (width, height))
-    w, h = sides
-    return w, h
-
-
 def prepare(image: Any, views: Sequence[View | Mapping[str, Any]] = VIEWS) -> dict[str, Tensor]:
-    """A PIL RGB picture → its views in their order, named "main", "view1", …; each [1, 3, H, W], values in -1..1."""
-    from PIL import Image
-
-    width, height = image.size
-    prepared = {}
-    for k, view in enumerate(as_views(views)):
-        size_wh = (view.side, view.side) if view.square else view_size(width, height, view.side)
-        resized = image.resize(size_wh, Image.Resampling.BILINEAR)
-        if view.mirrored:
-            resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        pixels = torch.from_numpy(np.array(resized, dtype=np.float32)).permute(2, 0, 1)
-        # Channels last: a third faster through the backbone on a CPU.
-        channels_last = (pixels / 127.5 - 1.0)[None].contiguous(memory_format=torch.channels_last)
-        prepared[f"view{k}" if k else "main"] = channels_last
-    return prepared
-
-
-def anchor_boxes(grids: Sequence[tuple[int, int]], size_hw: tuple[int, int]) -> np.ndarray:
-    """Anchors of six levels as (cx, cy, w, h) in fractions of the view, [A, 4] float32.
-
-    Their size in pixels never changes (a share of 300), their centres lie in the middle of each level's cells.
-    """
-    height, width = size_hw
-    scales = [0.2 + 0.15 * k for k in range(6)] + [1.0]
-    rows = []
-    for k, (gh, gw) in enumerate(grids):
-        if k == 0:
-            shapes = [(0.1, 1.0), (scales[0], 2.0), (scales[0], 0.5)]
-        else:
-            shapes = [(scales[k], ratio) for ratio in (1.0, 2.0, 0.5, 3.0, 1 / 3)]
-            shapes.append((math.sqrt(scales[k] * scales[k + 1]), 1.0))
-        wh = np.array(
-            [(s * math.sqrt(r) * TRAINED_SIDE / width, s / math.sqrt(r) * TRAINED_SIDE / height) for s, r in shapes]
-        )
-        cy, cx = np.meshgrid((np.arange(gh) + 0.5) / gh, (np.arange(gw) + 0.5) / gw, indexing="ij")
-        centres = np.stack([cx, cy], axis=-1).reshape(-1, 1, 2)
-        cells = np.concatenate(
-            [np.broadcast_to(centres, (gh * gw, len(shapes), 2)), np.broadcast_to(wh, (gh * gw, len(shapes), 2))],
-            axis=-1,
-        )
-        rows.append(cells.reshape(-1, 4))
-    return np.concatenate(rows).astype(np.float32)
+    """`views.prepare` as tensors [1, 3, H, W], channels last: a third faster through the backbone on a CPU."""
+    return {name: torch.from_numpy(pixels).permute(0, 3, 1, 2) for name, pixels in views_of(image, views).items()}
 
 
 def decode(codes: Tensor, anchors_cxcywh: Tensor) -> Tensor:

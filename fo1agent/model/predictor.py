@@ -8,7 +8,6 @@ score. Either way one pass serves many phrases, and the score does not depend on
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,12 +21,11 @@ from torch import Tensor
 
 from fo1agent.errors import InputError
 from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
+from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.fo1 import FO1, ImageFeatures
-from fo1agent.model.folder import MAX_JSON, read_bytes
 from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.lesson import OWN_LEAST, either, own_boxes
 from fo1agent.model.processing import FO1Processor, plain
-from fo1agent.model.reading import CONFIG, find_folder, weight_files
 from fo1agent.model.sequence import Prefix, Sample
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.prompts import render
@@ -412,21 +410,3 @@ def load_predictor(
     folder, name = find_folder(name_or_folder)
     processor = FO1Processor.from_folder(folder)
     return Predictor(FO1.from_pretrained(folder, dtype, device), processor, name, fingerprint(folder))
-
-
-def fingerprint(folder: Path) -> str:
-    """Hash of a folder's configuration and weights; of a large file, of its head and of samples through it.
-
-    Raises:
-        CheckpointError: the folder is not one that `weights.load` reads.
-    """
-    digest = hashlib.sha256(read_bytes(folder / CONFIG, MAX_JSON))
-    for path in weight_files(folder):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            step = 2**20 if size <= 2**28 else 2**26
-            for start in range(0, size, step):
-                file.seek(start)
-                digest.update(file.read(2**20))
-        digest.update(str(size).encode())
-    return digest.hexdigest()

@@ -25,8 +25,9 @@ from fo1agent.errors import CheckpointError, ImageError, InputError
 from fo1agent.model import bases
 from fo1agent.model.aux_encoder import prepare_aux
 from fo1agent.model.config import FO1Config, ProcessingConfig
+from fo1agent.model.finding import CONFIG, find_folder
 from fo1agent.model.frames import ImageInputs, ImageSizes
-from fo1agent.model.reading import CONFIG, find_folder, read_config
+from fo1agent.model.reading import read_config
 from fo1agent.model.sequence import IMAGE_SLOT, REGION_SLOT
 from fo1agent.model.tokenizer_files import load_tokenizer
 from fo1agent.pictures.image import load_image

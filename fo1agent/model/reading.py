@@ -9,67 +9,37 @@ is run.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from pydantic import ConfigDict, PlainValidator
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model.config import FO1Config
+from fo1agent.model.finding import CONFIG, read_all, weight_files
 from fo1agent.model.folder import (
-    Stored,
-    check_weights,
     checked,
-    dtype_name,
-    misfits,
     names,
-    not_finite,
     one_line,
     read_json,
-    read_safetensors,
     shown,
-    wanted,
     wrong,
 )
 from fo1agent.model.public import PUBLIC_TYPE, public_config, rename_all
 from fo1agent.model.stored import OwnConfig
+from fo1agent.model.tensors import (
+    check_weights,
+    dtype_name,
+    misfits,
+    not_finite,
+    read_safetensors,
+)
 
-CONFIG, INDEX = "config.json", "model.safetensors.index.json"
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 M = TypeVar("M", bound=PreTrainedModel)
-
-
-def find_folder(name_or_folder: str | Path | None) -> tuple[Path, str]:
-    """A local folder with the model's files, and the model's name."""
-    if name_or_folder is None:
-        folder = Path(str(files("fo1agent") / "data" / "nano"))
-        if not (folder / "config.json").exists():
-            raise CheckpointError(f"This installation holds no fo1-nano ({folder} is missing). Reinstall fo1agent.")
-        return folder, "fo1-nano"
-    folder = Path(name_or_folder)
-    if os.path.isdir(folder):  # unlike Path's, it takes a name of any length
-        return folder, folder.resolve().name
-    if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", str(name_or_folder)):
-        given = shown(str(name_or_folder)).strip("'")
-        raise CheckpointError(f"{given} is neither a folder nor a Hugging Face name (owner/model).")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        found = snapshot_download(str(name_or_folder), allow_patterns=_HUB_FILES)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
-        raise CheckpointError(
-            f"{name_or_folder} is no folder here and could not be fetched from the Hugging Face hub: {exc}"
-        ) from exc
-    return Path(found), str(name_or_folder).split("/")[-1]
 
 
 def read_config(folder: Path) -> FO1Config:
@@ -107,46 +77,13 @@ def _is_public(raw: Mapping[str, Any], path: Path) -> bool:
 # --- tensors -----------------------------------------------------------------------------------------------------
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that a folder's weights are read from: those that its index names, or all.
-
-    Raises:
-        CheckpointError: there is none, or the index is malformed or names something else than files of the folder.
-    """
-    if os.path.lexists(folder / INDEX):
-        return [folder / name for name in sorted(set(_placed(folder / INDEX).values()))]
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
-        others = [path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf") for path in folder.glob(pattern)]
-        beside = f", only {names(others)}" if others else ""
-        raise CheckpointError(f"{folder} holds no safetensors file{beside}. fo1agent reads no other format.")
-    return found
-
-
 def read_tensors(folder: Path, check: bool = True) -> dict[str, Tensor]:
     """Every tensor of the folder's safetensors files by name, mapped from disk; without `check` no number is read.
 
     Raises:
-        CheckpointError: as for `weight_files`; a file is absent or broken, lacks a tensor that the index seeks in it,
-            or holds one that another file holds too; a tensor is not of finite floating-point numbers.
+        CheckpointError: as for `finding.read_all`.
     """
-    placed = _placed(folder / INDEX) if os.path.lexists(folder / INDEX) else {}
-    tensors: dict[str, Tensor] = {}
-    found_in: dict[str, str] = {}
-    for path in weight_files(folder):
-        sought = [key for key, name in placed.items() if name == path.name]
-        if sought and not os.path.lexists(path):
-            raise wrong(folder / INDEX, f"weight_map.{names(sought[:1])}", shown(path.name), "a file that is there")
-        own = read_safetensors(path)
-        if lacking := [key for key in sought if key not in own]:
-            raise CheckpointError(f"{path} lacks what {INDEX} seeks in it: missing {len(lacking)}: {names(lacking)}.")
-        if twice := sorted(own.keys() & tensors.keys()):
-            raise CheckpointError(f"{path} and {found_in[twice[0]]} both hold {names(twice)}, wanted in one of them.")
-        if check:
-            check_weights(own, path)
-        tensors.update(own)
-        found_in.update(dict.fromkeys(own, path.name))
-    return tensors
+    return read_all(folder, read_safetensors, check_weights if check else None)
 
 
 def build(make: Callable[[FO1Config], M], config: FO1Config, tensors: Mapping[str, Tensor], folder: Path) -> M:
@@ -206,35 +143,3 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], dtype: to
         # Tensors mapped from disk come without it.
         parameter.requires_grad_(True)
     model.tie_weights()
-
-
-# --- the index ---------------------------------------------------------------------------------------------------
-
-
-def _file_names(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise wanted("an object")
-    if not value:
-        raise wanted("an object that names a file for each tensor")
-    for key, name in value.items():
-        if not isinstance(name, str) or not _plain(name):
-            raise wanted("the name of a .safetensors file in the folder", names([key]), shown(name))
-    return value
-
-
-def _plain(name: str) -> bool:
-    """Whether it is a file's name alone, and no way to anywhere else."""
-    told = name.endswith(".safetensors") and name.isprintable() and len(name.encode()) < 256
-    return told and not any(sign in name for sign in "/\\:")
-
-
-class Index(Stored):
-    """model.safetensors.index.json: the file that each tensor is in."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    weight_map: Annotated[dict[str, str], PlainValidator(_file_names)]
-
-
-def _placed(path: Path) -> dict[str, str]:
-    return checked(Index, read_json(path), path).weight_map

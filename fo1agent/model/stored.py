@@ -15,8 +15,8 @@ from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
 from fo1agent.model.bases.qwen2_5_vl_stored import Base
 from fo1agent.model.folder import Stored, TokenId, Width, integer, number, shown, wanted
-from fo1agent.model.mobilenet import LEVELS, NUM_CLASSES, PIXELS
 from fo1agent.model.stored_towers import MAX_SIDE, DaViT, MobileNet, Strides
+from fo1agent.model.views import LEVELS, NUM_CLASSES, PIXELS
 
 MAX_PIXELS = MAX_SIDE * MAX_SIDE
 MAX_REGIONS = 1000

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from fo1agent.model.folder import Stored, Width, integer, number, shown, wanted
-from fo1agent.model.mobilenet import PARITY, VIEWS
+from fo1agent.model.views import PARITY, VIEWS
 
 # Twice the side of the reference, which reads pictures of up to 2048 x 2048 pixels.
 MAX_SIDE = 4096
@@ -49,7 +49,7 @@ class DaViT(Stored):
 
 
 class ViewOf(Stored):
-    """One of `mobilenet_v2_ssd`'s views; see `mobilenet.View`."""
+    """One of `mobilenet_v2_ssd`'s views; see `views.View`."""
 
     side: Annotated[int, integer(PARITY[1], MAX_SIDE)]
     square: bool = False

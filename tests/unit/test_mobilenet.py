@@ -12,13 +12,13 @@ from fo1agent.model.mobilenet import (
     VIEWS,
     MobileNetV2SSD,
     View,
-    _same_padding,
     anchor_boxes,
     decode,
     mirror,
     prepare,
-    view_size,
+    same_padding,
 )
+from fo1agent.model.views import view_size
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def tower() -> MobileNetV2SSD:
 
 @pytest.mark.parametrize(("size", "pads"), [(300, (0, 1)), (75, (1, 1)), (38, (0, 1)), (19, (1, 1)), (2, (0, 1))])
 def test_padding_at_stride_two_is_tensorflows(size: int, pads: tuple[int, int]) -> None:
-    assert _same_padding(size, 3, 2) == pads
+    assert same_padding(size) == pads
 
 
 @pytest.mark.parametrize("size_wh", [(640, 480), (480, 640), (416, 416), (4000, 1000), (30, 28), (1, 200)])

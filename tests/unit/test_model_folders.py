@@ -17,14 +17,15 @@ from transformers import Florence2VisionConfig
 from fo1agent.errors import CheckpointError
 from fo1agent.model import stored, stored_towers, weights
 from fo1agent.model.config import ProcessingConfig
+from fo1agent.model.finding import find_folder
 from fo1agent.model.fo1 import FO1, build_projector
-from fo1agent.model.folder import check_weights
 from fo1agent.model.heads import IoUHead, MatchHead
 from fo1agent.model.lesson import Lesson
 from fo1agent.model.mobilenet import VIEWS, View
-from fo1agent.model.predictor import THRESHOLDS, Calibration, find_folder, load_predictor
+from fo1agent.model.predictor import THRESHOLDS, Calibration, load_predictor
 from fo1agent.model.proposal_head import ProposalHeadConfig
 from fo1agent.model.region_encoder import PoolSpec, RegionConfig
+from fo1agent.model.tensors import check_weights
 from tests.malformed_folders import OWN, PUBLIC, SHARDS, Spoilt, fill, linked_copy, pickled, tensors
 from tests.permissions import as_nobody
 from tests.tiny_models import CHECKPOINT, nano
