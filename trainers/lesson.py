@@ -132,9 +132,9 @@ def calibrate_lesson(
         features = model.encode_image(processor.image(open_picture(image)))
         found = lesson.find(features.aux.maps, features.aux.size_wh)
         boxes, _ = model.propose(features, processor.settings.max_regions)
-        more, _ = own_boxes(found, features.sizes.to_aux(boxes))
-        boxes = torch.cat([boxes, features.sizes.from_aux(more)])
-        terms = lesson.terms(found, features.sizes.to_aux(boxes), model.region_vectors(features, boxes))
+        more, _ = own_boxes(found, model.placed(features.sizes.to_aux(boxes)))
+        boxes = torch.cat([boxes, model.placed(features.sizes.from_aux(more.cpu().numpy()))])
+        terms = lesson.terms(found, model.placed(features.sizes.to_aux(boxes)), model.region_vectors(features, boxes))
         scored.append(Scored.of(boxes.double().numpy(), terms, image, index))
         on_progress(done, len(images))
     with torch.enable_grad():

@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from fo1agent.errors import CheckpointError, DataError, InputError
 from fo1agent.foreign import log_to_stderr
 from fo1agent.model.aux_encoder import build_aux, prepare_aux
-from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.folder import one_line
 from fo1agent.model.mobilenet import LEVELS, convert_tensorflow
+from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.proposal_head import ProposalHead, ProposalHeadConfig, assign, proposal_losses
 from fo1agent.model.tensors import check_weights, misfits, read_safetensors
 from fo1agent.regions.boxes import claims, iou

@@ -231,8 +231,8 @@ class _Single:
         golden.exact("image_grid_thw", torch.tensor([[1, *inputs.grid_hw]]))
         golden.close("pixel_values", inputs.pixel_values, PIXELS)
         golden.close("pixel_values_aux", inputs.aux_views["main"][0], PIXELS)
-        golden.close("boxes_in_aux_pixels", sizes.to_aux(self.boxes), BOXES)
-        golden.close("boxes_in_vit_pixels", sizes.to_primary(self.boxes), BOXES)
+        golden.close("boxes_in_aux_pixels", torch.from_numpy(sizes.to_aux(self.boxes)), BOXES)
+        golden.close("boxes_in_vit_pixels", torch.from_numpy(sizes.to_primary(self.boxes)), BOXES)
 
     def _primary(self, inputs: ImageInputs) -> ImageFeatures:
         model, golden = self.model, self.golden
@@ -327,7 +327,7 @@ class _Batch:
         for member in self.members:
             inputs = self.processor.image(_image(self.folder, member, self.cases))
             boxes = torch.tensor(member.get("boxes", []), dtype=torch.float64).reshape(-1, 4)
-            golden.close(f"boxes{len(samples)}", inputs.sizes.to_aux(boxes), BOXES)
+            golden.close(f"boxes{len(samples)}", torch.from_numpy(inputs.sizes.to_aux(boxes)), BOXES)
             images.append((inputs, boxes))
             samples.append(self._sample(member, len(boxes)))
         self._ids(samples)

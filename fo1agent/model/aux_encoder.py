@@ -17,9 +17,9 @@ from transformers import Florence2VisionConfig
 from transformers.models.florence2.modeling_florence2 import Florence2VisionBackbone
 
 from fo1agent.errors import CheckpointError
-from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.mobilenet import Candidates, MobileNetV2SSD
 from fo1agent.model.mobilenet import prepare as prepare_mobilenet
+from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.region_encoder import Level
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -6,7 +6,6 @@ configuration is read by `reading.py`, never here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
@@ -28,7 +27,7 @@ class FO1Config(PreTrainedConfig):
             regions up by their numbers need not. None is the reference's way: only the slot behind the number does.
         heads: constructor arguments of the optional heads: `match`, `iou`, `proposal`. Absent: no such head.
         lessons: names that were taught beside the model, oldest first: `names` and `finder` of each; see `lesson.py`.
-        processing: fields of `ProcessingConfig`.
+        processing: fields of `prompting.ProcessingConfig`.
         vocabulary: phrases that a closed-vocabulary model was trained to name, lessons apart; None for an open one.
         thresholds: default score thresholds per tool: `ground`, `count`, `exists`.
         calibration: numbers that turn raw scores into probabilities; see `predictor.py` and `heads.py`.
@@ -77,27 +76,3 @@ class FO1Config(PreTrainedConfig):
     def hidden_size(self) -> int:
         """Width of the language model, of image tokens and of region tokens."""
         return self.get_text_config().hidden_size
-
-
-@dataclass(frozen=True)
-class ProcessingConfig:
-    """How a picture becomes tower input; the defaults are the public checkpoint's.
-
-    Attributes:
-        min_side: sides shorter than this are stretched to it (the boxes are not: the reference's way).
-        max_side: pictures with a longer side are shrunk to it.
-        min_pixels, max_pixels: limits of the primary tower's input, pixels.
-        aux_aspect: size of the DaViT input: `dynamic` (as is), `squash` (768 x 768) or `dynamic_square`.
-        max_regions: boxes kept per picture, best first.
-    """
-
-    min_side: int = 28
-    max_side: int = 2048
-    min_pixels: int = 56 * 56
-    max_pixels: int = 2048 * 2048
-    aux_aspect: str = "dynamic"
-    max_regions: int = 100
-
-    def __post_init__(self) -> None:
-        if self.aux_aspect not in ("dynamic", "squash", "dynamic_square"):
-            raise CheckpointError(f"aux_aspect is dynamic, squash or dynamic_square, got {self.aux_aspect!r}.")

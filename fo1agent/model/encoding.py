@@ -11,15 +11,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from fo1agent.model.frames import ImageSizes
-from fo1agent.model.heads import RegionKeys
-from fo1agent.model.region_encoder import TowerFeatures
-from fo1agent.model.sequence import Prefix
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fo1agent.model.frames import ImageSizes
+    from fo1agent.model.heads import RegionKeys
+    from fo1agent.model.region_encoder import TowerFeatures
+    from fo1agent.model.sequence import Prefix
 
 
 @dataclass

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -198,14 +199,18 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
     def region_vectors(self, features: ImageFeatures, boxes: Tensor) -> Tensor:
         """The first half of `encode_regions`, [N, region_encoder.size] float32."""
         sizes = features.sizes
-        aux_boxes = sizes.to_aux(boxes).to(self.device)
-        primary_boxes = None if features.primary is None else sizes.to_primary(boxes).to(self.device)
+        aux_boxes = self.placed(sizes.to_aux(boxes))
+        primary_boxes = None if features.primary is None else self.placed(sizes.to_primary(boxes))
         evidence = None
         if self.region_encoder.config.evidence_size:
             from fo1agent.model.heads import evidence as detector_evidence
 
-            evidence = detector_evidence(self._seen(features), sizes.to_fractions(boxes).to(self.device))
+            evidence = detector_evidence(self._seen(features), self.placed(sizes.to_fractions(boxes)))
         return self.region_encoder(features.aux, aux_boxes, features.primary, primary_boxes, evidence)
+
+    def placed(self, boxes: np.ndarray) -> Tensor:
+        """Boxes of an `ImageSizes` where the model is."""
+        return torch.from_numpy(boxes).to(self.device)
 
     def project_regions(self, vectors: Tensor) -> Tensor:
         """Region vectors [N, F] → region tokens [N, d]."""
@@ -234,7 +239,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         maps = [features.aux.maps[level] for level in self.config.heads["proposal"]["levels"]]
         width, height = features.sizes.aux_wh
         found, found_scores = self.proposal_head.decode(self.proposal_head(maps), (height, width), limit)
-        found = features.sizes.from_aux(found)
+        found = self.placed(features.sizes.from_aux(found.cpu().numpy()))
         sure = int(limit * DETECTOR_FIRST)
         new = fill_gaps(boxes[:sure], found, NEW_BOX_IOU)
         boxes = torch.cat([boxes[:sure], found[new], boxes[sure:]])[:limit]

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -28,55 +27,54 @@ class ImageSizes:
     aux_wh: tuple[int, int]
     primary_wh: tuple[int, int]
 
-    def to_aux(self, boxes: Any) -> Tensor:
+    def to_aux(self, boxes: Any) -> np.ndarray:
         """[N, 4] xyxy pixels of the original → float32 pixels of the auxiliary input, clipped to the picture."""
         (w, h), (aux_w, aux_h) = self.seen_wh, self.aux_wh
-        boxes = _float64(boxes) * boxes_factor(self.scale_xy)
-        boxes = torch.minimum(boxes.clamp(min=0), boxes.new_tensor([w, h, w, h]))
-        return (boxes * boxes_factor((aux_w / w, aux_h / h))).float()
+        boxes = _float64(boxes) * _factor(self.scale_xy)
+        boxes = np.minimum(boxes.clip(min=0), [w, h, w, h])
+        return (boxes * _factor((aux_w / w, aux_h / h))).astype(np.float32)
 
-    def to_primary(self, boxes: Any) -> Tensor:
+    def to_primary(self, boxes: Any) -> np.ndarray:
         """[N, 4] xyxy pixels of the original → float32 pixels of the primary input."""
         factors = (self.primary_wh[0] / self.aux_wh[0], self.primary_wh[1] / self.aux_wh[1])
-        return self.to_aux(boxes) * boxes_factor(factors).float()
+        return self.to_aux(boxes) * _factor(factors).astype(np.float32)
 
-    def from_aux(self, boxes: Tensor) -> Tensor:
+    def from_aux(self, boxes: np.ndarray) -> np.ndarray:
         """[N, 4] xyxy pixels of the auxiliary input → float32 pixels of the original, clipped to it."""
         (w, h), (seen_w, seen_h), (aux_w, aux_h) = self.original_wh, self.seen_wh, self.aux_wh
         factors = (aux_w / seen_w * self.scale_xy[0], aux_h / seen_h * self.scale_xy[1])
-        boxes = boxes / boxes_factor(factors).to(boxes)
-        return torch.minimum(boxes, boxes.new_tensor([w, h, w, h]))
+        boxes = np.asarray(boxes, dtype=np.float32) / _factor(factors).astype(np.float32)
+        return np.minimum(boxes, np.array([w, h, w, h], dtype=np.float32))
 
-    def to_fractions(self, boxes: Any) -> Tensor:
+    def to_fractions(self, boxes: Any) -> np.ndarray:
         """[N, 4] xyxy pixels of the original → float32 fractions of its width and height."""
-        w, h = self.original_wh
-        return (_float64(boxes) / boxes_factor((w, h))).float()
+        return (_float64(boxes) / _factor(self.original_wh)).astype(np.float32)
 
 
-def _float64(boxes: Any) -> Tensor:
-    """[N, 4] on the CPU: float32 would already move a box of a large picture, and not every device has float64."""
-    return torch.as_tensor(boxes, dtype=torch.float64, device="cpu").reshape(-1, 4)
+def _float64(boxes: Any) -> np.ndarray:
+    """[N, 4], from an array or a tensor of any device; float32 would already move a box of a large picture."""
+    return np.asarray(boxes.cpu() if hasattr(boxes, "cpu") else boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def boxes_factor(factors_xy: tuple[float, float]) -> Tensor:
+def _factor(factors_xy: tuple[float, float]) -> np.ndarray:
     """(x, y) → [x, y, x, y], float64."""
-    return torch.tensor([*factors_xy, *factors_xy], dtype=torch.float64)
+    return np.array([*factors_xy, *factors_xy], dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """One picture as tower input.
+    """One picture as tower input: tensors, or arrays for an engine that takes those.
 
     Attributes:
         pixel_values: [h * w, 1176] float32, the primary tower's patches, 2 x 2 blocks together.
         grid_hw: h and w of the patch grid.
         merged_hw: rows and columns of image tokens.
-        aux_views: named views [1, 3, H, W] of the auxiliary tower.
+        aux_views: named views of the auxiliary tower, tensors [1, 3, H, W] or arrays [1, H, W, 3].
         sizes: the picture in every frame.
     """
 
-    pixel_values: Tensor
+    pixel_values: Any
     grid_hw: tuple[int, int]
     merged_hw: tuple[int, int]
-    aux_views: Mapping[str, Tensor]
+    aux_views: Mapping[str, Any]
     sizes: ImageSizes

@@ -142,11 +142,11 @@ class Predictor:
         if not len(self.model.lessons):
             return encoding
         features, boxes, objectness = encoding.features, encoding.boxes, encoding.objectness
-        places, vectors = features.sizes.to_aux(boxes).to(self.model.device), encoding.region_vectors
+        places, vectors = self.model.placed(features.sizes.to_aux(boxes)), encoding.region_vectors
         found = [lesson.find(features.aux.maps, features.aux.size_wh) for lesson in self.model.lessons]
         for lesson, one in zip(self.model.lessons, found, strict=True) if own else ():
             more, scores = own_boxes(one, places)
-            pixels = features.sizes.from_aux(more)
+            pixels = self.model.placed(features.sizes.from_aux(more.cpu().numpy()))
             read = self.model.region_vectors(features, pixels)
             likely = lesson(one, more, read).sigmoid().amax(dim=0) >= OWN_LEAST
             boxes = np.concatenate([boxes, pixels[likely].cpu().double().numpy()])

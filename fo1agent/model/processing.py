@@ -21,21 +21,19 @@ from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
-from fo1agent.errors import CheckpointError, ImageError, InputError
+from fo1agent.errors import InputError
 from fo1agent.model import bases
 from fo1agent.model.aux_encoder import prepare_aux
-from fo1agent.model.config import FO1Config, ProcessingConfig
+from fo1agent.model.config import FO1Config
 from fo1agent.model.finding import CONFIG, find_folder
 from fo1agent.model.frames import ImageInputs, ImageSizes
+from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT, ProcessingConfig, Prompting, plain
 from fo1agent.model.reading import read_config
-from fo1agent.model.sequence import IMAGE_SLOT, REGION_SLOT
 from fo1agent.model.tokenizer_files import load_tokenizer
 from fo1agent.pictures.image import load_image
 from fo1agent.regions.regions import check_boxes
 
 log = logging.getLogger(__name__)
-
-LONGEST_ASPECT = 200
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class _Prompt:
         return "".join(marks.get(part, str(part)) for part in self.parts)
 
 
-class FO1Processor(ProcessorMixin):
+class FO1Processor(Prompting, ProcessorMixin):
     """Pictures, boxes and words → model input, and ids → words. Called, it makes what `FO1.generate` takes.
 
     Args:
@@ -238,10 +236,7 @@ class FO1Processor(ProcessorMixin):
         Raises:
             ImageError: the picture is more than 200 times as long as it is wide, or the reverse.
         """
-        rgb = image.convert("RGB")
-        seen, scale = self._limit_sides(rgb)
-        if max(seen.size) > LONGEST_ASPECT * min(seen.size):
-            raise ImageError(f"The picture is {image.width} x {image.height}: sides may differ {LONGEST_ASPECT} times.")
+        seen, scale = self._seen(image)
         patches = self.image_processor(images=seen, return_tensors="pt")
         _, h, w = (int(v) for v in patches["image_grid_thw"][0])
         views = prepare_aux(self.config.aux, self.settings, seen)
@@ -255,99 +250,22 @@ class FO1Processor(ProcessorMixin):
         )
         return ImageInputs(patches["pixel_values"], (h, w), (h // self.merge, w // self.merge), views, sizes)
 
-    def _limit_sides(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float]]:
-        """Stretch short sides, cut the long one; and the factors by which boxes follow the cut (not the stretch)."""
-        low, high = self.settings.min_side, self.settings.max_side
-        if min(image.size) < low:
-            image = image.resize((max(image.width, low), max(image.height, low)), Image.Resampling.BICUBIC)
-        longest = max(image.size)
-        if longest <= high:
-            return image, (1.0, 1.0)
-        factor = high / longest
-        width, height = (max(int(side * factor), low) for side in image.size)
-        scale = (width / image.width, height / image.height)
-        return image.resize((width, height), Image.Resampling.BICUBIC), scale
-
-    def keep_best(self, scores: Sequence[float] | np.ndarray) -> tuple[np.ndarray, str]:
-        """Which boxes are kept, as positions in their given order, and a note for a person if some are not."""
-        scores, limit = np.asarray(scores, dtype=np.float64), self.settings.max_regions
-        if len(scores) <= limit:
-            return np.arange(len(scores)), ""
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return np.sort(best), f"{len(scores)} boxes given, best {limit} kept"
-
-    # --- words -------------------------------------------------------------------------------------------------
-
-    def prompt_ids(self, regions: Sequence[int], text: str) -> Tensor:
-        """Ids [P] of one user turn with slots; `regions` holds the number of boxes of each picture, in order."""
-        return torch.cat([self.prefix_ids(regions), self.question_ids(regions, text)])
-
-    def prefix_ids(self, regions: Sequence[int]) -> Tensor:
-        """Ids of what all questions share: everything up to the last picture's last region."""
-        return self._tokenize(self._prompt_parts(regions)[0])
-
-    def question_ids(self, regions: Sequence[int], text: str) -> Tensor:
-        """Ids of the rest of the turn: the words, and the opening of the answer."""
-        return self._tokenize([self._prompt_parts(regions)[1] + plain(text) + self.adapter.CLOSING])
-
-    def phrase_ids(self, phrase: str) -> Tensor:
-        """Ids of a phrase whose last state is matched with regions: `<ground>phrase</ground>`."""
-        return self._tokenize([f"<ground>{plain(phrase)}</ground>"])
-
-    def text_ids(self, text: str) -> Tensor:
-        """Ids [.] int64 of trusted text: special tokens in it count as such."""
-        return self._tokenize([text])
-
-    def region_ids(self, count: int) -> list[int]:
-        """Ids of `<region0>` … `<region{count-1}>`."""
-        return [self.token_id(f"<region{i}>") for i in range(count)]
-
-    def token_id(self, token: str) -> int:
-        """Id of an added token.
-
-        Raises:
-            CheckpointError: the tokenizer does not know it.
-        """
-        index = self.tokenizer.get_vocab().get(token)
-        if index is None:
-            raise CheckpointError(f"The tokenizer has no token {token!r}; FO1 needs it.")
-        return index
-
     def decode(self, ids: Tensor) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Text of generated ids [n], up to the stop token and without outer blanks. Regions are special tokens."""
         text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return str(text).partition(self.adapter.STOP)[0].strip()
+        return self._spoken(str(text))
 
     def batch_decode(self, ids: Tensor) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`decode` of every row of ids [B, n]."""
         return [self.decode(row) for row in ids]
 
-    def _prompt_parts(self, regions: Sequence[int]) -> tuple[list[str | int], str]:
-        """The shared part as text and slots, and the text between its last slot (or picture) and the user's words."""
-        parts: list[str | int] = []
-        pending, first = self.adapter.OPENING, 0
-        for count in regions:
-            parts += [pending + self.adapter.IMAGE_OPENING, IMAGE_SLOT]
-            pending = self.adapter.IMAGE_CLOSING
-            for index in range(first, first + count):
-                parts += [f"{pending}<region{index}>", REGION_SLOT]
-                pending = ""
-            pending += "\n" * (count > 0)
-            first += count
-        if parts and parts[-1] == IMAGE_SLOT:
-            # With no region the prefix ends behind the picture; the newline stays with the words.
-            closing = self.adapter.IMAGE_CLOSING.rstrip("\n")
-            return [*parts, closing], pending.removeprefix(closing)
-        return parts, pending
+    def _vocabulary(self) -> Mapping[str, int]:
+        return self.tokenizer.get_vocab()
 
-    def _tokenize(self, parts: Sequence[str | int]) -> Tensor:
-        """Pieces of text are cut beside added tokens, so this equals tokenising the whole."""
-        ids: list[int] = []
-        for part in parts:
-            if isinstance(part, int):
-                ids.append(part)
-            else:
-                ids += self.tokenizer(part, add_special_tokens=False)["input_ids"]
+    def _text_ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _array(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor(ids, dtype=torch.long)
 
 
@@ -362,8 +280,3 @@ def _check_named(said: Sequence[str], count: int) -> None:
         if number >= count:
             have = f"{count} {'box' if count == 1 else 'boxes'}, named from <region0>" if count else "no boxes"
             raise InputError(f"The text names <region{number}>, but the prompt has {have}.")
-
-
-def plain(text: str) -> str:
-    """The user's words with chat markers broken, so that text read in a picture cannot end the turn."""
-    return text.replace("<|", "< |")

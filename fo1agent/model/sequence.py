@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from fo1agent.errors import InputError
+from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT
 
-IMAGE_SLOT, REGION_SLOT, IGNORED = -200, -300, -100
+IGNORED = -100
 
 
 @dataclass

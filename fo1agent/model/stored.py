@@ -101,7 +101,7 @@ class Heads(Stored):
 
 
 class Processing(Stored):
-    """See `config.ProcessingConfig`."""
+    """See `prompting.ProcessingConfig`."""
 
     min_side: Annotated[int, integer(1, MAX_SIDE)] = 28
     max_side: Annotated[int, integer(1, MAX_SIDE)] = 2048

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model import bases
-from fo1agent.model.config import FO1Config, ProcessingConfig
+from fo1agent.model.config import FO1Config
 from fo1agent.model.folder import (
     MAX_JSON,
     Stored,
@@ -31,6 +31,7 @@ from fo1agent.model.folder import (
     wanted,
     wrong,
 )
+from fo1agent.model.prompting import ProcessingConfig
 
 WHOLE, WORDS, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
 SETTINGS, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"

@@ -16,13 +16,13 @@ from transformers import Florence2VisionConfig
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model import stored, stored_towers, weights
-from fo1agent.model.config import ProcessingConfig
 from fo1agent.model.finding import find_folder
 from fo1agent.model.fo1 import FO1, build_projector
 from fo1agent.model.heads import IoUHead, MatchHead
 from fo1agent.model.lesson import Lesson
 from fo1agent.model.mobilenet import VIEWS, View
 from fo1agent.model.predictor import THRESHOLDS, Calibration, load_predictor
+from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.proposal_head import ProposalHeadConfig
 from fo1agent.model.region_encoder import PoolSpec, RegionConfig
 from fo1agent.model.tensors import check_weights

@@ -17,13 +17,15 @@ from torch import Tensor, nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.vision_utils import get_vision_window_index
 
-# One user turn is OPENING, then per image IMAGE_OPENING, its tokens, IMAGE_CLOSING; then the text and CLOSING.
-OPENING = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-IMAGE_OPENING, IMAGE_CLOSING = "<|vision_start|>", "<|vision_end|>\n"
-CLOSING = "<|im_end|>\n<|im_start|>assistant\n"
-STOP = "<|im_end|>"
-TOKENIZERS = ("Qwen2Tokenizer", "Qwen2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
-NEXT_TURN = "\n<|im_start|>user\n"  # between an answer's STOP and the user's next words
+from fo1agent.model.bases.qwen2_5_vl_chat import (  # noqa: F401 (part of an adapter)
+    CLOSING,
+    IMAGE_CLOSING,
+    IMAGE_OPENING,
+    NEXT_TURN,
+    OPENING,
+    STOP,
+    TOKENIZERS,
+)
 
 
 def build(config: Qwen2_5_VLConfig) -> Qwen2_5_VLForConditionalGeneration:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainValidator, model_validator
-from transformers.activations import ACT2FN
 
 from fo1agent.model.folder import Stored, TokenId, Width, integer, number, shown, wanted
 
@@ -18,8 +17,11 @@ BlockIndex = Annotated[int, integer(0, 511)]
 
 
 def _activation(name: Any) -> str:
-    if not isinstance(name, str) or name not in ACT2FN:
-        raise wanted("the name of an activation, such as silu")
+    if name != "silu":  # nearly all have that; the others are transformers' to name, which is long to load
+        from transformers.activations import ACT2FN
+
+        if not isinstance(name, str) or name not in ACT2FN:
+            raise wanted("the name of an activation, such as silu")
     return name
 
 

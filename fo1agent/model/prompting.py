@@ -1,0 +1,172 @@
+"""Prompts as ids, and the size at which pictures are seen: what processors of every engine have in common.
+
+No tensor library here: an engine says how text becomes ids, and as what it takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fo1agent.errors import CheckpointError, ImageError
+
+IMAGE_SLOT, REGION_SLOT = -200, -300
+LONGEST_ASPECT = 200
+
+
+@dataclass(frozen=True)
+class ProcessingConfig:
+    """How a picture becomes tower input; the defaults are the public checkpoint's.
+
+    Attributes:
+        min_side: sides shorter than this are stretched to it (the boxes are not: the reference's way).
+        max_side: pictures with a longer side are shrunk to it.
+        min_pixels, max_pixels: limits of the primary tower's input, pixels.
+        aux_aspect: size of the DaViT input: `dynamic` (as is), `squash` (768 x 768) or `dynamic_square`.
+        max_regions: boxes kept per picture, best first.
+    """
+
+    min_side: int = 28
+    max_side: int = 2048
+    min_pixels: int = 56 * 56
+    max_pixels: int = 2048 * 2048
+    aux_aspect: str = "dynamic"
+    max_regions: int = 100
+
+    def __post_init__(self) -> None:
+        if self.aux_aspect not in ("dynamic", "squash", "dynamic_square"):
+            raise CheckpointError(f"aux_aspect is dynamic, squash or dynamic_square, got {self.aux_aspect!r}.")
+
+
+class Prompting:
+    """Words, slots and sizes of a model's prompts.
+
+    Attributes:
+        adapter: the base's chat template; see `bases`.
+        settings: of pictures and regions.
+    """
+
+    adapter: Any
+    settings: ProcessingConfig
+
+    def _vocabulary(self) -> Mapping[str, int]:
+        """Token → id, added tokens too."""
+        raise NotImplementedError
+
+    def _text_ids(self, text: str) -> list[int]:
+        """Ids of trusted text, nothing added."""
+        raise NotImplementedError
+
+    def _array(self, ids: Sequence[int]) -> Any:
+        """Ids as the engine takes them, [.] int64."""
+        raise NotImplementedError
+
+    # --- pictures and boxes ------------------------------------------------------------------------------------
+
+    def _seen(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float]]:
+        """The picture that the towers are given, RGB, and the factors by which boxes follow it.
+
+        Raises:
+            ImageError: the picture is more than 200 times as long as it is wide, or the reverse.
+        """
+        seen, scale = self._limit_sides(image.convert("RGB"))
+        if max(seen.size) > LONGEST_ASPECT * min(seen.size):
+            raise ImageError(f"The picture is {image.width} x {image.height}: sides may differ {LONGEST_ASPECT} times.")
+        return seen, scale
+
+    def _limit_sides(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float]]:
+        """Stretch short sides, cut the long one; and the factors by which boxes follow the cut (not the stretch)."""
+        low, high = self.settings.min_side, self.settings.max_side
+        if min(image.size) < low:
+            image = image.resize((max(image.width, low), max(image.height, low)), Image.Resampling.BICUBIC)
+        longest = max(image.size)
+        if longest <= high:
+            return image, (1.0, 1.0)
+        factor = high / longest
+        width, height = (max(int(side * factor), low) for side in image.size)
+        scale = (width / image.width, height / image.height)
+        return image.resize((width, height), Image.Resampling.BICUBIC), scale
+
+    def keep_best(self, scores: Sequence[float] | np.ndarray) -> tuple[np.ndarray, str]:
+        """Which boxes are kept, as positions in their given order, and a note for a person if some are not."""
+        scores, limit = np.asarray(scores, dtype=np.float64), self.settings.max_regions
+        if len(scores) <= limit:
+            return np.arange(len(scores)), ""
+        best = np.argsort(-scores, kind="stable")[:limit]
+        return np.sort(best), f"{len(scores)} boxes given, best {limit} kept"
+
+    # --- words -------------------------------------------------------------------------------------------------
+
+    def prompt_ids(self, regions: Sequence[int], text: str) -> Any:
+        """Ids [P] of one user turn with slots; `regions` holds the number of boxes of each picture, in order."""
+        parts, between = self._prompt_parts(regions)
+        return self._tokenize([*parts, between + plain(text) + self.adapter.CLOSING])
+
+    def prefix_ids(self, regions: Sequence[int]) -> Any:
+        """Ids of what all questions share: everything up to the last picture's last region."""
+        return self._tokenize(self._prompt_parts(regions)[0])
+
+    def question_ids(self, regions: Sequence[int], text: str) -> Any:
+        """Ids of the rest of the turn: the words, and the opening of the answer."""
+        return self._tokenize([self._prompt_parts(regions)[1] + plain(text) + self.adapter.CLOSING])
+
+    def phrase_ids(self, phrase: str) -> Any:
+        """Ids of a phrase whose last state is matched with regions: `<ground>phrase</ground>`."""
+        return self._tokenize([f"<ground>{plain(phrase)}</ground>"])
+
+    def text_ids(self, text: str) -> Any:
+        """Ids [.] int64 of trusted text: special tokens in it count as such."""
+        return self._tokenize([text])
+
+    def region_ids(self, count: int) -> list[int]:
+        """Ids of `<region0>` … `<region{count-1}>`."""
+        return [self.token_id(f"<region{i}>") for i in range(count)]
+
+    def token_id(self, token: str) -> int:
+        """Id of an added token.
+
+        Raises:
+            CheckpointError: the tokenizer does not know it.
+        """
+        index = self._vocabulary().get(token)
+        if index is None:
+            raise CheckpointError(f"The tokenizer has no token {token!r}; FO1 needs it.")
+        return index
+
+    def _prompt_parts(self, regions: Sequence[int]) -> tuple[list[str | int], str]:
+        """The shared part as text and slots, and the text between its last slot (or picture) and the user's words."""
+        parts: list[str | int] = []
+        pending, first = self.adapter.OPENING, 0
+        for count in regions:
+            parts += [pending + self.adapter.IMAGE_OPENING, IMAGE_SLOT]
+            pending = self.adapter.IMAGE_CLOSING
+            for index in range(first, first + count):
+                parts += [f"{pending}<region{index}>", REGION_SLOT]
+                pending = ""
+            pending += "\n" * (count > 0)
+            first += count
+        if parts and parts[-1] == IMAGE_SLOT:
+            # With no region the prefix ends behind the picture; the newline stays with the words.
+            closing = self.adapter.IMAGE_CLOSING.rstrip("\n")
+            return [*parts, closing], pending.removeprefix(closing)
+        return parts, pending
+
+    def _tokenize(self, parts: Sequence[str | int]) -> Any:
+        """Pieces of text are cut beside added tokens, so this equals tokenising the whole."""
+        ids: list[int] = []
+        for part in parts:
+            ids += [part] if isinstance(part, int) else self._text_ids(part)
+        return self._array(ids)
+
+    def _spoken(self, text: str) -> str:
+        """A reply up to its end."""
+        return text.partition(self.adapter.STOP)[0].strip()
+
+
+def plain(text: str) -> str:
+    """The user's words with chat markers broken, so that text read in a picture cannot end the turn."""
+    return text.replace("<|", "< |")
