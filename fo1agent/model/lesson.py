@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.ops import box_iou, nms
@@ -125,11 +124,6 @@ def own_boxes(found: Found, boxes: Tensor) -> tuple[Tensor, Tensor]:
         kept = kept[box_iou(candidates[kept].float(), boxes.float()).amax(dim=1) <= OWN_IOU]
     kept = kept[:OWN_MOST]
     return candidates[kept], scores[kept]
-
-
-def either(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Probability that one of two things holds which know nothing of each other."""
-    return 1 - (1 - p) * (1 - q)
 
 
 def build_lessons(lessons: Sequence[Mapping[str, Any]], levels: Sequence[Level], region_size: int) -> nn.ModuleList:

@@ -8,47 +8,30 @@ score. Either way one pass serves many phrases, and the score does not depend on
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fo1agent.errors import InputError
-from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
+from fo1agent.model.encoding import EncodingCache, SceneEncoding
 from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import greedy, greedy_many
-from fo1agent.model.lesson import OWN_LEAST, either, own_boxes
+from fo1agent.model.lesson import OWN_LEAST, own_boxes
+from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, batches, either
 from fo1agent.model.processing import FO1Processor, plain
 from fo1agent.model.sequence import Prefix, Sample
-from fo1agent.pictures.image import LoadedImage, load_image
+from fo1agent.pictures.image import LoadedImage
 from fo1agent.prompts import render
-from fo1agent.regions.regions import Regions, check_boxes
-
-CACHE_BYTES = 256 * 2**20
-THRESHOLDS = {"ground": 0.25, "count": 0.25, "exists": 0.15}
-_TOKENS_AT_ONCE = 2048  # of phrases in one pass: bounds the mask
-_LONGEST_PHRASE, _LONGEST_QUESTION = 256, 4096  # tokens
-_PHRASES_KEPT = 4096  # per picture
-_MENTION = re.compile(r"<region(\d+)>")
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What makes a probability of a raw score: sigmoid(scale * score + bias)."""
-
-    scale: float = 1.0
-    bias: float = 0.0
+from fo1agent.regions.regions import Regions
 
 
 @dataclass
-class Predictor:
+class Predictor(BasePredictor):
     """One model, ready for pictures. Safe to share between threads.
 
     Attributes:
@@ -69,44 +52,16 @@ class Predictor:
     cache: EncodingCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        config = self.model.config
         self.model.eval()
-        self.cache = EncodingCache(self.cache_bytes)
-        self.calibration = Calibration(**config.calibration)
         taught = [name for lesson in self.model.lessons for name in lesson.names]
-        own = config.vocabulary
-        self.vocabulary: tuple[str, ...] | None = None if own is None else tuple(dict.fromkeys([*own, *taught]))
-        self.taught: frozenset[str] = frozenset(taught).difference(own or ())
-        self.thresholds: dict[str, float] = {**THRESHOLDS, **config.thresholds}
-        self.max_regions: int = self.processor.settings.max_regions
+        config = self.model.config
         eos = config.get_text_config().eos_token_id
-        others = eos if isinstance(eos, list) else [] if eos is None else [eos]
-        self.stop_ids = frozenset([self.processor.stop_id, *others])
+        self._know(config.vocabulary, taught, config.calibration, config.thresholds, eos)
 
     # --- pictures ----------------------------------------------------------------------------------------------
 
-    def encode(self, image: LoadedImage | Image.Image, proposals: Regions | None = None) -> SceneEncoding:
-        """Run the towers once, and read picture and regions.
-
-        Args:
-            image: the picture.
-            proposals: boxes to look at, at most `max_regions` of which are kept, best first; the encoding's note says
-                so. None: the model proposes its own.
-
-        Raises:
-            InputError: no proposals are given and the model cannot make any.
-        """
-        loaded = image if isinstance(image, LoadedImage) else load_image(image)
-        if proposals is None and not self.proposes:
-            raise InputError(f"{self.name} makes no proposals of its own. Pass boxes, or load it with a proposer.")
-        boxes, scores = (None, None) if proposals is None else (proposals.boxes, proposals.scores)
-        key = encoding_key(loaded.sha256, boxes, scores, self.fingerprint)
-        return self.cache.get_or_make(key, lambda: self._encode(loaded, proposals))
-
-    def with_boxes(self, encoding: SceneEncoding, boxes: Any) -> SceneEncoding:
-        """The same picture with other boxes [M, 4], drawn by hand: no tower runs again. Their objectness is 1."""
-        checked = check_boxes(boxes)
-        return self._teach(self._read(encoding.features, checked, np.ones(len(checked)), "given"))
+    def _given(self, encoding: SceneEncoding, boxes: np.ndarray) -> SceneEncoding:
+        return self._teach(self._read(encoding.features, boxes, np.ones(len(boxes)), "given"))
 
     @property
     def proposes(self) -> bool:
@@ -161,38 +116,6 @@ class Predictor:
 
     # --- phrases and regions -----------------------------------------------------------------------------------
 
-    def match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
-        """Probability that region n is what phrase p says, [P, N] float64; phrases asked before cost nothing.
-
-        Raises:
-            InputError: a phrase is longer than any phrase is.
-        """
-        known = self.recalled(encoding, phrases)
-        if known is not None:
-            return known
-        rows = {phrase: row for phrase in phrases if (row := self._recalled(encoding, phrase)) is not None}
-        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in rows]
-        if new:
-            found = dict(zip(new, self._with_taught(encoding, new, self._match(encoding, new)), strict=True))
-            if len(encoding.matched) > _PHRASES_KEPT:
-                encoding.matched.clear()
-            encoding.matched.update(found)
-            rows |= found
-        return np.stack([rows[phrase] for phrase in phrases])
-
-    def recalled(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray | None:
-        """What `match` gives, if that needs no pass of the model; else None."""
-        if not len(encoding) or not phrases:
-            return np.zeros((len(phrases), len(encoding)))
-        rows = [self._recalled(encoding, phrase) for phrase in phrases]
-        known = [row for row in rows if row is not None]
-        return np.stack(known) if len(known) == len(rows) else None
-
-    def _recalled(self, encoding: SceneEncoding, phrase: str) -> np.ndarray | None:
-        # What only lessons know never goes through the model, not even beside other phrases: in a batch of another
-        # shape their last bits would be others.
-        return (encoding.taught if phrase in self.taught else encoding.matched).get(phrase)
-
     @torch.inference_mode()
     def match_without(
         self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
@@ -220,52 +143,15 @@ class Predictor:
             results.append(self._with_taught(encoding, phrases, self._probability(logits)))
         return results
 
-    def labels(self, encoding: SceneEncoding) -> tuple[list[str | None], np.ndarray]:
-        """Best name of each region and its probability [N]; for an open model no names, and the objectness."""
-        if self.vocabulary is None or not len(encoding):
-            return [None] * len(encoding), encoding.objectness.copy()
-        probability = self.match(encoding, self.vocabulary)
-        return [self.vocabulary[k] for k in probability.argmax(axis=0)], probability.max(axis=0)
-
-    def similar(self, encoding: SceneEncoding, index: int) -> np.ndarray:
-        """Probability that each region is of the same category as region `index`, [N].
-
-        Raises:
-            InputError: there is no such region.
-        """
-        if not 0 <= index < len(encoding):
-            raise InputError(f"No region {index}; the picture has {len(encoding)}.")
-        if self.vocabulary is not None:
-            probability = self.match(encoding, self.vocabulary)
-            # Squared, the likely names of the example count, the many unlikely ones do not.
-            belief = probability[:, index] ** 2
-            same = belief @ probability / max(float(belief.sum()), 1e-12)
-        else:
-            question = self.processor.question_ids([len(encoding)], render("visual_prompt_od", f"<region{index}>"))
-            opened = self.processor.token_id("<objects>")
-            # The model names the category itself; the regions are read where it would list them.
-            said = greedy(self.model, encoding.prefix, question, self.stop_ids | {opened}, max_new_tokens=32).ids
-            said = said[said != opened]
-            said = said[~torch.isin(said, torch.tensor(sorted(self.stop_ids)))]
-            same = self._name_regions(encoding, [torch.cat([question, said, torch.tensor([opened])])])[0]
-        same[index] = 1.0
-        return same
-
-    def _with_taught(self, encoding: SceneEncoding, phrases: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """What the model itself says [P, R] together with what lessons say of taught names, [P, N].
-
-        A name that the model had before is found where either finds it; phrases that are not taught name none of the
-        boxes that only lessons found.
-        """
-        if not encoding.taught:
-            return rows
-        whole = np.zeros((len(phrases), len(encoding)))
-        for row, phrase, own in zip(whole, phrases, rows, strict=True):
-            if phrase not in self.taught:
-                row[: encoding.read] = own
-            if phrase in encoding.taught:
-                row[:] = either(row, encoding.taught[phrase])
-        return whole
+    @torch.inference_mode()
+    def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
+        question = self.processor.question_ids([len(encoding)], render("visual_prompt_od", f"<region{index}>"))
+        opened = self.processor.token_id("<objects>")
+        # The model names the category itself; the regions are read where it would list them.
+        said = greedy(self.model, encoding.prefix, question, self.stop_ids | {opened}, max_new_tokens=32).ids
+        said = said[said != opened]
+        said = said[~torch.isin(said, torch.tensor(sorted(self.stop_ids)))]
+        return self._name_regions(encoding, [torch.cat([question, said, torch.tensor([opened])])])[0]
 
     @torch.inference_mode()
     def _match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
@@ -273,7 +159,7 @@ class Predictor:
         if not encoding.read:
             return np.zeros((len(phrases), 0))
         head = self.model.match_head
-        asked = [_at_most(_LONGEST_PHRASE, self.processor.phrase_ids(phrase), phrase) for phrase in phrases]
+        asked = [at_most(LONGEST_PHRASE, self.processor.phrase_ids(phrase), phrase) for phrase in phrases]
         if head is None:
             listed = [f"<ground>{plain(phrase)}</ground><objects>" for phrase in phrases]
             questions = [self.processor.question_ids([encoding.read], render("od", phrase)) for phrase in phrases]
@@ -293,7 +179,7 @@ class Predictor:
 
     def _states(self, prefix: Prefix, branches: Sequence[Tensor]) -> Tensor:
         """`phrase_states`, so many branches at once that the mask stays small."""
-        return torch.cat([self.model.phrase_states(prefix, batch) for batch in _batches(branches)])
+        return torch.cat([self.model.phrase_states(prefix, batch) for batch in batches(branches)])
 
     def _probability(self, logits: Tensor) -> np.ndarray:
         scores = self.calibration.scale * logits.float() + self.calibration.bias
@@ -302,23 +188,9 @@ class Predictor:
     # --- words -------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def generate(self, about: SceneEncoding | Sequence[SceneEncoding], text: str, max_new_tokens: int = 256) -> str:
-        """The model's raw reply to a question, for `prompts.parse`.
-
-        Args:
-            about: one picture, whose prefix is reused; several, whose regions are numbered through in their order; or
-                none (`[]`), for words alone.
-            text: the question; `<regionN>` in it refers to regions.
-            max_new_tokens: of the reply.
-
-        Raises:
-            InputError: the question is too long.
-        """
-        encodings = [about] if isinstance(about, SceneEncoding) else list(about)
-        if len(encodings) == 1:
-            encodings[0], text = self._readable(encodings[0], text)
-        counts = [encoding.read for encoding in encodings]
-        question = _at_most(_LONGEST_QUESTION, self.processor.question_ids(counts, text), text)
+    def _write(
+        self, encodings: Sequence[SceneEncoding], counts: Sequence[int], question: Tensor, max_new_tokens: int
+    ) -> Tensor:
         if not encodings:
             prefix = Prefix.empty(self.model.config.hidden_size)
         elif len(encodings) == 1:
@@ -332,63 +204,13 @@ class Predictor:
                     torch.cat([e.region_tokens for e in encodings]),
                 )
             )
-        reply = greedy(self.model, prefix, question, self.stop_ids, max_new_tokens)
-        return self.processor.decode(reply.ids)
-
-    def _readable(self, encoding: SceneEncoding, text: str) -> tuple[SceneEncoding, str]:
-        """An encoding and a question about it whose regions the language model has all read.
-
-        Boxes that lessons found it has not; those that the question speaks of take the places of the last boxes.
-        """
-        asked = _unread(encoding, text)
-        if not asked:
-            return encoding, text
-        kept = min(encoding.read, self.max_regions - len(asked))
-        if kept < 0:
-            raise InputError(f"The question speaks of {len(asked)} regions; {self.name} reads {self.max_regions}.")
-        other = self.with_boxes(encoding, np.concatenate([encoding.boxes[:kept], encoding.boxes[asked]]))
-        places = {k: kept + place for place, k in enumerate(asked)}
-        return other, _MENTION.sub(lambda found: f"<region{places.get(int(found[1]), int(found[1]))}>", text)
+        return greedy(self.model, prefix, question, self.stop_ids, max_new_tokens).ids
 
     @torch.inference_mode()
-    def generate_many(self, encoding: SceneEncoding, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
-        """`generate` for many questions about one picture, decoded together.
-
-        Raises:
-            InputError: a question is too long.
-        """
-        if any(_unread(encoding, text) for text in texts):
-            return [self.generate(encoding, text, max_new_tokens) for text in texts]
-        asked = [self.processor.question_ids([encoding.read], text) for text in texts]
-        asked = [_at_most(_LONGEST_QUESTION, ids, text) for ids, text in zip(asked, texts, strict=True)]
-        replies = [
-            reply
-            for batch in _batches(asked)
-            for reply in greedy_many(self.model, encoding.prefix, batch, self.stop_ids, max_new_tokens)
+    def _write_many(self, encoding: SceneEncoding, questions: Sequence[Tensor], max_new_tokens: int) -> list[Tensor]:
+        return [
+            reply.ids for reply in greedy_many(self.model, encoding.prefix, questions, self.stop_ids, max_new_tokens)
         ]
-        return [self.processor.decode(reply.ids) for reply in replies]
-
-
-def _unread(encoding: SceneEncoding, text: str) -> list[int]:
-    """The regions that a text mentions and the language model has not read, each once, in order."""
-    return sorted({k for number in _MENTION.findall(text) if encoding.read <= (k := int(number)) < len(encoding)})
-
-
-def _batches(branches: Sequence[Tensor]) -> list[list[Tensor]]:
-    """The branches in order, so many together that a pass over them keeps a small mask."""
-    batches: list[list[Tensor]] = [[]]
-    for branch in branches:
-        if batches[-1] and sum(map(len, batches[-1])) + len(branch) > _TOKENS_AT_ONCE:
-            batches.append([])
-        batches[-1].append(branch)
-    return batches
-
-
-def _at_most(limit: int, ids: Tensor, text: str) -> Tensor:
-    """The ids, if they are no more than `limit`."""
-    if len(ids) > limit:
-        raise InputError(f"“{text[:40]}…” is {len(ids)} tokens long; at most {limit} are read.")
-    return ids
 
 
 # --- loading -----------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ class Thresholds(Stored):
 
 
 class Scores(Stored):
-    """See `predictor.Calibration`."""
+    """See `predicting.Calibration`."""
 
     scale: Annotated[float, number(0, 1e6, above=True)] = 1.0
     bias: Annotated[float, number(-1e6, 1e6)] = 0.0

@@ -21,7 +21,8 @@ from fo1agent.model.fo1 import FO1, build_projector
 from fo1agent.model.heads import IoUHead, MatchHead
 from fo1agent.model.lesson import Lesson
 from fo1agent.model.mobilenet import VIEWS, View
-from fo1agent.model.predictor import THRESHOLDS, Calibration, load_predictor
+from fo1agent.model.predicting import THRESHOLDS, Calibration
+from fo1agent.model.predictor import load_predictor
 from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.proposal_head import ProposalHeadConfig
 from fo1agent.model.region_encoder import PoolSpec, RegionConfig

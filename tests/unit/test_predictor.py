@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from fo1agent.errors import CheckpointError, InputError
-from fo1agent.model import predictor as module
+from fo1agent.model import predicting as module
 from fo1agent.model import weights
 from fo1agent.model.encoding import EncodingCache
 from fo1agent.model.fo1 import FO1

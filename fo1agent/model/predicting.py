@@ -1,0 +1,283 @@
+"""`BasePredictor`: what a predictor does whichever engine computes. Nothing here imports a tensor library.
+
+An engine encodes, scores phrases and writes; the cache of pictures, phrases asked before, the names of a closed
+vocabulary, lessons' names and the numbering of regions in questions are the same for all.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from fo1agent.errors import InputError
+from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
+from fo1agent.pictures.image import LoadedImage, load_image
+from fo1agent.regions.regions import Regions, check_boxes
+
+B = TypeVar("B", bound=Any)  # ids as an engine takes them
+CACHE_BYTES = 256 * 2**20
+THRESHOLDS = {"ground": 0.25, "count": 0.25, "exists": 0.15}
+_TOKENS_AT_ONCE = 2048  # of phrases in one pass: bounds the mask
+LONGEST_PHRASE, LONGEST_QUESTION = 256, 4096  # tokens
+_PHRASES_KEPT = 4096  # per picture
+_MENTION = re.compile(r"<region(\d+)>")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes a probability of a raw score: sigmoid(scale * score + bias)."""
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+
+class BasePredictor(ABC):
+    """One model, ready for pictures. Safe to share between threads.
+
+    Attributes:
+        processor: makes prompts.
+        name: for people: `fo1-nano`, the hub name's last part, or the folder's name.
+        fingerprint: hash of the weights, part of every cache key.
+        cache_bytes: bound on kept encodings.
+        vocabulary: names that the model knows, taught ones last; None for an open one.
+        taught: those of them that lessons alone know: regions are named by them, in scores but not in sentences.
+    """
+
+    processor: Any
+    name: str
+    fingerprint: str
+    cache_bytes: int
+    vocabulary: tuple[str, ...] | None
+
+    def _know(
+        self,
+        vocabulary: Sequence[str] | None,
+        taught: Sequence[str],
+        calibration: Mapping[str, float],
+        thresholds: Mapping[str, float],
+        eos: int | Sequence[int] | None,
+    ) -> None:
+        """Set what a configuration says of names, scores and ends, and what lessons teach."""
+        self.cache = EncodingCache(self.cache_bytes)
+        self.calibration = Calibration(**calibration)
+        self.vocabulary = None if vocabulary is None else tuple(dict.fromkeys([*vocabulary, *taught]))
+        self.taught: frozenset[str] = frozenset(taught).difference(vocabulary or ())
+        self.thresholds: dict[str, float] = {**THRESHOLDS, **thresholds}
+        self.max_regions: int = self.processor.settings.max_regions
+        others = [] if eos is None else [eos] if isinstance(eos, int) else eos
+        self.stop_ids = frozenset([self.processor.stop_id, *others])
+
+    # --- what an engine does -----------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def proposes(self) -> bool:
+        """Whether the model finds boxes by itself."""
+
+    @abstractmethod
+    def _encode(self, image: LoadedImage, proposals: Regions | None) -> SceneEncoding: ...
+    @abstractmethod
+    def _given(self, encoding: SceneEncoding, boxes: np.ndarray) -> SceneEncoding:
+        """The same picture with other boxes, whose objectness is 1."""
+
+    @abstractmethod
+    def _match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
+        """What the model itself says, [P, R]."""
+
+    @abstractmethod
+    def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
+        """`similar` of a model with an open vocabulary."""
+
+    @abstractmethod
+    def _write(
+        self, encodings: Sequence[SceneEncoding], counts: Sequence[int], question: Any, max_new_tokens: int
+    ) -> Any:
+        """Ids that continue a question [Q] about pictures of which so many regions are read."""
+
+    @abstractmethod
+    def _write_many(self, encoding: SceneEncoding, questions: Sequence[Any], max_new_tokens: int) -> list[Any]:
+        """`_write` for several questions about one picture."""
+
+    # --- pictures ----------------------------------------------------------------------------------------------
+
+    def encode(self, image: LoadedImage | Image.Image, proposals: Regions | None = None) -> SceneEncoding:
+        """Run the towers once, and read picture and regions.
+
+        Args:
+            image: the picture.
+            proposals: boxes to look at, at most `max_regions` of which are kept, best first; the encoding's note says
+                so. None: the model proposes its own.
+
+        Raises:
+            InputError: no proposals are given and the model cannot make any.
+        """
+        loaded = image if isinstance(image, LoadedImage) else load_image(image)
+        if proposals is None and not self.proposes:
+            raise InputError(f"{self.name} makes no proposals of its own. Pass boxes, or load it with a proposer.")
+        boxes, scores = (None, None) if proposals is None else (proposals.boxes, proposals.scores)
+        key = encoding_key(loaded.sha256, boxes, scores, self.fingerprint)
+        return self.cache.get_or_make(key, lambda: self._encode(loaded, proposals))
+
+    def with_boxes(self, encoding: SceneEncoding, boxes: Any) -> SceneEncoding:
+        """The same picture with other boxes [M, 4], drawn by hand: no tower runs again. Their objectness is 1."""
+        return self._given(encoding, check_boxes(boxes))
+
+    # --- phrases and regions -----------------------------------------------------------------------------------
+
+    def match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
+        """Probability that region n is what phrase p says, [P, N] float64; phrases asked before cost nothing.
+
+        Raises:
+            InputError: a phrase is longer than any phrase is.
+        """
+        known = self.recalled(encoding, phrases)
+        if known is not None:
+            return known
+        rows = {phrase: row for phrase in phrases if (row := self._recalled(encoding, phrase)) is not None}
+        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in rows]
+        if new:
+            found = dict(zip(new, self._with_taught(encoding, new, self._match(encoding, new)), strict=True))
+            if len(encoding.matched) > _PHRASES_KEPT:
+                encoding.matched.clear()
+            encoding.matched.update(found)
+            rows |= found
+        return np.stack([rows[phrase] for phrase in phrases])
+
+    def recalled(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray | None:
+        """What `match` gives, if that needs no pass of the model; else None."""
+        if not len(encoding) or not phrases:
+            return np.zeros((len(phrases), len(encoding)))
+        rows = [self._recalled(encoding, phrase) for phrase in phrases]
+        known = [row for row in rows if row is not None]
+        return np.stack(known) if len(known) == len(rows) else None
+
+    def _recalled(self, encoding: SceneEncoding, phrase: str) -> np.ndarray | None:
+        # What only lessons know never goes through the model, not even beside other phrases: in a batch of another
+        # shape their last bits would be others.
+        return (encoding.taught if phrase in self.taught else encoding.matched).get(phrase)
+
+    def labels(self, encoding: SceneEncoding) -> tuple[list[str | None], np.ndarray]:
+        """Best name of each region and its probability [N]; for an open model no names, and the objectness."""
+        if self.vocabulary is None or not len(encoding):
+            return [None] * len(encoding), encoding.objectness.copy()
+        probability = self.match(encoding, self.vocabulary)
+        return [self.vocabulary[k] for k in probability.argmax(axis=0)], probability.max(axis=0)
+
+    def similar(self, encoding: SceneEncoding, index: int) -> np.ndarray:
+        """Probability that each region is of the same category as region `index`, [N].
+
+        Raises:
+            InputError: there is no such region.
+        """
+        if not 0 <= index < len(encoding):
+            raise InputError(f"No region {index}; the picture has {len(encoding)}.")
+        if self.vocabulary is not None:
+            probability = self.match(encoding, self.vocabulary)
+            # Squared, the likely names of the example count, the many unlikely ones do not.
+            belief = probability[:, index] ** 2
+            same = belief @ probability / max(float(belief.sum()), 1e-12)
+        else:
+            same = self._same_kind(encoding, index)
+        same[index] = 1.0
+        return same
+
+    def _with_taught(self, encoding: SceneEncoding, phrases: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """What the model itself says [P, R] together with what lessons say of taught names, [P, N].
+
+        A name that the model had before is found where either finds it; phrases that are not taught name none of the
+        boxes that only lessons found.
+        """
+        if not encoding.taught:
+            return rows
+        whole = np.zeros((len(phrases), len(encoding)))
+        for row, phrase, own in zip(whole, phrases, rows, strict=True):
+            if phrase not in self.taught:
+                row[: encoding.read] = own
+            if phrase in encoding.taught:
+                row[:] = either(row, encoding.taught[phrase])
+        return whole
+
+    # --- words -------------------------------------------------------------------------------------------------
+
+    def generate(self, about: SceneEncoding | Sequence[SceneEncoding], text: str, max_new_tokens: int = 256) -> str:
+        """The model's raw reply to a question, for `prompts.parse`.
+
+        Args:
+            about: one picture, whose prefix is reused; several, whose regions are numbered through in their order; or
+                none (`[]`), for words alone.
+            text: the question; `<regionN>` in it refers to regions.
+            max_new_tokens: of the reply.
+
+        Raises:
+            InputError: the question is too long.
+        """
+        encodings = [about] if isinstance(about, SceneEncoding) else list(about)
+        if len(encodings) == 1:
+            encodings[0], text = self._readable(encodings[0], text)
+        counts = [encoding.read for encoding in encodings]
+        question = at_most(LONGEST_QUESTION, self.processor.question_ids(counts, text), text)
+        return self.processor.decode(self._write(encodings, counts, question, max_new_tokens))
+
+    def _readable(self, encoding: SceneEncoding, text: str) -> tuple[SceneEncoding, str]:
+        """An encoding and a question about it whose regions the language model has all read.
+
+        Boxes that lessons found it has not; those that the question speaks of take the places of the last boxes.
+        """
+        asked = _unread(encoding, text)
+        if not asked:
+            return encoding, text
+        kept = min(encoding.read, self.max_regions - len(asked))
+        if kept < 0:
+            raise InputError(f"The question speaks of {len(asked)} regions; {self.name} reads {self.max_regions}.")
+        other = self.with_boxes(encoding, np.concatenate([encoding.boxes[:kept], encoding.boxes[asked]]))
+        places = {k: kept + place for place, k in enumerate(asked)}
+        return other, _MENTION.sub(lambda found: f"<region{places.get(int(found[1]), int(found[1]))}>", text)
+
+    def generate_many(self, encoding: SceneEncoding, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
+        """`generate` for many questions about one picture, decoded together.
+
+        Raises:
+            InputError: a question is too long.
+        """
+        if any(_unread(encoding, text) for text in texts):
+            return [self.generate(encoding, text, max_new_tokens) for text in texts]
+        asked = [self.processor.question_ids([encoding.read], text) for text in texts]
+        asked = [at_most(LONGEST_QUESTION, ids, text) for ids, text in zip(asked, texts, strict=True)]
+        return [
+            self.processor.decode(ids)
+            for batch in batches(asked)
+            for ids in self._write_many(encoding, batch, max_new_tokens)
+        ]
+
+
+def _unread(encoding: SceneEncoding, text: str) -> list[int]:
+    """The regions that a text mentions and the language model has not read, each once, in order."""
+    return sorted({k for number in _MENTION.findall(text) if encoding.read <= (k := int(number)) < len(encoding)})
+
+
+def batches(branches: Sequence[B]) -> list[list[B]]:
+    """The branches in order, so many together that a pass over them keeps a small mask."""
+    made: list[list[B]] = [[]]
+    for branch in branches:
+        if made[-1] and sum(map(len, made[-1])) + len(branch) > _TOKENS_AT_ONCE:
+            made.append([])
+        made[-1].append(branch)
+    return made
+
+
+def at_most(limit: int, ids: B, text: str) -> B:
+    """The ids, if they are no more than `limit`."""
+    if len(ids) > limit:
+        raise InputError(f"“{text[:40]}…” is {len(ids)} tokens long; at most {limit} are read.")
+    return ids
+
+
+def either(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Probability that one of two things holds which know nothing of each other."""
+    return 1 - (1 - p) * (1 - q)
