@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
 
-    figures = measure(fo1agent.load(options.model), options.rounds)
+    figures = measure(fo1agent.load(options.model, engine="torch"), options.rounds)
     held = (
         figures["first/plain"] <= MOST_FIRST_TO_PLAIN
         and figures["first/second"] >= LEAST_FIRST_TO_SECOND

@@ -10,7 +10,9 @@ from fo1agent.pictures.image import LoadedImage
 from fo1agent.pictures.ocr import OCR, read_lines
 from fo1agent.proposals import resolve_proposer
 from fo1agent.regions.regions import Regions
-from fo1agent.scene import Model, Reader
+from fo1agent.scene import Model, Predictor, Reader
+
+ENGINES = ("auto", "torch", "onnx")
 
 
 def load(
@@ -20,6 +22,7 @@ def load(
     dtype: str | None = None,
     proposer: str | Callable[[LoadedImage], Regions] | None = None,
     ocr: str | Reader | None = None,
+    engine: str = "auto",
 ) -> Model:
     """Load a model.
 
@@ -32,28 +35,55 @@ def load(
             callable from picture to regions; None for the model's own proposal head.
         ocr: what reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
             `read_lines`; None for the built-in reader of Chinese, Japanese and Latin script.
+        engine: what computes: `torch`, everything and on every device; `onnx`, ONNX Runtime on a CPU, for folders with
+            the graphs that `fo1agent export` writes, without importing torch; `auto`: onnx for fo1-nano on a CPU, else
+            torch.
 
     Raises:
-        CheckpointError: the weights do not exist, or do not fit their configuration.
-        InputError: an unknown device, dtype, proposer or language.
+        CheckpointError: the weights do not exist, or do not fit their configuration; or there are no graphs of them.
+        InputError: an unknown device, dtype, proposer, language or engine, or an engine that cannot do what is asked.
         ProposalError: the proposer cannot be loaded.
         MissingExtraError: the proposer or the reader needs a package that is not installed.
     """
-    import torch
-
-    from fo1agent.model.predictor import load_predictor
-
     if not (ocr is None or isinstance(ocr, str) or callable(ocr)):
         raise InputError(f'ocr must be a language such as "ru", an OCR or a callable; got a {type(ocr).__name__}.')
     reader = read_lines if ocr is None else OCR(ocr) if isinstance(ocr, str) else ocr
     if dtype not in (None, "float32", "bfloat16", "float16"):
         raise InputError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}.")
+    if engine not in ENGINES:
+        raise InputError(f"engine must be {' or '.join(ENGINES)}, got {engine!r}.")
+    folder = None if name_or_folder is None else os.fspath(name_or_folder)
+    predictor = _onnx(folder, engine, device, dtype) or _torch(folder, device, dtype)
+    return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device), reader)
+
+
+def _onnx(folder: str | None, engine: str, device: str, dtype: str | None) -> Predictor | None:
+    """The model with ONNX Runtime, if that is asked for, or if nothing is and it is fo1-nano on a CPU."""
+    fits = device == "cpu" and dtype in (None, "float32")
+    if engine == "torch" or (engine == "auto" and (folder is not None or not fits)):
+        return None
+    if not fits:
+        raise InputError(f"Engine onnx computes on the cpu in float32, not on {device} in {dtype}. Use engine torch.")
+    from fo1agent.model.finding import find_folder
+    from fo1agent.model.onnx_graphs import has_graphs
+
+    found, name = find_folder(folder)
+    if engine == "auto" and not has_graphs(found):
+        return None
+    from fo1agent.model.onnx_predictor import OnnxPredictor
+
+    return OnnxPredictor(found, name)
+
+
+def _torch(folder: str | None, device: str, dtype: str | None) -> Predictor:
+    import torch
+
+    from fo1agent.model.predictor import load_predictor
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as exc:  # torch asserts that it was built for the device
         raise InputError(
             f"Cannot compute on device {device!r}: {str(exc).splitlines()[0].rstrip('.')}. Use cpu."
         ) from exc
-    folder = None if name_or_folder is None else os.fspath(name_or_folder)
-    predictor = load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))
-    return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device), reader)
+    return load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))

@@ -105,6 +105,13 @@ def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that loads a model."""
     for option in (
         click.option(
+            "--engine",
+            type=click.Choice(["auto", "torch", "onnx"]),
+            default="auto",
+            show_default=True,
+            help="What computes: onnx starts at once, on a CPU.",
+        ),
+        click.option(
             "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
         ),
         click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt."),
@@ -712,13 +719,15 @@ def _load(
     model_name: str | None,
     device: str,
     proposer: str | None,
+    engine: str = "auto",
     ocr_lang: str | None = None,
     ocr_set: Sequence[str] = (),
     ocr: OCR | None = None,
 ) -> Model:
     from fo1agent.loading import load
 
-    return load(model_name, device=device, proposer=proposer, ocr=ocr or cli_ocr.reader(ocr_lang, ocr_set))
+    reader = ocr or cli_ocr.reader(ocr_lang, ocr_set)
+    return load(model_name, device=device, proposer=proposer, ocr=reader, engine=engine)
 
 
 def _ready(

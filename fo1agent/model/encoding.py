@@ -18,9 +18,8 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fo1agent.model.frames import ImageSizes
+    from fo1agent.model.frames import ImageSizes, TowerFeatures
     from fo1agent.model.heads import RegionKeys
-    from fo1agent.model.region_encoder import TowerFeatures
     from fo1agent.model.sequence import Prefix
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,3 +78,16 @@ class ImageInputs:
     merged_hw: tuple[int, int]
     aux_views: Mapping[str, Any]
     sizes: ImageSizes
+
+
+@dataclass(frozen=True)
+class TowerFeatures:
+    """Feature maps of one tower for one image, with the size of the picture that it saw.
+
+    Attributes:
+        maps: list of [1, C, H, W].
+        size_wh: width and height of the tower's input, pixels.
+    """
+
+    maps: list[Any] = field(repr=False)
+    size_wh: tuple[float, float]

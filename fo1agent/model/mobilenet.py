@@ -16,7 +16,6 @@ Source: MobileNetV2 (arXiv 1801.04381), SSD (arXiv 1512.02325); weights convert 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +27,7 @@ from fo1agent.model.views import (
     NUM_CLASSES,
     PIXELS,
     VIEWS,
+    Candidates,
     View,
     anchor_boxes,
     as_views,
@@ -51,19 +51,6 @@ ANCHORS_PER_CELL = (3, 6, 6, 6, 6, 6)
 # COCO numbers its 80 names 1..90 with gaps; position k of this tuple is the id of name k.
 _GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_IDS = tuple(i for i in range(1, 91) if i not in _GAPS)
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What the detector itself sees, one entry per view of the picture.
-
-    Attributes:
-        boxes: per view [A, 4], xyxy in fractions of the picture's width and height, clipped to 0..1; never mirrored.
-        logits: per view [A, 80], one independent logit (sigmoid) per COCO name.
-    """
-
-    boxes: tuple[Tensor, ...]
-    logits: tuple[Tensor, ...]
 
 
 class SameConv(nn.Module):

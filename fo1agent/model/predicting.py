@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -103,6 +103,25 @@ class BasePredictor(ABC):
     @abstractmethod
     def _write_many(self, encoding: SceneEncoding, questions: Sequence[Any], max_new_tokens: int) -> list[Any]:
         """`_write` for several questions about one picture."""
+
+    @abstractmethod
+    def reader(self) -> Callable[[list[int]], Any]:
+        """What reads one text without pictures as it grows: new ids → logits [V] of the id that follows."""
+
+    @abstractmethod
+    def match_without(
+        self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
+    ) -> list[np.ndarray]:
+        """`match` by some of the match head's terms alone, to measure what the others add.
+
+        Args:
+            encoding, phrases: as for `match`; the phrases are read once.
+            silenced: for each result the terms (`MatchHead.TERMS`) whose weight is taken for zero. What lessons say has
+                no such terms, and stays.
+
+        Raises:
+            InputError: the model has no match head.
+        """
 
     # --- pictures ----------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ score. Either way one pass serves many phrases, and the score does not depend on
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -120,16 +120,6 @@ class Predictor(BasePredictor):
     def match_without(
         self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
     ) -> list[np.ndarray]:
-        """`match` by some of the match head's terms alone, to measure what the others add.
-
-        Args:
-            encoding, phrases: as for `match`; the phrases are read once.
-            silenced: for each result the terms (`MatchHead.TERMS`) whose weight is taken for zero. What lessons say has
-                no such terms, and stays.
-
-        Raises:
-            InputError: the model has no match head.
-        """
         head = self.model.match_head
         if head is None:
             raise InputError(f"{self.name} has no match head, so no terms of it can be silenced.")
@@ -211,6 +201,22 @@ class Predictor(BasePredictor):
         return [
             reply.ids for reply in greedy_many(self.model, encoding.prefix, questions, self.stop_ids, max_new_tokens)
         ]
+
+    def reader(self) -> Callable[[list[int]], np.ndarray]:
+        """What reads one text without pictures as it grows: new ids → logits [V] of the id that follows."""
+        model, prefix, position = self.model, Prefix.empty(self.model.config.hidden_size), 0
+        cache = prefix.cache()
+
+        @torch.inference_mode()
+        def read(ids: list[int]) -> np.ndarray:
+            nonlocal position
+            new = torch.tensor([ids], device=model.device)
+            positions = (position + torch.arange(new.shape[1], device=new.device)).expand(3, 1, -1)
+            hidden = model.decode(model.embed(new, prefix), positions, None, cache)
+            position += new.shape[1]
+            return model.base.lm_head(hidden[0, -1]).float().cpu().numpy()
+
+        return read
 
 
 # --- loading -----------------------------------------------------------------------------------------------------

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fo1agent.model.frames import TowerFeatures
 
 
 @dataclass(frozen=True)
@@ -77,19 +79,6 @@ class RegionConfig:
         object.__setattr__(self, "fpn_strides", tuple(float(s) for s in self.fpn_strides))
         if self.primary_channels and len(self.fpn_strides) != 4:
             raise ValueError(f"fpn_strides must name SimpleFP's four levels, got {self.fpn_strides}.")
-
-
-@dataclass(frozen=True)
-class TowerFeatures:
-    """Feature maps of one tower for one image, with the size of the picture that it saw.
-
-    Attributes:
-        maps: list of [1, C, H, W].
-        size_wh: width and height of the tower's input, pixels.
-    """
-
-    maps: list[Tensor] = field(repr=False)
-    size_wh: tuple[float, float]
 
 
 class RegionEncoder(nn.Module):
@@ -175,17 +164,17 @@ def pool_mean(features: Tensor, boxes: Tensor, stride: float, roi_size: int = 7)
         roi_size: bins per side.
     """
     wy, wx = _mean_weights(features, boxes, stride, roi_size)
-    return _read(features, wy[:, None], wx[:, None])
+    return read_cells(features, wy[:, None], wx[:, None])
 
 
 def pool_mean_folded(maps: Sequence[Tensor], boxes: Tensor, stride: float, roi_size: int = 7) -> list[Tensor]:
     """`pool_mean` of every map as if upsampled to the first one's grid, bilinearly: list of [N, C]."""
     wy, wx = _mean_weights(maps[0], boxes, stride, roi_size)
-    pooled = [_read(maps[0], wy[:, None], wx[:, None])]
+    pooled = [read_cells(maps[0], wy[:, None], wx[:, None])]
     for deeper in maps[1:]:
         folded_y = wy @ _upsampling(deeper.shape[2], wy.shape[1], wy.device)
         folded_x = wx @ _upsampling(deeper.shape[3], wx.shape[1], wx.device)
-        pooled.append(_read(deeper, folded_y[:, None], folded_x[:, None]))
+        pooled.append(read_cells(deeper, folded_y[:, None], folded_x[:, None]))
     return pooled
 
 
@@ -202,7 +191,7 @@ def pool_bins(features: Tensor, boxes: Tensor, level: Level, spec: PoolSpec, siz
     # Two samples a bin at least: one alone makes a small box's vector jump as the box moves.
     wy = axis_weights(y1, y2, height, spec.bins, least_samples=2)
     wx = axis_weights(x1, x2, width, spec.bins, least_samples=2)
-    return _read(features, wy, wx)
+    return read_cells(features, wy, wx)
 
 
 @torch.no_grad()
@@ -250,7 +239,7 @@ def _mean_weights(features: Tensor, boxes: Tensor, stride: float, roi_size: int)
     return wy.mean(1), wx.mean(1)
 
 
-def _read(features: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
+def read_cells(features: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
     """`wy^T F wx` for every box and bin: features [1, C, H, W], wy [N, by, H], wx [N, bx, W] → [N, C * by * bx]."""
     n, by, height = wy.shape
     channels, width = features.shape[1], features.shape[3]

@@ -10,14 +10,12 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model import bases
-from fo1agent.model.config import FO1Config
 from fo1agent.model.folder import (
     MAX_JSON,
     Stored,
@@ -33,6 +31,11 @@ from fo1agent.model.folder import (
 )
 from fo1agent.model.prompting import ProcessingConfig
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from fo1agent.model.config import FO1Config
+
 WHOLE, WORDS, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
 SETTINGS, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 _READ = (WHOLE, WORDS, MERGES, SETTINGS, SPECIAL, ADDED, "chat_template.jinja", "chat_template.json")
@@ -46,8 +49,10 @@ def load_tokenizer(folder: Path, config: FO1Config) -> PreTrainedTokenizerBase:
         CheckpointError: a file is missing, malformed or no regular file; or the tokenizer has ids that the model has no
             row for, or lacks tokens.
     """
+    from transformers import AutoTokenizer
+
     adapter = bases.adapter(config.base_config.model_type)
-    _check_files(folder, adapter.TOKENIZERS)
+    check_files(folder, adapter.TOKENIZERS)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=config.base_config, local_files_only=True, trust_remote_code=False
@@ -55,25 +60,42 @@ def load_tokenizer(folder: Path, config: FO1Config) -> PreTrainedTokenizerBase:
         ids: dict[str, int] = tokenizer.get_vocab()
     except Exception as exc:  # tokenizers raises plain Exceptions, and transformers whatever it stumbles over
         raise CheckpointError(f"No tokenizer can be made of the files in {folder}: {one_line(exc)}.") from exc
-    path = folder / (WHOLE if (folder / WHOLE).exists() else WORDS)
-    rows = config.get_text_config().vocab_size
-    word, largest = max(ids.items(), key=lambda item: item[1], default=("", -1))
-    if largest >= rows:
-        raise wrong(path, f"the id of {shown(word)}", str(largest), f"less than the model's vocab_size {rows}")
-    for token in (adapter.STOP, *NEEDED):
-        if token not in ids:
-            raise wrong(path, f"the token {token}", "missing", "all tokens that FO1 needs")
-    regions = next(count for count in itertools.count() if f"<region{count}>" not in ids)
-    if (most := ProcessingConfig(**config.processing).max_regions) > regions:
-        known = f"at most {regions}, for {path.name} has no <region{regions}>"
-        raise wrong(folder / "config.json", "processing.max_regions", str(most), known)
-    if config.first_mention is not None and config.first_mention != ids["<region0>"]:
-        wanted_id = f"{ids['<region0>']}, the id of <region0> in {path.name}"
-        raise wrong(folder / "config.json", "first_mention", str(config.first_mention), wanted_id)
+    most = ProcessingConfig(**config.processing).max_regions
+    check_ids(folder, ids, adapter.STOP, config.get_text_config().vocab_size, most, config.first_mention)
     return tokenizer
 
 
-def _check_files(folder: Path, classes: Sequence[str]) -> None:
+def check_ids(folder: Path, ids: Mapping[str, int], stop: str, rows: int, most: int, first_mention: int | None) -> None:
+    """Hold a tokenizer's ids against the model.
+
+    Args:
+        folder: where it is from.
+        ids: of all its tokens.
+        stop: the token that ends an answer.
+        rows: of the model's table of embeddings.
+        most: regions in a prompt.
+        first_mention: what the model takes for the id of `<region0>`, if anything.
+
+    Raises:
+        CheckpointError: an id has no row, or a token is missing or not where it should be.
+    """
+    path = folder / (WHOLE if (folder / WHOLE).exists() else WORDS)
+    word, largest = max(ids.items(), key=lambda item: item[1], default=("", -1))
+    if largest >= rows:
+        raise wrong(path, f"the id of {shown(word)}", str(largest), f"less than the model's vocab_size {rows}")
+    for token in (stop, *NEEDED):
+        if token not in ids:
+            raise wrong(path, f"the token {token}", "missing", "all tokens that FO1 needs")
+    regions = next(count for count in itertools.count() if f"<region{count}>" not in ids)
+    if most > regions:
+        known = f"at most {regions}, for {path.name} has no <region{regions}>"
+        raise wrong(folder / "config.json", "processing.max_regions", str(most), known)
+    if first_mention is not None and first_mention != ids["<region0>"]:
+        wanted_id = f"{ids['<region0>']}, the id of <region0> in {path.name}"
+        raise wrong(folder / "config.json", "first_mention", str(first_mention), wanted_id)
+
+
+def check_files(folder: Path, classes: Sequence[str]) -> None:
     """Look at all that transformers may read."""
     present = {name: folder / name for name in _READ if os.path.lexists(folder / name)}
     if WHOLE not in present and WORDS not in present:

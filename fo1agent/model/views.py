@@ -47,6 +47,19 @@ class View:
             raise CheckpointError(f"A view's side is 44 mod 64 (300, 364, 428, …), got {self.side}.")
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """What the detector itself sees, one entry per view of the picture.
+
+    Attributes:
+        boxes: per view [A, 4], xyxy in fractions of the picture's width and height, clipped to 0..1; never mirrored.
+        logits: per view [A, 80], one independent logit (sigmoid) per COCO name.
+    """
+
+    boxes: tuple[Any, ...]
+    logits: tuple[Any, ...]
+
+
 # On coco-natural dev the detector alone has AP 23.0 by the better of a 300 and a 492 view, 25.9 by the mean of these.
 VIEWS = (View(748), View(300, square=True), View(300, square=True, mirrored=True))
 

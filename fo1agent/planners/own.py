@@ -65,7 +65,7 @@ class OwnPlanner:
 
         processor = self._predictor.processor
         asked = processor.question_ids([], prompts.render("agent_own_plan", question))
-        writer = Writer(self._predictor.model, asked)
+        writer = Writer(self._predictor.reader(), asked.tolist())
 
         def choose(options: Sequence[str]) -> str:
             ids = [processor.text_ids(option).tolist() for option in options]

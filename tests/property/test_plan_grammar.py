@@ -126,10 +126,15 @@ def test_a_choice_is_the_likeliest_continuation():
         positions = torch.arange(len(ids)).expand(3, 1, -1)
         logits = model.base.lm_head(model.decode(model.embed(ids[None]), positions, None, None)[0, -1])
     options = [[k] for k in range(10, 300, 7)]
-    chosen = Writer(model, ids).choose(options)
+    predictor = Predictor(model, processor)
+
+    def writer() -> Writer:
+        return Writer(predictor.reader(), ids.tolist())
+
+    chosen = writer().choose(options)
     assert options[chosen] == [max((k for (k,) in options), key=lambda k: float(logits[k]))]
-    assert Writer(model, ids).choose([[1, 2]]) == 0
-    assert Writer(model, ids).choose([[1, 2, 3], [1, 2]]) == 1
+    assert writer().choose([[1, 2]]) == 0
+    assert writer().choose([[1, 2, 3], [1, 2]]) == 1
 
 
 def test_the_embedded_model_plans_and_its_plan_runs():
