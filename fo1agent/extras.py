@@ -9,8 +9,8 @@ def install_line(extra: str) -> str:
     """What installs an extra, whether fo1agent came from a clone, a wheel or an index: `pip install "peft>=0.17" …`.
 
     Args:
-        extra: as in `[project.optional-dependencies]` of pyproject.toml: `eval`, `hub`, `mcp`, `serve`, `train`,
-            `ultralytics`.
+        extra: as in `[project.optional-dependencies]` of pyproject.toml: `eval`, `export`, `hub`, `mcp`, `serve`,
+            `train`, `ultralytics`.
     """
     from packaging.requirements import Requirement
 

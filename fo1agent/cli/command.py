@@ -104,13 +104,7 @@ threshold_option = click.option(
 def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that loads a model."""
     for option in (
-        click.option(
-            "--engine",
-            type=click.Choice(["auto", "torch", "onnx"]),
-            default="auto",
-            show_default=True,
-            help="What computes: onnx starts at once, on a CPU.",
-        ),
+        cli_serve.engine_option,
         click.option(
             "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
         ),
@@ -543,6 +537,16 @@ def doctor(ctx: click.Context, json_output: bool) -> None:
         console.result_json({"ok": well, "checks": [vars(check) for check in checks]})
     if not well:
         ctx.exit(1)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent export runs/nano/model --to onnx")
+@click.argument("folder", type=FOLDER_IN)
+@click.option("--to", "form", type=click.Choice(["onnx"]), required=True, help="The format of the graphs.")
+def export(folder: Path, form: Literal["onnx"]) -> None:
+    """Write a model's graphs beside its weights, for --engine onnx."""
+    from fo1agent.model.onnx_export import export as write
+
+    console.result_text(f"Wrote {write(folder)}.")
 
 
 main.add_command(cli_serve.serve)

@@ -24,6 +24,7 @@ EXTRAS = (
     ("eval", "pycocotools", "detection metrics"),
     ("train", "accelerate", "training"),
     ("hub", "datasets", "Hugging Face data sets"),
+    ("export", "onnx", "exporting to ONNX"),
     ("mcp", "mcp", "Model Context Protocol"),
     ("serve", "fastapi", "the HTTP server"),
     ("ultralytics", "ultralytics", "YOLO and RT-DETR boxes (AGPL-3.0)"),

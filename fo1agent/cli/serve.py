@@ -55,12 +55,21 @@ def deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "onnx"]),
+    default="auto",
+    show_default=True,
+    help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano.",
+)
+
+
 def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client:
     """The server, which has its own model, device and proposer."""
     from fo1agent.client import connect
 
-    if loading["model_name"] or loading["proposer"] or loading["device"] != "cpu":
-        raise click.UsageError("--model, --proposer and --device are the server's business; leave them out.")
+    if loading["model_name"] or loading["proposer"] or loading["device"] != "cpu" or loading["engine"] != "auto":
+        raise click.UsageError("--model, --proposer, --device and --engine are the server's business; leave them out.")
     given = click.get_current_context().get_parameter_source
     if any(given(name) is ParameterSource.COMMANDLINE for name in ("ocr_lang", "ocr_set")):
         raise click.UsageError("--ocr-lang and --ocr-set are the server's business; leave them out.")
@@ -125,6 +134,7 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 @click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
 @cli_own_tools.own_tools
 @deciding_options
+@engine_option
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
 @click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt.")
 @click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano.")
@@ -149,6 +159,7 @@ def serve(
     planner: str,
     mode: Literal["plan", "steps"],
     verify: bool,
+    engine: str,
     device: str,
     proposer: str | None,
     model_name: str | None,
@@ -196,7 +207,7 @@ def serve(
     check_deciding(settings)
     ocr = cli_ocr.reader(ocr_lang, ocr_set)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)
-    model = load(model_name, device=device, proposer=boxes, ocr=ocr)
+    model = load(model_name, device=device, proposer=boxes, ocr=ocr, engine=engine)
     run(model, settings, host, port, ready=lambda url: console.note(f"Listening on {url}"))
 
 

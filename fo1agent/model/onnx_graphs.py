@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model.finding import CONFIG, read_all
-from fo1agent.model.folder import Stored, checked, names, one_line, opened, read_bytes, read_json, wrong
+from fo1agent.model.folder import Stored, checked, names, one_line, opened, read_bytes, read_json, shown, wrong
 from fo1agent.model.stored import OwnConfig
 from fo1agent.model.stored_towers import MobileNet
 
@@ -37,7 +37,10 @@ def read_own(folder: Path) -> OwnConfig:
     Raises:
         CheckpointError: it is another, or none.
     """
-    return checked(OwnConfig, read_json(folder / CONFIG), folder / CONFIG)
+    raw, path = read_json(folder / CONFIG), folder / CONFIG
+    if raw.get("model_type") != "fo1":
+        raise wrong(path, "model_type", shown(raw.get("model_type")), "'fo1', for there are graphs of no other layout")
+    return checked(OwnConfig, raw, path)
 
 
 def layout(config: OwnConfig) -> str:
@@ -133,9 +136,7 @@ def load_graphs(folder: Path, config: OwnConfig, arrays: dict[str, np.ndarray], 
     for name, taken in manifest.weights.items():
         if lacking := [one for one in taken if one.removeprefix(PREFIX) not in arrays]:
             raise CheckpointError(f"{folder} lacks weights that its graph {name} takes: {names(lacking)}.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4  # what goes wrong is raised
+        options = _options(threads, optimized=name == "tower")
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(arrays[one.removeprefix(PREFIX)]) for one in taken]
         options.add_external_initializers(taken, values)
         graph = read_bytes(folder_of_graphs / f"{name}.onnx", _LARGEST)
@@ -147,6 +148,21 @@ def load_graphs(folder: Path, config: OwnConfig, arrays: dict[str, np.ndarray], 
                 f"Run: fo1agent export {folder} --to onnx"
             ) from exc
     return sessions
+
+
+def _options(threads: int, optimized: bool) -> Any:
+    """How a graph runs. Only the tower, most of the work, repays the time that optimising takes at every start."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what goes wrong is raised
+    # Memory of one picture is given back, not kept for the next; and threads that wait leave the cores to others.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
 
 
 def own_threads() -> int:
