@@ -11,16 +11,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from fo1agent.model.frames import ImageSizes, TowerFeatures
 
-    from fo1agent.model.frames import ImageSizes, TowerFeatures
-    from fo1agent.model.heads import RegionKeys
-    from fo1agent.model.sequence import Prefix
+Array = Any  # a tensor, or a numpy array: what the engine computes with
 
 
 @dataclass
@@ -37,20 +34,20 @@ class ImageFeatures:
         candidates: what a detector inside the auxiliary tower saw, or None.
     """
 
-    image_tokens: Tensor
+    image_tokens: Array
     grid_hw: tuple[int, int]
     sizes: ImageSizes
     aux: TowerFeatures
     primary: TowerFeatures | None
-    primary_map: Tensor | None = field(repr=False)
+    primary_map: Array | None = field(repr=False)
     candidates: Any = field(default=None, repr=False)
 
     @property
-    def aux_maps(self) -> list[Tensor]:
+    def aux_maps(self) -> list[Array]:
         """Maps of the auxiliary tower, each [1, C, H, W]."""
         return self.aux.maps
 
-    def tensors(self) -> list[Tensor]:
+    def tensors(self) -> list[Array]:
         """Every tensor held, for counting bytes."""
         held = [self.image_tokens, *self.aux.maps, *(self.primary.maps if self.primary else ())]
         if self.primary_map is not None:
@@ -85,10 +82,10 @@ class SceneEncoding:
     note: str
     source: str
     features: ImageFeatures = field(repr=False)
-    region_vectors: Tensor = field(repr=False)
-    region_tokens: Tensor = field(repr=False)
-    prefix: Prefix = field(repr=False)
-    match_keys: RegionKeys | None = field(default=None, repr=False)
+    region_vectors: Array = field(repr=False)
+    region_tokens: Array = field(repr=False)
+    prefix: Any = field(repr=False)
+    match_keys: Any = field(default=None, repr=False)
     matched: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     taught: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 

@@ -151,8 +151,8 @@ def export(name_or_folder: str | Path | None, into: Path | None = None) -> Path:
     model = FO1.from_pretrained(folder)
     with whole(target, replace=True) as temporary:
         temporary.mkdir()
-        for name, (part, *example) in _parts(model).items():
-            graph, weights[name] = _without_weights(_traced(part, *example))
+        for name, (part, inputs, outputs) in _parts(model).items():
+            graph, weights[name] = _without_weights(_traced(part, inputs, outputs))
             (temporary / f"{name}.onnx").write_bytes(graph)
         manifest = {"format": FORMAT, "layout": layout(config), "weights": weights}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -234,7 +234,7 @@ def _match_parts(model: FO1) -> dict[str, tuple[Part, Inputs, list[str]]]:
 
 def _traced(part: Part, inputs: Inputs, outputs: list[str]) -> bytes:
     """A graph with its weights."""
-    file = io.BytesIO()
+    file: Any = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this way of exporting is the older one, and what a tracer freezes
         torch.onnx.export(
@@ -253,7 +253,7 @@ def _traced(part: Part, inputs: Inputs, outputs: list[str]) -> bytes:
 
 def _without_weights(graph: bytes) -> tuple[bytes, list[str]]:
     """A graph whose weights are left to who loads it, and their names."""
-    import onnx
+    import onnx  # pyright: ignore[reportMissingImports] (an extra)
 
     model = onnx.load_from_string(graph)
     names = []

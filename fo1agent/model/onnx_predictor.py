@@ -174,10 +174,8 @@ class OnnxPredictor(BasePredictor):
         if len(boxes):
             found = self._run("keys", states=prefix.region_states, tokens=tokens, evidence=evidence)
             keys = Keys(dict(zip(("keys", "named", "detected", "seen"), found, strict=True), fit=fit))
-        vectors: Any = evidence  # the pooled numbers are only read by lessons, of which there are none
-        kept_keys: Any = keys
-        kept_prefix: Any = prefix
-        return SceneEncoding(boxes, scores, note, source, features, vectors, tokens, kept_prefix, kept_keys)
+        # Of region vectors only lessons read the pooled numbers, and there are none.
+        return SceneEncoding(boxes, scores, note, source, features, evidence, tokens, prefix, keys)
 
     def _region_tokens(
         self, features: ImageFeatures, boxes: np.ndarray, evidence: np.ndarray
@@ -274,10 +272,8 @@ class OnnxPredictor(BasePredictor):
         if not encoding.read or not phrases:
             return [np.zeros((len(phrases), encoding.read))] * len(silenced)
         asked = [at_most(LONGEST_PHRASE, self.processor.phrase_ids(phrase), phrase) for phrase in phrases]
-        prefix: Any = encoding.prefix
-        keys: Any = encoding.match_keys
-        states = np.concatenate([self._branches(prefix, batch)[0] for batch in batches(asked)])
-        (terms,) = self._run("match", states=states, **keys.by_name)
+        states = np.concatenate([self._branches(encoding.prefix, batch)[0] for batch in batches(asked)])
+        (terms,) = self._run("match", states=states, **encoding.match_keys.by_name)
         found = []
         for names in silenced:
             weights = self._term_weights * [name not in names for name in TERMS]
@@ -294,14 +290,14 @@ class OnnxPredictor(BasePredictor):
     ) -> np.ndarray:
         if not encodings:
             none = np.zeros((0, self._words.shape[1]), dtype=np.float32)
-            prefix: Any = Prefix(self._nothing(), 0, none, none)
+            prefix = Prefix(self._nothing(), 0, none, none)
         elif len(encodings) == 1:
             prefix = encodings[0].prefix
         else:
-            images: list[Any] = [one.features.image_tokens for one in encodings]
-            regions: list[Any] = [one.region_tokens for one in encodings]
+            images = [one.features.image_tokens for one in encodings]
             grids = [one.features.grid_hw for one in encodings]
-            prefix = self._prefill(self.processor.prefix_ids(counts), images, grids, np.concatenate(regions))
+            regions = np.concatenate([one.region_tokens for one in encodings])
+            prefix = self._prefill(self.processor.prefix_ids(counts), images, grids, regions)
         return self._greedy(prefix, [question], max_new_tokens)[0]
 
     def _write_many(
