@@ -23,9 +23,12 @@ from fo1agent import Agent
 from fo1agent.cli import main
 from fo1agent.pictures.drawing import region_color
 from fo1agent.scene import Model
+from fo1agent.serve.app import create_app  # here, so that none of its modules keeps the loading of fake models below
+from fo1agent.serve.settings import Settings
 from fo1agent.traces.store import read
 from tests.fakes import FakePredictor
 from tests.hostile import EVIL, steering
+from tests.serving import in_thread
 
 pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
 OBJECTS = [((10.0, 10.0, 60.0, 60.0), "person", 0.9), ((70.0, 10.0, 120.0, 60.0), "bus", 0.8)]
@@ -210,7 +213,7 @@ def test_questions_come_from_a_pipe_and_go_back(folder: Path) -> None:
     assert result.stdout.splitlines() == [
         "There are 2 remotes.",
         "Yes, there is 1 bus.",
-        "The remotes are on the couch, at the right of the picture (r0 and r2).",
+        "The remotes are on the couch (r3), at the right of the picture (r0 and r2).",
         "* 1  cat.jpg  640 × 407",
         "  2  bus.jpg  416 × 312",
     ]
@@ -310,10 +313,6 @@ def test_nothing_foreign_steers_the_terminal(fake: Path) -> None:
 
 
 def test_a_server_answers_and_saves_itself(fake: Path) -> None:
-    from fo1agent.serve.app import create_app
-    from fo1agent.serve.settings import Settings
-    from tests.serving import in_thread
-
     with in_thread(create_app(Model(FakePredictor(OBJECTS)), Settings(batching=False))) as url:
         typed = "How many people are there?\nand where are they?\n/show\n/draw a.png\n/trace a.jsonl\n"
         result = run("a b.png", "--server", url, typed=typed)
