@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fo1agent.cli import console
+from fo1agent.cli import own_tools as cli_own_tools
 from fo1agent.errors import FO1AgentError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ _html_to = click.option("--html", type=console.PAGE_OUT, metavar="OUT.html", hel
 @click.option(
     "--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano, if the trace is of that."
 )
+@cli_own_tools.own_tools
 @_tolerance
 @_html_to
 @_as_json
@@ -75,6 +77,7 @@ def replay(
     proposer: str | None,
     device: str,
     model_name: str | None,
+    tools: Sequence[str],
     tolerance: float,
     html: Path | None,
     json_output: bool,
@@ -85,15 +88,17 @@ def replay(
     """
     from fo1agent.agent import replay as replays
     from fo1agent.agent.differences import compare
+    from fo1agent.tools.registry import registry
     from fo1agent.traces import store
 
     if other_image and not image:
         raise click.UsageError("--other-image needs --image.")
     console.check_outputs({"--html": html}, [file, image])
+    known = registry(*cli_own_tools.load_tools(tools))
     trace = store.read(file)
     model = _load(trace, model_name, device, proposer)
     scene = replays.open_picture(trace, model, image, other_image=other_image, own_boxes=proposer is not None)
-    again = replays.replay(trace, scene)
+    again = replays.replay(trace, scene, known)
     comparison = compare(trace, again, tolerance, replayed=True)
     same_picture = trace.run.image.sha256 == again.run.image.sha256
     _tell(comparison, (scene.image if same_picture else None, scene.image), html, json_output)

@@ -19,6 +19,7 @@ from fo1agent import registry
 from fo1agent.agent import Agent, Answer, Plan
 from fo1agent.agent.replay import replay
 from fo1agent.cli import command
+from fo1agent.cli import trace as trace_command
 from fo1agent.cli.own_tools import load_tools
 from fo1agent.client import RemoteScene, connect
 from fo1agent.errors import InputError, ServerError, ToolFailed
@@ -425,6 +426,21 @@ def test_a_plan_is_run_again_with_the_tool_and_without_it_fails(scene: Scene, tm
     again = replay(trace, scene)
     assert [step.value for step in again.steps] == [None, None, 1]
     assert replay(trace, scene, {}).steps[-1].error == "there is no tool squareness here"
+
+
+def test_a_run_with_a_tool_of_ones_own_is_run_again_at_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gray().save(tmp_path / "a.png")
+    (tmp_path / "mine.py").write_text(BROKEN.replace("{}[region]", "7"))
+    own = str(tmp_path / "mine.py:broken")
+    op = {"op": "tool", "name": "broken", "of": {"region": "s1"}}
+    run = tmp_path / "run.jsonl"
+    planned(model().open(tmp_path / "a.png"), BUS, op, of="s2", tools=load_tools([own]), traces=File(run))
+    monkeypatch.setattr(trace_command, "_load", lambda *_: model())
+    assert CliRunner().invoke(command.main, ["replay", str(run), "--tool", own]).stdout.endswith("The same.\n")
+    without = CliRunner().invoke(command.main, ["replay", str(run)])
+    assert (without.exit_code, "there is no tool broken here" in without.stdout) == (1, True)
 
 
 def test_the_rules_plan_with_no_tools_of_others(scene: Scene) -> None:
