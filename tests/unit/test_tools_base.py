@@ -150,7 +150,7 @@ def test_arguments_may_be_json(scene: Scene) -> None:
     ("arguments", "told"),
     [
         ({}, "region is missing: id of the region, such as r3"),
-        ({"regoin": "r0"}, "no argument 'regoin' (did you mean 'region'?); there are: region, factor"),
+        ({"regio": "r0"}, "no argument 'regio' (did you mean 'region'?); there are: region, factor"),
         ({"query": "r0"}, "there is no argument 'query'; there are: region, factor"),
         ({"region": 7}, "region"),
         ({"region": "r0", "colour": "red"}, "colour"),
