@@ -5,15 +5,21 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
 from fo1agent.errors import InputError
+from fo1agent.foreign import one_line
 from fo1agent.tools import counting, describing, grounding, imaging, looking, reading, relating
 from fo1agent.tools.base import Tool
 
 GROUP = "fo1agent.tools"
 """The entry points of packages that publish tools; each names a `Tool`."""
+
+
+ASKING = "ask"
+"""The name of the tool that asks, which stands above this list: see `agent.asking`."""
 
 
 class ToolWarning(UserWarning):
@@ -23,8 +29,8 @@ class ToolWarning(UserWarning):
 def registry(*extra: Tool) -> dict[str, Tool]:
     """Name → tool: all that come with fo1agent, those passed, and those that installed packages publish.
 
-    A published tool that cannot be loaded, or has the name of another, is left out with a `ToolWarning`, given once, at
-    the line outside of fo1agent that led here.
+    A published tool that cannot be loaded, or has the name of another or of the tool that asks, is left out with a
+    `ToolWarning`, given once, at the line outside of fo1agent that led here.
 
     Raises:
         InputError: two of ours and those passed have one name.
@@ -46,6 +52,11 @@ def registry(*extra: Tool) -> dict[str, Tool]:
             raise InputError(f'Two tools are called {one.name!r}. Name yours with @tool(name="…").')
         known[one.name] = one
     for package, one in _published(tuple(sys.path)):
+        if one.name == ASKING and one.name not in known:
+            _warn(
+                f"the package {package} publishes a tool {one.name}, a name that fo1agent has already; it is left out"
+            )
+            continue
         other = known.setdefault(one.name, one)
         if other is not one and other.home != one.home:
             _warn(
@@ -69,9 +80,10 @@ def _published(path: tuple[str, ...]) -> tuple[tuple[str, Tool], ...]:
 def _loaded(point: EntryPoint) -> Iterator[tuple[str, Tool]]:
     package = _package(point)
     try:
-        found = point.load()
-    except (Exception, SystemExit) as exc:  # their code, whatever it does
-        why = " ".join(f"{type(exc).__name__}: {exc}".split())[:300]
+        with redirect_stdout(sys.stderr):  # what it prints must not stand among the messages of a protocol
+            found = point.load()
+    except (Exception, SystemExit, KeyboardInterrupt) as exc:  # their code, whatever it does
+        why = one_line(f"{type(exc).__name__}: {exc}", 300)
         _warn(f"the package {package} publishes {point.value}, which cannot be loaded ({why}); it is left out")
         return
     if isinstance(found, Tool):

@@ -7,10 +7,13 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from fo1agent.foreign import one_line
 
 if TYPE_CHECKING:
     from fo1agent.tools.base import Tool
@@ -83,7 +86,8 @@ def called(scene: Any, name: str, given: dict[str, Any], known: dict[str, Tool])
 
     if name not in known:
         return scene.call(name, **given)
-    outcome = known[name].call(scene, given)
+    with redirect_stdout(sys.stderr):  # what it prints is no result
+        outcome = known[name].call(scene, given)
     if not outcome.ok:
         raise (InputError if outcome.retry else ToolFailed)(outcome.blamed)
     return outcome.result
@@ -108,9 +112,11 @@ def _load(text: str) -> Tool:
     if not module or not name:
         raise click.BadParameter(f"{text!r} names no tool. {_WANTED}", param_hint="--tool")
     try:
-        found = getattr(_module(module), name, None)
-    except Exception as exc:  # their code, whatever it does
-        raise click.BadParameter(f"{module} cannot be run: {type(exc).__name__}: {exc}", param_hint="--tool") from exc
+        with redirect_stdout(sys.stderr):  # what it prints is no result, nor a message of a protocol
+            found = getattr(_module(module), name, None)
+    except (Exception, SystemExit, KeyboardInterrupt) as exc:  # their code, whatever it does
+        why = one_line(f"{type(exc).__name__}: {exc}", 300)
+        raise click.BadParameter(f"{module} cannot be run: {why}", param_hint="--tool") from exc
     if not isinstance(found, Tool):
         got = "has no such name" if found is None else f"holds a {type(found).__name__} under that name"
         raise click.BadParameter(f"{text!r} is no tool: {module} {got}. {_WANTED}", param_hint="--tool")

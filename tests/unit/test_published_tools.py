@@ -17,6 +17,7 @@ from PIL import Image
 import fo1agent
 from fo1agent import registry
 from fo1agent.agent import Agent, Answer, Plan
+from fo1agent.agent.asking import ask, with_asking
 from fo1agent.agent.replay import replay
 from fo1agent.cli import command
 from fo1agent.cli import trace as trace_command
@@ -275,6 +276,47 @@ def test_a_server_of_another_form_is_told_of(remote: RemoteScene, monkeypatch: p
     monkeypatch.setattr(remote.client, "_send", lambda *_, **__: {"tools": [{"name": 7}]})
     with pytest.raises(ServerError):
         remote.client.tools()
+
+
+def test_what_it_prints_at_the_shell_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (64, 48), "gray").save(tmp_path / "a.png")
+    monkeypatch.setattr(command, "_load", lambda **_: model())
+    (tmp_path / "mine.py").write_text(
+        "import fo1agent\nprint('loaded')\n\n@fo1agent.tool\ndef one(scene: fo1agent.Scene) -> int:\n"
+        "    '''One.'''\n    print('called')\n    return 1\n"
+    )
+    words = ["tool", "one", str(tmp_path / "a.png"), "--tool", str(tmp_path / "mine.py:one")]
+    result = CliRunner().invoke(command.main, words)
+    assert (result.stdout, result.stderr) == ("1\n", "loaded\ncalled\n")
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "SystemExit"])
+def test_a_module_that_ends_the_process_cannot_be_loaded(
+    raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(tmp_path, monkeypatch, TOOLS[0], "x = ending:x")
+    (tmp_path / "ending.py").write_text(f"print('loading')\nraise {raised}\n")
+    with pytest.warns(ToolWarning, match=rf"cannot be loaded \({raised}"):
+        assert "biggest" in registry()
+    assert capsys.readouterr() == ("", "loading\n")
+    words = ["tool", "x", "a.png", "--tool", str(tmp_path / "ending.py:x")]
+    refused = CliRunner().invoke(command.main, words)
+    assert refused.exit_code == 2
+    assert f"cannot be run: {raised}" in " ".join(refused.stderr.split())
+
+
+def test_a_published_tool_does_not_replace_the_one_that_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path, monkeypatch, "ask = theirs_asking:ask", TOOLS[0])
+    source = (
+        'import fo1agent\n\n@fo1agent.tool\ndef ask(scene: fo1agent.Scene) -> int:\n    """Theirs."""\n    return 1\n'
+    )
+    (tmp_path / "theirs_asking.py").write_text(source)
+    with pytest.warns(ToolWarning, match="publishes a tool ask, a name that fo1agent has already; it is left out"):
+        known = with_asking(registry())
+    assert known["ask"] is ask
+    from theirs_asking import ask as theirs  # pyright: ignore[reportMissingImports]
+
+    assert with_asking(registry(theirs))["ask"] is theirs, "it was passed on purpose"
 
 
 # ---- in a plan ----
