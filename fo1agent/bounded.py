@@ -138,6 +138,23 @@ def halved(value: Any) -> bool:
     return False
 
 
+def unfit(value: Any) -> str:
+    """What a value of JSON holds that JSON cannot carry everywhere, as a clause; "" for nothing: half a character, or a
+    number that JSON does not have or no float can hold."""
+    if halved(value):
+        return "half a character (\\ud800 to \\udfff)"
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            return f"{one}, which is no number of JSON"
+        if isinstance(one, int) and one.bit_length() > 1023:
+            return "a whole number that no float can hold"
+        if isinstance(one, (Mapping, list, tuple)):
+            waiting.extend(one.values() if isinstance(one, Mapping) else one)
+    return ""
+
+
 def whole(text: str) -> str:
     """The text with a replacement character for each half character in it."""
     return _HALF.sub("\ufffd", text)

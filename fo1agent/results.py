@@ -323,18 +323,18 @@ class Picture(Result):
         return self.shown
 
 
-def named_in(value: Any) -> Iterator[tuple[str, str | None, float]]:
-    """(short id, label, score) of each region in a result, and of each line of text, which has no label."""
+def named_in(value: Any) -> Iterator[tuple[str, str | None, float, Sequence[float] | None]]:
+    """(id, label, score, box if told) of each region in a result, and of each line of text, which has no label."""
     if isinstance(value, Region):
-        value = RegionRef.of(value)
-    if isinstance(value, RegionRef):
-        yield value.id, value.label, value.score
+        yield value.id, value.label, round(value.score, 4), value.box
+    elif isinstance(value, RegionRef):
+        yield value.id, value.label, value.score, value.box
     elif isinstance(value, TextLine):
-        yield box_name(value.box), None, round(value.score, 4)
+        yield box_name(value.box), None, round(value.score, 4), value.box
     elif isinstance(value, BaseModel):
         region, score = getattr(value, "region", None), getattr(value, "score", None)
         if isinstance(region, str) and isinstance(score, float):
-            yield region, None, score
+            yield region, None, score, None
         for name, field in type(value).model_fields.items():
             yield from () if field.exclude else named_in(getattr(value, name))
     elif isinstance(value, (list, tuple, Regions)):
@@ -349,18 +349,35 @@ def bound(result: Any, picture: Any, arguments: Mapping[str, Any]) -> Regions:
         result: of a tool.
         picture: that the tool looked at.
         arguments: that it was called with.
+
+    Raises:
+        InputError: one is of another picture, or lies outside this one.
     """
     found: dict[str, Region] = {}
-    for name, label, score in named_in(result):
+    for name, label, score, box in named_in(result):
         region = picture.region(name)
-        found[name] = Region(region.id, region.box, score, label, region.source)
+        _check_within(box, picture)
+        found[region.id] = Region(region.id, region.box, score, label, region.source)
     if found or not isinstance(result, Result) or not len(own := result.rests_on()):
         about = () if found else (arguments.get("region"), *_several(arguments.get("regions")))
         for name in about:
             with suppress(InputError):  # it was a box, or several in one text
                 found[str(name)] = picture.region(name)
         return Regions.from_list(list(found.values()))
+    for region in own:
+        picture.region(region.id)
+        _check_within(region.box, picture)
     return own
+
+
+def _check_within(box: Sequence[float] | None, picture: Any) -> None:
+    if box is None:
+        return
+    x1, y1, x2, y2 = box
+    if not all(
+        -1 <= low <= high <= side + 1 for low, high, side in ((x1, x2, picture.width), (y1, y2, picture.height))
+    ):
+        raise InputError(f"the box {shown(list(box))} lies outside the {picture.width}x{picture.height} picture.")
 
 
 def _several(given: Any) -> list[Any]:
@@ -368,7 +385,9 @@ def _several(given: Any) -> list[Any]:
 
 
 def value_of(result: Any) -> int | float | bool | str | None:
-    """The number, truth or text that a result comes down to; None where it is regions."""
+    """The number, truth or text that a result comes down to; None where it is regions, or an abstention's reason."""
+    if getattr(result, "abstained", False) is True:
+        return None
     values = (getattr(result, name, None) for name in ("value", "text"))
     return next((value for value in values if isinstance(value, (int, float, bool, str))), None)
 
@@ -396,6 +415,12 @@ def regions_in(result: Any) -> list[RegionRef] | None:
     told = ((name, getattr(result, name)) for name, field in fields.items() if not field.exclude)
     found = next((one for name, one in told if _are_regions(name, one)), None)
     return None if found is None else [RegionRef.of(one) if isinstance(one, Region) else one for one in found]
+
+
+def tells_of_regions(result: Any) -> bool:
+    """Whether it is regions that a result gives, be they none."""
+    found = getattr(result, "value", None) in ([], ()) or regions_in(result) is not None
+    return found or any(True for _ in named_in(result))
 
 
 def _are_regions(name: str, value: Any) -> bool:

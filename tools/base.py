@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -31,13 +32,25 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from fo1agent.bounded import halved
-from fo1agent.errors import BoxError, FO1AgentError, InputError, MissingExtraError, ReplyError, ToolFailed, ToolRetry
+from fo1agent.errors import (
+    AgentError,
+    BoxError,
+    BudgetExceeded,
+    FO1AgentError,
+    InputError,
+    MissingExtraError,
+    ReplyError,
+    ToolFailed,
+    ToolRetry,
+)
 from fo1agent.foreign import one_line
 from fo1agent.pictured import Pictured, id_within
 from fo1agent.pictures.attached import Attachment, attached_fields
 from fo1agent.regions import ids
 from fo1agent.regions.regions import BOX_SCHEMA, WANTED_BOX, Region, RegionRef, check_pixels, read_box, shown
 from fo1agent.results import Grounding, Judged, NotJudged, Result, Untrusted
+from fo1agent.tools.given import fault
+from fo1agent.tools.outcome import Outcome
 
 __all__ = [
     "BOX_SCHEMA",
@@ -64,7 +77,11 @@ _log = logging.getLogger(__name__)
 _MOST_COMPLAINTS = 8  # that are told of arguments that do not fit
 _HALVED = "A text in the arguments holds half a character (\\ud800 to \\udfff). Send it whole, or leave it out."
 
+_MOST_SAID = 1000  # characters of what a tool of others says of its failure
 _MOST_TEXT = 40_000  # characters of a region or a list of them as text
+
+_MOST_WITHIN = 4  # calls of one tool within each other, as where it asks an agent that has it
+_running: ContextVar[tuple[str, ...]] = ContextVar("_running", default=())  # the tools that run, outermost first
 
 WANTED_PLACE = f"a region's id such as r3, or a box {WANTED_BOX}"
 
@@ -154,28 +171,6 @@ def _marked(hint: Any, metadata: Sequence[Any], functions: Sequence[Any]) -> boo
     return any(_marked(one, (), functions) for one in get_args(hint))
 
 
-class Outcome(BaseModel):
-    """What came of a call.
-
-    `error` says what went wrong, "" if nothing did; `retry` that other arguments may work.
-    """
-
-    tool: str
-    result: Any = None
-    error: str = ""
-    retry: bool = False
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is a result."""
-        return not self.error
-
-    @property
-    def blamed(self) -> str:
-        """The error, with the tool's name in front."""
-        return self.error if self.error.startswith(f"{self.tool} ") else f"{self.tool}: {self.error}"
-
-
 @dataclass(frozen=True)
 class Tool:
     """One tool.
@@ -258,22 +253,45 @@ class Tool:
                 checked = self.arguments.model_validate(
                     dict(arguments) if isinstance(arguments, Mapping) else arguments
                 )
-            return Outcome(tool=self.name, result=self.run(scene, checked))
         except ValidationError as exc:
-            if exc.title == self.arguments.__name__:
-                said = complaint(exc, self.arguments.model_fields)
-                return Outcome(tool=self.name, error=said, retry=True)
-            return self._broken(exc)
+            said = complaint(exc, self.arguments.model_fields)
+            return Outcome(tool=self.name, error=said, retry=True)
+        try:
+            return Outcome(tool=self.name, result=self._sound(scene, checked))
         except (InputError, ToolRetry) as exc:
-            return Outcome(tool=self.name, error=str(exc), retry=True)
-        except (ToolFailed, ReplyError, MissingExtraError) as exc:
-            return Outcome(tool=self.name, error=str(exc))
+            return Outcome(tool=self.name, error=self._said(exc), retry=True)
+        except BudgetExceeded:
+            raise
+        except (AgentError, ToolFailed, ReplyError, MissingExtraError) as exc:
+            return Outcome(tool=self.name, error=self._said(exc))
         except FO1AgentError:
             raise
-        except Exception as exc:  # their code, whatever it does
+        except (Exception, SystemExit) as exc:  # their code, whatever it does
             return self._broken(exc)
 
-    def _broken(self, exc: Exception) -> Outcome:
+    def _sound(self, scene: Pictured, checked: BaseModel) -> BaseModel:
+        """The result; of a tool of others one that all can read.
+
+        Raises:
+            ToolFailed: it is none, or the tool calls itself without end.
+        """
+        running = _running.get()
+        if running.count(self.name) >= _MOST_WITHIN:
+            raise ToolFailed(f"{self.name} calls itself again and again.")
+        token = _running.set((*running, self.name))
+        try:
+            result = self.run(scene, checked)
+        finally:
+            _running.reset(token)
+        if not self.ours and (why := fault(result, self.result, scene, dict(checked))):
+            raise ToolFailed(f"{self.name} failed: it gave {why}")
+        return result
+
+    def _said(self, exc: Exception) -> str:
+        """The message of a failure; in one line where others wrote it."""
+        return str(exc) if self.ours else one_line(str(exc), _MOST_SAID)
+
+    def _broken(self, exc: BaseException) -> Outcome:
         """The outcome of a bug, in one line; ours is raised again."""
         if self.ours:
             raise exc

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from fo1agent.pictures.attached import Attachment, Drawn
 from fo1agent.pictures.text import TextLine
 from fo1agent.regions.regions import Region, RegionRef, Regions
-from fo1agent.tools.base import Outcome
+from fo1agent.tools.outcome import Outcome
 from fo1agent.untrusted import UntrustedText
 
 UNTRUSTED_NOTE = (
@@ -28,6 +28,10 @@ NOT_JUDGED_NOTE = (
     "the bounds (`at_least`, `at_most`), never a number, a yes or a no that rests on them."
 )
 """For a system prompt too: what to do about words that could not be judged."""
+
+
+MOST_TEXT = 64_000
+"""Characters of one text in a result that a language model is given: as long as what it may write in a call."""
 
 
 def told(outcome: Outcome, **first: Any) -> tuple[str, tuple[Drawn, ...]]:
@@ -85,15 +89,19 @@ def _told(value: Any, plain: Any, fenced: bool, model_words: bool) -> Any:
     if isinstance(value, BaseModel):
         return _told_model(value, fenced, model_words)
     if fenced and isinstance(value, UntrustedText):
-        return value.fenced() if value else ""
+        return UntrustedText(_cut(value)).fenced() if value else ""
     if fenced and isinstance(value, TextLine):
-        return {**plain, "text": value.text.fenced()}
+        return {**plain, "text": UntrustedText(_cut(value.text)).fenced()}
     if isinstance(value, Mapping):
         pairs = zip(value.values(), plain.items(), strict=True)
         return {key: _told(one, its, fenced, model_words) for one, (key, its) in pairs}
     if isinstance(value, (list, tuple, Regions)):
         return [_told(one, its, fenced, model_words) for one, its in zip(value, plain, strict=True)]
-    return plain
+    return _cut(plain) if fenced and isinstance(plain, str) else plain
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}… (cut: {len(text):,} characters in all)"
 
 
 def _told_model(value: BaseModel, fenced: bool, model_words: bool) -> dict[str, Any]:

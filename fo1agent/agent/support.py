@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from fo1agent.regions.regions import RegionRef
 from fo1agent.results import regions_in
-from fo1agent.tools.base import Outcome
+from fo1agent.tools.outcome import Outcome
 from fo1agent.untrusted import UntrustedText
 from fo1agent.words import lexicon
 

@@ -23,7 +23,7 @@ from fo1agent.regions import geometry
 from fo1agent.regions.boxes import areas, centers, iou
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.regions.relations import between, related, stand
-from fo1agent.results import bound, value_of
+from fo1agent.results import bound, tells_of_regions, value_of
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.step import FailureKind, StepEnd, StepRecord, StepStart
 from fo1agent.runs.whereabouts import Landmark, landmark, places
@@ -697,6 +697,10 @@ class Run:
         if not outcome.ok:
             return Failure(outcome.blamed.rstrip("."), "error")
         result = outcome.result
+        if getattr(result, "abstained", False) is True:
+            return Failure(f"{step.name}: {result.text}".rstrip("."), "error")
+        if step.gives == "regions" and not tells_of_regions(result):
+            return Failure(f"{step.name} gave no regions", "error")
         found = bound(result, self.scene, given)
         self.rests_on[step.id] = found if step.gives == "regions" else self._used(step, given, passed, found)
         open_words = tuple(getattr(result, "not_judged", ())) if len(found) or step.gives != "regions" else ()

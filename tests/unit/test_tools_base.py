@@ -150,7 +150,7 @@ def test_arguments_may_be_json(scene: Scene) -> None:
     ("arguments", "told"),
     [
         ({}, "region is missing: id of the region, such as r3"),
-        ({"regio": "r0"}, "no argument 'regio' (did you mean 'region'?); there are: region, factor"),
+        ({"regions": "r0"}, "no argument 'regions' (did you mean 'region'?); there are: region, factor"),
         ({"query": "r0"}, "there is no argument 'query'; there are: region, factor"),
         ({"region": 7}, "region"),
         ({"region": "r0", "colour": "red"}, "colour"),
