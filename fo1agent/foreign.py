@@ -8,7 +8,11 @@ turns `gpj.exe` around, a letter without a width.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 
 # Control characters but for newline and tab, format characters, line and paragraph separators, halves of characters.
 # Of the format characters these stay: the joiners, without which emoji and Persian fall apart, and the visible signs
@@ -32,6 +36,19 @@ def visible_json(text: str) -> str:
 def one_line(text: str, most: int) -> str:
     """The text on one line of at most `most` characters, with every such character spelled out, for a message."""
     return " ".join(visible(text[:most]).split())[:most]
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Meanwhile what others' code prints goes to stderr, also past Python: it is no result, and must not stand among
+    the messages of a protocol."""
+    with redirect_stdout(sys.stderr), ExitStack() as after:
+        with suppress(OSError):  # one of the two is closed
+            kept = os.dup(1)
+            after.callback(os.close, kept)
+            os.dup2(2, 1)
+            after.callback(os.dup2, kept, 1)
+        yield
 
 
 def log_to_stderr() -> None:

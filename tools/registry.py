@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
 from fo1agent.errors import InputError
-from fo1agent.foreign import one_line
+from fo1agent.foreign import one_line, stdout_to_stderr
 from fo1agent.tools import counting, describing, grounding, imaging, looking, reading, relating
 from fo1agent.tools.base import Tool
 
@@ -80,7 +79,7 @@ def _published(path: tuple[str, ...]) -> tuple[tuple[str, Tool], ...]:
 def _loaded(point: EntryPoint) -> Iterator[tuple[str, Tool]]:
     package = _package(point)
     try:
-        with redirect_stdout(sys.stderr):  # what it prints must not stand among the messages of a protocol
+        with stdout_to_stderr():
             found = point.load()
     except (Exception, SystemExit, KeyboardInterrupt) as exc:  # their code, whatever it does
         why = one_line(f"{type(exc).__name__}: {exc}", 300)

@@ -7,13 +7,12 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fo1agent.foreign import one_line
+from fo1agent.foreign import one_line, stdout_to_stderr
 
 if TYPE_CHECKING:
     from fo1agent.tools.base import Tool
@@ -86,7 +85,7 @@ def called(scene: Any, name: str, given: dict[str, Any], known: dict[str, Tool])
 
     if name not in known:
         return scene.call(name, **given)
-    with redirect_stdout(sys.stderr):  # what it prints is no result
+    with stdout_to_stderr():
         outcome = known[name].call(scene, given)
     if not outcome.ok:
         raise (InputError if outcome.retry else ToolFailed)(outcome.blamed)
@@ -112,7 +111,7 @@ def _load(text: str) -> Tool:
     if not module or not name:
         raise click.BadParameter(f"{text!r} names no tool. {_WANTED}", param_hint="--tool")
     try:
-        with redirect_stdout(sys.stderr):  # what it prints is no result, nor a message of a protocol
+        with stdout_to_stderr():
             found = getattr(_module(module), name, None)
     except (Exception, SystemExit, KeyboardInterrupt) as exc:  # their code, whatever it does
         why = one_line(f"{type(exc).__name__}: {exc}", 300)

@@ -292,13 +292,13 @@ def test_what_it_prints_at_the_shell_is_no_result(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "SystemExit"])
 def test_a_module_that_ends_the_process_cannot_be_loaded(
-    raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     publish(tmp_path, monkeypatch, TOOLS[0], "x = ending:x")
-    (tmp_path / "ending.py").write_text(f"print('loading')\nraise {raised}\n")
+    (tmp_path / "ending.py").write_text(f"import os\nos.write(1, b'loading ')\nprint('it')\nraise {raised}\n")
     with pytest.warns(ToolWarning, match=rf"cannot be loaded \({raised}"):
         assert "biggest" in registry()
-    assert capsys.readouterr() == ("", "loading\n")
+    assert capfd.readouterr() == ("", "loading it\n"), "neither by Python nor past it"
     words = ["tool", "x", "a.png", "--tool", str(tmp_path / "ending.py:x")]
     refused = CliRunner().invoke(command.main, words)
     assert refused.exit_code == 2
