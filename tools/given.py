@@ -3,6 +3,7 @@ fit for JSON and for a line of text."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from fo1agent.errors import InputError
 from fo1agent.pictures.attached import Attachment
 from fo1agent.regions.regions import shown
 from fo1agent.results import bound, line_of
-from fo1agent.tools.telling import as_json
+from fo1agent.tools.telling import as_json, attachments
 
 
 def fault(result: Any, declared: type[BaseModel], picture: Any, arguments: Mapping[str, Any]) -> str:
@@ -37,6 +38,8 @@ def fault(result: Any, declared: type[BaseModel], picture: Any, arguments: Mappi
     least, most = getattr(result, "at_least", None), getattr(result, "at_most", None)
     if isinstance(least, (int, float)) and isinstance(most, (int, float)) and least > most:
         return f"at_least {shown(least)} and at_most {shown(most)}, which contradict each other"
+    if any(one.media_type.startswith("image/") and not _opens(one) for one in attachments(result)):
+        return "a picture that is no PNG, JPEG or WebP file"
     if why := unfit([fields, as_json(result)]):
         return why
     try:
@@ -47,3 +50,15 @@ def fault(result: Any, declared: type[BaseModel], picture: Any, arguments: Mappi
     if not isinstance(line, str):
         return f"a {type(line).__name__} for its line of text"
     return "half a character in its line of text" if halved(line) else ""
+
+
+def _opens(picture: bytes) -> bool:
+    """Whether hosts can show it."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(picture), formats=["PNG", "JPEG", "WEBP"]) as opened:
+            opened.load()
+    except Exception:  # Pillow raises many kinds for damaged files
+        return False
+    return True

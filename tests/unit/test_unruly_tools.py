@@ -18,9 +18,10 @@ from fo1agent.client import connect
 from fo1agent.errors import ToolFailed
 from fo1agent.integrations.calls import call
 from fo1agent.integrations.handles import Scenes
+from fo1agent.pictures.attached import Attachment
 from fo1agent.pictures.image import ImageLimits
 from fo1agent.regions.regions import Region, RegionRef, Regions
-from fo1agent.results import Result, Untrusted
+from fo1agent.results import Picture, Result, Untrusted
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
@@ -90,6 +91,10 @@ FAULTS = {
     "outside": (gives([at("r0", (900, 900, 950, 950))], list[Region]), f"{NO_REGION}the box [900"),
     "unlikely": (gives([at("r0", score=7.0)], list[Region]), f"{NO_REGION}Region scores must lie in [0, 1]"),
     "rests": (gives(Odd(resting=Regions.from_list([at("img_ffffffff/r0")])), Odd), NO_REGION),
+    "no_picture": (
+        gives(Picture(png_base64=Attachment(b"junk", "image/png"), width=1, height=1), Picture),
+        "odd failed: it gave a picture that is no PNG, JPEG or WebP file",
+    ),
     "nan": (gives(float("nan"), float), "odd failed: it gave nan, which is no number of JSON"),
     "infinity": (gives({"a": [float("-inf")]}, dict[str, Any]), "odd failed: it gave -inf, which is no number"),
     "huge": (gives(10**5000, int), "odd failed: it gave a whole number that no float can hold"),
@@ -118,7 +123,7 @@ def test_a_result_that_cannot_be_used_is_a_failure_of_the_tool(scene: Scene, too
     assert json.loads(call("odd", {}, scenes, {"odd": tool}).text)["error"] == outcome.error
 
 
-@pytest.mark.parametrize("name", ["other_picture", "nan", "huge", "half", "twice", "dict", "line_raises"])
+@pytest.mark.parametrize("name", ["other_picture", "nan", "huge", "half", "twice", "dict", "line_raises", "no_picture"])
 def test_it_is_told_over_http_and_mcp(name: str, scene: Scene, tmp_path: Path) -> None:
     tool, why = FAULTS[name]
     app = create_app(model(), Settings(batching=False, tools=(tool,)))
