@@ -31,7 +31,7 @@ from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT, ProcessingConfig, 
 from fo1agent.model.reading import read_config
 from fo1agent.model.tokenizer_files import load_tokenizer
 from fo1agent.pictures.image import load_image
-from fo1agent.regions.regions import check_boxes
+from fo1agent.regions.regions import check_boxes, check_inside
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +134,8 @@ class FO1Processor(Prompting, ProcessorMixin):
             picture; `boxes`, [N, 4] of each picture.
 
         Raises:
-            InputError: images, texts and boxes differ in number, a picture cannot be read, a box is none, a text
-                names a box that is not there, or other tensors are wanted.
+            InputError: images, texts and boxes differ in number, a picture cannot be read, a box is none or has no area
+                inside its picture, a text names a box that is not there, or other tensors are wanted.
         """
         _check_tensors(return_tensors)
         if isinstance(text, str):
@@ -196,7 +196,7 @@ class FO1Processor(Prompting, ProcessorMixin):
         if len(images) != len(boxes):
             raise InputError(f"Got {len(images)} images and {len(boxes)} arrays of boxes; give one of each.")
         pictures = [self.image(load_image(image).pixels) for image in images]
-        kept = [np.zeros((0, 4)) if own is None else self._best(own) for own in boxes]
+        kept = [self._best(own, picture.sizes.original_wh) for picture, own in zip(pictures, boxes, strict=True)]
         count, most = sum(map(len, kept)), self.settings.max_regions
         if count > most:
             raise InputError(f"The pictures of a prompt have {count} boxes together; at most {most} are read.")
@@ -208,8 +208,11 @@ class FO1Processor(Prompting, ProcessorMixin):
             parts += [plain(reply.removesuffix(self.adapter.STOP)), turn + plain(text) + self.adapter.CLOSING]
         return _Prompt(parts, pictures, kept)
 
-    def _best(self, boxes: Any) -> np.ndarray:
-        found = check_boxes(boxes)
+    def _best(self, boxes: Any, size_wh: tuple[int, int]) -> np.ndarray:
+        """The boxes [N, 4] of a picture that are kept, cut at its border; of None none."""
+        if boxes is None:
+            return np.zeros((0, 4))
+        found = check_inside(check_boxes(boxes), size_wh[::-1])
         kept, note = self.keep_best(getattr(boxes, "scores", np.ones(len(found))))
         if note:
             log.warning("%s", note)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fo1agent.errors import BoxError, InputError
+from fo1agent.errors import InputError
 from fo1agent.pictures.image import LoadedImage
-from fo1agent.regions import boxes as box_math
 from fo1agent.regions.ids import numbered
-from fo1agent.regions.regions import LIMIT, Regions, check_boxes, check_pixels
+from fo1agent.regions.regions import LIMIT, Regions, check_boxes, check_inside
 
 
 class Given:
@@ -56,19 +55,10 @@ class Given:
         """
         if self._boxes is None:
             raise InputError("No boxes were given. Pass boxes= when opening the picture, or choose another proposer.")
-        seen = box_math.visible(self._boxes, image.size_hw)
-        if not seen.all():
-            i = int(np.flatnonzero(~seen)[0])
-            raise BoxError(
-                f"boxes[{i}] = {tuple(self._boxes[i].tolist())} has no area inside the picture, which is {image.width} "
-                f"x {image.height} pixels (width x height). Boxes are xyxy pixels of the upright picture."
-            )
-        if max(image.size_hw) > 1:
-            check_pixels(self._boxes)
-        n = len(self._boxes)
+        inside, n = check_inside(self._boxes, image.size_hw), len(self._boxes)
         best = np.sort(np.argsort(-self._scores, kind="stable")[: self._limit])
         return Regions(
-            box_math.clip(self._boxes[best], image.size_hw),
+            inside[best],
             self._scores[best],
             tuple(self._labels[i] for i in best),
             numbered(image.id, range(len(best))),

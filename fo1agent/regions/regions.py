@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, core_schema
 
 from fo1agent.errors import BoxError, InputError
+from fo1agent.regions.boxes import clip, visible
 from fo1agent.regions.ids import RegionId, name_of
 
 Box = tuple[float, float, float, float]
@@ -460,6 +461,25 @@ def check_pixels(boxes: np.ndarray | Sequence[Box]) -> None:
         raise BoxError(
             f"The box ({corners}) looks like parts of the picture's size; give pixels: multiply by width and height."
         )
+
+
+def check_inside(boxes: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Boxes [N, 4] that `check_boxes` gave, cut at the border of a picture of `size_hw` = (height, width) pixels.
+
+    Raises:
+        BoxError: a box has no part inside the picture, and the message names its index; or all are parts of its size
+            instead of pixels.
+    """
+    seen = visible(boxes, size_hw)
+    if not seen.all():
+        i, (height, width) = int(np.flatnonzero(~seen)[0]), size_hw
+        raise BoxError(
+            f"boxes[{i}] = {tuple(boxes[i].tolist())} has no area inside the picture, which is {width} x {height} "
+            "pixels (width x height). Boxes are xyxy pixels of the upright picture."
+        )
+    if max(size_hw) > 1:
+        check_pixels(boxes)
+    return clip(boxes, size_hw)
 
 
 def read_pixels(value: Any) -> Box:

@@ -219,6 +219,24 @@ def test_a_text_names_only_boxes_that_are_there():
     assert processor(picture(), "What is <region1>?", BOXES[:2])["boxes"][0].shape == (2, 4)
 
 
+@pytest.mark.parametrize(
+    ("boxes", "told"),
+    [
+        ([[0, 0, 9, 9], [5000, 5000, 6000, 6000]], r"boxes\[1\] = .* has no area inside the picture, which is 90 x 64"),
+        ([[-50, -50, -10, -10]], "has no area inside the picture"),
+        ([[5, 5, 5, 5]], "has no area inside the picture"),
+        ([[0.1, 0.1, 0.5, 0.5]], "looks like parts of the picture's size"),
+    ],
+)
+def test_boxes_are_refused_where_a_scene_refuses_them(boxes: Any, told: str):
+    with pytest.raises(BoxError, match=told):
+        reference()[1]([picture(), picture(1)], TEXT, [BOXES, boxes])
+
+
+def test_boxes_are_cut_at_the_border_as_a_scene_s_are():
+    assert reference()[1](picture(), TEXT, [[-5, 3, 500, 40]])["boxes"][0].tolist() == [[0, 3, 90, 40]]
+
+
 def test_a_conversation_is_the_prompt_that_was_trained_on():
     processor = reference()[1]
     pictured = {"type": "image", "image": picture(), "boxes": BOXES}
