@@ -27,11 +27,11 @@ from fo1agent.model.aux_encoder import prepare_aux
 from fo1agent.model.config import FO1Config
 from fo1agent.model.finding import CONFIG, find_folder
 from fo1agent.model.frames import ImageInputs, ImageSizes
-from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT, ProcessingConfig, Prompting, plain
+from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT, ProcessingConfig, Prompting, check_text, plain
 from fo1agent.model.reading import read_config
 from fo1agent.model.tokenizer_files import load_tokenizer
 from fo1agent.pictures.image import load_image
-from fo1agent.regions.regions import check_boxes, check_inside
+from fo1agent.regions.regions import check_boxes, check_inside, shown
 
 log = logging.getLogger(__name__)
 
@@ -138,11 +138,11 @@ class FO1Processor(Prompting, ProcessorMixin):
                 inside its picture, a text names a box that is not there, or other tensors are wanted.
         """
         _check_tensors(return_tensors)
-        if isinstance(text, str):
+        if not _many(text):
             return self._batch([self._prompt([text], images, boxes)])
         none = [None] * len(text)
-        images, boxes = none if images is None else images, none if boxes is None else boxes
-        if not 0 < len(text) == len(images) == len(boxes):
+        images, boxes = _listed("images", none if images is None else images), none if boxes is None else boxes
+        if not 0 < len(text) == len(images) == len(_listed("boxes", boxes)):
             raise InputError(f"Got {len(text)} texts, {len(images)} images and {len(boxes)} boxes; give one of each.")
         return self._batch([self._prompt([one], *about) for one, *about in zip(text, images, boxes, strict=True)])
 
@@ -164,25 +164,32 @@ class FO1Processor(Prompting, ProcessorMixin):
             return_tensors: as for calling the processor.
 
         Raises:
-            InputError: messages of other roles, in another order, or with other content; and as calling the processor.
+            InputError: no messages, or of other roles, in another order or with other content; and as calling the
+                processor.
         """
         _check_tensors(return_tensors)
         said: list[str] = []
         pictures: list[Mapping[str, Any]] = []
-        for place, message in enumerate(conversation):
+        for place, message in enumerate(_listed("conversation", conversation)):
+            if not isinstance(message, Mapping):
+                raise InputError(f"messages[{place}] is {shown(message)}; wanted an object with role and content.")
             role, content = message.get("role"), message.get("content")
             if role != ("user", "assistant")[place % 2]:
-                raise InputError(f"messages[{place}] is of {role!r}; user and assistant take turns, the user first.")
-            parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+                raise InputError(
+                    f"messages[{place}] is of {shown(role)}; user and assistant take turns, the user first."
+                )
+            content = () if content is None else content
+            parts = content if isinstance(content, (list, tuple)) else [{"type": "text", "text": content}]
             kinds = {"text": [], "image": pictures} if not place else {"text": []}
             for part in parts:
-                if part.get("type") not in kinds or part["type"] not in part:
+                kind = part.get("type") if isinstance(part, Mapping) else None
+                if not isinstance(kind, str) or kind not in kinds or kind not in part:
                     raise InputError(
-                        f"messages[{place}] holds {part!r:.60}; wanted {' and '.join(kinds)}, only the first "
+                        f"messages[{place}] holds {shown(part)}; wanted {' and '.join(kinds)}, only the first "
                         "message pictures."
                     )
-                kinds[part["type"]].append(part)
-            said.append(" ".join(part["text"] for part in kinds["text"]))
+                kinds[kind].append(part)
+            said.append(" ".join(check_text(part["text"]) for part in kinds["text"]))
         if len(said) % 2 == 0:
             raise InputError(f"The conversation has {len(said)} messages; it ends with the user's, which is answered.")
         prompt = self._prompt(said, [part["image"] for part in pictures], [part.get("boxes") for part in pictures])
@@ -192,7 +199,7 @@ class FO1Processor(Prompting, ProcessorMixin):
         """What was said, user and assistant in turn, about pictures that come first."""
         if not isinstance(images, (list, tuple)):
             images, boxes = ([], []) if images is None else ([images], [boxes])
-        boxes = [None] * len(images) if boxes is None else boxes
+        boxes = [None] * len(images) if boxes is None else _listed("boxes", boxes)
         if len(images) != len(boxes):
             raise InputError(f"Got {len(images)} images and {len(boxes)} arrays of boxes; give one of each.")
         pictures = [self.image(load_image(image).pixels) for image in images]
@@ -254,13 +261,20 @@ class FO1Processor(Prompting, ProcessorMixin):
         return ImageInputs(patches["pixel_values"], (h, w), (h // self.merge, w // self.merge), views, sizes)
 
     def decode(self, ids: Tensor) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Text of generated ids [n], up to the stop token and without outer blanks. Regions are special tokens."""
-        text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        """Text of generated ids [n], up to the stop token and without outer blanks. Regions are special tokens.
+
+        Raises:
+            InputError: they are no ids, or no row of them.
+        """
+        numbers = ids.tolist() if isinstance(ids, (Tensor, np.ndarray)) else ids
+        if not isinstance(numbers, (list, tuple)) or not all(type(i) is int and 0 <= i < 2**32 for i in numbers):
+            raise InputError(f"decode takes the ids [n] of one text, as generate gives them, got {shown(numbers)}.")
+        text = self.tokenizer.decode(list(numbers), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return self._spoken(str(text))
 
     def batch_decode(self, ids: Tensor) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`decode` of every row of ids [B, n]."""
-        return [self.decode(row) for row in ids]
+        return [self.decode(row) for row in _listed("ids", ids)]
 
     def _vocabulary(self) -> Mapping[str, int]:
         return self.tokenizer.get_vocab()
@@ -279,7 +293,18 @@ def _check_tensors(wanted: str | None) -> None:
 
 def _check_named(said: Sequence[str], count: int) -> None:
     """Refuse words of the user that name a box which the prompt, of so many, does not have."""
-    for number in (int(digits) for text in said for digits in re.findall(r"<region(\d{1,9})>", text)):
+    for number in (int(digits) for text in said for digits in re.findall(r"<region(\d{1,9})>", check_text(text))):
         if number >= count:
             have = f"{count} {'box' if count == 1 else 'boxes'}, named from <region0>" if count else "no boxes"
             raise InputError(f"The text names <region{number}>, but the prompt has {have}.")
+
+
+def _many(value: Any) -> bool:
+    kinds = (Sequence, np.ndarray, Tensor)
+    return isinstance(value, kinds) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
+
+
+def _listed(name: str, value: Any) -> Any:
+    if not _many(value):
+        raise InputError(f"{name} must be a list, got {shown(value)}.")
+    return value

@@ -5,6 +5,7 @@ No tensor library here: an engine says how text becomes ids, and as what it take
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fo1agent.errors import CheckpointError, ImageError
+from fo1agent.errors import CheckpointError, ImageError, InputError
+from fo1agent.regions.regions import shown
 
 IMAGE_SLOT, REGION_SLOT = -200, -300
 LONGEST_ASPECT = 200
@@ -167,6 +169,23 @@ class Prompting:
         return text.partition(self.adapter.STOP)[0].strip()
 
 
+def check_text(text: Any) -> str:
+    """Text as it came.
+
+    Raises:
+        InputError: it is no string, or holds half a character, which no tokenizer reads.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"Text must be a string, got {shown(text)}.")
+    if half := re.search(r"[\ud800-\udfff]", text):
+        raise InputError(f"Text must be Unicode, got {half[0]!r} at {half.start()}, half of a character: leave it out.")
+    return text
+
+
 def plain(text: str) -> str:
-    """The user's words with chat markers broken, so that text read in a picture cannot end the turn."""
-    return text.replace("<|", "< |")
+    """The user's words with chat markers broken, so that text read in a picture cannot end the turn.
+
+    Raises:
+        InputError: see `check_text`.
+    """
+    return check_text(text).replace("<|", "< |")

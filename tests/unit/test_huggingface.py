@@ -233,6 +233,34 @@ def test_boxes_are_refused_where_a_scene_refuses_them(boxes: Any, told: str):
         reference()[1]([picture(), picture(1)], TEXT, [BOXES, boxes])
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"text": 5}, "Text must be a string, got 5"),
+        ({"text": [None]}, "Text must be a string, got None"),
+        ({"text": b"What?"}, "Text must be a string, got b'What"),
+        ({"text": "a\ud800"}, "Text must be Unicode, got '.ud800' at 1, half of a character"),
+        ({"text": ["a"], "images": 5}, "images must be a list, got 5"),
+        ({"text": ["a"], "images": [None], "boxes": 5}, "boxes must be a list, got 5"),
+        ({"text": "a", "images": [picture()], "boxes": 5}, "boxes must be a list, got 5"),
+    ],
+)
+def test_what_is_no_prompt_is_refused(given: dict[str, Any], told: str):
+    with pytest.raises(InputError, match=told):
+        reference()[1](**given)
+
+
+def test_only_the_ids_of_a_text_are_decoded():
+    processor = reference()[1]
+    ids = processor.text_ids("a cup")
+    assert processor.decode(ids.tolist()) == processor.decode(ids) == "a cup"
+    for wrong in (5, None, "a", [1.5], ids[None], torch.tensor([IMAGE_SLOT]), [None]):
+        with pytest.raises(InputError, match="takes the ids"):
+            processor.decode(wrong)
+    with pytest.raises(InputError, match="ids must be a list, got 5"):
+        processor.batch_decode(5)
+
+
 def test_boxes_are_cut_at_the_border_as_a_scene_s_are():
     assert reference()[1](picture(), TEXT, [[-5, 3, 500, 40]])["boxes"][0].tolist() == [[0, 3, 90, 40]]
 
@@ -258,6 +286,12 @@ def test_a_conversation_is_the_prompt_that_was_trained_on():
     [
         ([], "has 0 messages"),
         ([*CHAT, {"role": "assistant", "content": "Yes."}], "has 2 messages"),
+        ("hi", "conversation must be a list, got 'hi'"),
+        ([5], "messages\\[0\\] is 5; wanted an object"),
+        ([{"role": "user", "content": 5}], "must be a string, got 5"),
+        ([{"role": "user", "content": [5]}], "messages\\[0\\] holds 5; wanted text and image"),
+        ([{"role": "user", "content": [{"type": [], "text": "a"}]}], "messages\\[0\\] holds"),
+        ([{"role": "user", "content": [{"type": "text", "text": 5}]}], "must be a string, got 5"),
         ([{"role": "system", "content": "Be brief."}], "messages\\[0\\] is of 'system'"),
         ([{"role": "user", "content": [{"type": "video", "video": "a.mp4"}]}], "wanted text and image"),
         ([*CHAT, {"role": "assistant", "content": [{"type": "image", "image": 1}]}, *CHAT], "messages\\[1\\] holds"),
