@@ -27,10 +27,10 @@ def find_folder(name_or_folder: str | Path | None) -> tuple[Path, str]:
         if not (folder / "config.json").exists():
             raise CheckpointError(f"This installation holds no fo1-nano ({folder} is missing). Reinstall fo1agent.")
         return folder, "fo1-nano"
-    folder = Path(name_or_folder)
-    if os.path.isdir(folder):  # unlike Path's, it takes a name of any length
+    folder = Path(name_or_folder) if isinstance(name_or_folder, (str, os.PathLike)) else None
+    if folder and os.path.isdir(folder):  # unlike Path's, it takes a name of any length
         return folder, folder.resolve().name
-    if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", str(name_or_folder)):
+    if not folder or not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", str(name_or_folder)):
         given = shown(str(name_or_folder)).strip("'")
         raise CheckpointError(f"{given} is neither a folder nor a Hugging Face name (owner/model).")
     from huggingface_hub import snapshot_download
