@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from fo1agent.agent import Agent
@@ -40,6 +41,9 @@ from fo1agent.runs.budget import Budget
 from fo1agent.scene import Model, Scene
 from fo1agent.tools.registry import registry
 from tests.fakes import FakePredictor
+from tests.tiny_models import reference
+
+IDS = torch.tensor([[5, 6]])
 
 
 class World:
@@ -65,6 +69,15 @@ class World:
     def pipe(self) -> str:
         os.mkfifo(self.folder / "pipe")
         return str(self.folder / "pipe")
+
+    def prompt(self, images: Any = None, text: Any = "What is it?", boxes: Any = None) -> None:
+        reference()[1](images, text, boxes)
+
+    def chat(self, conversation: Any) -> None:
+        reference()[1].apply_chat_template(conversation)
+
+    def write(self, **given: Any) -> None:
+        reference()[0].generate(**{"input_ids": IDS, **given})
 
     def tool(self, name: str, arguments: Any) -> None:
         """A tool never raises for what its caller did; it tells the planner."""
@@ -380,6 +393,25 @@ TABLE: dict[str, list[Row]] = {
             ProposalError,
             "cannot be loaded",
         ),
+    ],
+    "The model and processor of transformers' kind": [
+        Row(
+            "a box outside of the picture", lambda w: w.prompt(w.picture, boxes=[[900, 0, 950, 9]]), BoxError, "no area"
+        ),
+        Row("a text that is a number", lambda w: w.prompt(text=5), InputError, "must be a string, got 5"),
+        Row("half a character", lambda w: w.prompt(text="\ud800"), InputError, "half of a character"),
+        Row("a message that is a number", lambda w: w.chat([5]), InputError, "wanted an object with role and content"),
+        Row(
+            "a mask that is too short",
+            lambda w: w.write(attention_mask=IDS[:, :1]),
+            InputError,
+            "must be a tensor [1, 2]",
+        ),
+        Row("ids without rows", lambda w: w.write(input_ids=IDS[0]), InputError, "a tensor [B, P]"),
+        Row("pictures of another kind", lambda w: w.write(images=None), InputError, "that FO1Processor made"),
+        Row("a temperature of NaN", lambda w: w.write(temperature=NAN), InputError, "must be a finite number"),
+        Row("half a token", lambda w: w.write(max_new_tokens=2.5), InputError, "must be a valid integer"),
+        Row("more text than positions", lambda w: w.write(max_new_tokens=8191), InputError, "together 8193"),
     ],
 }
 

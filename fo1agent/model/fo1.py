@@ -45,8 +45,12 @@ from fo1agent.model.sequence import (
     TokenBatch,
     assemble,
     branches_after,
+    check_ids,
+    check_length,
     mentioned,
 )
+from fo1agent.model.tensors import FLOATS, dtype_name
+from fo1agent.regions.regions import check_boxes, check_inside, shown
 
 # The share of proposals that the tower's detector makes before the proposal head fills gaps, and what counts as a gap.
 # With these, recall@100 on coco-natural dev is 67.9 / 40.0 (IoU .5 / .75); the detector alone gives 62.8 / 38.8.
@@ -125,11 +129,14 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             InputError: no such dtype, or a map to several devices.
         """
         device = one_device(device_map)
-        if isinstance(dtype, str) and dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise InputError(f'dtype is "auto" or one of torch\'s, such as "bfloat16", got {dtype!r}.')
-        if dtype is None and device.type == "cpu":
-            dtype = torch.float32
-        wanted: Any = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        wanted: Any = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
+        if dtype == "auto":
+            wanted = None
+        elif dtype is None:
+            wanted = torch.float32 if device.type == "cpu" else None
+        elif wanted not in FLOATS:
+            names = ", ".join(map(dtype_name, FLOATS))
+            raise InputError(f'dtype is "auto" or one of {names}, got {shown(dtype)}.')
         model = cls.from_folder(find_folder(name_or_folder)[0], wanted)
         return model.to(device)  # pyright: ignore[reportArgumentType] (transformers types `to` wrongly)
 
@@ -269,6 +276,16 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         tokens = prefix.region_tokens.to(embeds)
         return embeds + mentioned(ids.flatten(), tokens, self.config.first_mention).view_as(embeds)
 
+    def read(self, new: int, *inputs: Any, **named: Any) -> TokenBatch:
+        """`assemble` what `samples` makes of its arguments, with places for so many new tokens.
+
+        Raises:
+            InputError: see `samples` and `check_length`.
+        """
+        batch = self.assemble(self.samples(*inputs, **named))
+        check_length(self.config.get_text_config().max_position_embeddings, int(batch.next_position.max()), new)
+        return batch
+
     def samples(
         self,
         input_ids: Tensor,
@@ -287,16 +304,26 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             labels: [B, P] targets, `IGNORED` where there is none.
 
         Raises:
-            InputError: slots, pictures and boxes differ in number.
+            InputError: slots, pictures and boxes differ in number, or one of these is something else.
+            BoxError: a box is malformed, or has no area inside its picture.
         """
+        check_ids(self.config.get_text_config().vocab_size, input_ids, attention_mask, labels)
+        if not isinstance(images, (list, tuple)) or not all(isinstance(image, ImageInputs) for image in images):
+            raise InputError(f"images must be the pictures that FO1Processor made, got {shown(images)}.")
+        if not isinstance(boxes, (list, tuple)):
+            raise InputError(f"boxes must be a list of [N, 4] for each image, got {shown(boxes)}.")
         slots = (input_ids == IMAGE_SLOT).sum(1).tolist()
         if not sum(slots) == len(images) == len(boxes):
             raise InputError(
                 f"input_ids has {sum(slots)} image slots, with {len(images)} images and {len(boxes)} arrays of boxes. "
                 "Give one of each per slot, as FO1Processor does."
             )
+        inside = [
+            torch.from_numpy(check_inside(check_boxes(own), image.sizes.original_hw))
+            for image, own in zip(images, boxes, strict=True)
+        ]
         features = [self.encode_image(image) for image in images]
-        tokens = [self.encode_regions(seen, own)[1] for seen, own in zip(features, boxes, strict=True)]
+        tokens = [self.encode_regions(seen, own)[1] for seen, own in zip(features, inside, strict=True)]
         found, first = [], 0
         for row, count in enumerate(slots):
             kept = slice(None) if attention_mask is None else attention_mask[row].bool()
@@ -328,7 +355,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
 
         The loss needs no logits kept: it is computed at the labelled positions only.
         """
-        batch = batch or self.assemble(self.samples(**inputs))
+        batch = batch or self.read(0, **inputs)
         hidden = self.decode(batch.inputs_embeds, batch.position_ids, batch.attention_mask(), cache)
         loss = None
         if batch.labels is not None:

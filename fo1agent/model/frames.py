@@ -27,6 +27,11 @@ class ImageSizes:
     aux_wh: tuple[int, int]
     primary_wh: tuple[int, int]
 
+    @property
+    def original_hw(self) -> tuple[int, int]:
+        """Height and width of the upright picture as opened."""
+        return self.original_wh[1], self.original_wh[0]
+
     def to_aux(self, boxes: Any) -> np.ndarray:
         """[N, 4] xyxy pixels of the original → float32 pixels of the auxiliary input, clipped to the picture."""
         (w, h), (aux_w, aux_h) = self.seen_wh, self.aux_wh

@@ -7,11 +7,12 @@ step: the same ids, but for what rounding does to two equally likely tokens. tra
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 from torch import Tensor
 from transformers import (
     Cache,
@@ -26,7 +27,16 @@ from transformers.generation.configuration_utils import GenerationMode
 from fo1agent.errors import InputError
 from fo1agent.model.folder import one_line
 from fo1agent.model.frames import ImageInputs
-from fo1agent.model.sequence import Prefix, TokenBatch, branch_mask, branches_after, mentioned
+from fo1agent.model.sequence import (
+    Prefix,
+    TokenBatch,
+    branch_mask,
+    branches_after,
+    check_ids,
+    check_length,
+    mentioned,
+)
+from fo1agent.regions.regions import shown
 
 # What `generate` of transformers takes beside the fields of a `GenerationConfig`.
 _OTHER_OPTIONS = (
@@ -37,15 +47,54 @@ _OTHER_OPTIONS = (
     "prefix_allowed_tokens_fn",
     "synced_gpus",
     "assistant_model",
+    "tokenizer",
 )
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Share = Annotated[_Number, Field(ge=0, le=1)] | None
+_Above0 = Annotated[_Number, Field(gt=0)] | None
+_Count = Annotated[int, Field(ge=1)] | None
+_Count0 = Annotated[int, Field(ge=0)] | None
+_Ids = int | list[int] | InstanceOf[Tensor] | None
+
+
+def _streams(value: Any) -> Any:
+    if not all(callable(getattr(value, name, None)) for name in ("put", "end")):
+        raise ValueError("it must have put and end, as a TextStreamer has")
+    return value
+
+
+class _Options(BaseModel):
+    """The options of which transformers finds out late, or never, that they make no sense."""
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+
+    max_new_tokens: _Count = None
+    min_new_tokens: _Count0 = None
+    max_length: _Count0 = None
+    min_length: _Count0 = None
+    num_return_sequences: _Count = None
+    max_time: _Above0 = None
+    temperature: _Above0 = None
+    repetition_penalty: _Above0 = None
+    top_k: _Count0 = None
+    top_p: _Share = None
+    min_p: _Share = None
+    eos_token_id: _Ids = None
+    pad_token_id: _Ids = None
+    do_sample: bool | None = None
+    generation_config: InstanceOf[GenerationConfig] | None = None
+    logits_processor: list[Callable[..., Any]] | None = None
+    stopping_criteria: list[Callable[..., Any]] | None = None
+    prefix_allowed_tokens_fn: Callable[..., Any] | None = None
+    streamer: Annotated[Any, AfterValidator(_streams)] | None = None
 
 
 class FO1GenerationMixin(GenerationMixin):
     """What `FO1` has of transformers' `GenerationMixin`, over prompts with pictures and regions."""
 
     # The model's own.
-    assemble: Any
-    samples: Any
+    read: Any
     embed: Any
     base: Any
     config: Any
@@ -75,10 +124,12 @@ class FO1GenerationMixin(GenerationMixin):
             New ids [B, n], padded behind their end; or transformers' output, if `return_dict_in_generate`.
 
         Raises:
-            InputError: an option that there is not, or another way of decoding: beams and assistants read a prompt
-                several times or go back in it.
+            InputError: what `samples` refuses; more tokens than the model has positions; an option that there is not,
+                or that makes no sense, or another way of decoding: beams and assistants read a prompt several times or
+                go back in it.
         """
         asked = check_options(self.generation_config, options)
+        new = asked.max_new_tokens or 0
         copies, penalty = asked.num_return_sequences or 1, asked.repetition_penalty
         if penalty not in (None, 1.0):
             # transformers' own leaves out as many ids as the prompt has padding, of a prompt that is not among them.
@@ -86,24 +137,34 @@ class FO1GenerationMixin(GenerationMixin):
             options["logits_processor"] = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(penalty), *given])
             options["repetition_penalty"] = 1.0
         if prefix is None:
-            batch = self.assemble(self.samples(input_ids, images, boxes, attention_mask)).padded_left()
+            batch = self.read(new, input_ids, images, boxes, attention_mask).padded_left()
             embeds, positions, following = batch.inputs_embeds, batch.position_ids, batch.next_position
             mask, regions, cache = batch.mask.long(), batch.region_tokens(), DynamicCache()
         else:
+            text = self.config.get_text_config()
+            check_ids(text.vocab_size, input_ids)
+            check_length(text.max_position_embeddings, prefix.next_position + input_ids.shape[1], new)
             positions = prefix.next_position + torch.arange(input_ids.shape[1], device=self.device)
             following, regions = positions[-1:] + 1, prefix.region_tokens[None]
             positions = positions.expand(3, 1, -1)
             mask = positions.new_ones(1, prefix.length + input_ids.shape[1])
             embeds, cache = self.embed(input_ids, prefix), prefix.cache(copies)
-        return super().generate(  # pyright: ignore[reportAttributeAccessIssue]
-            inputs_embeds=embeds,
-            prompt_positions=positions.transpose(0, 1),
-            next_position=following,
-            regions=regions,
-            attention_mask=mask,
-            cache=cache,
-            **options,
-        )
+        begun = cache.get_seq_length()
+        try:
+            return super().generate(  # pyright: ignore[reportAttributeAccessIssue]
+                inputs_embeds=embeds,
+                prompt_positions=positions.transpose(0, 1),
+                next_position=following,
+                regions=regions,
+                attention_mask=mask,
+                cache=cache,
+                **options,
+            )
+        except (ValueError, TypeError, AttributeError) as exc:
+            if cache.get_seq_length() > begun:
+                raise
+            # The model has read nothing yet: only options were looked at.
+            raise InputError(f"FO1.generate cannot go by its options: {one_line(exc)}") from exc
 
     def prepare_inputs_for_generation(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -144,16 +205,26 @@ def check_options(own: GenerationConfig, options: Mapping[str, Any]) -> Generati
     Raises:
         InputError: transformers does not know an option, or it asks for a way of decoding that FO1 does not go.
     """
-    asked = copy.copy(options.get("generation_config") or own)
+    given = options.get("generation_config") or own
+    try:
+        _Options.model_validate({**(vars(given) if isinstance(given, GenerationConfig) else {}), **options})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        name, wanted = str(first["loc"][0]), first["msg"].replace("Input should be", "it must be")
+        got = shown(options.get(name, first["input"]))
+        raise InputError(f"FO1.generate got {name}={got}: {wanted.removeprefix('Value error, ')}.") from exc
+    asked = copy.copy(given)
     try:
         unknown = asked.update(**{key: value for key, value in options.items() if key not in _OTHER_OPTIONS})
-    except ValueError as exc:
+    except (ValueError, TypeError, AttributeError) as exc:
         raise InputError(one_line(exc)) from exc
     if unknown:
         raise InputError(f"FO1.generate has no option {', '.join(sorted(unknown))}.")
     mode = asked.get_generation_mode(options.get("assistant_model"))
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
         raise InputError(f"FO1 generates by greedy_search or sample, got options for {mode.value}.")
+    if refused := [name for name in ("output_attentions", "guidance_scale", "token_healing") if vars(asked).get(name)]:
+        raise InputError(f"FO1.generate has no {', '.join(refused)}: leave it out.")
     if asked.cache_implementation or asked.use_cache is False or asked.prefill_chunk_size:
         raise InputError("FO1.generate has a cache of its own: leave out cache_implementation, use_cache and chunks.")
     return asked

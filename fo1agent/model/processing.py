@@ -195,7 +195,7 @@ class FO1Processor(Prompting, ProcessorMixin):
         prompt = self._prompt(said, [part["image"] for part in pictures], [part.get("boxes") for part in pictures])
         return self._batch([prompt]) if tokenize else prompt.text
 
-    def _prompt(self, said: Sequence[str], images: Any, boxes: Any) -> _Prompt:
+    def _prompt(self, said: Sequence[Any], images: Any, boxes: Any) -> _Prompt:
         """What was said, user and assistant in turn, about pictures that come first."""
         if not isinstance(images, (list, tuple)):
             images, boxes = ([], []) if images is None else ([images], [boxes])
@@ -203,7 +203,7 @@ class FO1Processor(Prompting, ProcessorMixin):
         if len(images) != len(boxes):
             raise InputError(f"Got {len(images)} images and {len(boxes)} arrays of boxes; give one of each.")
         pictures = [self.image(load_image(image).pixels) for image in images]
-        kept = [self._best(own, picture.sizes.original_wh) for picture, own in zip(pictures, boxes, strict=True)]
+        kept = [self._best(own, picture.sizes.original_hw) for picture, own in zip(pictures, boxes, strict=True)]
         count, most = sum(map(len, kept)), self.settings.max_regions
         if count > most:
             raise InputError(f"The pictures of a prompt have {count} boxes together; at most {most} are read.")
@@ -215,11 +215,11 @@ class FO1Processor(Prompting, ProcessorMixin):
             parts += [plain(reply.removesuffix(self.adapter.STOP)), turn + plain(text) + self.adapter.CLOSING]
         return _Prompt(parts, pictures, kept)
 
-    def _best(self, boxes: Any, size_wh: tuple[int, int]) -> np.ndarray:
+    def _best(self, boxes: Any, size_hw: tuple[int, int]) -> np.ndarray:
         """The boxes [N, 4] of a picture that are kept, cut at its border; of None none."""
         if boxes is None:
             return np.zeros((0, 4))
-        found = check_inside(check_boxes(boxes), size_wh[::-1])
+        found = check_inside(check_boxes(boxes), size_hw)
         kept, note = self.keep_best(getattr(boxes, "scores", np.ones(len(found))))
         if note:
             log.warning("%s", note)
@@ -260,7 +260,7 @@ class FO1Processor(Prompting, ProcessorMixin):
         )
         return ImageInputs(patches["pixel_values"], (h, w), (h // self.merge, w // self.merge), views, sizes)
 
-    def decode(self, ids: Tensor) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def decode(self, ids: Tensor | Sequence[int]) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Text of generated ids [n], up to the stop token and without outer blanks. Regions are special tokens.
 
         Raises:
@@ -272,7 +272,7 @@ class FO1Processor(Prompting, ProcessorMixin):
         text = self.tokenizer.decode(list(numbers), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return self._spoken(str(text))
 
-    def batch_decode(self, ids: Tensor) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def batch_decode(self, ids: Tensor | Sequence[Sequence[int]]) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`decode` of every row of ids [B, n]."""
         return [self.decode(row) for row in _listed("ids", ids)]
 

@@ -17,8 +17,49 @@ from transformers import DynamicCache
 
 from fo1agent.errors import InputError
 from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT
+from fo1agent.regions.regions import shown
 
 IGNORED = -100
+
+
+def check_ids(size: int, input_ids: Any, attention_mask: Any = None, labels: Any = None) -> None:
+    """Refuse what are no ids [B, P] of a vocabulary of `size`, and a mask or labels of another shape; None is none.
+
+    Raises:
+        InputError: the message names which of them, what was got and what was wanted.
+    """
+    for name, given, others in (("input_ids", input_ids, [IMAGE_SLOT, REGION_SLOT]), ("labels", labels, [IGNORED])):
+        if given is None and given is labels:
+            continue
+        if not isinstance(given, Tensor) or given.dtype not in (torch.int64, torch.int32) or given.ndim != 2:
+            raise InputError(f"{name} must be a tensor [B, P] of whole numbers, got {_told(given)}.")
+        known = ((given >= 0) & (given < size)) | torch.isin(given, given.new_tensor(others))
+        if not known.all():
+            raise InputError(f"{name} must be ids from 0 to {size - 1} or of {others}, got {int(given[~known][0])}.")
+    for name, given in (("attention_mask", attention_mask), ("labels", labels)):
+        if given is not None and (not isinstance(given, Tensor) or given.shape != input_ids.shape):
+            raise InputError(f"{name} must be a tensor {list(input_ids.shape)}, as input_ids is, got {_told(given)}.")
+    read = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    if not len(read) or not read.bool().any(1).all():
+        raise InputError("A row of input_ids has nothing to read: leave it out, or mark its ids in attention_mask.")
+
+
+def _told(value: Any) -> str:
+    """A value for a message: of a tensor its kind and shape, not its numbers."""
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else shown(value)
+
+
+def check_length(most: int, prompt: int, new: int) -> None:
+    """Refuse a prompt of more positions than a model has, or that leaves too few of them for new tokens.
+
+    Raises:
+        InputError: together they are more than `most`.
+    """
+    if prompt + new > most:
+        raise InputError(
+            f"The prompt takes {prompt} positions and max_new_tokens {new}, together {prompt + new}; the model has "
+            f"{most}. Shorten the text or ask for fewer tokens."
+        )
 
 
 @dataclass

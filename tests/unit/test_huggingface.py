@@ -28,7 +28,7 @@ from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy
 from fo1agent.model.predictor import Predictor
 from fo1agent.model.processing import FO1Processor
-from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, REGION_SLOT
+from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, REGION_SLOT, Prefix
 from fo1agent.regions.regions import Regions
 from tests.tiny_models import CHECKPOINT, nano, reference
 
@@ -141,6 +141,10 @@ def test_options_of_transformers_do_what_they_say(pair):
     whole = model.generate(
         **batch, max_new_tokens=4, return_dict_in_generate=True, output_logits=True, eos_token_id=None
     )
+    letter = int(processor.text_ids("a"))
+    always = LogitsProcessorList([lambda ids, scores: scores.index_fill(1, torch.tensor([letter]), torch.inf)])
+    stopped = written(logits_processor=always, stop_strings="aa", tokenizer=processor.tokenizer)
+    assert stopped == [letter, letter]
     assert [int(step.argmax()) for step in whole.logits] == whole.sequences[0].tolist() == free[:4].tolist()
     with redirect_stdout(io.StringIO()) as shown:
         written(streamer=TextStreamer(processor.tokenizer))
@@ -154,6 +158,21 @@ def test_options_of_transformers_do_what_they_say(pair):
         ({"prompt_lookup_num_tokens": 2}, "got options for assisted_generation"),
         ({"max_new_token": 3}, "has no option max_new_token"),
         ({"cache_implementation": "static"}, "a cache of its own"),
+        ({"temperature": -1, "do_sample": True}, "temperature=-1: it must be greater than 0"),
+        ({"temperature": float("nan")}, "temperature=nan: it must be a finite number"),
+        ({"top_k": -1, "do_sample": True}, "top_k=-1: it must be greater than or equal to 0"),
+        ({"repetition_penalty": -1}, "repetition_penalty=-1: it must be greater than 0"),
+        ({"max_new_tokens": "x"}, "max_new_tokens='x': it must be a valid integer"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens=2.5: it must be a valid integer"),
+        ({"num_return_sequences": 0}, "num_return_sequences=0: it must be greater than or equal to 1"),
+        ({"generation_config": 5}, "generation_config=5: it must be an instance of GenerationConfig"),
+        ({"generation_config": GenerationConfig(top_k=-1)}, "top_k=-1: it must be"),
+        ({"streamer": 5}, "streamer=5: it must have put and end"),
+        ({"logits_processor": [5]}, "logits_processor=\\[5\\]: it must be callable"),
+        ({"stop_strings": ["a"]}, "cannot go by its options: .* tokenizer"),
+        ({"bad_words_ids": 5}, "cannot go by its options: `bad_words_ids` has to be"),
+        ({"watermarking_config": 5}, "has no attribute 'validate'"),
+        ({"output_attentions": True, "return_dict_in_generate": True}, "has no output_attentions: leave it out"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(options: dict[str, Any], told: str):
@@ -167,6 +186,63 @@ def test_slots_without_their_pictures_are_named():
     batch = processor(picture(), TEXT, BOXES)
     with pytest.raises(InputError, match="input_ids has 1 image slots, with 0 images and 1 arrays of boxes"):
         model.generate(batch["input_ids"], boxes=batch["boxes"])
+
+
+IDS = torch.tensor([[5, 6, 7]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"images": None}, "images must be the pictures that FO1Processor made, got None"),
+        ({"images": [5]}, "images must be the pictures"),
+        ({"boxes": None}, "boxes must be a list of \\[N, 4\\] for each image, got None"),
+        ({"boxes": [[[float("nan")] * 4] * 2]}, "every value must be finite"),
+        ({"boxes": [[[9, 9, 1, 1]] * 2]}, "x2 < x1"),
+        ({"boxes": [[2, 3]]}, "boxes must be numbers of shape"),
+        ({"boxes": [[[5000, 5000, 6000, 6000]] * 2]}, "no area inside the picture, which is 90 x 64"),
+        ({"attention_mask": IDS}, "attention_mask must be a tensor .* as input_ids is, got torch.int64 .1, 3."),
+        ({"attention_mask": 5}, "attention_mask must be a tensor .*, got 5"),
+        ({"input_ids": IDS[0]}, "input_ids must be a tensor .B, P. of whole numbers, got torch.int64 .3."),
+        ({"input_ids": IDS.float()}, "input_ids must be a tensor .B, P. of whole numbers, got torch.float32 .1, 3."),
+        ({"input_ids": [[5]]}, "of whole numbers, got .\\[5\\]."),
+        ({"input_ids": IDS * 1000}, "input_ids must be ids from 0 to 559 or of .-200, -300., got 5000"),
+        ({"input_ids": IDS, "attention_mask": IDS * 0}, "A row of input_ids has nothing to read"),
+    ],
+)
+def test_a_broken_batch_is_told_by_what_is_wrong_with_it(changed: dict[str, Any], told: str):
+    model, processor = nano()
+    batch = {**processor(picture(), TEXT, BOXES), **changed}
+    for read in (model.generate, model):
+        with pytest.raises(InputError, match=told):
+            read(**batch)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (IDS[:, :2], "labels must be a tensor .1, 3., as input_ids is, got torch.int64 .1, 2."),
+        (IDS.float(), "labels must be a tensor .B, P. of whole numbers"),
+        (-IDS, "labels must be ids from 0 to 559 or of .-100., got -5"),
+    ],
+)
+def test_labels_are_ids_of_the_same_shape(labels: torch.Tensor, told: str):
+    with pytest.raises(InputError, match=told):
+        nano()[0](input_ids=IDS, labels=labels)
+
+
+def test_more_text_than_the_model_has_positions_for_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch):
+    model, processor = reference()
+    monkeypatch.setattr(model, "decode", None)
+    batch = processor(text="a " * 9000)
+    length = batch["input_ids"].shape[1]
+    told = f"takes {length} positions and max_new_tokens 8, together {length + 8}; the model has 8192"
+    with pytest.raises(InputError, match=told):
+        model.generate(**batch, max_new_tokens=8)
+    with pytest.raises(InputError, match=f"takes {length} positions and max_new_tokens 0"):
+        model(**batch)
+    with pytest.raises(InputError, match="takes 3 positions and max_new_tokens 8190, together 8193"):
+        model.generate(IDS, prefix=Prefix.empty(model.config.hidden_size), max_new_tokens=8190)
 
 
 def test_a_batch_is_padded_in_front_and_holds_slots_for_each_box():
@@ -254,15 +330,16 @@ def test_only_the_ids_of_a_text_are_decoded():
     processor = reference()[1]
     ids = processor.text_ids("a cup")
     assert processor.decode(ids.tolist()) == processor.decode(ids) == "a cup"
-    for wrong in (5, None, "a", [1.5], ids[None], torch.tensor([IMAGE_SLOT]), [None]):
+    none_are_ids: list[Any] = [5, None, "a", [1.5], ids[None], torch.tensor([IMAGE_SLOT]), [None]]
+    for wrong in none_are_ids:
         with pytest.raises(InputError, match="takes the ids"):
             processor.decode(wrong)
     with pytest.raises(InputError, match="ids must be a list, got 5"):
-        processor.batch_decode(5)
+        processor.batch_decode(none_are_ids[0])
 
 
 def test_boxes_are_cut_at_the_border_as_a_scene_s_are():
-    assert reference()[1](picture(), TEXT, [[-5, 3, 500, 40]])["boxes"][0].tolist() == [[0, 3, 90, 40]]
+    assert reference()[1](picture(), "Hi", [[-5, 3, 500, 40]])["boxes"][0].tolist() == [[0, 3, 90, 40]]
 
 
 def test_a_conversation_is_the_prompt_that_was_trained_on():
@@ -320,6 +397,12 @@ def test_weights_come_in_the_type_and_on_the_device_that_are_named():
     assert FO1.from_pretrained(CHECKPOINT, torch.float16, {"": "cpu"}).dtype == torch.float16
     with pytest.raises(InputError, match="dtype is"):
         FO1.from_pretrained(CHECKPOINT, dtype="float33")
+    others: list[Any] = ["int3", "int8", torch.int8, 5]
+    for other in others:
+        with pytest.raises(InputError, match=r"dtype is .* float16, bfloat16, float32, float64, got"):
+            FO1.from_pretrained(CHECKPOINT, dtype=other)
+    with pytest.raises(CheckpointError, match="5 is neither a folder nor"):
+        FO1.from_pretrained(others[-1])
     for several in ("auto", {"base": 0, "aux": 1}):
         with pytest.raises(InputError, match="device_map is one device"):
             FO1.from_pretrained(CHECKPOINT, device_map=several)
