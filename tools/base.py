@@ -253,11 +253,12 @@ class Tool:
                 checked = self.arguments.model_validate(
                     dict(arguments) if isinstance(arguments, Mapping) else arguments
                 )
-        except ValidationError as exc:
-            said = complaint(exc, self.arguments.model_fields)
-            return Outcome(tool=self.name, error=said, retry=True)
-        try:
             return Outcome(tool=self.name, result=self._sound(scene, checked))
+        except ValidationError as exc:
+            if exc.title == self.arguments.__name__:
+                said = complaint(exc, self.arguments.model_fields)
+                return Outcome(tool=self.name, error=said, retry=True)
+            return self._broken(exc)
         except (InputError, ToolRetry) as exc:
             return Outcome(tool=self.name, error=self._said(exc), retry=True)
         except BudgetExceeded:

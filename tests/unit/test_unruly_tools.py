@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 import fo1agent
 from fo1agent.agent import Agent, Plan
@@ -175,6 +175,19 @@ def test_one_that_ends_the_process_or_tells_pages_fails_in_one_line(scene: Scene
     said = long_story.call(scene).error
     assert said.startswith("no no no")
     assert len(said) <= 1000
+
+
+def looked_up(value: Any) -> Any:
+    return {}[value]
+
+
+def test_a_check_of_its_arguments_that_raises_is_its_failure(scene: Scene) -> None:
+    @fo1agent.tool
+    def odd(scene: fo1agent.Scene, key: Annotated[str, BeforeValidator(looked_up)]) -> int:
+        """Do something odd."""
+        return 1
+
+    assert odd.call(scene, {"key": "a"}).error == "odd failed with KeyError: 'a'"
 
 
 # ---- for language models and in plans ----
