@@ -198,8 +198,7 @@ class Chat:
     def _do_draw(self, given: str) -> None:
         answer = self._answered().answer
         assert answer is not None
-        with console.whole_file(self._writable("/draw", given)) as temporary:
-            answer.save(temporary)
+        answer.save(self._writable("/draw", given))
         console.note(f"wrote {given}")
 
     def _do_trace(self, given: str) -> None:

@@ -866,8 +866,7 @@ def _save(answer: Answer, patient: cli_trace.Patient | None, *paths: Path | None
         patient.check()
     for path in paths:
         if path:
-            with console.whole_file(path) as temporary:
-                answer.save(temporary)
+            answer.save(path)
 
 
 def _draw(scene: Scene, regions: Iterable[Region], path: Path | None) -> None:

@@ -158,5 +158,5 @@ class Answer:
                     side = max(*self.image.size, 640)
                     drawing.draw(self.image, self.evidence, self.candidates, side).save(temporary)
         except OSError as exc:
-            raise InputError(f"The answer cannot be saved as {path}: {exc.strerror or exc}.") from exc
+            raise InputError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
         return path

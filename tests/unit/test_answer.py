@@ -228,9 +228,9 @@ def test_what_cannot_be_saved_leaves_the_old_file(tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(InputError, match=r"cannot be saved as .*answer\.png: No space left"):
+    with pytest.raises(InputError, match=r"answer\.png cannot be written: No space left"):
         answer.save(old)
     assert [path.name for path in tmp_path.iterdir()] == ["answer.png"]
     assert old.read_bytes() == b"old"
-    with pytest.raises(InputError, match="cannot be saved as"):
+    with pytest.raises(InputError, match="cannot be written"):
         answer.save(tmp_path / "no" / "answer.html")
