@@ -35,8 +35,13 @@ def follow_up(tokens: list[str], before: Sequence[s.Clause]) -> list[s.Clause] |
 
 def is_named(thing: NounPhrase) -> bool:
     """Whether a phrase that stands by itself names something: a fragment has no grammar to tell it from noise."""
+    return lexicon.is_thing(thing.noun.rpartition(" ")[2])
+
+
+def _may_be_named(thing: NounPhrase) -> bool:
+    """The same of more of what was asked: "(the cups) and the books", a noun that has another sense first."""
     noun = thing.noun.rpartition(" ")[2]
-    return lexicon.is_thing(noun) or ((thing.definite or thing.plural) and lexicon.may_be_seen(noun))
+    return is_named(thing) or (thing.owner is None and thing.plural and lexicon.may_be_seen(noun))
 
 
 def same_of(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
@@ -46,7 +51,7 @@ def same_of(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
     if (
         things is None
         or not p.at_end()
-        or not all(is_named(thing) or (thing.pronoun == "one" and thing.conditions) for thing in things)
+        or not all(_may_be_named(thing) or (thing.pronoun == "one" and thing.conditions) for thing in things)
     ):
         return None
     kinds = (s.HowMany, s.IsThere, s.WhereIs, s.AskAbout, s.IsAt)
