@@ -282,9 +282,6 @@ class OnnxPredictor(BasePredictor):
             found.append(arrays.sigmoid(scores).astype(np.float64))
         return found
 
-    def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
-        raise NotImplementedError("Models with graphs have a vocabulary.")
-
     def _write(
         self, encodings: Sequence[SceneEncoding], counts: Sequence[int], question: np.ndarray, max_new_tokens: int
     ) -> np.ndarray:

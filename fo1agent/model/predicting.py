@@ -91,10 +91,6 @@ class BasePredictor(ABC):
         """What the model itself says, [P, R]."""
 
     @abstractmethod
-    def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
-        """`similar` of a model with an open vocabulary."""
-
-    @abstractmethod
     def _write(
         self, encodings: Sequence[SceneEncoding], counts: Sequence[int], question: Any, max_new_tokens: int
     ) -> Any:
@@ -196,15 +192,16 @@ class BasePredictor(ABC):
         """
         if not 0 <= index < len(encoding):
             raise InputError(f"No region {index}; the picture has {len(encoding)}.")
-        if self.vocabulary is not None:
-            probability = self.match(encoding, self.vocabulary)
-            # Squared, the likely names of the example count, the many unlikely ones do not.
-            belief = probability[:, index] ** 2
-            same = belief @ probability / max(float(belief.sum()), 1e-12)
-        else:
-            same = self._same_kind(encoding, index)
+        same = self._same_kind(encoding, index)
         same[index] = 1.0
         return same
+
+    def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
+        """`similar` by the names that the model knows."""
+        probability = self.match(encoding, self.vocabulary or ())
+        # Squared, the likely names of the example count, the many unlikely ones do not.
+        belief = probability[:, index] ** 2
+        return belief @ probability / max(float(belief.sum()), 1e-12)
 
     def _with_taught(self, encoding: SceneEncoding, phrases: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """What the model itself says [P, R] together with what lessons say of taught names, [P, N].

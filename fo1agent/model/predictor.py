@@ -135,6 +135,8 @@ class Predictor(BasePredictor):
 
     @torch.inference_mode()
     def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
+        if self.vocabulary is not None:
+            return super()._same_kind(encoding, index)
         question = self.processor.question_ids([len(encoding)], render("visual_prompt_od", f"<region{index}>"))
         opened = self.processor.token_id("<objects>")
         # The model names the category itself; the regions are read where it would list them.

@@ -6,6 +6,7 @@ No tensor library here: an engine says how text becomes ids, and as what it take
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class ProcessingConfig:
             raise CheckpointError(f"aux_aspect is dynamic, squash or dynamic_square, got {self.aux_aspect!r}.")
 
 
-class Prompting:
+class Prompting(ABC):
     """Words, slots and sizes of a model's prompts.
 
     Attributes:
@@ -55,17 +56,17 @@ class Prompting:
     adapter: Any
     settings: ProcessingConfig
 
+    @abstractmethod
     def _vocabulary(self) -> Mapping[str, int]:
         """Token → id, added tokens too."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _text_ids(self, text: str) -> list[int]:
         """Ids of trusted text, nothing added."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _array(self, ids: Sequence[int]) -> Any:
         """Ids as the engine takes them, [.] int64."""
-        raise NotImplementedError
 
     # --- pictures and boxes ------------------------------------------------------------------------------------
 
