@@ -32,16 +32,10 @@ from fo1agent.regions.regions import Regions
 
 @dataclass
 class Predictor(BasePredictor):
-    """One model, ready for pictures. Safe to share between threads.
+    """One model as torch runs it; what it does is told at `BasePredictor`.
 
     Attributes:
         model: in eval mode.
-        processor: the model's.
-        name: for people: `fo1-nano`, the hub name's last part, or the folder's name.
-        fingerprint: hash of the weights, part of every cache key.
-        cache_bytes: bound on kept encodings.
-        vocabulary: names that the model knows, taught ones last; None for an open one.
-        taught: those of them that lessons alone know: regions are named by them, in scores but not in sentences.
     """
 
     model: FO1
