@@ -64,7 +64,6 @@ from fo1agent.runs.events import AnswerEvent, Event, OnStep, Partial, PlanEvent,
 from fo1agent.runs.record import load
 from fo1agent.runs.step import StepEnd, StepStart
 from fo1agent.tools.base import complaint
-from fo1agent.tools.registry import registry
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -375,6 +374,8 @@ class RemoteScene(Pictured):
         if not re.fullmatch(r"[A-Za-z_]\w{0,63}", tool, re.ASCII):
             raise InputError(f"{shown(tool)} is no name of a tool.")
         given = {name: self._passed(value) for name, value in arguments.items()}
+        from fo1agent.tools.registry import registry  # brings all tools; only this needs them
+
         kinds = {"ask": AskResult, **{name: one.result for name, one in registry().items()}}
         if tool not in kinds:
             return self._call(tool, given)["result"]

@@ -97,7 +97,7 @@ class Result(BaseModel):
         repeats: whether a region may stand in it more than once.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     repeats: ClassVar[bool] = False
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class Outcome(BaseModel):
@@ -13,6 +13,7 @@ class Outcome(BaseModel):
     `error` says what went wrong, "" if nothing did; `retry` that other arguments may work.
     """
 
+    model_config = ConfigDict(defer_build=True)
     tool: str
     result: Any = None
     error: str = ""

@@ -62,7 +62,8 @@ VALUES: tuple[Kind, ...] = ("number", "bool", "text")
 class Step(BaseModel):
     """One step. `gives` is the kind of its result, `inputs` names the steps it needs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What checks it is built when a plan is first read, so that a client and the command start without it.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     gives: ClassVar[Kind]
     id: Ref
 
@@ -513,7 +514,7 @@ class Offered:
 class Plan(BaseModel):
     """A checked list of steps that answers one question."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     question: str
     steps: tuple[AnyStep, ...] = Field(min_length=1, max_length=MAX_STEPS)
 

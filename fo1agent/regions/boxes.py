@@ -7,8 +7,12 @@ meaning or relations between things; for those see `image`, `types` and `geometr
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num, Shaped
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Num, Shaped
 
 
 def xywh_to_xyxy(boxes_xywh: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:

@@ -9,13 +9,16 @@ so take it out first.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from jaxtyping import Bool, Float, Int, Num
 
 from fo1agent.errors import InputError
 from fo1agent.regions.boxes import areas, centers, coverage, intersections
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Num
 
 # What people mean by these words often enough. All are relative, so a picture may be scaled.
 INSIDE_SHARE = 0.75

@@ -91,7 +91,7 @@ class Region:
 class RegionRef(BaseModel):
     """A region in a result."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     id: str = Field(description="Short id, to be passed to other tools.")
     label: str | None = Field(
         description="What it was judged to be, which may be less than the phrase said; null if nobody named it."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from jaxtyping import Bool
 
 from fo1agent.regions import geometry
 from fo1agent.regions.regions import Regions
 from fo1agent.words import lexicon
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 _MOST_ENDS = 8  # that "between" is asked of on either side, at most
 

@@ -32,7 +32,7 @@ from fo1agent.plans.language import LARGEST
 from fo1agent.regions.regions import Region, Regions, shown
 from fo1agent.untrusted import UntrustedText
 
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, defer_build=True)
 """Of every record: nothing missing, nothing unknown, no NaN, no number given as text."""
 
 SHORT = {"short": True}
@@ -54,7 +54,7 @@ class Reader(Protocol):
 class RegionPart(BaseModel):
     """A region: `img_3fa9c1d2/r7`, its box in pixels of the upright picture, and how likely it is its label."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     id: str = Field(min_length=1)
     box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2; y points down")

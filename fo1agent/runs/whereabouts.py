@@ -7,15 +7,18 @@ made to carry, in what is made to hold, riding what people ride. A tie is not "i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool
 
 from fo1agent.regions.boxes import areas, centers, iou
 from fo1agent.regions.geometry import gaps
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.regions.relations import related
 from fo1agent.words import lexicon
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 # From this overlap on, two regions of one picture are the same thing.
 _SAME_BOX = 0.5
