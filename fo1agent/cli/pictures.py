@@ -51,14 +51,19 @@ def named(
         last: (name, value) of the argument behind the pictures.
 
     Raises:
-        click.UsageError: no picture is named, or a picture stands where the last argument should.
+        click.UsageError: no picture is named, a picture stands where the last argument should, or words of the last
+            argument stand where pictures should.
     """
+    arguments = list(arguments)
     names = [name for argument in arguments for name in matches(argument)]
     # The arguments behind are filled first: of `ask photo.jpg` the picture would be the question.
     if last and (last[1] is None or not names or (_has_picture_ending(last[1]) and os.path.isfile(last[1]))):
         raise click.UsageError(f"Missing argument '{last[0]}', which comes after the pictures.")
     if not names:
         raise click.UsageError("Missing argument 'IMAGE…'.")
+    word = next((one for one in arguments[1:] if not _looks_like_a_picture(one) and not os.path.exists(one)), None)
+    if last and word is not None:
+        raise click.UsageError(f'There is no picture {word!r}. If it is a word of the {last[0]}, quote all of it: "…".')
     if len(names) > 1 and (given := [option for option, path in outputs.items() if path]):
         raise click.UsageError(f"{given[0]} writes one file; name one picture, not {len(names)}.")
     return names

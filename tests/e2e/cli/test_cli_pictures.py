@@ -106,6 +106,10 @@ def test_a_folder_is_told_how_its_pictures_are_named(folder: Path) -> None:
         (("ask", "bus.jpg"), "Missing argument 'QUESTION', which comes after the pictures."),
         (("count", "bus.jpg", "cat.jpg"), "Missing argument 'PHRASE', which comes after the pictures."),
         (("ground", "bus.jpg", "cat.jpg"), "Missing argument 'PHRASE…', which comes after the pictures."),
+        (
+            ("ask", "bus.jpg", "Is", "it", "red?"),
+            "There is no picture 'Is'. If it is a word of the QUESTION, quote all of it: \"…\".",
+        ),
         (("describe",), "Missing argument 'IMAGE…'."),
         (("count", "bus.jpg", "cat.jpg", "cat", "--draw", "a.png"), "--draw writes one file; name one picture, not 2."),
         (("ask", "*.jpg", "Is it?", "--trace", "a.jsonl"), "--trace writes one file; name one picture, not 3."),
