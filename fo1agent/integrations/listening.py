@@ -12,6 +12,8 @@ from fo1agent.errors import InputError
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS_S = 10.0
 """Seconds in which a request's head must have come, once its connection is there."""
+BODY_S = 60.0
+"""Seconds in which its body must have come, where an application asks for no less."""
 READS_S = 30.0
 """Seconds for which a client may leave an answer lying before its connection is cut."""
 
@@ -50,9 +52,10 @@ def url_of(host: str, listens: socket.socket) -> str:
 
 
 class Timed(H11Protocol):
-    """HTTP/1.1 whose clients must send a request's head in time, and take their answers."""
+    """HTTP/1.1 whose clients must send a request's head and body in time, and take their answers."""
 
     _head: asyncio.TimerHandle | None = None
+    _body: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -64,6 +67,10 @@ class Timed(H11Protocol):
         super().handle_events()
         if self.cycle is not before:
             self._unset()
+            self._body = self.loop.call_later(BODY_S, self._late)
+        if self._body is not None and not self.cycle.more_body:
+            self._body.cancel()
+            self._body = None
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -83,8 +90,9 @@ class Timed(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unset()
-        if self._unread is not None:
-            self._unread.cancel()
+        for timer in (self._body, self._unread):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def _unset(self) -> None:
@@ -93,6 +101,6 @@ class Timed(H11Protocol):
             self._head = None
 
     def _late(self) -> None:
-        self._head = None
+        self._head = self._body = None
         if not self.transport.is_closing():
             self.transport.close()

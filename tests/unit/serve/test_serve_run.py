@@ -21,8 +21,10 @@ LARGE = 64 * 2**20
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
-    """`ok`, or at /large more than any buffer on the way takes."""
+    """`ok`, or at /large more than any buffer on the way takes; at /read once the body is there."""
     body = b"x" * LARGE if scope["path"] == "/large" else b"ok"
+    while scope["path"] == "/read" and (await receive()).get("more_body", False):
+        pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     for start in range(0, len(body), 2**20):
         await send({"type": "http.response.body", "body": body[start : start + 2**20], "more_body": True})
@@ -32,6 +34,7 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(shell, "HEADERS_S", 0.5)
+    monkeypatch.setattr(shell, "BODY_S", 0.5)
     monkeypatch.setattr(shell, "READS_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
@@ -91,6 +94,28 @@ def test_a_body_that_was_refused_is_not_thrown_away_forever(port: int) -> None:
                 talkative.sendall(b"x" * 1000)
                 time.sleep(0.05)
         assert time.monotonic() - start < 60
+
+
+def test_a_body_that_drips_in_is_not_waited_for(port: int) -> None:
+    with connected(port) as slow:
+        slow.sendall(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
+        start = time.monotonic()
+        with suppress(OSError):
+            while time.monotonic() - start < 60:
+                slow.sendall(b"x")
+                time.sleep(0.1)
+        assert time.monotonic() - start < 60
+
+
+def test_a_whole_body_is_answered_however_long_that_takes(port: int) -> None:
+    with connected(port) as calm:
+        for _ in range(2):
+            calm.sendall(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx")
+            calm.settimeout(60)
+            told = b""
+            while not told.endswith(b"ok"):
+                told += calm.recv(1000)
+            time.sleep(0.7)
 
 
 def test_who_does_not_take_the_answer_is_cut_off(port: int) -> None:
