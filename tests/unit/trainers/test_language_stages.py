@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import FO1Processor
 from fo1agent.trainers import alignment, base, instruction
 from fo1agent.trainers.calibration import calibrate
+from fo1agent.trainers.data import features
 from fo1agent.trainers.data.coco import CocoData
 from fo1agent.trainers.data.features import (
     ANNOTATED,
     FeatureStore,
     JoinedStores,
-    fingerprint,
     mirror_boxes,
     mirror_example,
     open_or_build,
@@ -137,21 +136,30 @@ def test_joined_stores_are_one_row(store: FeatureStore) -> None:
         joined[len(joined)]
 
 
-def test_a_store_of_other_weights_is_refused(model, data, tmp_path: Path) -> None:
-    open_or_build(tmp_path / "features", model[0], model[1], data)
+def test_what_other_weights_saw_is_not_taken(model, data, tmp_path: Path) -> None:
+    before = open_or_build(tmp_path / "features", model[0], model[1], data, mirror=False)
+    vectors = before[0].vectors
     with torch.no_grad():
         model[0].aux.stem.conv.bias.add_(1)
-    with pytest.raises(TrainingError, match="other weights or annotations"):
-        FeatureStore(tmp_path / "features", data, fingerprint(model[0], data))
+    after = open_or_build(tmp_path / "features", model[0], model[1], data, mirror=False)
+    assert not np.array_equal(after[0].vectors, vectors)
+    assert np.array_equal(before[0].vectors, vectors)
 
 
-def test_an_interrupted_build_leaves_nothing(model, data, tmp_path: Path) -> None:
+def test_an_interrupted_build_goes_on(model, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+        if done == 2:
+            raise KeyboardInterrupt
 
+    whole = open_or_build(tmp_path / "whole", model[0], model[1], data, mirror=False)
     with pytest.raises(KeyboardInterrupt):
-        open_or_build(tmp_path / "features", model[0], model[1], data, on_progress=interrupt)
-    assert list(tmp_path.iterdir()) == []
+        open_or_build(tmp_path / "features", model[0], model[1], data, mirror=False, on_progress=interrupt)
+    store = open_or_build(tmp_path / "features", model[0], model[1], data, mirror=False)
+    for k in range(len(whole)):
+        assert np.array_equal(store[k].vectors, whole[k].vectors)
+        assert np.array_equal(store[k].boxes, whole[k].boxes)
+    monkeypatch.setattr(features, "_look", None)  # all of it is there
+    open_or_build(tmp_path / "features", model[0], model[1], data, mirror=False)
 
 
 def test_calibration_sets_the_weights_of_the_head(model, store) -> None:
