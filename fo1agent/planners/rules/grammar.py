@@ -265,10 +265,22 @@ def _parse_parts(tokens: list[str], before: list[s.Clause], lenient: bool = Fals
         if left is None:
             continue
         right = _parse_sentence(rest, before + left, told=not lenient) if rest[0] in w.QUESTION_START else None
-        right = right or follow_up(rest, before + left)
+        right = right or _follow_ups(rest, before + left)
         if right is not None:
             return left + right
     return follow_up(tokens, before)
+
+
+def _follow_ups(tokens: list[str], before: list[s.Clause]) -> list[s.Clause] | None:
+    """ "(Where is the cat,) the remotes and the couch?": the same of one thing after the other."""
+    if (found := follow_up(tokens, before)) is not None:
+        return found
+    for at, token in enumerate(tokens):
+        first = follow_up(tokens[:at], before) if token in _CONNECTORS and at else None
+        rest = first and _follow_ups(tokens[at + 1 :], before + first)
+        if first and rest:
+            return first + rest
+    return None
 
 
 def _if_so(tokens: list[str]) -> list[s.Clause] | None:

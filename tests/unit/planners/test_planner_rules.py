@@ -153,6 +153,8 @@ def test_superlatives(question, by, rank):
         ("How many cars are there? And people? And dogs?", [2, 4, 1]),
         ("Is there a bus, and how many people are to its left?", [True, 2]),
         ("Where is the bus and what is it?", ["middle", "A bus."]),
+        ("Where are the bus and the dog?", ["middle", "left"]),
+        ("Where are the bus, the dog and the people?", ["middle", "left", "right and left"]),
         ("Is the dog left of the bus, and is it near a person?", [True, True]),
         ("How many people are there and is the leftmost one left of the bus?", [4, True]),
     ],
