@@ -102,7 +102,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fo1agent' has no attribute {name!r}")
     # Whatever is listed above and has no other home is an error class.
     home = next((module for module, names in _HOME.items() if name in names), "fo1agent.errors")
-    value = getattr(import_module(home), name)
+    from fo1agent.extras import torch_needed
+
+    with torch_needed(f"fo1agent.{name}"):
+        value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fo1agent.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+TORCH = ("torch", "torchvision", "transformers")
+"""What a light install is without: fo1-nano on a CPU needs none of them, training and other models need all."""
 
 
 def install_line(extra: str) -> str:
@@ -12,14 +22,46 @@ def install_line(extra: str) -> str:
         extra: as in `[project.optional-dependencies]` of pyproject.toml: `eval`, `export`, `hub`, `mcp`, `serve`,
             `train`, `ultralytics`.
     """
+    of_extras = [(one, one.marker) for one in _required() if one.marker and "extra" in str(one.marker)]
+    wanted = [one for one, marker in of_extras if marker.evaluate({"extra": extra})]
+    return _line(wanted) if wanted else f'pip install ".[{extra}]" in a clone of fo1agent'
+
+
+def torch_line() -> str:
+    """What installs what a light install is without: `pip install "torch>=2.8" …`."""
+    wanted = [one for one in _required() if one.name in TORCH and not one.marker]
+    return _line(wanted) if wanted else f"pip install {' '.join(TORCH)}"
+
+
+@contextmanager
+def torch_needed(what: str) -> Iterator[None]:
+    """Within the block, that torch is not installed is an error of ours.
+
+    Args:
+        what: what needs it, as the message's first words: "Engine torch".
+
+    Raises:
+        MissingExtraError: a package of `TORCH` is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        package = (exc.name or "").partition(".")[0]
+        if package not in TORCH:
+            raise
+        raise MissingExtraError(f"{what} needs {package}, which is not installed: {torch_line()}") from exc
+
+
+def _required() -> list[Requirement]:
+    from importlib.metadata import PackageNotFoundError, requires
+
     from packaging.requirements import Requirement
 
     try:
-        required = [Requirement(line) for line in importlib.metadata.requires("fo1agent") or ()]
-    except importlib.metadata.PackageNotFoundError:  # run from a clone that was not installed
-        required = []
-    of_extras = [(one, one.marker) for one in required if one.marker and "extra" in str(one.marker)]
-    wanted = [one for one, marker in of_extras if marker.evaluate({"extra": extra})]
-    if not wanted:
-        return f'pip install ".[{extra}]" in a clone of fo1agent'
+        return [Requirement(line) for line in requires("fo1agent") or ()]
+    except PackageNotFoundError:  # run from a clone that was not installed
+        return []
+
+
+def _line(wanted: list[Requirement]) -> str:
     return "pip install " + " ".join(f'"{one.name}{one.specifier}"' for one in wanted)

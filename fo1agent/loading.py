@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from fo1agent.errors import InputError
+from fo1agent.extras import torch_needed
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.pictures.ocr import OCR, read_lines
 from fo1agent.proposals import resolve_proposer
@@ -43,7 +44,7 @@ def load(
         CheckpointError: the weights do not exist, or do not fit their configuration; or there are no graphs of them.
         InputError: an unknown device, dtype, proposer, language or engine, or an engine that cannot do what is asked.
         ProposalError: the proposer cannot be loaded.
-        MissingExtraError: the proposer or the reader needs a package that is not installed.
+        MissingExtraError: the engine, the proposer or the reader needs a package that is not installed.
     """
     if not (ocr is None or isinstance(ocr, str) or callable(ocr)):
         raise InputError(f'ocr must be a language such as "ru", an OCR or a callable; got a {type(ocr).__name__}.')
@@ -76,9 +77,10 @@ def _onnx(folder: str | None, engine: str, device: str, dtype: str | None) -> Pr
 
 
 def _torch(folder: str | None, device: str, dtype: str | None) -> Predictor:
-    import torch
+    with torch_needed("Engine torch"):
+        import torch
 
-    from fo1agent.model.predictor import load_predictor
+        from fo1agent.model.predictor import load_predictor
 
     try:
         torch.empty(0, device=device)

@@ -23,6 +23,7 @@ from fo1agent.cli import serve as cli_serve
 from fo1agent.cli import trace as cli_trace
 from fo1agent.cli import train as cli_train
 from fo1agent.errors import FO1AgentError
+from fo1agent.extras import torch_needed
 from fo1agent.version import __version__
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with torch_needed("This command"):
+                return super().invoke(ctx)
         except click.UsageError as exc:
             raise console.printable(exc) from None
         except (FO1AgentError, click.ClickException, OSError) as exc:

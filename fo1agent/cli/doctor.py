@@ -6,6 +6,7 @@ Nothing is fetched, installed or changed.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 import sys
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from fo1agent.extras import install_line
+from fo1agent.extras import TORCH, install_line, torch_line
 
 if TYPE_CHECKING:
     from fo1agent.scene import Model
@@ -45,7 +46,11 @@ def examine() -> Iterator[Check]:
     """Yield the checks as they are done, quick ones first."""
     yield Check("python", sys.version_info >= (3, 11), True, f"{platform.python_version()} on {platform.platform()}")
     yield _requirements()
-    yield _try("torch", _torch)
+    if _light():
+        purpose = "training, other models than fo1-nano, GPUs"
+        yield Check("torch", False, False, f"not installed: {purpose}; {torch_line()}")
+    else:
+        yield _try("torch", _torch)
     yield _try("weights", _weights)
     yield _try("reading", _reading)
     yield _try("asking", _asking)
@@ -57,10 +62,12 @@ def _requirements() -> Check:
     """Whether every base dependency is there in a version that fo1agent was made for."""
     from packaging.requirements import Requirement
 
-    wrong, right = [], 0
+    wrong, right, light = [], 0, _light()
     for line in importlib.metadata.requires("fo1agent") or []:
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if light and requirement.name in TORCH:
             continue
         try:
             version = importlib.metadata.version(requirement.name)
@@ -72,6 +79,11 @@ def _requirements() -> Check:
         else:
             wrong.append(f"{requirement.name} {version}, wanted {requirement.specifier}")
     return Check("packages", not wrong, True, "; ".join(wrong) or f"{right} as wanted")
+
+
+def _light() -> bool:
+    """Whether this is a light install: none is there of the packages that it leaves out."""
+    return not any(map(importlib.util.find_spec, TORCH))
 
 
 def _try(name: str, run: Callable[[], str]) -> Check:

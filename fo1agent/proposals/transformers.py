@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fo1agent.errors import InputError, MissingExtraError, ProposalError
+from fo1agent.extras import torch_needed
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.proposals.base import to_regions
 from fo1agent.regions.boxes import cxcywh_to_xyxy
@@ -53,17 +54,18 @@ class TransformersProposer:
             MissingExtraError: it needs a package that is not installed, such as timm.
             InputError: phrases for a detector that reads no text, or empty ones.
         """
-        from transformers import (
-            AutoConfig,
-            AutoImageProcessor,
-            AutoModelForObjectDetection,
-            AutoModelForZeroShotObjectDetection,
-            AutoProcessor,
-        )
-        from transformers.models.auto.modeling_auto import (
-            MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES,
-            MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES,
-        )
+        with torch_needed("A proposer of transformers"):
+            from transformers import (
+                AutoConfig,
+                AutoImageProcessor,
+                AutoModelForObjectDetection,
+                AutoModelForZeroShotObjectDetection,
+                AutoProcessor,
+            )
+            from transformers.models.auto.modeling_auto import (
+                MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES,
+                MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES,
+            )
 
         source = os.fspath(name_or_folder)
         self.name = f"transformers:{Path(source).resolve().name if os.path.isdir(source) else source}"

@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 
 import fo1agent
 from fo1agent.cli.doctor import EXTRAS
-from fo1agent.extras import install_line
+from fo1agent.errors import MissingExtraError
+from fo1agent.extras import TORCH, install_line, torch_line, torch_needed
 
 HEAVY = ("torch", "torchvision", "transformers", "PIL", "pydantic", "numpy", "langchain", "rapidocr", "rich")
 
@@ -106,6 +107,35 @@ def test_what_installs_an_extra_needs_no_index_that_has_fo1agent(pyproject: dict
     start, *packages = shlex.split(install_line(extra).removeprefix("pip "))
     assert start == "install"
     assert {Requirement(line).name for line in packages} == wanted
+
+
+def test_the_light_list_is_the_dependencies_without_torch(repo: Path, pyproject: dict) -> None:
+    lines = (repo / "requirements-light.txt").read_text(encoding="utf-8").splitlines()
+    wanted = pyproject["project"]["dependencies"]
+    assert {Requirement(line).name for line in wanted} > set(TORCH)
+    light = [line for line in wanted if Requirement(line).name not in TORCH]
+    assert [line for line in lines if not line.startswith("#")] == light
+
+
+def test_what_a_light_install_lacks_is_installed_as_pyproject_wants_it(pyproject: dict) -> None:
+    start, *packages = shlex.split(torch_line().removeprefix("pip "))
+    wanted = [line for line in pyproject["project"]["dependencies"] if Requirement(line).name in TORCH]
+    assert (start, list(map(Requirement, packages))) == ("install", list(map(Requirement, wanted)))
+
+
+def test_the_page_on_installing_has_the_lines_that_the_command_prints(repo: Path) -> None:
+    page = (repo / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"$ {install_line('mcp')}\n" in page
+    assert f"$ {install_line('serve')}\n" in page
+    assert f"error: Engine torch needs torch, which is not installed: {torch_line()}\n" in page
+
+
+def test_only_what_a_light_install_lacks_is_told_of_as_that() -> None:
+    says = "Training needs torch, which is not installed: pip install "
+    with pytest.raises(MissingExtraError, match=says), torch_needed("Training"):
+        raise ModuleNotFoundError("No module named 'torch.cuda'", name="torch.cuda")
+    with pytest.raises(ModuleNotFoundError, match="torchless"), torch_needed("Training"):
+        raise ModuleNotFoundError("No module named 'torchless'", name="torchless")
 
 
 def test_an_extra_that_is_not_known_here_is_installed_from_a_clone() -> None:

@@ -25,6 +25,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.pictures.image import load_image
+from tests.tool_calls import CALLS
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
@@ -35,19 +36,6 @@ from mcp.client.streamable_http import streamable_http_client
 
 COMMAND = [sys.executable, "-m", "fo1agent", "mcp"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-CALLS: dict[str, dict[str, Any]] = {
-    "look": {},
-    "ground": {"phrase": "cat"},
-    "count": {"phrase": "remote"},
-    "read": {},
-    "describe": {"region": "r0"},
-    "inspect": {"question": "What colour is it?", "region": [60, 30, 400, 390]},
-    "relate": {"a": "remote", "relation": "right_of", "b": "cat"},
-    "zoom": {"region": [40, 30, 420, 400], "phrase": "cat"},
-    "annotate": {"regions": ["r0"]},
-    "ask": {"question": "How many remotes are to the right of the cat?"},
-}
-"""A call of every tool on the photograph of a cat and two remotes."""
 
 
 @pytest.fixture
