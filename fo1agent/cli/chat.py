@@ -67,6 +67,7 @@ class Chat:
         agent: answers; anything with the `ask` of an `Agent`.
         memory: where the agent's last run is, if it runs here and not at a server.
         saved: where each run is saved as well.
+        cell: pixels of a character of a terminal that takes sixels, as `inline.sixel_cell` gives it.
 
     Attributes:
         typed: whether somebody types the lines at a terminal, and reads there.
@@ -74,12 +75,18 @@ class Chat:
     """
 
     def __init__(
-        self, opened: Callable[[str], Any], agent: Any, memory: Memory | None = None, saved: Place | None = None
+        self,
+        opened: Callable[[str], Any],
+        agent: Any,
+        memory: Memory | None = None,
+        saved: Place | None = None,
+        cell: tuple[int, int] | None = None,
     ) -> None:
         self._opened = opened
         self._agent = agent
         self._memory = memory
         self._saved = saved
+        self._cell = cell
         self._pictures: list[_Open] = []
         self._at = 0
         self.typed = sys.stdin is not None and sys.stdin.isatty() and console.on_a_terminal()
@@ -193,7 +200,7 @@ class Chat:
         columns, lines = shutil.get_terminal_size()
         evidence = current.answer.evidence if current.answer else ()
         limits = min(columns - 1, _COLUMNS), min(max(lines // 3, 8), _ROWS)
-        console.picture(inline.drawn(current.talk.scene.image, evidence, *limits))
+        console.picture(inline.drawn(current.talk.scene.image, evidence, *limits, cell=self._cell))
 
     def _do_draw(self, given: str) -> None:
         answer = self._answered().answer
@@ -227,7 +234,7 @@ class Chat:
         evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
         told = [*console.not_judged(answer.not_judged, answer.bounds), f"{seconds:.1f} s"]
         console.note("  ", *evidence, console.one_line(" · ".join(told)))
-        if len(answer.evidence) and inline.kind() != "blocks":  # half blocks have no room for tags
+        if len(answer.evidence) and inline.kind(cell=self._cell) != "blocks":  # half blocks have no room for tags
             self._do_show()
         if self._memory is not None:
             current.run = tuple(self._memory.lines)

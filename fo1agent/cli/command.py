@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from fo1agent.cli import chat as cli_chat
-from fo1agent.cli import console
+from fo1agent.cli import console, inline
 from fo1agent.cli import data as cli_data
 from fo1agent.cli import ocr as cli_ocr
 from fo1agent.cli import own_tools as cli_own_tools
@@ -225,10 +225,11 @@ def chat(ctx: click.Context, images: Sequence[str], planner: str, mode: str, ver
     if "-" in names:
         raise click.UsageError("Questions come from stdin, so no picture can; name a file.")
     saved = cli_trace.place()
+    cell = inline.sixel_cell() if console.shows_pictures() else None  # before the model is loaded, when little is typed
     model, opened = _ready(names, {}, boxes=None, **opening)
     memory = None if opening["server"] else Memory()
     agent = _who_answers(model, None, memory, planner=planner, mode=mode, verify=verify)
-    talking = cli_chat.Chat(opened, agent, memory, saved)
+    talking = cli_chat.Chat(opened, agent, memory, saved, cell)
     if not talking.open(names):
         ctx.exit(1)
     talking.run()

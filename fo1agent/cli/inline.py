@@ -1,7 +1,7 @@
-"""Pictures in the terminal: as pixels where it takes them (kitty, Ghostty, iTerm2, WezTerm), else as half blocks.
+"""Pictures in the terminal: as pixels where it takes them (kitty, Ghostty, iTerm2, WezTerm, sixels), else half blocks.
 
-A terminal says which it is in its environment; it is not asked, since its reply would arrive as if it had been typed.
-tmux and screen pass no pixels on. Sixel is left out: it needs an encoder that neither Pillow nor we have.
+A terminal says which it is in its environment; whether it takes sixels, it is asked. tmux and screen pass no pixels on,
+but a tmux may take sixels itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
+from fo1agent.cli import sixel
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -21,9 +23,21 @@ _KITTY_BYTES = 4096  # of base64 in one escape sequence, as the protocol has it
 _PIXELS = 800  # of the longer side that is sent
 
 
-def kind(environment: Mapping[str, str] = os.environ) -> Literal["kitty", "iterm", "blocks"]:
-    """How the terminal shows pictures."""
+def sixel_cell(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
+    """Pixels of a character, width and height, of a terminal that takes sixels and nothing better; else None.
+
+    The terminal is asked: call it once, before anything is typed, and only where pictures may be shown.
+    """
+    return sixel.ask() if kind(environment) == "blocks" else None
+
+
+def kind(
+    environment: Mapping[str, str] = os.environ, cell: tuple[int, int] | None = None
+) -> Literal["kitty", "iterm", "sixel", "blocks"]:
+    """How the terminal shows pictures; `cell` as `sixel_cell` gives it."""
     program, term = environment.get("TERM_PROGRAM", ""), environment.get("TERM", "")
+    if cell:
+        return "sixel"
     if environment.get("TMUX") or term.startswith(("screen", "tmux")):
         return "blocks"
     if "KITTY_WINDOW_ID" in environment or term in ("xterm-kitty", "xterm-ghostty") or program == "ghostty":
@@ -34,7 +48,12 @@ def kind(environment: Mapping[str, str] = os.environ) -> Literal["kitty", "iterm
 
 
 def drawn(
-    image: Image, regions: Iterable[Region], columns: int, rows: int, environment: Mapping[str, str] = os.environ
+    image: Image,
+    regions: Iterable[Region],
+    columns: int,
+    rows: int,
+    environment: Mapping[str, str] = os.environ,
+    cell: tuple[int, int] | None = None,
 ) -> str:
     """What makes the terminal show a picture with its regions: escape sequences of ours alone, and a line's end.
 
@@ -42,11 +61,16 @@ def drawn(
         image: any size.
         regions: drawn in their colours; with their tags where there are pixels for them.
         columns: the most that it may take, in cells of the terminal.
-        rows: so too; a cell is taken to be twice as high as wide.
+        rows: so too; a cell is taken to be twice as high as wide, unless it is given.
         environment: tells which terminal it is.
+        cell: as `sixel_cell` gives it; then the picture is sixels.
     """
     from fo1agent.pictures.drawing import draw
 
+    if cell:
+        scale = min(columns * cell[0] / image.width, rows * cell[1] / image.height)
+        longest = min(_PIXELS, max(1, round(scale * max(image.size))))
+        return sixel.encoded(draw(image, regions, max_side=longest)) + "\n"
     scale = min(columns / image.width, 2 * rows / image.height)
     size = max(1, round(image.width * scale)), max(2, round(image.height * scale / 2) * 2)
     how = kind(environment)

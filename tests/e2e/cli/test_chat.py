@@ -52,7 +52,10 @@ class Terminal:
 
     Attributes:
         shown: all that it printed.
+        attributes: what it answers when it is asked what it is.
     """
+
+    attributes = "62;22"
 
     def __init__(self, *command: str, folder: Path) -> None:
         import fcntl
@@ -121,6 +124,8 @@ class Terminal:
 
     def _read(self) -> str:
         data = os.read(self._end, 65536)
+        if data.endswith(b"\x1b[c"):
+            self.type(f"\x1b[?{self.attributes}c")
         while True:
             try:
                 return data.decode()
@@ -163,6 +168,16 @@ def test_a_chat_at_a_terminal(terminal: Terminal, folder: Path, repo: Path) -> N
     file = Path(repo, os.environ.get("FO1AGENT_SCREENSHOTS", folder)) / "chat.png"
     photographed(picture).quantize(256).save(file, optimize=True)
     assert file.stat().st_size < 300_000
+
+
+def test_a_terminal_that_takes_sixels_gets_them(terminal: Terminal) -> None:
+    terminal.attributes = "62;4;22"
+    assert terminal.wait_for("cat.jpg> ").count("\x1bP0;1q") == 1
+    said = terminal.ask("How many remotes are there?")
+    assert said.index("There are 2 remotes.") < said.index("\x1bP0;1q")  # with the regions
+    assert "▀" not in terminal.shown
+    terminal.type("\x04")
+    assert terminal.end() == 0
 
 
 def photographed(printed: str, columns: int = 80) -> Image.Image:

@@ -9,7 +9,8 @@ import re
 import pytest
 from PIL import Image
 
-from fo1agent.cli.inline import drawn, kind
+from fo1agent.cli import sixel
+from fo1agent.cli.inline import drawn, kind, sixel_cell
 from fo1agent.regions.regions import Region
 
 PICTURE = Image.new("RGB", (100, 50), "#102030")
@@ -35,6 +36,30 @@ TRUE_COLOR = {"COLORTERM": "truecolor"}
 )
 def test_a_terminal_is_known_by_its_environment(environment: dict[str, str], expected: str) -> None:
     assert kind(environment) == expected
+
+
+def test_who_takes_sixels_is_given_them() -> None:
+    assert kind({"TERM": "foot"}, (10, 20)) == "sixel"
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "xterm-kitty"}, {"TERM_PROGRAM": "WezTerm"}])
+def test_who_takes_better_is_not_asked_for_sixels(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sixel, "ask", lambda: (10, 20))
+    assert sixel_cell(environment) is None
+    assert sixel_cell({"TERM": "xterm"}) == (10, 20)
+
+
+@pytest.mark.parametrize(
+    ("size", "pixels"),
+    [((100, 50), (400, 200)), ((50, 100), (100, 200)), ((5000, 1), (400, 1)), ((30, 31), (194, 200))],
+)
+def test_sixels_fill_the_cells_they_may_take(size: tuple[int, int], pixels: tuple[int, int]) -> None:
+    printed = drawn(Image.new("RGB", size), [], 40, 10, {}, cell=(10, 20))
+    assert re.search(r'"1;1;(\d+);(\d+)', printed).groups() == tuple(map(str, pixels))  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_sixels_are_never_more_than_a_screen_needs() -> None:
+    assert '"1;1;800;400#' in drawn(PICTURE, [], 80, 40, {}, cell=(30, 60))
 
 
 def test_half_blocks_show_two_lines_of_pixels_in_one() -> None:
