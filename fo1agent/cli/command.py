@@ -106,7 +106,7 @@ threshold_option = click.option(
 def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that loads a model."""
     for option in (
-        cli_serve.engine_option,
+        console.engine_option,
         click.option(
             "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
         ),

@@ -55,15 +55,6 @@ def deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-engine_option = click.option(
-    "--engine",
-    type=click.Choice(["auto", "torch", "onnx"]),
-    default="auto",
-    show_default=True,
-    help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano.",
-)
-
-
 def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client:
     """The server, which has its own model, device and proposer."""
     from fo1agent.client import connect
@@ -134,7 +125,7 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 @click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
 @cli_own_tools.own_tools
 @deciding_options
-@engine_option
+@console.engine_option
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
 @click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt.")
 @click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano.")

@@ -62,6 +62,7 @@ _html_to = click.option("--html", type=console.PAGE_OUT, metavar="OUT.html", hel
 @click.option("--other-image", is_flag=True, help="Allow --image to be another picture than that of the trace.")
 @click.option("--proposer", metavar="NAME", help="What makes the boxes; without it, as in the trace.")
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
+@console.engine_option
 @click.option(
     "--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano, if the trace is of that."
 )
@@ -76,6 +77,7 @@ def replay(
     other_image: bool,
     proposer: str | None,
     device: str,
+    engine: str,
     model_name: str | None,
     tools: Sequence[str],
     tolerance: float,
@@ -96,7 +98,7 @@ def replay(
     console.check_outputs({"--html": html}, [file, image])
     known = registry(*cli_own_tools.load_tools(tools))
     trace = store.read(file)
-    model = _load(trace, model_name, device, proposer)
+    model = _load(trace, model_name, device, engine, proposer)
     scene = replays.open_picture(trace, model, image, other_image=other_image, own_boxes=proposer is not None)
     again = replays.replay(trace, scene, known)
     comparison = compare(trace, again, tolerance, replayed=True)
@@ -199,7 +201,7 @@ def place(file: Path | None = None) -> Place | None:
     return File(file) if file else as_place(os.environ.get(FOLDER) or None)
 
 
-def _load(trace: Trace, model_name: str | None, device: str, proposer: str | None) -> Model:
+def _load(trace: Trace, model_name: str | None, device: str, engine: str, proposer: str | None) -> Model:
     from fo1agent.errors import InputError
     from fo1agent.loading import load
 
@@ -207,7 +209,7 @@ def _load(trace: Trace, model_name: str | None, device: str, proposer: str | Non
     # A trace may come from anybody, so it is not left to it which weights are fetched and loaded.
     if model_name is None and recorded is not None and recorded.name != "fo1-nano":
         raise InputError(f"{trace.name} was recorded with {recorded.name}. Say where its weights are with --model.")
-    return load(model_name, device=device, proposer=proposer)
+    return load(model_name, device=device, proposer=proposer, engine=engine)
 
 
 def _picture(trace: Trace, image: str | None) -> Image | None:

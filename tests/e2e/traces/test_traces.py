@@ -66,6 +66,14 @@ def test_replay_runs_it_again_and_finds_it_the_same(folder: Path) -> None:
     assert "<script" not in page
 
 
+def test_replay_takes_either_engine_and_both_find_the_same(folder: Path) -> None:
+    result = run("replay", "run.jsonl", "--engine", "torch")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "The same.")
+    refused = run("replay", "run.jsonl", "--engine", "onnx", "--device", "cuda")
+    assert refused.exit_code == 2
+    assert "Engine onnx computes on the cpu" in refused.stderr
+
+
 def test_replay_of_another_picture_must_be_wanted_and_differs(folder: Path, repo: Path) -> None:
     other = str(repo / "fo1agent" / "data" / "demo" / "bus.jpg")
     result = run("replay", "run.jsonl", "--image", other)
