@@ -20,6 +20,10 @@ from fo1agent.model.stored_towers import MobileNet
 FOLDER, MANIFEST, FORMAT = "onnx", "graphs.json", 1
 PREFIX = "model."  # of weights in graphs, which are traced with the model around them
 _LARGEST = 64 << 20  # bytes of a graph without weights
+# Optimising the others takes longer at every start than it saves in ten pictures.
+_OPTIMISED = {"tower", "proposals", "decoder"}
+# These hold maps of tens of megabytes; to be given new memory for each, cleared, would cost a fifth of the work.
+_KEEPING = {"tower"}
 _PARTS = {"base_config", "aux", "region", "image_projector", "region_projector", "first_mention", "heads"}
 
 
@@ -136,7 +140,7 @@ def load_graphs(folder: Path, config: OwnConfig, arrays: dict[str, np.ndarray], 
     for name, taken in manifest.weights.items():
         if lacking := [one for one in taken if one.removeprefix(PREFIX) not in arrays]:
             raise CheckpointError(f"{folder} lacks weights that its graph {name} takes: {names(lacking)}.")
-        options = _options(threads, optimized=name == "tower")
+        options = _options(name, threads)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(arrays[one.removeprefix(PREFIX)]) for one in taken]
         options.add_external_initializers(taken, values)
         graph = read_bytes(folder_of_graphs / f"{name}.onnx", _LARGEST)
@@ -150,17 +154,19 @@ def load_graphs(folder: Path, config: OwnConfig, arrays: dict[str, np.ndarray], 
     return sessions
 
 
-def _options(threads: int, optimized: bool) -> Any:
-    """How a graph runs. Only the tower, most of the work, repays the time that optimising takes at every start."""
+def _options(name: str, threads: int) -> Any:
+    """How the graph of this name runs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what goes wrong is raised
-    # Memory of one picture is given back, not kept for the next; and threads that wait leave the cores to others.
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = name in _KEEPING
+    options.enable_mem_pattern = False  # planned for each size of picture, and kept
+    # Threads that wait leave the cores to others: spinning, they take 2.5 times the work, and as much longer where
+    # another process computes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if not optimized:
+    if name not in _OPTIMISED:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options
 
