@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.heads import match_loss
-from fo1agent.model.processing import FO1Processor, plain
-from fo1agent.model.sequence import IGNORED, Sample, TokenBatch, pack
+from fo1agent.model.packing import pack, spread
+from fo1agent.model.processing import FO1Processor
+from fo1agent.model.sequence import IGNORED, Sample, TokenBatch
 from fo1agent.trainers.data.ahead import Ahead
 from fo1agent.trainers.data.features import FeatureStore, JoinedStores, Picture
 from fo1agent.trainers.data.tasks import (
@@ -110,11 +111,11 @@ def _output(model: FO1) -> list[nn.Module]:
 
 # The parts of an FO1 that a stage may name; one that a model lacks is empty.
 PARTS: Mapping[str, Callable[[FO1], Sequence[nn.Module | None]]] = {
-    "language": lambda model: [model.base.model.language_model],
+    "language": lambda model: [model.adapter.decoder(model.base)],
     "output": _output,
     "lora": matrices,
     "token_rows": lambda model: [getattr(model, "token_rows", None)],
-    "vision": lambda model: [model.base.model.visual],
+    "vision": lambda model: [model.adapter.vision_tower(model.base)],
     "image_projector": lambda model: [model.image_projector],
     "aux_tail": _tail,
     "region_encoder": lambda model: [model.region_encoder],
@@ -228,7 +229,7 @@ class LanguageStage:
         tokens = self.model.project_regions(torch.cat([s.vectors for s in seen])).split([len(s.vectors) for s in seen])
         samples = [self._sample(*one) for one in zip(batch, seen, tokens, strict=True)]
         assembled = self.model.assemble(samples)
-        packed = pack(assembled)
+        packed = (pack if self.model.adapter.can_branch else spread)(assembled)
         output = self.model(packed.batch, logits_to_keep=None)
         learned = self.counts(batch)["next_token"]
         found = {"next_token": output.loss * learned} if learned else {}
@@ -316,14 +317,13 @@ class LanguageStage:
             (ids, targets), _ = self._branch(turns, _opening(asked))
             branches.append(ids)
             labels.append(targets)
-        if seen.image_tokens is None:
+        if seen.picture is None:
             # The first token of the turn is the stem, so that there is one.
             stem, branches[0], labels[0] = branches[0][:1], branches[0][1:], labels[0][1:]
             return Sample(stem, region_tokens=tokens, branches=branches, branch_labels=labels)
         return Sample(
             self.processor.prefix_ids([len(tokens)]),
-            [seen.image_tokens],
-            [seen.grid_hw],
+            [seen.picture],
             tokens,
             branches=branches,
             branch_labels=labels,
@@ -349,8 +349,8 @@ class LanguageStage:
         return (torch.cat(ids), torch.cat(targets)), count
 
     def _next_ids(self, text: str) -> Tensor:
-        adapter = self.processor.adapter
-        return self._ids(adapter.NEXT_TURN + plain(text) + adapter.CLOSING)
+        chat = self.processor.chat
+        return self._ids(chat.next_turn + self.processor.plain(text) + chat.closing)
 
     # --- losses ------------------------------------------------------------------------------------------------
 
@@ -418,5 +418,4 @@ def _spoken(asked: Asked) -> list[Sequence[Question]]:
 
 def region_sample(model: FO1, processor: FO1Processor, picture: Picture, tokens: Tensor) -> Sample:
     """The shared beginning of a picture's prompts: the picture, then its regions with their tokens [N, d]."""
-    image_tokens, grid = see_patches(model, processor, picture)
-    return Sample(processor.prefix_ids([len(tokens)]), [image_tokens], [grid], tokens)
+    return Sample(processor.prefix_ids([len(tokens)]), [see_patches(model, picture)], tokens)

@@ -178,7 +178,7 @@ def apply_adapter(model: FO1, processor: FO1Processor, folder: Path) -> None:
 
 
 def _decoder(model: FO1) -> Any:
-    return model.base.model.language_model
+    return model.adapter.decoder(model.base)
 
 
 def _peft() -> Any:

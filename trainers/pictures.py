@@ -24,7 +24,8 @@ from torch import Tensor
 
 from fo1agent.errors import TrainingError
 from fo1agent.model.fo1 import FO1, ImageFeatures
-from fo1agent.model.processing import FO1Processor, ImageInputs
+from fo1agent.model.frames import ImageInputs, PictureTokens
+from fo1agent.model.processing import FO1Processor
 from fo1agent.model.region_encoder import TowerFeatures
 from fo1agent.pictures.image import load_image
 from fo1agent.proposals import Proposer
@@ -54,13 +55,11 @@ class Seen:
     """What the towers saw of one picture and its chosen boxes.
 
     Attributes:
-        image_tokens: [T, d]; None for words without a picture.
-        grid_hw: merged rows and columns; T = rows * columns.
+        picture: its tokens; None for words without a picture.
         vectors: [N, F] float32 region vectors.
     """
 
-    image_tokens: Tensor | None
-    grid_hw: tuple[int, int]
+    picture: PictureTokens | None
     vectors: Tensor
 
 
@@ -125,16 +124,15 @@ class Cached:
 
     def look(self, view: Picture, chosen: np.ndarray) -> Seen:
         vectors = torch.from_numpy(view.vectors[chosen].astype(np.float32)).to(self.model.device)
-        tokens, grid = see_patches(self.model, self.processor, view)
-        return Seen(tokens, grid, vectors)
+        return Seen(see_patches(self.model, view), vectors)
 
 
-def see_patches(model: FO1, processor: FO1Processor, picture: Picture) -> tuple[Tensor, tuple[int, int]]:
-    """Image tokens [T, d] of kept patches, and their grid."""
+def see_patches(model: FO1, picture: Picture) -> PictureTokens:
+    """The tokens of kept patches."""
     pixels = torch.from_numpy(picture.pixel_values.astype(np.float32)).to(model.device)
-    tokens, _ = model.adapter.encode_image(model.base, pixels, picture.grid_hw, False)
-    rows, columns = (side // processor.merge for side in picture.grid_hw)
-    return model.image_projector(tokens), (rows, columns)
+    kept = model.adapter.kept_input(pixels, picture.grid_hw, model.config.base_config)
+    seen = model.adapter.encode_image(model.base, kept, False)
+    return PictureTokens(model.image_projector(seen.tokens), kept.merged_hw, extras=seen.extras)
 
 
 # --- live --------------------------------------------------------------------------------------------------------
@@ -212,7 +210,7 @@ class Live:
     def look(self, view: LivePicture, chosen: np.ndarray) -> Seen:
         model = self.model
         if view.inputs is None:
-            return Seen(None, (0, 0), torch.zeros(0, model.region_encoder.size, device=model.device))
+            return Seen(None, torch.zeros(0, model.region_encoder.size, device=model.device))
         if self.cache is None:
             features = model.encode_image(view.inputs)
         else:
@@ -220,7 +218,7 @@ class Live:
         # Where a box reads from is arithmetic on pixels: half precision would move it.
         with torch.autocast(model.device.type, enabled=False):
             vectors = model.region_vectors(features, torch.from_numpy(view.boxes[chosen]))
-        return Seen(features.image_tokens, features.grid_hw, vectors)
+        return Seen(features.picture, vectors)
 
 
 class OwnBoxes:
@@ -253,7 +251,7 @@ class OwnBoxes:
         sizes = inputs.sizes
         nothing = torch.zeros(0, model.config.hidden_size, device=model.device)
         features = ImageFeatures(
-            nothing, (0, 0), sizes, TowerFeatures(maps, sizes.aux_wh), None, None, candidates=candidates
+            PictureTokens(nothing, (0, 0)), sizes, TowerFeatures(maps, sizes.aux_wh), None, None, candidates=candidates
         )
         found, _ = model.propose(features, 100)
         return found.float().cpu().numpy()
@@ -297,7 +295,8 @@ class FrozenViews:
     def __init__(self, folder: Path, model: FO1) -> None:
         self.model = model
         views = range(len(model.aux.views)) if model.aux.detects else ()
-        names = ["tokens", *(f"map{k}" for k in range(len(model.aux.levels)))]
+        names = ["tokens", *(f"extra{k}" for k in range(model.adapter.extras(model.config.base_config)))]
+        names += [f"map{k}" for k in range(len(model.aux.levels))]
         names += ["primary"] if model.region_encoder.simple_fpn is not None else []
         names += [f"{what}{k}" for what in ("boxes", "logits") for k in views]
         self.folder = folder / towers_fingerprint(model)
@@ -312,6 +311,7 @@ class FrozenViews:
     def _see(self, inputs: ImageInputs) -> dict[str, Tensor]:
         seen = self.model.encode_image(inputs)
         kept = {f"map{k}": m for k, m in enumerate(seen.aux.maps)} | {"tokens": seen.image_tokens}
+        kept |= {f"extra{k}": extra for k, extra in enumerate(seen.picture.extras)}
         if seen.primary_map is not None:
             kept["primary"] = seen.primary_map
         if seen.candidates is not None:
@@ -335,13 +335,14 @@ class FrozenViews:
         if primary_map is not None:
             primary = TowerFeatures(model.region_encoder.fpn(primary_map), sizes.primary_wh)
         maps = [kept[f"map{k}"] for k in range(count)]
-        return ImageFeatures(
-            kept["tokens"], inputs.merged_hw, sizes, TowerFeatures(maps, sizes.aux_wh), primary, primary_map, candidates
-        )
+        extras = tuple(kept[f"extra{k}"] for k in range(model.adapter.extras(model.config.base_config)))
+        picture = PictureTokens(kept["tokens"], inputs.merged_hw, inputs.ids, extras)
+        seen = TowerFeatures(maps, sizes.aux_wh)
+        return ImageFeatures(picture, sizes, seen, primary, primary_map, candidates)
 
 
 def towers_fingerprint(model: FO1) -> str:
     """Hash of all that decides what the towers see: their weights, the projector's, and the processing."""
-    parts = {"aux": model.aux, "visual": model.base.model.visual, "projector": model.image_projector}
+    parts = {"aux": model.aux, "visual": model.adapter.vision_tower(model.base), "projector": model.image_projector}
     tensors = ((f"{name}.{key}", t) for name, part in parts.items() for key, t in sorted(part.state_dict().items()))
     return weights_hash(tensors, repr((model.config.aux, model.config.processing, str(model.dtype))))

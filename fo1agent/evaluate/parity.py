@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ from torch import Tensor
 from fo1agent.errors import DataError
 from fo1agent.evaluate.files import read_json
 from fo1agent.model import public, weights
+from fo1agent.model.bases.qwen2_5_vl import ADAPTER, recorded
 from fo1agent.model.fo1 import FO1, ImageFeatures
+from fo1agent.model.frames import ImageInputs, PictureTokens
 from fo1agent.model.generation import Generated, greedy
-from fo1agent.model.processing import FO1Processor, ImageInputs
+from fo1agent.model.processing import FO1Processor
 from fo1agent.model.region_encoder import TowerFeatures
 from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, REGION_SLOT, Sample, TokenBatch
 
@@ -215,13 +217,13 @@ class _Single:
             golden.close("region.hfre", vectors, scale or HFRE, unit)
             golden.close("region.tokens", tokens, scale or TOKENS, unit)
             self._from_maps()
-        batch = model.assemble([Sample(ids, [features.image_tokens], [features.grid_hw], tokens)])
+        batch = model.assemble([Sample(ids, [features.picture], tokens)])
         golden.exact("position_ids", batch.position_ids)
         golden.exact("rope_delta", batch.next_position[:, None] - batch.mask.sum(1, keepdim=True))
         # Without regions DaViT plays no part.
         limit = LOGITS_FROM_TOKENS if tokens is None else LOGITS_ROUNDED if rounded else LOGITS
         golden.close("logits", model(batch).logits[0], limit)
-        self._generate(ids, features.image_tokens, features.grid_hw, tokens, "")
+        self._generate(ids, features.picture, tokens, "")
         self._from_tokens(ids, features)
         return rounded
 
@@ -237,10 +239,11 @@ class _Single:
     def _primary(self, inputs: ImageInputs) -> ImageFeatures:
         model, golden = self.model, self.golden
         first = min(model.config.base_config.vision_config.fullatt_block_indexes)
-        with model.adapter.recorded(model.base.model.visual.blocks[first]) as seen:
+        tower: Any = model.adapter.vision_tower(model.base)
+        with recorded(tower.blocks[first]) as seen:
             features = model.encode_image(inputs)
         golden.close("primary.merged", features.image_tokens, VIT)
-        golden.close("primary.map_first", model.adapter.raster(seen[0], inputs.grid_hw, model.config.base_config), VIT)
+        golden.close("primary.map_first", ADAPTER.raster(seen[0], inputs.grid_hw, model.config.base_config), VIT)
         if features.primary_map is not None and features.primary is not None:
             golden.close("primary.map_last", features.primary_map, VIT)
             for level, fpn in enumerate(features.primary.maps):
@@ -285,20 +288,19 @@ class _Single:
         if "primary.merged" not in golden or (len(self.boxes) and "region.tokens" not in golden):
             return
         regions = golden["region.tokens"] if len(self.boxes) else None
-        batch = self.model.assemble([Sample(ids, [golden["primary.merged"]], [features.grid_hw], regions)])
+        picture = replace(features.picture, tokens=golden["primary.merged"])
+        batch = self.model.assemble([Sample(ids, [picture], regions)])
         golden.close("inputs_embeds", batch.inputs_embeds, PIXELS, source="tokens")
         golden.close("logits", self.model(batch).logits[0], LOGITS_FROM_TOKENS, source="tokens")
-        self._generate(ids, golden["primary.merged"], features.grid_hw, regions, "tokens")
+        self._generate(ids, picture, regions, "tokens")
 
-    def _generate(
-        self, ids: Tensor, image_tokens: Tensor, grid_hw: tuple[int, int], regions: Tensor | None, source: str
-    ) -> None:
+    def _generate(self, ids: Tensor, picture: PictureTokens, regions: Tensor | None, source: str) -> None:
         """Greedy ids on the steps whose margin is safe, and from golden tokens their logits."""
         golden = self.golden
         if "generated_ids" not in golden:
             return
         wanted = golden["generated_ids"]
-        got = _greedy(self.model, self.processor, ids, image_tokens, grid_hw, regions, len(wanted))
+        got = _greedy(self.model, self.processor, ids, picture, regions, len(wanted))
         assert got.logits is not None
         stored = golden.tensors.get("generated_logits", got.logits)
         safe = min(self.case.get("greedy_safe_steps", _safe_steps(stored)), len(wanted))
@@ -334,7 +336,7 @@ class _Batch:
         model.zero_grad(set_to_none=True)
         for sample, (inputs, boxes) in zip(samples, images, strict=True):
             features = model.encode_image(inputs)
-            sample.image_tokens, sample.image_grids = [features.image_tokens], [features.grid_hw]
+            sample.pictures = [features.picture]
             sample.region_tokens = model.encode_regions(features, boxes)[1]
         batch = model.assemble(samples)
         golden.exact("position_ids", batch.position_ids)
@@ -398,7 +400,8 @@ class _Batch:
             stored = _tensors(self.folder, member)
             if not {"primary.merged", "region.tokens"} <= stored.keys():
                 return
-            sample.image_tokens, sample.region_tokens = [stored["primary.merged"]], stored["region.tokens"]
+            sample.pictures = [replace(sample.pictures[0], tokens=stored["primary.merged"])]
+            sample.region_tokens = stored["region.tokens"]
         self._outputs(self.model.assemble(samples), LOGITS_FROM_TOKENS, "tokens")
 
 
@@ -406,15 +409,14 @@ def _greedy(
     model: FO1,
     processor: FO1Processor,
     ids: Tensor,
-    image_tokens: Tensor,
-    grid_hw: tuple[int, int],
+    picture: PictureTokens,
     regions: Tensor | None,
     steps: int,
 ) -> Generated:
     """Generate as a scene does: prefix up to the last slot (and what closes a picture), then the question."""
     slots = ((ids == IMAGE_SLOT) | (ids == REGION_SLOT)).nonzero()
     cut = int(slots[-1]) + 1
-    prefix = model.prefill(Sample(ids[:cut], [image_tokens], [grid_hw], regions))
+    prefix = model.prefill(Sample(ids[:cut], [picture], regions))
     return greedy(model, prefix, ids[cut:], {processor.stop_id}, steps, keep_logits=True)
 
 

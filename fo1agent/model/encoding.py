@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.model.frames import ImageSizes, TowerFeatures
+from fo1agent.model.frames import ImageSizes, PictureTokens, TowerFeatures
 
 Array = Any  # a tensor, or a numpy array: what the engine computes with
 
@@ -25,8 +25,7 @@ class ImageFeatures:
     """What the towers saw in one image; boxes come later.
 
     Attributes:
-        image_tokens: [T, d], raster order.
-        grid_hw: merged rows and columns; T = rows * columns.
+        picture: its tokens.
         sizes: the image's sizes in every frame.
         aux: maps of the auxiliary tower, with the size of its main view.
         primary: SimpleFP's levels of the primary map; None when regions do not look at that tower.
@@ -34,13 +33,22 @@ class ImageFeatures:
         candidates: what a detector inside the auxiliary tower saw, or None.
     """
 
-    image_tokens: Array
-    grid_hw: tuple[int, int]
+    picture: PictureTokens
     sizes: ImageSizes
     aux: TowerFeatures
     primary: TowerFeatures | None
     primary_map: Array | None = field(repr=False)
     candidates: Any = field(default=None, repr=False)
+
+    @property
+    def image_tokens(self) -> Array:
+        """[T, d], in the order in which they are read."""
+        return self.picture.tokens
+
+    @property
+    def grid_hw(self) -> tuple[int, int]:
+        """Rows and columns that the image tokens are spread over."""
+        return self.picture.grid_hw
 
     @property
     def aux_maps(self) -> list[Array]:
@@ -49,7 +57,7 @@ class ImageFeatures:
 
     def tensors(self) -> list[Array]:
         """Every tensor held, for counting bytes."""
-        held = [self.image_tokens, *self.aux.maps, *(self.primary.maps if self.primary else ())]
+        held = [self.image_tokens, *self.picture.extras, *self.aux.maps, *(self.primary.maps if self.primary else ())]
         if self.primary_map is not None:
             held.append(self.primary_map)
         if self.candidates is not None:

@@ -14,37 +14,37 @@ Source: VLM-FO1 (arXiv 2509.25916).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
+from transformers import Cache, GenerationConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from fo1agent.errors import InputError
-from fo1agent.model import bases, reading
+from fo1agent.model import bases, branches, reading
 from fo1agent.model.aux_encoder import build_aux
 from fo1agent.model.config import FO1Config
 from fo1agent.model.encoding import ImageFeatures
 from fo1agent.model.finding import find_folder
-from fo1agent.model.frames import ImageInputs
+from fo1agent.model.frames import ImageInputs, PictureTokens
 from fo1agent.model.generation import FO1GenerationMixin
 from fo1agent.model.lesson import build_lessons
+from fo1agent.model.masks import Mask, Sight, attention_mask
+from fo1agent.model.packing import spread
+from fo1agent.model.prefix import Prefix, forked
 from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
 from fo1agent.model.sequence import (
     IGNORED,
     IMAGE_SLOT,
-    Prefix,
     Sample,
     TokenBatch,
     assemble,
-    branches_after,
     check_ids,
     check_length,
     mentioned,
@@ -98,6 +98,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         self.region_encoder = RegionEncoder(RegionConfig(**config.region), self.aux.levels)
         width = config.hidden_size
         seen = self.adapter.image_token_size(config.base_config)
+        check_widths(config, seen, self.adapter.map_size(config.base_config))
         self.image_projector = build_projector(seen, width, **config.image_projector)
         self.region_projector = build_projector(self.region_encoder.size, width, **config.region_projector)
         self.match_head, self.iou_head, self.proposal_head = build_heads(config.heads, width, self.aux.levels)
@@ -153,8 +154,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         return model.eval()
 
     @property
-    def adapter(self) -> ModuleType:
-        """What FO1 knows of its base's family; looked up, because a Python module in an attribute cannot be copied."""
+    def adapter(self) -> bases.Adapter:
+        """What FO1 knows of its base's family."""
         return bases.adapter(self.config.base_config.model_type)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -171,22 +172,19 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         device, sizes = self.device, inputs.sizes
         aux_dtype = next(self.aux.parameters()).dtype
         wants_map = self.region_encoder.simple_fpn is not None
-        tokens, primary_map = self.adapter.encode_image(
-            self.base, inputs.pixel_values.to(device), inputs.grid_hw, wants_map
-        )
+        seen = replace(inputs.seen, pixel_values=inputs.pixel_values.to(device))
+        vision = self.adapter.encode_image(self.base, seen, wants_map)
         views = {name: view.to(device, aux_dtype) for name, view in inputs.aux_views.items()}
         maps, candidates = self.aux(views)
         primary = None
-        if primary_map is not None:
-            primary = TowerFeatures(self.region_encoder.fpn(primary_map), sizes.primary_wh)
-        rows, columns = inputs.merged_hw
+        if vision.map is not None:
+            primary = TowerFeatures(self.region_encoder.fpn(vision.map), sizes.primary_wh)
         return ImageFeatures(
-            image_tokens=self.image_projector(tokens),
-            grid_hw=(rows, columns),
+            picture=PictureTokens(self.image_projector(vision.tokens), seen.merged_hw, inputs.ids, vision.extras),
             sizes=sizes,
             aux=TowerFeatures(maps, sizes.aux_wh),
             primary=primary,
-            primary_map=primary_map,
+            primary_map=vision.map,
             candidates=candidates,
         )
 
@@ -329,11 +327,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             kept = slice(None) if attention_mask is None else attention_mask[row].bool()
             own, first = slice(first, first + count), first + count
             regions = torch.cat(tokens[own]) if count else None
-            pictures = [(seen.image_tokens, seen.grid_hw) for seen in features[own]]
             targets = None if labels is None else labels[row][kept]
-            found.append(
-                Sample(input_ids[row][kept], [t for t, _ in pictures], [g for _, g in pictures], regions, targets)
-            )
+            found.append(Sample(input_ids[row][kept], [seen.picture for seen in features[own]], regions, targets))
         return found
 
     def forward(
@@ -356,7 +351,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         The loss needs no logits kept: it is computed at the labelled positions only.
         """
         batch = batch or self.read(0, **inputs)
-        hidden = self.decode(batch.inputs_embeds, batch.position_ids, batch.attention_mask(), cache)
+        hidden = self.states(batch, cache)
         loss = None
         if batch.labels is not None:
             targets = batch.labels[:, 1:]
@@ -367,14 +362,45 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             logits = self.base.lm_head(hidden[:, -logits_to_keep:])
         return FO1Output(loss, logits, hidden, cache)
 
-    def decode(self, inputs_embeds: Tensor, position_ids: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        """The base's decoder on embeddings; last hidden states [B, L, d]."""
+    def states(self, batch: TokenBatch, cache: Cache | None = None) -> Tensor:
+        """Last hidden states [B, L, d] of a batch; without a cache it may hold branches, whatever the decoder is."""
+        if len(batch.branch_ends) and not self.adapter.can_branch:
+            rows = spread(batch)
+            return rows.unpack(self.states(rows.batch))
+        more: Mapping[str, Any] = {}
+        if batch.image_index is not None:
+            slots = batch.image_index >= 0
+            rows = batch.image_index[slots]
+            more = self.adapter.picture_inputs(slots, [extra[rows] for extra in batch.extras])
+        mask = self.mask(batch.sight(), batch.inputs_embeds.shape[1])
+        return self.decode(batch.inputs_embeds, batch.position_ids, mask, cache, **more)
+
+    def mask(self, sight: Sight, queries: int) -> Mask:
+        """What the decoder is told of who sees whom, for the last `queries` tokens of each row."""
+        adapter = self.adapter
+        window = adapter.window(self.config.base_config)
+        return attention_mask(sight, queries, self.base.dtype, window, adapter.pictures_look_ahead)
+
+    def decode(
+        self, inputs_embeds: Tensor, position_ids: Tensor, mask: Mask | None, cache: Cache | None, **more: Any
+    ) -> Tensor:
+        """The base's decoder on embeddings; last hidden states [B, L, d].
+
+        Args:
+            inputs_embeds: [B, L, d].
+            position_ids: [axes, B, L].
+            mask: as `mask` makes it; None: nothing but order decides who sees whom.
+            cache: what was read before; grows.
+            more: what else the decoder takes.
+        """
+        # The embeddings first: the first tensor gives the decoder the batch size.
         output = self.adapter.decoder(self.base)(
             inputs_embeds=inputs_embeds,
-            position_ids=position_ids,
+            position_ids=position_ids if self.adapter.axes > 1 else position_ids[0],
             attention_mask=mask,
             cache=cache,
             use_cache=cache is not None,
+            **more,
         )
         return output.last_hidden_state
 
@@ -383,28 +409,31 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
     def prefill(self, sample: Sample) -> Prefix:
         """Read the part of a prompt that its questions share, once."""
         batch = self.assemble([sample])
-        cache = DynamicCache()
-        hidden = self.decode(batch.inputs_embeds, batch.position_ids, batch.attention_mask(), cache)
-        layers: list[Any] = list(cache.layers)
+        cache = self.adapter.cache(self.config.base_config)
+        hidden = self.states(batch, cache)
         return Prefix(
-            [(layer.keys, layer.values) for layer in layers],
+            cache,
+            hidden.shape[1],
             int(batch.next_position[0]),
             hidden[batch.region_slots],
             hidden.new_zeros(0, hidden.shape[-1]) if sample.region_tokens is None else sample.region_tokens,
         )
 
+    def continued(self, prefix: Prefix, rows: int = 1) -> Cache:
+        """A cache of so many rows that go on from a prefix, which stays as it is."""
+        if prefix.state is None:
+            return self.adapter.cache(self.config.base_config)
+        return forked(prefix.state, rows)
+
     def phrase_states(self, prefix: Prefix, phrases: Sequence[Tensor]) -> Tensor:
-        """Last hidden state at the last token of each phrase, [P, d], all phrases in one pass.
+        """Last hidden state at the last token of each phrase, [P, d], all phrases in one pass where the base can.
 
         Each phrase ([.] int64, no slots, at least one token) continues the prefix as if it were alone; the prefix is
         not changed.
         """
         if not phrases:
             return prefix.region_states.new_zeros(0, self.config.hidden_size)
-        ids, position_ids, mask, ends = branches_after(prefix, phrases, self.base.dtype)
-        embeds = self.embed(ids, prefix)
-        hidden = self.decode(embeds, position_ids.to(self.device), mask.to(self.device), prefix.cache())
-        return hidden[0, ends.to(self.device)]
+        return branches.start(self, prefix, phrases).read()
 
 
 def one_device(device_map: str | int | torch.device | dict[str, Any] | None) -> torch.device:
@@ -418,6 +447,27 @@ def one_device(device_map: str | int | torch.device | dict[str, Any] | None) -> 
         return torch.device("cpu" if told is None else told)
     except (RuntimeError, TypeError) as exc:
         raise InputError(f'device_map is one device, such as "cuda:0", got {device_map!r}.') from exc
+
+
+def check_widths(config: FO1Config, tokens: int, channels: int) -> None:
+    """Refuse a configuration whose parts do not fit the base.
+
+    Args:
+        config: the model's.
+        tokens: width of the tokens that the base's vision tower gives.
+        channels: of the map that it gives.
+
+    Raises:
+        InputError: names the field, what was got and what was wanted.
+    """
+    if not config.image_projector.get("layers") and tokens != config.hidden_size:
+        raise InputError(
+            f"The base's vision tower gives image tokens of {tokens} numbers and its language model reads "
+            f"{config.hidden_size}: give image_projector layers."
+        )
+    primary = config.region.get("primary_channels", RegionConfig.primary_channels)
+    if primary not in (0, channels):
+        raise InputError(f"region.primary_channels is {primary}, wanted 0, or {channels}, as the base's map has.")
 
 
 def build_projector(inputs: int, outputs: int, layers: int = 2, hidden_size: int | None = None) -> nn.Module:

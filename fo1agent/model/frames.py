@@ -18,7 +18,7 @@ class ImageSizes:
         scale_xy: factors from there to `seen_wh`; 1 unless the long side was cut (a stretched side does not count).
         seen_wh: the picture that both towers are given.
         aux_wh: input of the auxiliary tower (its main view).
-        primary_wh: input of the primary tower, multiples of 28.
+        primary_wh: input of the primary tower, as far as its map covers it.
     """
 
     original_wh: tuple[int, int]
@@ -67,22 +67,87 @@ def _factor(factors_xy: tuple[float, float]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ImageInputs:
-    """One picture as tower input: tensors, or arrays for an engine that takes those.
+class TowerInput:
+    """One picture as the base's vision tower takes it; a base's adapter makes it.
 
     Attributes:
-        pixel_values: [h * w, 1176] float32, the primary tower's patches, 2 x 2 blocks together.
-        grid_hw: h and w of the patch grid.
-        merged_hw: rows and columns of image tokens.
-        aux_views: named views of the auxiliary tower, tensors [1, 3, H, W] or arrays [1, H, W, 3].
-        sizes: the picture in every frame.
+        pixel_values: whatever the tower takes, such as [h * w, 1176] float32 patches, 2 x 2 blocks together.
+        grid_hw: rows and columns of the map that regions look at.
+        merged_hw: rows and columns that the image tokens are spread over, for families whose positions know of them.
+        size_wh: pixels that `grid_hw` covers.
+        pieces: what stands for the picture in a prompt, in order: texts, and numbers of image tokens. (): its image
+            tokens alone.
     """
 
     pixel_values: Any
     grid_hw: tuple[int, int]
     merged_hw: tuple[int, int]
+    size_wh: tuple[int, int]
+    pieces: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vision:
+    """What a base's vision tower saw in one picture.
+
+    Attributes:
+        tokens: [T, d], in the order in which they are read.
+        map: [1, C, h, w] of `TowerInput.grid_hw`, before tokens are merged; None if it was not wanted.
+        extras: each [T, d]: what else goes into the decoder at these tokens' places.
+    """
+
+    tokens: Any
+    map: Any = None
+    extras: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class PictureTokens:
+    """A picture as the language model reads it, in place of one image slot.
+
+    Attributes:
+        tokens: [T, d].
+        grid_hw: `TowerInput.merged_hw`.
+        ids: [L] int64 with T image slots, and between them text that belongs to the picture; None: T slots alone.
+        extras: as of `Vision`.
+    """
+
+    tokens: Any
+    grid_hw: tuple[int, int]
+    ids: Any = None
+    extras: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """One picture as tower input: tensors, or arrays for an engine that takes those.
+
+    Attributes:
+        seen: what the primary tower takes.
+        aux_views: named views of the auxiliary tower, tensors [1, 3, H, W] or arrays [1, H, W, 3].
+        sizes: the picture in every frame.
+        ids: as of `PictureTokens`.
+    """
+
+    seen: TowerInput
     aux_views: Mapping[str, Any]
     sizes: ImageSizes
+    ids: Any = None
+
+    @property
+    def pixel_values(self) -> Any:
+        """Of the primary tower."""
+        return self.seen.pixel_values
+
+    @property
+    def grid_hw(self) -> tuple[int, int]:
+        """Rows and columns of the primary tower's map."""
+        return self.seen.grid_hw
+
+    @property
+    def merged_hw(self) -> tuple[int, int]:
+        """Rows and columns of image tokens."""
+        return self.seen.merged_hw
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, V
 from torch import Tensor
 from transformers import (
     Cache,
-    DynamicCache,
     GenerationConfig,
     GenerationMixin,
     LogitsProcessorList,
@@ -25,17 +24,11 @@ from transformers import (
 from transformers.generation.configuration_utils import GenerationMode
 
 from fo1agent.errors import InputError
+from fo1agent.model import branches as branching
 from fo1agent.model.folder import one_line
 from fo1agent.model.frames import ImageInputs
-from fo1agent.model.sequence import (
-    Prefix,
-    TokenBatch,
-    branch_mask,
-    branches_after,
-    check_ids,
-    check_length,
-    mentioned,
-)
+from fo1agent.model.prefix import Prefix
+from fo1agent.model.sequence import TokenBatch, check_ids, check_length, mentioned
 from fo1agent.regions.regions import shown
 
 # What `generate` of transformers takes beside the fields of a `GenerationConfig`.
@@ -96,6 +89,8 @@ class FO1GenerationMixin(GenerationMixin):
     # The model's own.
     read: Any
     embed: Any
+    continued: Any
+    adapter: Any
     base: Any
     config: Any
     device: Any
@@ -139,16 +134,17 @@ class FO1GenerationMixin(GenerationMixin):
         if prefix is None:
             batch = self.read(new, input_ids, images, boxes, attention_mask).padded_left()
             embeds, positions, following = batch.inputs_embeds, batch.position_ids, batch.next_position
-            mask, regions, cache = batch.mask.long(), batch.region_tokens(), DynamicCache()
+            mask, regions, cache = batch.mask.long(), batch.region_tokens(), self.continued(Prefix.empty(0))
+            pictures = {"image_index": batch.image_index, "extras": batch.extras}
         else:
             text = self.config.get_text_config()
             check_ids(text.vocab_size, input_ids)
             check_length(text.max_position_embeddings, prefix.next_position + input_ids.shape[1], new)
             positions = prefix.next_position + torch.arange(input_ids.shape[1], device=self.device)
             following, regions = positions[-1:] + 1, prefix.region_tokens[None]
-            positions = positions.expand(3, 1, -1)
+            positions = positions.expand(self.adapter.axes, 1, -1)
             mask = positions.new_ones(1, prefix.length + input_ids.shape[1])
-            embeds, cache = self.embed(input_ids, prefix), prefix.cache(copies)
+            embeds, cache, pictures = self.embed(input_ids, prefix), self.continued(prefix, copies), {}
         begun = cache.get_seq_length()
         try:
             return super().generate(  # pyright: ignore[reportAttributeAccessIssue]
@@ -158,6 +154,7 @@ class FO1GenerationMixin(GenerationMixin):
                 regions=regions,
                 attention_mask=mask,
                 cache=cache,
+                **pictures,
                 **options,
             )
         except (ValueError, TypeError, AttributeError) as exc:
@@ -175,6 +172,8 @@ class FO1GenerationMixin(GenerationMixin):
         regions: Tensor,
         attention_mask: Tensor,
         cache: Cache,
+        image_index: Tensor | None = None,
+        extras: Sequence[Tensor] = (),
         is_first_iteration: bool = False,
         **_: Any,
     ) -> dict[str, Any]:
@@ -182,21 +181,24 @@ class FO1GenerationMixin(GenerationMixin):
 
         Args:
             input_ids: [B, n], written so far.
-            inputs_embeds, prompt_positions: [B, L, d] and [B, 3, L], what the cache has not read of the prompt.
+            inputs_embeds, prompt_positions: [B, L, d] and [B, axes, L], what the cache has not read of the prompt.
             next_position: [B], the first position behind the prompt.
             regions: [B, N, d], region tokens, zeros behind the last.
             attention_mask: [B, S + L + n], 0 on padding, with the S of a prefix.
             cache: grows with every call.
+            image_index, extras: of the prompt, as of `TokenBatch`.
             is_first_iteration: whether the prompt is to be read.
         """
         embeds, positions = inputs_embeds, prompt_positions.transpose(0, 1)
         if not is_first_iteration:
-            positions = (next_position[:, None] + input_ids.shape[1] - 1).expand(3, -1, -1)
+            positions = (next_position[:, None] + input_ids.shape[1] - 1).expand(len(positions), -1, -1)
+            image_index = None
             embeds = self.base.get_input_embeddings()(input_ids[:, -1:])
             if self.config.first_mention is not None:
                 pairs = zip(input_ids[:, -1:], regions.to(embeds), strict=True)
                 embeds = embeds + torch.stack([mentioned(ids, own, self.config.first_mention) for ids, own in pairs])
-        return {"batch": TokenBatch.plain(embeds, positions, attention_mask), "cache": cache, "logits_to_keep": 1}
+        batch = TokenBatch.plain(embeds, positions, attention_mask, image_index, extras)
+        return {"batch": batch, "cache": cache, "logits_to_keep": 1}
 
 
 def check_options(own: GenerationConfig, options: Mapping[str, Any]) -> GenerationConfig:
@@ -284,7 +286,7 @@ def greedy(
 def greedy_many(
     model: Any, prefix: Prefix, branches: Sequence[Tensor], stop_ids: Collection[int], max_new_tokens: int = 256
 ) -> list[Generated]:
-    """`greedy` for every branch, all of them in one pass a token. No branch sees another, and none copies the prefix.
+    """`greedy` for every branch, all of them in one pass a token where the base can branch. None sees another.
 
     Args:
         model, prefix, stop_ids, max_new_tokens: as for `greedy`.
@@ -293,27 +295,15 @@ def greedy_many(
     taken: list[list[int]] = [[] for _ in branches]
     if not branches or not max_new_tokens:
         return [Generated(torch.tensor(ids, dtype=torch.long), None, False) for ids in taken]
-    cache = prefix.cache()
-    ids, positions, mask, ends = branches_after(prefix, branches, model.base.dtype)
-    open_branches = torch.arange(len(branches))
-    lengths = torch.tensor([len(branch) for branch in branches])
-    # The branch of every token in the cache; finished branches stay in it, and nobody looks at them.
-    owner = torch.cat([torch.full((prefix.length,), -1), open_branches.repeat_interleave(lengths)])
-    next_positions = prefix.next_position + lengths
+    reading = branching.start(model, prefix, branches)
+    states, open_branches = reading.read(), torch.arange(len(branches))
     while True:
-        device = model.device
-        embeds = model.embed(ids, prefix)
-        hidden = model.decode(embeds, positions.to(device), mask.to(device), cache)[0, ends.to(device)]
-        found = model.base.lm_head(hidden).argmax(dim=-1).cpu()
+        found = model.base.lm_head(states).argmax(dim=-1).cpu()
         for branch, token in zip(open_branches.tolist(), found.tolist(), strict=True):
             taken[branch].append(token)
         going = torch.tensor([token not in stop_ids for token in found.tolist()])
         if not going.any() or len(taken[int(open_branches[0])]) == max_new_tokens:
             break
-        open_branches, ids = open_branches[going], found[going][None]
-        positions = next_positions[open_branches].expand(3, 1, -1)
-        next_positions[open_branches] += 1
-        owner = torch.cat([owner, open_branches])
-        mask = branch_mask(owner[None], torch.ones(1, len(owner), dtype=torch.bool), ids.shape[1], model.base.dtype)
-        ends = torch.arange(ids.shape[1])
+        open_branches = open_branches[going]
+        states = reading.go_on(going, found[going])
     return [Generated(torch.tensor(t, dtype=torch.long), None, t[-1] in stop_ids) for t in taken]

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from fo1agent.errors import InputError, MissingExtraError
 from fo1agent.extras import install_line
@@ -83,7 +82,7 @@ class VisionPart(Part):
     """Patches [P, 1176], cosines and sines [P, head] of their places, a mask [P, P] of windows → image tokens."""
 
     def forward(self, patches: Tensor, cosines: Tensor, sines: Tensor, windows: Tensor) -> Tensor:
-        visual = self.model.base.model.visual
+        visual: Any = self.model.adapter.vision_tower(self.model.base)
         hidden = visual.patch_embed(patches)
         for k, block in enumerate(visual.blocks):
             mask = None if k in visual.fullatt_block_indexes else windows
@@ -115,7 +114,7 @@ class DecoderPart(Part):
     """Embeddings [1, S, d] behind keys and values of L tokens → last states [1, S, d], and keys and values of L + S."""
 
     def forward(self, embeds: Tensor, positions: Tensor, mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        cache = DynamicCache()
+        cache = self.model.adapter.cache(self.model.config.base_config)
         for layer in range(len(past) // 2):
             cache.update(past[2 * layer], past[2 * layer + 1], layer)
         states = self.model.decode(embeds, positions, mask, cache)

@@ -17,7 +17,7 @@ from fo1agent.errors import InputError
 from fo1agent.model import onnx_arrays as arrays
 from fo1agent.model.encoding import ImageFeatures, SceneEncoding
 from fo1agent.model.finding import find_folder, fingerprint
-from fo1agent.model.frames import ImageInputs, TowerFeatures
+from fo1agent.model.frames import ImageInputs, PictureTokens, TowerFeatures
 from fo1agent.model.onnx_graphs import load_graphs, own_threads, read_arrays, read_own, why_not
 from fo1agent.model.onnx_processor import OnnxProcessor
 from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, batches
@@ -133,7 +133,7 @@ class OnnxPredictor(BasePredictor):
             maps = maps or own
         seen = TowerFeatures(maps, inputs.sizes.aux_wh)
         candidates = Candidates(tuple(boxes), tuple(logits))
-        return ImageFeatures(tokens, inputs.merged_hw, inputs.sizes, seen, None, None, candidates)
+        return ImageFeatures(PictureTokens(tokens, inputs.merged_hw), inputs.sizes, seen, None, None, candidates)
 
     def _propose(self, features: ImageFeatures) -> tuple[np.ndarray, np.ndarray]:
         """`FO1.propose`: the detector's surest, what only the proposal head sees, then the detector's rest."""

@@ -12,9 +12,9 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from fo1agent.errors import CheckpointError
-from fo1agent.model.bases import qwen2_5_vl_chat
+from fo1agent.model.bases.chat import QWEN
 from fo1agent.model.folder import one_line
-from fo1agent.model.frames import ImageInputs, ImageSizes
+from fo1agent.model.frames import ImageInputs, ImageSizes, TowerInput
 from fo1agent.model.prompting import ProcessingConfig, Prompting
 from fo1agent.model.stored import OwnConfig
 from fo1agent.model.tokenizer_files import WHOLE, check_files, check_ids
@@ -36,18 +36,18 @@ class OnnxProcessor(Prompting):
         CheckpointError: the tokenizer is missing or malformed, or is not the model's.
     """
 
-    adapter = qwen2_5_vl_chat
+    chat = QWEN
 
     def __init__(self, folder: Path, config: OwnConfig) -> None:
         self.settings = ProcessingConfig(**(config.processing.model_dump() if config.processing else {}))
         self._config = config
-        check_files(folder, self.adapter.TOKENIZERS)
+        check_files(folder, self.chat.tokenizers)
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / WHOLE))
         except Exception as exc:  # it raises no other
             raise CheckpointError(f"No tokenizer can be made of {folder / WHOLE}: {one_line(exc)}.") from exc
         rows = config.base_config.text_config.vocab_size
-        stop, most = self.adapter.STOP, self.settings.max_regions
+        stop, most = self.chat.stop, self.settings.max_regions
         check_ids(folder, self._vocabulary(), stop, rows, most, config.first_mention)
         self.stop_id = self.token_id(stop)
 
@@ -86,7 +86,7 @@ class OnnxProcessor(Prompting):
         primary_wh = (w * vision.patch_size, h * vision.patch_size)
         sizes = ImageSizes(image.size, scale, seen.size, (aux_w, aux_h), primary_wh)
         merge = vision.spatial_merge_size
-        return ImageInputs(patches, (h, w), (h // merge, w // merge), views, sizes)
+        return ImageInputs(TowerInput(patches, (h, w), (h // merge, w // merge), primary_wh), views, sizes)
 
     def _patches(self, image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
         """Patches [h * w, .] float32 in blocks of merged cells, and (h, w), as transformers' Qwen2VLImageProcessor."""

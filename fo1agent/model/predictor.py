@@ -23,8 +23,9 @@ from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.lesson import OWN_LEAST, own_boxes
 from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, batches, either
-from fo1agent.model.processing import FO1Processor, plain
-from fo1agent.model.sequence import Prefix, Sample
+from fo1agent.model.prefix import Prefix
+from fo1agent.model.processing import FO1Processor
+from fo1agent.model.sequence import Sample
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.prompts import render
 from fo1agent.regions.regions import Regions
@@ -76,7 +77,7 @@ class Predictor(BasePredictor):
         kept, note = self.processor.keep_best(scores)
         boxes, scores = boxes[kept], scores[kept]
         vectors, tokens = self.model.encode_regions(features, torch.from_numpy(boxes))
-        sample = Sample(self.processor.prefix_ids([len(boxes)]), [features.image_tokens], [features.grid_hw], tokens)
+        sample = Sample(self.processor.prefix_ids([len(boxes)]), [features.picture], tokens)
         prefix = self.model.prefill(sample)
         keys = None
         if self.model.match_head is not None:
@@ -147,7 +148,7 @@ class Predictor(BasePredictor):
         head = self.model.match_head
         asked = [at_most(LONGEST_PHRASE, self.processor.phrase_ids(phrase), phrase) for phrase in phrases]
         if head is None:
-            listed = [f"<ground>{plain(phrase)}</ground><objects>" for phrase in phrases]
+            listed = [f"<ground>{self.processor.plain(phrase)}</ground><objects>" for phrase in phrases]
             questions = [self.processor.question_ids([encoding.read], render("od", phrase)) for phrase in phrases]
             answers = [self.processor.text_ids(text) for text in listed]
             return self._name_regions(encoding, [torch.cat(pair) for pair in zip(questions, answers, strict=True)])
@@ -185,8 +186,7 @@ class Predictor(BasePredictor):
             prefix = self.model.prefill(
                 Sample(
                     self.processor.prefix_ids(counts),
-                    [e.features.image_tokens for e in encodings],
-                    [e.features.grid_hw for e in encodings],
+                    [e.features.picture for e in encodings],
                     torch.cat([e.region_tokens for e in encodings]),
                 )
             )
@@ -201,13 +201,13 @@ class Predictor(BasePredictor):
     def reader(self) -> Callable[[list[int]], np.ndarray]:
         """What reads one text without pictures as it grows: new ids → logits [V] of the id that follows."""
         model, prefix, position = self.model, Prefix.empty(self.model.config.hidden_size), 0
-        cache = prefix.cache()
+        cache = model.continued(prefix)
 
         @torch.inference_mode()
         def read(ids: list[int]) -> np.ndarray:
             nonlocal position
             new = torch.tensor([ids], device=model.device)
-            positions = (position + torch.arange(new.shape[1], device=new.device)).expand(3, 1, -1)
+            positions = (position + torch.arange(new.shape[1], device=new.device)).expand(model.adapter.axes, 1, -1)
             hidden = model.decode(model.embed(new, prefix), positions, None, cache)
             position += new.shape[1]
             return model.base.lm_head(hidden[0, -1]).float().cpu().numpy()

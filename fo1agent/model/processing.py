@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +17,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
 from fo1agent.errors import InputError
@@ -27,7 +25,7 @@ from fo1agent.model.aux_encoder import prepare_aux
 from fo1agent.model.config import FO1Config
 from fo1agent.model.finding import CONFIG, find_folder
 from fo1agent.model.frames import ImageInputs, ImageSizes
-from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT, ProcessingConfig, Prompting, check_text, plain
+from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT, ProcessingConfig, Prompting, check_text
 from fo1agent.model.reading import read_config
 from fo1agent.model.tokenizer_files import load_tokenizer
 from fo1agent.pictures.image import load_image
@@ -60,23 +58,13 @@ class FO1Processor(Prompting, ProcessorMixin):
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, config: FO1Config) -> None:
-        self.chat_template = None  # the base adapter's, which has places for regions
+        self.chat_template = None  # the base's `Chat`, which has places for regions
         self.tokenizer, self.config = tokenizer, config
         self.settings = ProcessingConfig(**config.processing)
-        vision = config.base_config.vision_config
-        self.patch_size, self.merge = vision.patch_size, vision.spatial_merge_size
-        self.image_processor = Qwen2VLImageProcessorPil(
-            size={"shortest_edge": self.settings.min_pixels, "longest_edge": self.settings.max_pixels},
-            patch_size=vision.patch_size,
-            merge_size=vision.spatial_merge_size,
-            temporal_patch_size=vision.temporal_patch_size,
-        )
-        self.stop_id = self.token_id(self.adapter.STOP)
-
-    @property
-    def adapter(self) -> ModuleType:
-        """What is known of the base's family; looked up, because a Python module in an attribute cannot be copied."""
-        return bases.adapter(self.config.base_config.model_type)
+        self.adapter = bases.adapter(config.base_config.model_type)
+        self.chat = self.adapter.chat
+        self.image_processor = self.adapter.image_processor(config.base_config, self.settings)
+        self.stop_id = self.token_id(self.chat.stop)
 
     @classmethod
     def get_attributes(cls) -> list[str]:
@@ -209,10 +197,10 @@ class FO1Processor(Prompting, ProcessorMixin):
             raise InputError(f"The pictures of a prompt have {count} boxes together; at most {most} are read.")
         _check_named(said[::2], count)
         parts, between = self._prompt_parts([len(own) for own in kept])
-        parts.append(between + plain(said[0]) + self.adapter.CLOSING)
-        turn = self.adapter.STOP + self.adapter.NEXT_TURN
+        parts.append(between + self.plain(said[0]) + self.chat.closing)
+        turn = self.chat.stop + self.chat.next_turn
         for reply, text in zip(said[1::2], said[2::2], strict=True):
-            parts += [plain(reply.removesuffix(self.adapter.STOP)), turn + plain(text) + self.adapter.CLOSING]
+            parts += [self.plain(reply.removesuffix(self.chat.stop)), turn + self.plain(text) + self.chat.closing]
         return _Prompt(parts, pictures, kept)
 
     def _best(self, boxes: Any, size_hw: tuple[int, int]) -> np.ndarray:
@@ -247,8 +235,7 @@ class FO1Processor(Prompting, ProcessorMixin):
             ImageError: the picture is more than 200 times as long as it is wide, or the reverse.
         """
         seen, scale = self._seen(image)
-        patches = self.image_processor(images=seen, return_tensors="pt")
-        _, h, w = (int(v) for v in patches["image_grid_thw"][0])
+        tower = self.adapter.tower_input(self.image_processor, seen, self.config.base_config)
         views = prepare_aux(self.config.aux, self.settings, seen)
         aux_h, aux_w = views["main"].shape[-2:]
         sizes = ImageSizes(
@@ -256,9 +243,21 @@ class FO1Processor(Prompting, ProcessorMixin):
             scale_xy=scale,
             seen_wh=seen.size,
             aux_wh=(aux_w, aux_h),
-            primary_wh=(w * self.patch_size, h * self.patch_size),
+            primary_wh=tower.size_wh,
         )
-        return ImageInputs(patches["pixel_values"], (h, w), (h // self.merge, w // self.merge), views, sizes)
+        return ImageInputs(tower, views, sizes, self._picture_ids(tower.pieces))
+
+    def _picture_ids(self, pieces: Sequence[str | int]) -> Tensor | None:
+        """Ids of what stands for a picture, with slots; None where it is image tokens alone."""
+        if not pieces:
+            return None
+        return self._array(
+            [
+                one
+                for piece in pieces
+                for one in (self._text_ids(piece) if isinstance(piece, str) else piece * [IMAGE_SLOT])
+            ]
+        )
 
     def decode(self, ids: Tensor | Sequence[int]) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Text of generated ids [n], up to the stop token and without outer blanks. Regions are special tokens.

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.errors import CheckpointError, ImageError, InputError
+from fo1agent.model.bases.chat import Chat
 from fo1agent.regions.regions import shown
 
 IMAGE_SLOT, REGION_SLOT = -200, -300
@@ -49,11 +50,11 @@ class Prompting(ABC):
     """Words, slots and sizes of a model's prompts.
 
     Attributes:
-        adapter: the base's chat template; see `bases`.
+        chat: the base's text around a turn.
         settings: of pictures and regions.
     """
 
-    adapter: Any
+    chat: Chat
     settings: ProcessingConfig
 
     @abstractmethod
@@ -107,7 +108,7 @@ class Prompting(ABC):
     def prompt_ids(self, regions: Sequence[int], text: str) -> Any:
         """Ids [P] of one user turn with slots; `regions` holds the number of boxes of each picture, in order."""
         parts, between = self._prompt_parts(regions)
-        return self._tokenize([*parts, between + plain(text) + self.adapter.CLOSING])
+        return self._tokenize([*parts, between + self.plain(text) + self.chat.closing])
 
     def prefix_ids(self, regions: Sequence[int]) -> Any:
         """Ids of what all questions share: everything up to the last picture's last region."""
@@ -115,11 +116,19 @@ class Prompting(ABC):
 
     def question_ids(self, regions: Sequence[int], text: str) -> Any:
         """Ids of the rest of the turn: the words, and the opening of the answer."""
-        return self._tokenize([self._prompt_parts(regions)[1] + plain(text) + self.adapter.CLOSING])
+        return self._tokenize([self._prompt_parts(regions)[1] + self.plain(text) + self.chat.closing])
 
     def phrase_ids(self, phrase: str) -> Any:
         """Ids of a phrase whose last state is matched with regions: `<ground>phrase</ground>`."""
-        return self._tokenize([f"<ground>{plain(phrase)}</ground>"])
+        return self._tokenize([f"<ground>{self.plain(phrase)}</ground>"])
+
+    def plain(self, text: str) -> str:
+        """The user's words with chat markers broken, so that text read in a picture cannot end the turn.
+
+        Raises:
+            InputError: see `check_text`.
+        """
+        return self.chat.plain(check_text(text))
 
     def text_ids(self, text: str) -> Any:
         """Ids [.] int64 of trusted text: special tokens in it count as such."""
@@ -143,10 +152,10 @@ class Prompting(ABC):
     def _prompt_parts(self, regions: Sequence[int]) -> tuple[list[str | int], str]:
         """The shared part as text and slots, and the text between its last slot (or picture) and the user's words."""
         parts: list[str | int] = []
-        pending, first = self.adapter.OPENING, 0
+        pending, first = self.chat.opening, 0
         for count in regions:
-            parts += [pending + self.adapter.IMAGE_OPENING, IMAGE_SLOT]
-            pending = self.adapter.IMAGE_CLOSING
+            parts += [pending + self.chat.image_opening, IMAGE_SLOT]
+            pending = self.chat.image_closing
             for index in range(first, first + count):
                 parts += [f"{pending}<region{index}>", REGION_SLOT]
                 pending = ""
@@ -154,7 +163,7 @@ class Prompting(ABC):
             first += count
         if parts and parts[-1] == IMAGE_SLOT:
             # With no region the prefix ends behind the picture; the newline stays with the words.
-            closing = self.adapter.IMAGE_CLOSING.rstrip("\n")
+            closing = self.chat.image_closing.rstrip("\n")
             return [*parts, closing], pending.removeprefix(closing)
         return parts, pending
 
@@ -167,7 +176,7 @@ class Prompting(ABC):
 
     def _spoken(self, text: str) -> str:
         """A reply up to its end."""
-        return text.partition(self.adapter.STOP)[0].strip()
+        return text.partition(self.chat.stop)[0].strip()
 
 
 def check_text(text: Any) -> str:
@@ -181,12 +190,3 @@ def check_text(text: Any) -> str:
     if half := re.search(r"[\ud800-\udfff]", text):
         raise InputError(f"Text must be Unicode, got {half[0]!r} at {half.start()}, half of a character: leave it out.")
     return text
-
-
-def plain(text: str) -> str:
-    """The user's words with chat markers broken, so that text read in a picture cannot end the turn.
-
-    Raises:
-        InputError: see `check_text`.
-    """
-    return check_text(text).replace("<|", "< |")

@@ -1,6 +1,7 @@
 """Token ids with slots for images and regions → the tensors that the language model reads.
 
-A slot is a negative id. An image slot becomes the image's tokens, a region slot the next region token of its sample.
+A slot is a negative id. An image slot becomes all that stands for its picture (image tokens, and in some families text
+between them), a region slot the next region token of its sample.
 A sample may end in branches: continuations that all see what came before them and nothing of each other, so that many
 phrases about one picture cost one pass. This file knows no towers and no tokenizer.
 """
@@ -13,9 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from fo1agent.errors import InputError
+from fo1agent.model.frames import PictureTokens
+from fo1agent.model.masks import Sight
 from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT
 from fo1agent.regions.regions import shown
 
@@ -68,8 +70,7 @@ class Sample:
 
     Attributes:
         input_ids: [P] int64, with `IMAGE_SLOT` and `REGION_SLOT`.
-        image_tokens: one [T, d] per image slot.
-        image_grids: one (rows, columns) of merged cells per image slot; T = rows * columns.
+        pictures: one per image slot.
         region_tokens: [N, d], one per region slot, in order; None for none.
         labels: [P] int64 targets, `IGNORED` where there is none; None when nothing is to be learned.
         branches: id lists [.] int64 without slots, each continuing `input_ids` on its own.
@@ -77,8 +78,7 @@ class Sample:
     """
 
     input_ids: Tensor
-    image_tokens: Sequence[Tensor] = ()
-    image_grids: Sequence[tuple[int, int]] = ()
+    pictures: Sequence[PictureTokens] = ()
     region_tokens: Tensor | None = None
     labels: Tensor | None = None
     branches: Sequence[Tensor] = ()
@@ -91,33 +91,49 @@ class TokenBatch:
 
     Attributes:
         inputs_embeds: [B, L, d].
-        position_ids: [3, B, L] int64; 1 on padding.
-        mask: [B, L] bool, False on padding.
+        position_ids: [axes, B, L] int64; 1 on padding.
+        mask: [B, L] bool, False on padding; [B, S + L] behind a cache of S.
+        place: as mask, int64: how many tokens of its own sequence stand before a token.
         labels: [B, L] int64, `IGNORED` on slots and padding; None when no sample has labels.
         region_slots: [B, L] bool.
         branch: [B, L] int64, the number of a token's branch, -1 before the branches.
         branch_ends: [K, 2] int64, (sample, position) of the last token of every branch, in order.
         next_position: [B] int64, the first position after what comes before the branches.
+        image_index: [B, L] int64, which of the batch's n image tokens stands there, -1: none; None without images.
+        extras: each [n, d]: what else goes into the decoder at the image tokens' places.
         sample: [B, L] int64, whose a token is where rows hold several samples (`pack`); None where each holds one.
     """
 
     inputs_embeds: Tensor
     position_ids: Tensor
     mask: Tensor
+    place: Tensor
     labels: Tensor | None
     region_slots: Tensor
     branch: Tensor
     branch_ends: Tensor
     next_position: Tensor
+    image_index: Tensor | None = None
+    extras: Sequence[Tensor] = ()
     sample: Tensor | None = None
 
     @classmethod
-    def plain(cls, inputs_embeds: Tensor, position_ids: Tensor, mask: Tensor) -> TokenBatch:
-        """Rows [B, L] with nothing to learn, no slots and no branches; `mask` [B, S + L] covers a cache of S too."""
+    def plain(
+        cls,
+        inputs_embeds: Tensor,
+        position_ids: Tensor,
+        mask: Tensor,
+        image_index: Tensor | None = None,
+        extras: Sequence[Tensor] = (),
+    ) -> TokenBatch:
+        """Rows [B, L] with nothing to learn, no region slots and no branches; `mask` covers a cache too."""
         shape = inputs_embeds.shape[:2]
         slots, branch = mask.new_zeros(shape, dtype=torch.bool), mask.new_full(shape, -1, dtype=torch.long)
         ends, following = branch.new_zeros(0, 2), position_ids[0, :, -1] + 1
-        return cls(inputs_embeds, position_ids, mask.bool(), None, slots, branch, ends, following)
+        place = mask.long().cumsum(1) - 1
+        return cls(
+            inputs_embeds, position_ids, mask.bool(), place, None, slots, branch, ends, following, image_index, extras
+        )
 
     def padded_left(self) -> TokenBatch:
         """The same rows with their padding in front, as a decoder that goes on needs them. No labels, no branches."""
@@ -126,7 +142,8 @@ class TokenBatch:
         order = (torch.arange(length, device=shift.device) - shift) % length
         embeds = self.inputs_embeds.gather(1, order[..., None].expand_as(self.inputs_embeds))
         positions = self.position_ids.gather(2, order.expand_as(self.position_ids))
-        moved = TokenBatch.plain(embeds, positions, self.mask.gather(1, order))
+        images = None if self.image_index is None else self.image_index.gather(1, order)
+        moved = TokenBatch.plain(embeds, positions, self.mask.gather(1, order), images, self.extras)
         moved.region_slots = self.region_slots.gather(1, order)
         return moved
 
@@ -135,52 +152,12 @@ class TokenBatch:
         rows = zip(self.inputs_embeds, self.region_slots, strict=True)
         return torch.nn.utils.rnn.pad_sequence([embeds[slots] for embeds, slots in rows], batch_first=True)
 
-    def attention_mask(self) -> Tensor:
-        """[B, L] for an ordinary batch; additive [B, 1, L, L] as soon as a row holds branches or several samples."""
-        if not len(self.branch_ends) and self.sample is None:
-            return self.mask.long()
-        return branch_mask(self.branch, self.mask, self.branch.shape[1], self.inputs_embeds.dtype, self.sample)
-
-
-@dataclass
-class Prefix:
-    """The keys and values of a prompt's beginning, shared by every question that continues it.
-
-    Attributes:
-        layers: (keys, values) of each layer, each [1, heads, L, head_dim]. Never written to.
-        next_position: position of the token that comes next, the same on all three axes.
-        region_states: [N, d], last hidden state at each region slot.
-        region_tokens: [N, d], what stood in those slots.
-    """
-
-    layers: list[tuple[Tensor, Tensor]]
-    next_position: int
-    region_states: Tensor
-    region_tokens: Tensor
-
-    @classmethod
-    def empty(cls, hidden_size: int) -> Prefix:
-        """The beginning of a prompt without any picture: nothing."""
-        return cls([], 0, torch.zeros(0, hidden_size), torch.zeros(0, hidden_size))
-
-    @property
-    def length(self) -> int:
-        """Tokens in the prefix."""
-        return self.layers[0][0].shape[2] if self.layers else 0
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(k.nbytes + v.nbytes for k, v in self.layers) + self.region_states.nbytes
-
-    def cache(self, rows: int = 1) -> DynamicCache:
-        """A cache of so many rows that start at the prefix. It grows by concatenation; the prefix stays as it is."""
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(self.layers):
-            cache.update(keys[:, :, :0], values[:, :, :0], index)
-            layer: Any = cache.layers[index]
-            layer.keys, layer.values = keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)
-        return cache
+    def sight(self) -> Sight:
+        """Who is in the rows, for a mask. Branches and samples of one row do not stand behind a cache."""
+        image = None
+        if self.image_index is not None:
+            image = torch.nn.functional.pad(self.image_index >= 0, (self.mask.shape[1] - self.branch.shape[1], 0))
+        return Sight(self.mask, self.place, self.branch if len(self.branch_ends) else None, self.sample, image)
 
 
 def assemble(
@@ -214,9 +191,10 @@ def assemble(
 
     image_slots, region_slots = ids == IMAGE_SLOT, ids == REGION_SLOT
     embeds = embed(ids.clamp(min=0))
+    pictures = [picture for sample in samples for picture in sample.pictures]
     # Row-major order of the slots is the order of the samples, and within each the order of its tokens.
     for slots, tokens in (
-        (image_slots, [t for sample in samples for t in sample.image_tokens]),
+        (image_slots, [picture.tokens for picture in pictures]),
         (region_slots, [s.region_tokens for s in samples if s.region_tokens is not None]),
     ):
         if slots.any():
@@ -227,88 +205,17 @@ def assemble(
         embeds = embeds + torch.stack([mentioned(i, r, first_mention) for i, r in zip(ids, own, strict=True)])
 
     stem = mask & (branch < 0)
-    position_ids, next_position = positions(image_slots, [g for s in samples for g in s.image_grids], stem)
+    position_ids, next_position = positions(image_slots, [picture.grid_hw for picture in pictures], stem)
     in_branch = next_position[:, None] + offset
     position_ids = torch.where((branch >= 0)[None], in_branch[None], position_ids)
-    return TokenBatch(embeds, position_ids, mask, labels, region_slots, branch, _ends(branch), next_position)
-
-
-@dataclass
-class Packed:
-    """A batch whose samples share rows, and the way back.
-
-    Attributes:
-        batch: R <= B rows; of its fields only those that the decoder and the loss on labels read stay meaningful.
-        places: [B, L] int64, where each token of the original batch went, in R * L' flattened; padding points anywhere.
-    """
-
-    batch: TokenBatch
-    places: Tensor
-
-    def unpack(self, hidden: Tensor) -> Tensor:
-        """[R, L', d] of the packed rows → [B, L, d] of the samples; what stands on padding means nothing."""
-        return hidden.flatten(0, 1)[self.places]
-
-
-def pack(batch: TokenBatch) -> Packed:
-    """Let short samples share rows no longer than the longest sample, so that little is padding.
-
-    No sample sees another and positions stay, so each token's state is what it would be alone (up to rounding).
-    """
-    lengths = batch.mask.sum(dim=1).tolist()
-    rows = _fill(lengths, max(lengths))
-    size = max(sum(lengths[i] for i in row) for row in rows)
-    device = batch.mask.device
-    source = torch.zeros(len(rows), size, dtype=torch.long, device=device)  # token in B * L flattened
-    sample = torch.full_like(source, -1)
-    places = torch.zeros_like(batch.branch)
-    for r, row in enumerate(rows):
-        start = 0
-        for i in row:
-            end = start + lengths[i]
-            source[r, start:end] = torch.arange(lengths[i], device=device) + i * batch.mask.shape[1]
-            sample[r, start:end] = i
-            places[i, : lengths[i]] = torch.arange(start, end, device=device) + r * size
-            start = end
-    mask = sample >= 0
-
-    def moved(values: Tensor, fill: int) -> Tensor:
-        return values.flatten(0, 1)[source].masked_fill(~mask, fill)
-
-    labels = None
-    if batch.labels is not None:
-        labels = moved(batch.labels, IGNORED)
-        starts = sample != torch.cat([sample.new_full((len(rows), 1), -1), sample[:, :-1]], dim=1)
-        labels = labels.masked_fill(starts, IGNORED)  # its predecessor belongs to another sample
-    branch = moved(batch.branch, -1)
-    return Packed(
-        TokenBatch(
-            inputs_embeds=batch.inputs_embeds.flatten(0, 1)[source],
-            position_ids=torch.stack([moved(axis, 1) for axis in batch.position_ids]),
-            mask=mask,
-            labels=labels,
-            region_slots=moved(batch.region_slots, 0),
-            branch=branch,
-            branch_ends=_ends(branch),
-            next_position=batch.next_position,
-            sample=sample,
-        ),
-        places,
+    place = torch.where(branch >= 0, stem.sum(1, keepdim=True) + offset, stem.cumsum(1) - 1)
+    images, extras = None, []
+    if pictures:
+        images = (image_slots.flatten().cumsum(0) - 1).view_as(ids).masked_fill(~image_slots, -1)
+        extras = [torch.cat(same).to(embeds) for same in zip(*(p.extras for p in pictures), strict=True)]
+    return TokenBatch(
+        embeds, position_ids, mask, place, labels, region_slots, branch, ends_of(branch), next_position, images, extras
     )
-
-
-def _fill(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Samples by row, the longest first, each in the first row that has room for it."""
-    rows: list[list[int]] = []
-    left: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        row = next((r for r, space in enumerate(left) if space >= lengths[i]), len(rows))
-        if row == len(rows):
-            rows.append([])
-            left.append(room)
-        rows[row].append(i)
-        left[row] -= lengths[i]
-    return rows
 
 
 def mentioned(ids: Tensor, region_tokens: Tensor, first_mention: int) -> Tensor:
@@ -326,70 +233,31 @@ def mentioned(ids: Tensor, region_tokens: Tensor, first_mention: int) -> Tensor:
     return region_tokens[number.clamp(0, len(region_tokens) - 1)] * known[:, None]
 
 
-def branches_after(
-    prefix: Prefix, branches: Sequence[Tensor], dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What it takes to read branches behind a cached prefix in one pass.
-
-    Returns:
-        ids [1, S], position ids [3, 1, S], additive mask [1, 1, S, L + S], and [K], the last token of each branch.
-    """
-    lengths = torch.tensor([len(b) for b in branches])
-    ids = torch.cat(list(branches))
-    number = torch.arange(len(branches)).repeat_interleave(lengths).to(ids.device)
-    offset = torch.cat([torch.arange(len(b)) for b in branches]).to(ids.device)
-    position_ids = (prefix.next_position + offset).expand(3, 1, -1)
-    branch = torch.cat([number.new_full((prefix.length,), -1), number])[None]
-    mask = branch_mask(branch, torch.ones_like(branch, dtype=torch.bool), len(ids), dtype)
-    return ids[None], position_ids, mask, (lengths.cumsum(0) - 1).to(ids.device)
-
-
-def branch_mask(branch: Tensor, mask: Tensor, queries: int, dtype: torch.dtype, sample: Tensor | None = None) -> Tensor:
-    """Additive mask [B, 1, queries, L] of the last `queries` tokens: earlier tokens of the stem and of the same branch.
-
-    Args:
-        branch: [B, L] int64, -1 for the stem.
-        mask: [B, L] bool, False on padding.
-        queries: how many of the last tokens ask.
-        dtype: of the result.
-        sample: [B, L] int64, tokens of different numbers do not see each other; None: all of a row are of one.
-    """
-    length = branch.shape[1]
-    index = torch.arange(length, device=branch.device)
-    asking = branch[:, length - queries :, None]  # [B, queries, 1]
-    seen = (branch[:, None] < 0) | (branch[:, None] == asking)
-    seen = seen & (index[None, None] <= index[length - queries :, None]) & mask[:, None]
-    if sample is not None:
-        seen = seen & (sample[:, None] == sample[:, length - queries :, None])
-    blocked = torch.finfo(dtype).min
-    return torch.zeros(seen.shape, dtype=dtype, device=branch.device).masked_fill(~seen, blocked)[:, None]
-
-
 def _expand(index: int, sample: Sample) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Ids, branch numbers, offsets within a branch, and labels of one sample, each [L], image slots repeated."""
     ids = sample.input_ids
     is_image = ids == IMAGE_SLOT
     regions = 0 if sample.region_tokens is None else len(sample.region_tokens)
-    if int(is_image.sum()) != len(sample.image_tokens) or len(sample.image_tokens) != len(sample.image_grids):
+    if int(is_image.sum()) != len(sample.pictures):
         raise InputError(
-            f"samples[{index}] has {int(is_image.sum())} image slots, {len(sample.image_tokens)} images and "
-            f"{len(sample.image_grids)} image grids. Give one of each per image."
+            f"samples[{index}] has {int(is_image.sum())} image slots, {len(sample.pictures)} images. Give one per slot."
         )
     if int((ids == REGION_SLOT).sum()) != regions:
         raise InputError(
             f"samples[{index}] has {int((ids == REGION_SLOT).sum())} region slots and {regions} region tokens."
         )
-    counts = torch.ones_like(ids)
-    counts[is_image] = counts.new_tensor([len(t) for t in sample.image_tokens])
-    stem = ids.repeat_interleave(counts)
+    inside = [_picture_ids(picture).to(ids.device) for picture in sample.pictures]
+    stem = _filled(ids, is_image, inside)
     branches = list(sample.branches)
     full = torch.cat([stem, *branches])
     number = torch.cat([torch.full_like(stem, -1), *(torch.full_like(b, i) for i, b in enumerate(branches))])
     offset = torch.cat([torch.zeros_like(stem), *(torch.arange(len(b), device=b.device) for b in branches)])
     if sample.labels is None and sample.branch_labels is None:
         return full, number, offset, None
-    own = torch.full_like(stem, IGNORED) if sample.labels is None else sample.labels.repeat_interleave(counts)
-    own = own.masked_fill(stem < 0, IGNORED)
+    own = torch.full_like(stem, IGNORED)
+    if sample.labels is not None:
+        own = _filled(sample.labels, is_image, [torch.full_like(one, IGNORED) for one in inside])
+        own = own.masked_fill(stem < 0, IGNORED)
     targets = sample.branch_labels
     learned = [torch.full_like(b, IGNORED) for b in branches] if targets is None else [t.clone() for t in targets]
     for target in learned:
@@ -398,11 +266,22 @@ def _expand(index: int, sample: Sample) -> tuple[Tensor, Tensor, Tensor, Tensor 
     return full, number, offset, torch.cat([own, *learned])
 
 
+def _picture_ids(picture: PictureTokens) -> Tensor:
+    """What stands in place of the image slot, [L] int64."""
+    return torch.full((len(picture.tokens),), IMAGE_SLOT) if picture.ids is None else picture.ids
+
+
+def _filled(values: Tensor, at: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """[P] with each value at the P places marked in `at` replaced by the next of `parts`."""
+    first, *rest = values.tensor_split(at.nonzero()[:, 0].cpu())
+    return torch.cat([first, *(piece for part, own in zip(parts, rest, strict=True) for piece in (part, own[1:]))])
+
+
 def _pad(rows: Sequence[Tensor], value: int) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
 
 
-def _ends(branch: Tensor) -> Tensor:
+def ends_of(branch: Tensor) -> Tensor:
     """(sample, position) of each branch's last token, [K, 2]."""
     following = torch.cat([branch[:, 1:], branch.new_full((len(branch), 1), -1)], dim=1)
     return ((branch >= 0) & (branch != following)).nonzero()

@@ -51,8 +51,8 @@ def load_tokenizer(folder: Path, config: FO1Config) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    adapter = bases.adapter(config.base_config.model_type)
-    check_files(folder, adapter.TOKENIZERS)
+    chat = bases.adapter(config.base_config.model_type).chat
+    check_files(folder, chat.tokenizers)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=config.base_config, local_files_only=True, trust_remote_code=False
@@ -61,7 +61,7 @@ def load_tokenizer(folder: Path, config: FO1Config) -> PreTrainedTokenizerBase:
     except Exception as exc:  # tokenizers raises plain Exceptions, and transformers whatever it stumbles over
         raise CheckpointError(f"No tokenizer can be made of the files in {folder}: {one_line(exc)}.") from exc
     most = ProcessingConfig(**config.processing).max_regions
-    check_ids(folder, ids, adapter.STOP, config.get_text_config().vocab_size, most, config.first_mention)
+    check_ids(folder, ids, chat.stop, config.get_text_config().vocab_size, most, config.first_mention)
     return tokenizer
 
 

@@ -1,33 +1,144 @@
 """Base adapters: the little that FO1 must know about a family of vision-language models.
 
-An adapter is a module with
-    build(config) -> model                                  the unmodified Hugging Face class, random weights
-    encode_image(model, pixel_values, grid_hw, want_map)    image tokens [T, d] and the pre-merger map [1, C, h, w]
-    recorded(block), raster(hidden, grid_hw, config)        a vision block's output as such a map, for inspection
-    image_token_size(config)                                width of what its vision tower gives
-    positions(model, image_slots, grids, mask)              position ids of a spliced sequence
-    decoder(model)                                          the text decoder: inputs_embeds in, hidden states out
-    OPENING, IMAGE_OPENING, IMAGE_CLOSING, CLOSING, STOP    the chat template around one user turn, and where it ends
-    TOKENIZERS                                              transformers' classes that its tokenizer may be of
-    NEXT_TURN                                               what stands between an answer and the next user turn
-Nothing else in the package imports a model family by name.
+`Adapter` is the whole contract; `adapter` finds a family's. Nothing else in the package imports a family by name.
+docs/bases.md shows how one is added. Imported without torch.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from fo1agent.errors import CheckpointError
+from fo1agent.errors import CheckpointError, TrainingError
+from fo1agent.model.bases.chat import Chat
+from fo1agent.model.frames import TowerInput, Vision
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+    from transformers import Cache
+
+    from fo1agent.model.prompting import ProcessingConfig
+
+# `model_type` of a Hugging Face configuration → the module whose `ADAPTER` knows the family.
+FAMILIES = {
+    "qwen2_5_vl": "fo1agent.model.bases.qwen2_5_vl",
+}
 
 
-def adapter(model_type: str) -> ModuleType:
+class Adapter(ABC):
+    """What FO1 knows of one family. It holds no state; `config` is the base's configuration, `base` the model.
+
+    `base` is transformers' own class, unchanged: it has `get_input_embeddings()` and `lm_head`.
+
+    Attributes:
+        chat: the text around a user turn.
+        axes: numbers of a token's position: 3 (time, row, column) where rotary positions know of pictures, else 1.
+        can_branch: whether a 4-D attention mask holds in every layer, so that branches may share a row. Where it does
+            not (layers with a recurrent state), branches are rows of their own.
+        pictures_look_ahead: whether the tokens of a picture also see those of it that follow.
+    """
+
+    chat: Chat
+    axes: int = 1
+    can_branch: bool = True
+    pictures_look_ahead: bool = False
+
+    # --- the model ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def build(self, config: Any) -> Any:
+        """The stock class with random weights."""
+
+    @abstractmethod
+    def vision_tower(self, base: Any) -> nn.Module:
+        """The vision tower, with what makes image tokens of its output where that is a part of it."""
+
+    @abstractmethod
+    def decoder(self, base: Any) -> Any:
+        """The text decoder: `inputs_embeds` in, `last_hidden_state` out; its blocks are `layers`."""
+
+    def cache(self, config: Any) -> Cache:
+        """An empty cache of the decoder. It must keep all keys, also of layers with a window: the mask cuts those."""
+        from transformers import DynamicCache
+
+        return DynamicCache()
+
+    def window(self, config: Any) -> int | None:
+        """How far back layers of the type `sliding_attention` see, tokens; None where there are none."""
+        text = config.get_text_config()
+        return text.sliding_window if "sliding_attention" in (getattr(text, "layer_types", None) or ()) else None
+
+    # --- a picture ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def image_token_size(self, config: Any) -> int:
+        """Width of the tokens that `encode_image` gives."""
+
+    @abstractmethod
+    def map_size(self, config: Any) -> int:
+        """Channels of the map that `encode_image` gives."""
+
+    def extras(self, config: Any) -> int:
+        """How many tensors `Vision.extras` holds."""
+        return 0
+
+    @abstractmethod
+    def image_processor(self, config: Any, settings: ProcessingConfig) -> Any:
+        """Transformers' own image processor, which `tower_input` is given. Made once."""
+
+    @abstractmethod
+    def tower_input(self, processor: Any, image: Image.Image, config: Any) -> TowerInput:
+        """One RGB picture as the vision tower takes it."""
+
+    @abstractmethod
+    def encode_image(self, base: Any, seen: TowerInput, want_map: bool) -> Vision:
+        """One picture through the vision tower, once; with the region map if wanted."""
+
+    def kept_input(self, pixel_values: Tensor, grid_hw: tuple[int, int], config: Any) -> TowerInput:
+        """`tower_input` again, of the two fields that a feature store keeps.
+
+        Raises:
+            TrainingError: they do not suffice in this family.
+        """
+        raise TrainingError(f"A feature store keeps no pictures for {config.model_type}. Train on the pictures.")
+
+    # --- a sequence --------------------------------------------------------------------------------------------
+
+    def positions(
+        self, base: Any, image_slots: Tensor, grids: Sequence[tuple[int, int]], mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Position ids of spliced rows; a region token counts as a word. Here: one axis, counted through.
+
+        Args:
+            base: the model.
+            image_slots: [B, L] bool, True where an image token stands.
+            grids: `TowerInput.merged_hw` of every picture, in order over the batch.
+            mask: [B, L] bool, False on padding.
+
+        Returns:
+            [axes, B, L] positions, 1 on padding; and [B], the next free position of each row.
+        """
+        return (mask.cumsum(1) - 1).masked_fill(~mask, 1)[None], mask.sum(1)
+
+    def picture_inputs(self, image_slots: Tensor, extras: Sequence[Tensor]) -> Mapping[str, Any]:
+        """What else the decoder takes when it reads pictures.
+
+        Args:
+            image_slots: [B, L] bool, True where an image token stands.
+            extras: as of `Vision`, each [n, d], of the n tokens in the slots, row after row.
+        """
+        return {}
+
+
+def adapter(model_type: str) -> Adapter:
     """The adapter of a Hugging Face `model_type`.
 
     Raises:
         CheckpointError: there is none.
     """
-    if model_type == "qwen2_5_vl":
-        from fo1agent.model.bases import qwen2_5_vl
-
-        return qwen2_5_vl
-    raise CheckpointError(f"FO1 plugs into qwen2_5_vl so far, not into {model_type!r}.")
+    if model_type not in FAMILIES:
+        raise CheckpointError(f"FO1 plugs into {', '.join(sorted(FAMILIES))}, not into {model_type!r}.")
+    return import_module(FAMILIES[model_type]).ADAPTER

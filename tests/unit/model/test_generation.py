@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy, greedy_many
-from fo1agent.model.sequence import Prefix, Sample
+from fo1agent.model.prefix import Prefix
+from fo1agent.model.sequence import Sample
 from tests.tiny_models import nano, reference
 
 
@@ -44,11 +45,10 @@ def test_many_branches_give_what_each_gives_alone(make, count: int) -> None:
 def test_prefix_stays_as_it_is_and_may_be_empty() -> None:
     model, _ = nano()
     prefix, branches = random_prefix(model, 3), random_branches(4, 3)
-    before = [(keys.clone(), values.clone()) for keys, values in prefix.layers]
+    before = [tensor.clone() for tensor in prefix.tensors()]
     greedy_many(model, prefix, branches, (), 5)
-    for (keys, values), (old_keys, old_values) in zip(prefix.layers, before, strict=True):
-        assert torch.equal(keys, old_keys)
-        assert torch.equal(values, old_values)
+    assert len(before) == 4
+    assert all(torch.equal(now, old) for now, old in zip(prefix.tensors(), before, strict=True))
     empty = Prefix.empty(model.config.hidden_size)
     together = greedy_many(model, empty, branches, (), 5)
     assert [g.ids.tolist() for g in together] == [greedy(model, empty, b, (), 5).ids.tolist() for b in branches]

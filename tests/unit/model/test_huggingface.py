@@ -27,8 +27,9 @@ from fo1agent.errors import BoxError, CheckpointError, InputError
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy
 from fo1agent.model.predictor import Predictor
+from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
-from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, REGION_SLOT, Prefix
+from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, REGION_SLOT
 from fo1agent.regions.regions import Regions
 from tests.tiny_models import CHECKPOINT, nano, reference
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from fo1agent.errors import InputError
+from fo1agent.model.bases.qwen2_5_vl import ADAPTER
 from fo1agent.model.fo1 import FO1, ImageFeatures
+from fo1agent.model.frames import PictureTokens
 from fo1agent.model.generation import greedy, greedy_many
+from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
-from fo1agent.model.sequence import IGNORED, Prefix, Sample
+from fo1agent.model.sequence import IGNORED, Sample
 from tests.tiny_models import nano, reference
 
 BOXES = torch.tensor([[10.0, 5.0, 60.0, 40.0], [0.0, 0.0, 90.0, 64.0], [30.0, 30.0, 31.0, 31.0]])
@@ -32,7 +36,12 @@ def sample(
     features = model.encode_image(processor.image(picture(seed=seed)))
     tokens = model.encode_regions(features, boxes)[1]
     ids = processor.prompt_ids([len(boxes)], text)
-    return Sample(ids, [features.image_tokens], [features.grid_hw], tokens), features
+    return Sample(ids, [features.picture], tokens), features
+
+
+def learnable(one: Sample) -> PictureTokens:
+    """Its picture, seen in inference mode, as plain tensors that gradients may pass."""
+    return replace(one.pictures[0], tokens=one.pictures[0].tokens.clone())
 
 
 @torch.inference_mode()
@@ -42,7 +51,7 @@ def test_without_regions_the_output_is_bit_for_bit_the_bare_base_s():
     got = model(model.assemble([one])).logits
     inputs = processor.image(picture())
     ids = one.input_ids
-    counts = torch.ones_like(ids).masked_fill(ids < 0, len(one.image_tokens[0]))
+    counts = torch.ones_like(ids).masked_fill(ids < 0, len(one.pictures[0].tokens))
     native = ids.masked_fill(ids < 0, model.config.base_config.image_token_id).repeat_interleave(counts)[None]
     bare = model.base(
         input_ids=native,
@@ -112,7 +121,7 @@ def test_inputs_are_not_changed():
     model(model.assemble([one]))
     assert torch.equal(boxes, BOXES)
     assert torch.equal(one.input_ids, kept.input_ids)
-    assert torch.equal(one.image_tokens[0], kept.image_tokens[0])
+    assert torch.equal(one.pictures[0].tokens, kept.pictures[0].tokens)
 
 
 @torch.inference_mode()
@@ -123,8 +132,7 @@ def test_several_images_give_one_sequence_whose_positions_go_on():
     assert second.region_tokens is not None
     both = Sample(
         processor.prompt_ids([3, 2], "Which is larger?"),
-        [*first.image_tokens, *second.image_tokens],
-        [*first.image_grids, *second.image_grids],
+        [*first.pictures, *second.pictures],
         torch.cat([first.region_tokens, second.region_tokens]),
     )
     batch = model.assemble([both])
@@ -133,7 +141,7 @@ def test_several_images_give_one_sequence_whose_positions_go_on():
     assert bool((text[1:] >= text[:-1]).all())
     assert bool(model(batch).logits.isfinite().all())
     # The second picture stands behind the first, so what comes before it is read as in a prompt of one picture.
-    shared = len(processor.prefix_ids([3])) + len(first.image_tokens[0]) - 1
+    shared = len(processor.prefix_ids([3])) + len(first.pictures[0].tokens) - 1
     alone = model(model.assemble([first])).logits[0, :shared]
     torch.testing.assert_close(model(batch).logits[0, :shared], alone, rtol=0, atol=2e-5)
 
@@ -145,17 +153,16 @@ def test_phrases_in_one_pass_equal_each_phrase_alone_and_leave_the_prefix_alone(
     one, _ = sample(model, processor)
     one.input_ids = processor.prefix_ids([3])
     prefix = model.prefill(one)
-    before = [(keys.clone(), values.clone()) for keys, values in prefix.layers]
+    before = [tensor.clone() for tensor in prefix.tensors()]
     phrases = [processor.phrase_ids(phrase) for phrase in ("dog", "a large red car", "x", "dog")]
     together = model.phrase_states(prefix, phrases)
     assert together.shape == (4, model.config.hidden_size)
     for row, phrase in zip(together, phrases, strict=True):
         torch.testing.assert_close(row, model.phrase_states(prefix, [phrase])[0], rtol=0, atol=1e-5)
-        whole = Sample(torch.cat([one.input_ids, phrase]), one.image_tokens, one.image_grids, one.region_tokens)
+        whole = Sample(torch.cat([one.input_ids, phrase]), one.pictures, one.region_tokens)
         torch.testing.assert_close(row, model(model.assemble([whole])).hidden_states[0, -1], rtol=0, atol=1e-5)
-    for (keys, values), (old_keys, old_values) in zip(prefix.layers, before, strict=True):
-        assert torch.equal(keys, old_keys)
-        assert torch.equal(values, old_values)
+    assert before
+    assert all(torch.equal(now, old) for now, old in zip(prefix.tensors(), before, strict=True))
     assert model.phrase_states(prefix, []).shape == (0, model.config.hidden_size)
 
 
@@ -171,7 +178,7 @@ def test_branches_in_a_training_batch_equal_phrases_behind_a_prefix_and_carry_gr
         assert one.region_tokens is not None
         # Training starts from cached features: plain tensors, the region tokens with a gradient.
         tokens = one.region_tokens.clone().requires_grad_()
-        samples.append(Sample(one.input_ids, [one.image_tokens[0].clone()], one.image_grids, tokens, branches=chosen))
+        samples.append(Sample(one.input_ids, [learnable(one)], tokens, branches=chosen))
     batch = model.assemble(samples)
     states = model(batch, logits_to_keep=None).hidden_states[batch.branch_ends[:, 0], batch.branch_ends[:, 1]]
     torch.testing.assert_close(states.detach(), torch.cat(wanted), rtol=0, atol=1e-5)
@@ -185,17 +192,16 @@ def test_labelled_branches_learn_as_the_same_answers_in_rows_of_their_own():
     one, _ = sample(model, processor)
     prefix = processor.prefix_ids([3])
     question, answers = processor.question_ids([3], "What?"), [processor.text_ids(t) for t in ("dog", "red car")]
-    images = [one.image_tokens[0].clone()]
+    images = [learnable(one)]
     assert one.region_tokens is not None
     tokens = one.region_tokens.clone()
     branches = [torch.cat([question, answer]) for answer in answers]
     labels = [torch.cat([torch.full_like(question, IGNORED), answer]) for answer in answers]
-    branched = Sample(prefix, images, one.image_grids, tokens, branches=branches, branch_labels=labels)
+    branched = Sample(prefix, images, tokens, branches=branches, branch_labels=labels)
     rows = [
         Sample(
             torch.cat([prefix, branch]),
             images,
-            one.image_grids,
             tokens,
             labels=torch.cat([torch.full_like(prefix, IGNORED), label]),
         )
@@ -212,12 +218,12 @@ def test_generating_behind_a_prefix_equals_reading_the_whole_prompt_every_step()
     model, processor = reference()
     one, _ = sample(model, processor)
     question = processor.question_ids([3], TEXT)
-    prefix = model.prefill(Sample(processor.prefix_ids([3]), one.image_tokens, one.image_grids, one.region_tokens))
+    prefix = model.prefill(Sample(processor.prefix_ids([3]), one.pictures, one.region_tokens))
     got = greedy(model, prefix, question, {processor.stop_id}, max_new_tokens=6, keep_logits=True)
     assert got.logits is not None
     ids = one.input_ids
     for step in range(6):
-        whole = Sample(ids, one.image_tokens, one.image_grids, one.region_tokens)
+        whole = Sample(ids, one.pictures, one.region_tokens)
         logits = model(model.assemble([whole]), logits_to_keep=1).logits[0, -1]
         torch.testing.assert_close(got.logits[step], logits, rtol=0, atol=2e-5)
         ids = torch.cat([ids, got.ids[step : step + 1]])
@@ -250,7 +256,7 @@ def test_the_region_map_is_that_of_the_last_full_attention_block_wherever_it_sta
         vision.fullatt_block_indexes = own
     # The tower itself was built with its own blocks, so hidden state 3 is the output of block 2.
     assert got is not None
-    wanted = model.adapter.raster(states[3], inputs.grid_hw, model.config.base_config)
+    wanted = ADAPTER.raster(states[3], inputs.grid_hw, model.config.base_config)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
 
 
@@ -285,11 +291,9 @@ def test_mentions_behind_a_prefix_are_those_of_the_whole_prompt(mentioning):
     model, processor = mentioning
     features = model.encode_image(processor.image(picture()))
     tokens = model.encode_regions(features, BOXES)[1]
-    prefix = model.prefill(Sample(processor.prefix_ids([3]), [features.image_tokens], [features.grid_hw], tokens))
+    prefix = model.prefill(Sample(processor.prefix_ids([3]), [features.picture], tokens))
     question = processor.question_ids([3], "What is <region1>?")
-    whole = Sample(
-        torch.cat([processor.prefix_ids([3]), question]), [features.image_tokens], [features.grid_hw], tokens
-    )
+    whole = Sample(torch.cat([processor.prefix_ids([3]), question]), [features.picture], tokens)
     hidden = model(model.assemble([whole]), logits_to_keep=None).hidden_states[0, -1]
     torch.testing.assert_close(model.phrase_states(prefix, [question])[0], hidden, atol=1e-4, rtol=1e-4)
     first = int(model.base.lm_head(hidden).argmax())
@@ -302,7 +306,7 @@ def test_slots_and_tokens_that_differ_in_number_are_named():
     one, _ = sample(model, processor)
     assert one.region_tokens is not None
     with pytest.raises(InputError, match=r"samples\[0\] has 3 region slots and 2 region tokens"):
-        model.assemble([Sample(one.input_ids, one.image_tokens, one.image_grids, one.region_tokens[:2])])
+        model.assemble([Sample(one.input_ids, one.pictures, one.region_tokens[:2])])
     with pytest.raises(InputError, match=r"samples\[0\] has 1 image slots, 0 images"):
         model.assemble([Sample(one.input_ids, region_tokens=one.region_tokens)])
 

@@ -19,8 +19,10 @@ from fo1agent.errors import CheckpointError, InputError, TrainingError
 from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy
+from fo1agent.model.packing import pack
+from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
-from fo1agent.model.sequence import Prefix, Sample, pack
+from fo1agent.model.sequence import Sample
 from fo1agent.trainers import alignment, instruction, lora, rows
 from fo1agent.trainers.data.records import Example, Reference, Turn, open_picture
 from fo1agent.trainers.data.tasks import OpenTasks
@@ -95,7 +97,7 @@ def test_without_regions_every_logit_of_the_bases_own_tokens_is_as_before(start,
     answers = []
     for model, processor in (start, aligned):
         features = model.encode_image(processor.image(image))
-        seen = model.prefill(Sample(processor.prefix_ids([0]), [features.image_tokens], [features.grid_hw]))
+        seen = model.prefill(Sample(processor.prefix_ids([0]), [features.picture]))
         answers.append(
             [
                 *base_answer(model, seen, processor.question_ids([0], "What is this?"), others),

@@ -1,0 +1,84 @@
+"""The beginning of a prompt that was read once, and caches that go on from it. What a cache holds is transformers' own.
+
+Layers of attention hold `keys` and `values`, to which a cache appends; layers with a recurrent state hold `conv_states`
+and `recurrent_states`, which it overwrites.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+
+
+@dataclass
+class Prefix:
+    """What the decoder keeps of a prompt's beginning, shared by every question that continues it.
+
+    Attributes:
+        state: the decoder's cache behind those tokens, never written to; None when nothing was read.
+        length: tokens read.
+        next_position: position of the token that comes next, the same on all axes.
+        region_states: [N, d], last hidden state at each region slot.
+        region_tokens: [N, d], what stood in those slots.
+    """
+
+    state: Cache | None
+    length: int
+    next_position: int
+    region_states: Tensor
+    region_tokens: Tensor
+
+    @classmethod
+    def empty(cls, hidden_size: int) -> Prefix:
+        """The beginning of a prompt without any picture: nothing."""
+        return cls(None, 0, 0, torch.zeros(0, hidden_size), torch.zeros(0, hidden_size))
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor of the state, layer by layer."""
+        return [] if self.state is None else [tensor for layer in self.state.layers for tensor in _held(layer)]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(tensor.nbytes for tensor in self.tensors()) + self.region_states.nbytes
+
+
+def forked(cache: Cache, rows: int = 1) -> Cache:
+    """A cache of so many rows that go on from a cache of one row, which stays as it is."""
+    twin = copy.copy(cache)
+    twin.layers = [_forked(layer, rows) for layer in cache.layers]
+    return twin
+
+
+def _forked(layer: Any, rows: int) -> Any:
+    twin = copy.copy(layer)
+    for name in _APPENDED:
+        if getattr(twin, name, None) is not None:
+            value = getattr(twin, name)
+            setattr(twin, name, value.expand(rows, *value.shape[1:]))
+    for name, value in vars(layer).items():
+        if isinstance(value, dict):
+            setattr(twin, name, {key: _copied(one, rows) for key, one in value.items()})
+    return twin
+
+
+_APPENDED = ("keys", "values")
+
+
+def _copied(value: Any, rows: int) -> Any:
+    return value.expand(rows, *value.shape[1:]).clone() if isinstance(value, Tensor) else value
+
+
+def _held(layer: Any) -> Iterator[Tensor]:
+    for name in _APPENDED:
+        if getattr(layer, name, None) is not None:
+            yield getattr(layer, name)
+    for value in vars(layer).values():
+        if isinstance(value, dict):
+            yield from (one for one in value.values() if isinstance(one, Tensor))
