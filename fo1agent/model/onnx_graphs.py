@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from fo1agent.errors import CheckpointError
+from fo1agent.model.bases.qwen2_5_vl_stored import Base
 from fo1agent.model.finding import CONFIG, read_all
 from fo1agent.model.folder import Stored, checked, names, one_line, opened, read_bytes, read_json, shown, wrong
 from fo1agent.model.stored import OwnConfig
@@ -56,6 +57,7 @@ def layout(config: OwnConfig) -> str:
 def why_not(config: OwnConfig) -> str:
     """What of a model has no graphs; "" if all has."""
     told = {
+        "its base is not of the family qwen2_5_vl": not isinstance(config.base_config, Base),
         "its auxiliary tower is not a mobilenet_v2_ssd": not isinstance(config.aux, MobileNet),
         "its regions look at the base's vision tower": config.region is None or config.region.primary_channels,
         "its regions have no pools": config.region is None or not config.region.pools,

@@ -87,7 +87,7 @@ class OnnxPredictor(BasePredictor):
         self._words = weights["base.model.language_model.embed_tokens.weight"]
         self._head = weights.get("base.lm_head.weight", self._words)
         self._term_weights, self._term_bias = weights["match_head.weights"], weights["match_head.bias"]
-        eos = config.base_config.text_config.eos_token_id
+        eos = config.known_base.text_config.eos_token_id
         calibration, thresholds = (
             {} if one is None else one.model_dump(exclude_unset=True) for one in (config.calibration, config.thresholds)
         )
@@ -115,7 +115,7 @@ class OnnxPredictor(BasePredictor):
 
     def _look(self, inputs: ImageInputs) -> ImageFeatures:
         """Run both towers once."""
-        cosines, sines, windows = arrays.vision_places(inputs.grid_hw, self.config.base_config.vision_config)
+        cosines, sines, windows = arrays.vision_places(inputs.grid_hw, self.config.known_base.vision_config)
         (tokens,) = self._run("vision", patches=inputs.pixel_values, cosines=cosines, sines=sines, windows=windows)
         maps: list[np.ndarray] = []
         boxes, logits = [], []
@@ -220,7 +220,7 @@ class OnnxPredictor(BasePredictor):
 
     def _nothing(self) -> list[np.ndarray]:
         """The layers of no token."""
-        text = self.config.base_config.text_config
+        text = self.config.known_base.text_config
         shape = (1, text.num_key_value_heads, 0, text.hidden_size // text.num_attention_heads)
         return [np.zeros(shape, dtype=np.float32)] * (2 * text.num_hidden_layers)
 

@@ -46,7 +46,7 @@ class OnnxProcessor(Prompting):
             self._tokenizer = Tokenizer.from_file(str(folder / WHOLE))
         except Exception as exc:  # it raises no other
             raise CheckpointError(f"No tokenizer can be made of {folder / WHOLE}: {one_line(exc)}.") from exc
-        rows = config.base_config.text_config.vocab_size
+        rows = config.known_base.text_config.vocab_size
         stop, most = self.chat.stop, self.settings.max_regions
         check_ids(folder, self._vocabulary(), stop, rows, most, config.first_mention)
         self.stop_id = self.token_id(stop)
@@ -79,7 +79,7 @@ class OnnxProcessor(Prompting):
             ImageError: the picture is more than 200 times as long as it is wide, or the reverse.
         """
         seen, scale = self._seen(image)
-        vision = self._config.base_config.vision_config
+        vision = self._config.known_base.vision_config
         patches, (h, w) = self._patches(seen)
         views = prepare(seen, [view.model_dump() for view in self._config.aux.views])  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue] (only such towers have graphs)
         aux_h, aux_w = views["main"].shape[1:3]
@@ -90,7 +90,7 @@ class OnnxProcessor(Prompting):
 
     def _patches(self, image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
         """Patches [h * w, .] float32 in blocks of merged cells, and (h, w), as transformers' Qwen2VLImageProcessor."""
-        vision = self._config.base_config.vision_config
+        vision = self._config.known_base.vision_config
         patch, merge, frames = vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size
         width, height = self._size(*image.size)
         resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
@@ -102,7 +102,7 @@ class OnnxProcessor(Prompting):
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height in whole merged cells, within the limits of pixels; transformers' `smart_resize`."""
-        cell = self._config.base_config.vision_config.cell
+        cell = self._config.known_base.vision_config.cell
         low, high = self.settings.min_pixels, self.settings.max_pixels
         sides = [round(side / cell) * cell for side in (width, height)]
         if math.prod(sides) > high:

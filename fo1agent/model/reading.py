@@ -53,7 +53,11 @@ def read_config(folder: Path) -> FO1Config:
     raw = read_json(path)
     if _is_public(raw, path):
         return public_config(raw, read_tensors(folder, check=False), path)
-    return FO1Config(**checked(OwnConfig, raw, path).model_dump(exclude={"model_type"}, exclude_unset=True))
+    said = checked(OwnConfig, raw, path).model_dump(exclude={"model_type"}, exclude_unset=True)
+    try:
+        return FO1Config(**said)
+    except Exception as exc:  # of families without a schema of ours transformers is the judge, with errors of its own
+        raise CheckpointError(f"{path}: base_config describes no model of transformers: {one_line(exc)}.") from exc
 
 
 def read(folder: Path) -> tuple[FO1Config, dict[str, Tensor]]:

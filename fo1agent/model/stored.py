@@ -11,9 +11,10 @@ from itertools import accumulate, pairwise
 from operator import mul
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, PlainValidator, model_validator
+from pydantic import ConfigDict, Discriminator, Field, PlainValidator, Tag, model_validator
 
 from fo1agent.model.bases.qwen2_5_vl_stored import Base
+from fo1agent.model.bases.stored import OtherBase
 from fo1agent.model.folder import Stored, TokenId, Width, integer, number, shown, wanted
 from fo1agent.model.stored_towers import MAX_SIDE, DaViT, MobileNet, Strides
 from fo1agent.model.views import LEVELS, NUM_CLASSES, PIXELS
@@ -162,13 +163,23 @@ class Lesson(Stored):
 # --- the file ----------------------------------------------------------------------------------------------------
 
 
+def _schema(base: object) -> str:
+    """Which schema a base is held against, or was."""
+    if isinstance(base, dict):
+        return "qwen2_5_vl" if base.get("model_type", "qwen2_5_vl") == "qwen2_5_vl" else "other"
+    return "other" if isinstance(base, OtherBase) else "qwen2_5_vl"
+
+
+AnyBase = Annotated[Annotated[Base, Tag("qwen2_5_vl")] | Annotated[OtherBase, Tag("other")], Discriminator(_schema)]
+
+
 class OwnConfig(Stored):
     """config.json of `model_type` "fo1"; keys that transformers adds (architectures, dtype, …) say nothing here."""
 
     model_config = ConfigDict(extra="ignore")
 
     model_type: Literal["fo1"]
-    base_config: Base
+    base_config: AnyBase
     aux: Annotated[DaViT | MobileNet, Field(discriminator="type")] | None = None
     region: Region | None = None
     image_projector: Projector | None = None
@@ -181,11 +192,34 @@ class OwnConfig(Stored):
     thresholds: Thresholds | None = None
     calibration: Scores | None = None
 
+    @property
+    def known_base(self) -> Base:
+        """The base, where it is of the family that has a schema of its own, as that of a model with graphs is."""
+        assert isinstance(self.base_config, Base)
+        return self.base_config
+
     @model_validator(mode="after")
     def _fit_together(self) -> OwnConfig:
-        text, vision = self.base_config.text_config, self.base_config.vision_config
+        text = self.base_config.text_config
         aux, region = self.aux or DaViT(), self.region or Region()
-        seen, width = vision.out_hidden_size, text.hidden_size
+        if isinstance(self.base_config, Base):  # of other families the model looks when it is made
+            self._check_base(self.base_config, region)
+        if self.first_mention is not None and self.first_mention >= text.vocab_size:
+            raise wanted(f"less than the vocab_size {text.vocab_size}", "first_mention", str(self.first_mention))
+        levels = _levels(aux)
+        self._check_pools(levels, region)
+        self._check_detector(aux, region)
+        if self.heads and self.heads.proposal:
+            _check_read(levels, self.heads.proposal, "heads.proposal")
+        for place, lesson in enumerate(self.lessons or ()):
+            _check_read(levels, lesson.finder, f"lessons.{place}.finder")
+        if self.lessons and self.vocabulary is None:
+            raise wanted("names beside which the lessons stand", "vocabulary", "none")
+        return self
+
+    def _check_base(self, base: Base, region: Region) -> None:
+        vision, width = base.vision_config, base.text_config.hidden_size
+        seen = vision.out_hidden_size
         if not (self.image_projector and self.image_projector.layers) and seen != width:
             raise wanted(
                 f"the hidden_size {width} of text_config, for there is no image_projector",
@@ -198,17 +232,6 @@ class OwnConfig(Stored):
                 "region.primary_channels",
                 str(region.primary_channels),
             )
-        if self.first_mention is not None and self.first_mention >= text.vocab_size:
-            raise wanted(f"less than the vocab_size {text.vocab_size}", "first_mention", str(self.first_mention))
-        levels = _levels(aux)
-        self._check_pools(levels, region)
-        self._check_detector(aux, region)
-        if self.heads and self.heads.proposal:
-            _check_read(levels, self.heads.proposal, "heads.proposal")
-        for place, lesson in enumerate(self.lessons or ()):
-            _check_read(levels, lesson.finder, f"lessons.{place}.finder")
-        if self.lessons and self.vocabulary is None:
-            raise wanted("names beside which the lessons stand", "vocabulary", "none")
         processing = self.processing or Processing()
         if processing.max_pixels < vision.cell**2:
             raise wanted(
@@ -216,7 +239,6 @@ class OwnConfig(Stored):
                 "processing.max_pixels",
                 str(processing.max_pixels),
             )
-        return self
 
     def _check_pools(self, levels: Sequence[tuple[float, int]], region: Region) -> None:
         for place, pool in enumerate(region.pools):

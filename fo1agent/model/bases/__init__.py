@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # `model_type` of a Hugging Face configuration → the module whose `ADAPTER` knows the family.
 FAMILIES = {
     "qwen2_5_vl": "fo1agent.model.bases.qwen2_5_vl",
+    "qwen3_vl": "fo1agent.model.bases.qwen3_vl",
+    "qwen3_5": "fo1agent.model.bases.qwen3_5",
 }
 
 

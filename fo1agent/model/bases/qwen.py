@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from fo1agent.model.bases import Adapter
 from fo1agent.model.bases.chat import QWEN
@@ -17,10 +18,16 @@ from fo1agent.model.prompting import ProcessingConfig
 
 
 class Qwen(Adapter):
-    """The part that all of them share."""
+    """The part that all of them share.
+
+    Attributes:
+        mean, deviation: per channel, of the pictures that the tower was trained with; by default CLIP's.
+    """
 
     chat = QWEN
     axes = 3
+    mean: tuple[float, ...] = tuple(OPENAI_CLIP_MEAN)
+    deviation: tuple[float, ...] = tuple(OPENAI_CLIP_STD)
 
     def vision_tower(self, base: Any) -> nn.Module:
         return base.model.visual
@@ -41,6 +48,8 @@ class Qwen(Adapter):
             patch_size=vision.patch_size,
             merge_size=vision.spatial_merge_size,
             temporal_patch_size=vision.temporal_patch_size,
+            image_mean=list(self.mean),
+            image_std=list(self.deviation),
         )
 
     def tower_input(self, processor: Any, image: Image.Image, config: Any) -> TowerInput:

@@ -1,0 +1,85 @@
+"""What `base_config` of a folder may say of a family that has no schema of its own.
+
+The keys are transformers' to judge. Here only bounds that hold for any model are held, so that a wrong number cannot
+take memory or time without end, and keys that decide what code runs are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, PlainValidator, model_validator
+
+from fo1agent.model.bases import FAMILIES
+from fo1agent.model.folder import Stored, TokenId, Width, integer, shown, wanted
+
+_LARGEST, _LONGEST, _MOST = 2**24, 1000, 65_536
+_LAYERS = ("num_hidden_layers", "depth")
+_DROPPED = ("auto_map", "quantization_config")
+
+
+def _family(name: Any) -> str:
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise wanted(f"one of {', '.join(sorted(FAMILIES))}")
+    return name
+
+
+def _bounded(value: Any, key: str) -> None:
+    if isinstance(value, dict):
+        for name, one in value.items():
+            _bounded(one, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        if len(value) > _MOST:
+            raise wanted(f"at most {_MOST} of them", key, shown(value))
+        for place, one in enumerate(value):
+            _bounded(one, f"{key}.{place}")
+    elif isinstance(value, str):
+        if len(value) > _LONGEST:
+            raise wanted(f"at most {_LONGEST} characters", key, shown(value))
+    elif isinstance(value, (int, float)):
+        most = 512 if key.rpartition(".")[2] in _LAYERS else 1e12 if isinstance(value, float) else _LARGEST
+        if not math.isfinite(value) or abs(value) > most:
+            raise wanted(f"a number of at most {most:g}", key, shown(value))
+
+
+def _without_code(value: Any) -> Any:
+    """An object without the keys that choose implementations, or bring their own."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: one for key, one in value.items() if not key.startswith("_") and key not in _DROPPED}
+    return {key: _without_code(one) for key, one in kept.items() if not key.endswith("implementation")}
+
+
+class OtherText(Stored):
+    """`text_config`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    vocab_size: Annotated[int, integer(1, 2**22)]
+    hidden_size: Width
+    num_hidden_layers: Annotated[int, integer(1, 512)]
+    eos_token_id: TokenId | list[TokenId] | None = None
+
+
+class OtherVision(Stored):
+    """`vision_config`."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class OtherBase(Stored):
+    """`base_config` of our own folders."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model_type: Annotated[str, PlainValidator(_family)]
+    text_config: OtherText
+    vision_config: OtherVision
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_bounds(cls, tree: Any) -> Any:
+        tree = _without_code(tree)
+        _bounded(tree, "")
+        return tree

@@ -1,0 +1,191 @@
+"""Every family that FO1 plugs into does what the first does: the same questions to a tiny model of each."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import fo1agent
+from fo1agent.model import bases, weights
+from fo1agent.model.fo1 import FO1
+from fo1agent.model.generation import greedy, greedy_many
+from fo1agent.model.packing import pack, spread
+from fo1agent.model.processing import FO1Processor
+from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, Sample
+from tests.tiny_bases import FAMILIES, tiny_base
+
+BOXES = [[10.0, 5.0, 60.0, 40.0], [0.0, 0.0, 90.0, 64.0], [30.0, 30.0, 50.0, 60.0]]
+PHRASES = ("dog", "a large red car", "x", "dog")
+CLOSE = {"rtol": 0, "atol": 2e-5}
+
+Pair = tuple[FO1, FO1Processor]
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (90, 64)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def pair(request: pytest.FixtureRequest) -> Pair:
+    return tiny_base(request.param)
+
+
+@torch.inference_mode()
+def seen(pair: Pair, boxes: list[list[float]] = BOXES, seed: int = 0, size: tuple[int, int] = (90, 64)) -> Sample:
+    """A picture and its regions, without words behind them."""
+    model, processor = pair
+    features = model.encode_image(processor.image(picture(seed, size)))
+    tokens = model.encode_regions(features, torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4))[1]
+    return Sample(processor.prefix_ids([len(boxes)]), [features.picture], tokens)
+
+
+def followed(one: Sample, ids: Tensor) -> Sample:
+    return replace(one, input_ids=torch.cat([one.input_ids, ids]))
+
+
+def states(model: FO1, sample: Sample) -> Tensor:
+    """Of one prompt, read at once and alone, [L, d]."""
+    return model(model.assemble([sample]), logits_to_keep=None).hidden_states[0]
+
+
+def learnable(one: Sample) -> Sample:
+    """What was seen in inference mode as plain tensors that gradients may pass."""
+    (own,), tokens = one.pictures, one.region_tokens
+    assert tokens is not None
+    own = replace(own, tokens=own.tokens.clone(), extras=tuple(extra.clone() for extra in own.extras))
+    return replace(one, pictures=[own], region_tokens=tokens.clone())
+
+
+def test_every_family_is_tried() -> None:
+    assert sorted(FAMILIES) == sorted(bases.FAMILIES)
+
+
+@torch.inference_mode()
+def test_without_regions_every_logit_is_the_bare_base_s(pair: Pair) -> None:
+    model, processor = pair
+    inputs = processor.image(picture())
+    features = model.encode_image(inputs)
+    one = Sample(processor.prompt_ids([0], "How many dogs are there?"), [features.picture])
+    got = model(model.assemble([one])).logits
+    own = features.picture.ids
+    own = torch.full((len(features.image_tokens),), IMAGE_SLOT) if own is None else own
+    at = int((one.input_ids == IMAGE_SLOT).nonzero())
+    ids = torch.cat([one.input_ids[:at], own, one.input_ids[at + 1 :]])[None]
+    slots = ids == IMAGE_SLOT
+    ids = ids.masked_fill(slots, model.config.base_config.image_token_id)
+    family = FAMILIES[model.config.base_config.model_type]
+    bare = model.base(input_ids=ids, attention_mask=torch.ones_like(ids), **family.inputs(inputs, slots)).logits
+    assert torch.equal(got, bare)
+
+
+@torch.inference_mode()
+def test_a_branch_is_the_same_question_alone_and_prefix_and_cache_are_the_full_pass(pair: Pair) -> None:
+    model, processor = pair
+    one = seen(pair)
+    prefix = model.prefill(one)
+    before = [tensor.clone() for tensor in prefix.tensors()]
+    asked = [processor.phrase_ids(phrase) for phrase in PHRASES]
+    together = model.phrase_states(prefix, asked)
+    for row, ids in zip(together, asked, strict=True):
+        torch.testing.assert_close(row, model.phrase_states(prefix, [ids])[0], **CLOSE)
+        torch.testing.assert_close(row, states(model, followed(one, ids))[-1], **CLOSE)
+    assert prefix.nbytes > 0
+    assert all(torch.equal(now, old) for now, old in zip(prefix.tensors(), before, strict=True))
+    # The question sees picture and regions at all.
+    other = model.phrase_states(model.prefill(seen(pair, seed=1)), asked)
+    assert float((other - together).abs().max()) > 1e-2
+
+
+def test_branches_of_a_training_batch_are_the_same_questions_alone(pair: Pair) -> None:
+    model, processor = pair
+    asked = [processor.phrase_ids(phrase) for phrase in PHRASES]
+    samples, wanted = [], []
+    for one, chosen in ((seen(pair), asked), (seen(pair, BOXES[:1], 1, (64, 100)), asked[:1]), (seen(pair, []), [])):
+        with torch.inference_mode():
+            wanted += [states(model, followed(one, ids))[-1] for ids in chosen]
+        own = learnable(one)
+        assert own.region_tokens is not None
+        samples.append(replace(own, region_tokens=own.region_tokens.requires_grad_(), branches=chosen))
+    batch = model.assemble(samples)
+    arrange = pack if model.adapter.can_branch else spread
+    packed = arrange(batch)
+    for hidden in (
+        model(batch, logits_to_keep=None).hidden_states,
+        packed.unpack(model(packed.batch, logits_to_keep=None).hidden_states),
+    ):
+        ends = hidden[batch.branch_ends[:, 0], batch.branch_ends[:, 1]]
+        torch.testing.assert_close(ends.detach(), torch.stack(wanted), **CLOSE)
+        tokens = [one.region_tokens for one in samples if len(one.region_tokens)]
+        for gradient in torch.autograd.grad(ends.square().sum(), tokens, retain_graph=True):
+            assert float(gradient.abs().sum()) > 0
+
+
+def test_labelled_branches_learn_as_the_same_answers_in_rows_of_their_own(pair: Pair) -> None:
+    model, processor = pair
+    one = learnable(seen(pair))
+    question, answers = processor.question_ids([3], "What?"), [processor.text_ids(t) for t in ("dog", "a red car")]
+    branches = [torch.cat([question, answer]) for answer in answers]
+    labels = [torch.cat([torch.full_like(question, IGNORED), answer]) for answer in answers]
+    nothing = torch.full_like(one.input_ids, IGNORED)
+    rows = [
+        replace(followed(one, branch), labels=torch.cat([nothing, label]))
+        for branch, label in zip(branches, labels, strict=True)
+    ]
+    with torch.no_grad():
+        batch = model.assemble([replace(one, branches=branches, branch_labels=labels)])
+        arranged = (pack if model.adapter.can_branch else spread)(batch)
+        wanted = model(model.assemble(rows)).loss
+        for got in (model(batch).loss, model(arranged.batch).loss):
+            torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_what_is_written_is_what_reading_the_whole_prompt_every_step_gives(pair: Pair) -> None:
+    model, processor = pair
+    one = seen(pair)
+    prefix = model.prefill(one)
+    asked = [processor.question_ids([3], text) for text in ("What is it?", "Hi", "How many dogs are there?")]
+    alone = [greedy(model, prefix, ids, (), 6, keep_logits=True) for ids in asked]
+    assert alone[0].logits is not None
+    ids = asked[0]
+    for step in range(6):
+        logits = model.base.lm_head(states(model, followed(one, ids))[-1])
+        torch.testing.assert_close(alone[0].logits[step], logits, **CLOSE)
+        ids = torch.cat([ids, alone[0].ids[step : step + 1]])
+    # They end at different steps.
+    stops = {int(alone[0].ids[2]), int(alone[1].ids[4])}
+    together = greedy_many(model, prefix, asked, stops, 6)
+    for ids, got in zip(asked, together, strict=True):
+        assert got.ids.tolist() == greedy(model, prefix, ids, stops, 6).ids.tolist()
+
+
+def test_a_batch_writes_what_each_prompt_writes_alone(pair: Pair) -> None:
+    model, processor = pair
+    texts = ["Where is <region1>?", "Which of these two pictures is larger, and why?", "Hi"]
+    images, boxes = [picture(), [picture(1), picture(2, (64, 100))], None], [BOXES, [BOXES[:1], None], None]
+    ids = model.generate(**processor(images, texts, boxes), max_new_tokens=5, eos_token_id=None)
+    for row, one in zip(ids, zip(images, texts, boxes, strict=True), strict=True):
+        alone = processor(*one)
+        assert row.tolist() == model.generate(**alone, max_new_tokens=5, eos_token_id=None)[0].tolist()
+        with torch.inference_mode():
+            assert int(model(**alone, logits_to_keep=1).logits[0, -1].argmax()) == int(row[0])
+
+
+def test_a_saved_model_is_found_again_and_names_regions(pair: Pair, tmp_path: Path) -> None:
+    weights.save(*pair, tmp_path / "model")
+    scene = fo1agent.load(tmp_path / "model").open(picture(), boxes=BOXES)
+    assert len(scene.ground("dog", threshold=0.0)) == 3
+    model, processor = weights.load(tmp_path / "model")
+    assert model.config.base_config.to_dict() == pair[0].config.base_config.to_dict()
+    batch = processor(picture(), "What is <region0>?", BOXES)
+    wanted = pair[0].generate(**batch, max_new_tokens=4)
+    assert torch.equal(model.generate(**batch, max_new_tokens=4), wanted)
+    assert copy.deepcopy(model).adapter is model.adapter
