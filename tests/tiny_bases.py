@@ -80,6 +80,27 @@ def qwen3_5(ids: Mapping[str, int]) -> dict[str, Any]:
     return special(ids) | {"text_config": text, "vision_config": VISION | {"num_position_embeddings": 16}}
 
 
+GEMMA = ("<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>")
+
+
+def gemma3(ids: Mapping[str, int]) -> dict[str, Any]:
+    # The window is shorter than a prompt, the square has 4 x 4 tokens.
+    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 7, "query_pre_attn_scalar": 16}
+    vision = {"image_size": 32, "patch_size": 4, "num_attention_heads": 2, "num_hidden_layers": 2}
+    return {
+        "image_token_index": ids["<image_soft_token>"],
+        "boi_token_index": ids["<start_of_image>"],
+        "eoi_token_index": ids["<end_of_image>"],
+        "mm_tokens_per_image": 16,
+        "text_config": TEXT | layers,
+        "vision_config": {"hidden_size": 32, "intermediate_size": 48, **vision},
+    }
+
+
+def square_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
+    return {"pixel_values": inputs.pixel_values, "token_type_ids": slots.long()}
+
+
 def grid_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
     grid = torch.tensor([[1, *inputs.grid_hw]])
     return {"pixel_values": inputs.pixel_values, "image_grid_thw": grid, "mm_token_type_ids": slots.int()}
@@ -89,6 +110,7 @@ FAMILIES: dict[str, Family] = {
     "qwen2_5_vl": Family(qwen2_5_vl, grid_inputs, (3.5, 7.0, 14.0, 28.0)),
     "qwen3_vl": Family(qwen3_vl, grid_inputs),
     "qwen3_5": Family(qwen3_5, grid_inputs),
+    "gemma3": Family(gemma3, square_inputs, (1.0, 2.0, 4.0, 8.0), GEMMA),
 }
 
 AUX: dict[str, Any] = {

@@ -27,6 +27,7 @@ FAMILIES = {
     "qwen2_5_vl": "fo1agent.model.bases.qwen2_5_vl",
     "qwen3_vl": "fo1agent.model.bases.qwen3_vl",
     "qwen3_5": "fo1agent.model.bases.qwen3_5",
+    "gemma3": "fo1agent.model.bases.gemma3",
 }
 
 
