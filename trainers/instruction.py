@@ -3,8 +3,8 @@
 part               trains                                              losses                             rate
 language, output   yes; with LoRA only adapters beside their layers,   next_token, match, senses          train.lr
                    and token_rows as in stage 1
-aux_tail           yes: the auxiliary tower's last stage, if it is a   all                                part_lr
-                   DaViT; a tower with a detector in it stays
+aux_tail           yes: the auxiliary tower's last stage; a tower      all                                part_lr
+                   with a detector in it stays
 region_encoder     yes                                                 all                                train.lr
 region_projector   yes                                                 all                                train.lr
 match_head         yes                                                 match, senses, name                train.lr

@@ -98,11 +98,6 @@ class StageTable:
         return replace(self, mix=build(Mix, {**asdict(self.mix), **changes}, where))
 
 
-def _tail(model: FO1) -> list[nn.Module]:
-    """The last stage of a DaViT; nothing of a tower that is a whole detector."""
-    return [model.aux.convs[-1], model.aux.blocks[-1]] if hasattr(model.aux, "convs") else []
-
-
 def _output(model: FO1) -> list[nn.Module]:
     """The output layer, where it is not the embedding itself."""
     tied = model.base.lm_head.weight is model.base.get_input_embeddings().weight
@@ -117,7 +112,7 @@ PARTS: Mapping[str, Callable[[FO1], Sequence[nn.Module | None]]] = {
     "token_rows": lambda model: [getattr(model, "token_rows", None)],
     "vision": lambda model: [model.adapter.vision_tower(model.base)],
     "image_projector": lambda model: [model.image_projector],
-    "aux_tail": _tail,
+    "aux_tail": lambda model: model.aux.tail,
     "region_encoder": lambda model: [model.region_encoder],
     "region_projector": lambda model: [model.region_projector],
     "match_head": lambda model: [model.match_head],

@@ -337,8 +337,9 @@ class FrozenViews:
         maps = [kept[f"map{k}"] for k in range(count)]
         extras = tuple(kept[f"extra{k}"] for k in range(model.adapter.extras(model.config.base_config)))
         picture = PictureTokens(kept["tokens"], inputs.merged_hw, inputs.ids, extras)
+        pyramid = model.region_encoder.pyramid(maps, sizes.aux_wh)
         seen = TowerFeatures(maps, sizes.aux_wh)
-        return ImageFeatures(picture, sizes, seen, primary, primary_map, candidates)
+        return ImageFeatures(picture, sizes, seen, primary, primary_map, candidates, pyramid)
 
 
 def towers_fingerprint(model: FO1) -> str:

@@ -1,7 +1,7 @@
 """Auxiliary towers: the second look at a picture, from which region vectors are pooled.
 
 `Tower` says what one is; `TOWERS` names those there are. Who adds one writes what config.json may say of it into
-`stored_towers.py`.
+`stored_towers.py`. Whatever transformers can build as a backbone is one already: `aux_backbones.py`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Florence2VisionConfig
 from transformers.models.florence2.modeling_florence2 import Florence2VisionBackbone
 
 from fo1agent.errors import CheckpointError
+from fo1agent.model import aux_backbones
+from fo1agent.model.aux_backbones import IMAGENET_MEAN, IMAGENET_STD
 from fo1agent.model.mobilenet import Candidates, MobileNetV2SSD
 from fo1agent.model.mobilenet import prepare as prepare_mobilenet
 from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.region_encoder import Level
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SQUASH_SIDE = 768
 SQUARE_SIDES = (384, 448, 512, 576, 640, 704, 768, 832, 896, 960, 1024, 1280, 1536, 1792, 2048)
 
@@ -33,10 +34,14 @@ class Tower(Protocol):
     Attributes:
         levels: stride, channels and offset of each of its maps.
         detects: whether there is a detector inside, which finds boxes by itself.
+        tail: its last stage, which a stage of training may train; nothing of a whole detector.
     """
 
     levels: Sequence[Level]
     detects: bool
+
+    @property
+    def tail(self) -> Sequence[nn.Module]: ...
 
     def __call__(self, views: Mapping[str, Tensor]) -> tuple[list[Tensor], Candidates | None]:
         """Views of one picture [1, 3, H, W], by name → the maps of `main`, and what the detector saw in all."""
@@ -53,6 +58,11 @@ class DaViT(Florence2VisionBackbone):
         strides = np.cumprod(config.patch_stride)
         self.levels = tuple(Level(float(s), c) for s, c in zip(strides, config.embed_dim, strict=True))
 
+    @property
+    def tail(self) -> list[nn.Module]:
+        """The last stage."""
+        return [self.convs[-1], self.blocks[-1]]
+
     def forward(self, views: Mapping[str, Tensor]) -> tuple[list[Tensor], None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """{"main": [1, 3, H, W]} → one map [1, C, h, w] per stage, and no candidates."""
         hidden = views["main"]
@@ -65,8 +75,10 @@ class DaViT(Florence2VisionBackbone):
         return maps, None
 
 
-def prepare_davit(image: Image.Image, aspect: str) -> dict[str, Tensor]:
-    """Resize as `aspect` says and normalise by ImageNet's mean and deviation."""
+def prepare_pixels(
+    image: Image.Image, aspect: str, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+) -> dict[str, Tensor]:
+    """Resize as `aspect` says (see `ProcessingConfig.aux_aspect`) and normalise by mean and deviation."""
     if aspect == "squash":
         image = image.resize((SQUASH_SIDE, SQUASH_SIDE), Image.Resampling.BICUBIC)
     elif aspect == "dynamic_square":
@@ -74,8 +86,16 @@ def prepare_davit(image: Image.Image, aspect: str) -> dict[str, Tensor]:
         side = min(SQUARE_SIDES, key=lambda s: abs(s * s - area))
         image = image.resize((side, side), Image.Resampling.BICUBIC)
     pixels = np.asarray(image, dtype=np.float32) / 255.0
-    pixels = (pixels - np.array(IMAGENET_MEAN, dtype=np.float32)) / np.array(IMAGENET_STD, dtype=np.float32)
+    pixels = (pixels - np.array(mean, dtype=np.float32)) / np.array(std, dtype=np.float32)
     return {"main": torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()}
+
+
+def _prepare_backbone(image: Image.Image, settings: dict[str, Any], processing: ProcessingConfig) -> dict[str, Tensor]:
+    own = [settings.get(name) for name in ("image_mean", "image_std")]
+    mean, std = (
+        given or known for given, known in zip(own, aux_backbones.normalisation(settings["config"]), strict=True)
+    )
+    return prepare_pixels(image, processing.aux_aspect, mean, std)
 
 
 class Kind(NamedTuple):
@@ -88,8 +108,9 @@ class Kind(NamedTuple):
 TOWERS = {
     "davit": Kind(
         lambda settings: DaViT(Florence2VisionConfig(**settings)),
-        lambda image, settings, processing: prepare_davit(image, processing.aux_aspect),
+        lambda image, settings, processing: prepare_pixels(image, processing.aux_aspect),
     ),
+    "backbone": Kind(lambda settings: aux_backbones.build(**settings), _prepare_backbone),
     "mobilenet_v2_ssd": Kind(
         lambda settings: MobileNetV2SSD(**settings),
         lambda image, settings, processing: prepare_mobilenet(image, **settings),

@@ -18,7 +18,9 @@ class FO1Config(PreTrainedConfig):
 
     Attributes:
         base_config: configuration of the vision-language model that FO1 is plugged into.
-        aux: auxiliary tower: `{"type": "davit", …Florence2VisionConfig fields}` or `{"type": "mobilenet_v2_ssd"}`.
+        aux: auxiliary tower: `{"type": "davit", …Florence2VisionConfig fields}`, `{"type": "mobilenet_v2_ssd"}`, or
+            `{"type": "backbone", "config": …}` with the configuration of any backbone of transformers, and `image_mean`
+            and `image_std` if its pixels are normalised by others than its own; see `aux_backbones.py`.
         region: fields of `region_encoder.RegionConfig`.
         image_projector: `{"layers": n, "hidden_size": width}` after the base's own merger; 0 layers: the identity.
         region_projector: the same, from region vectors to region tokens.
@@ -54,6 +56,8 @@ class FO1Config(PreTrainedConfig):
             values = dict(self.base_config)
             self.base_config = AutoConfig.for_model(values.pop("model_type", "qwen2_5_vl"), **values)
         self.aux = dict(self.aux or {"type": "davit"})
+        if isinstance(own := self.aux.get("config"), PreTrainedConfig):
+            self.aux["config"] = {**own.to_diff_dict(), "model_type": own.model_type}
         self.region = dict(self.region or {})
         self.image_projector = dict(self.image_projector or {"layers": 0})
         self.region_projector = dict(self.region_projector or {"layers": 2})

@@ -31,6 +31,7 @@ class ImageFeatures:
         primary: SimpleFP's levels of the primary map; None when regions do not look at that tower.
         primary_map: [1, C, h, w], the map itself, or None.
         candidates: what a detector inside the auxiliary tower saw, or None.
+        pyramid: SimpleFP's levels of the auxiliary tower's last map; None when regions read the maps themselves.
     """
 
     picture: PictureTokens
@@ -39,6 +40,7 @@ class ImageFeatures:
     primary: TowerFeatures | None
     primary_map: Array | None = field(repr=False)
     candidates: Any = field(default=None, repr=False)
+    pyramid: TowerFeatures | None = None
 
     @property
     def image_tokens(self) -> Array:
@@ -57,7 +59,9 @@ class ImageFeatures:
 
     def tensors(self) -> list[Array]:
         """Every tensor held, for counting bytes."""
-        held = [self.image_tokens, *self.picture.extras, *self.aux.maps, *(self.primary.maps if self.primary else ())]
+        held = [self.image_tokens, *self.picture.extras, *self.aux.maps]
+        for made in (self.primary, self.pyramid):
+            held += made.maps if made else ()
         if self.primary_map is not None:
             held.append(self.primary_map)
         if self.candidates is not None:

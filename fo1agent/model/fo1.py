@@ -186,6 +186,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             primary=primary,
             primary_map=vision.map,
             candidates=candidates,
+            pyramid=self.region_encoder.pyramid(maps, sizes.aux_wh),
         )
 
     def encode_regions(self, features: ImageFeatures, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -211,7 +212,9 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             from fo1agent.model.heads import evidence as detector_evidence
 
             evidence = detector_evidence(self._seen(features), self.placed(sizes.to_fractions(boxes)))
-        return self.region_encoder(features.aux, aux_boxes, features.primary, primary_boxes, evidence)
+        return self.region_encoder(
+            features.pyramid or features.aux, aux_boxes, features.primary, primary_boxes, evidence
+        )
 
     def placed(self, boxes: np.ndarray) -> Tensor:
         """Boxes of an `ImageSizes` where the model is."""

@@ -125,6 +125,7 @@ class MobileNetV2SSD(nn.Module):
 
     levels = (*LEVELS, PIXELS)
     detects = True
+    tail = ()
 
     def __init__(self, views: Sequence[View | Mapping[str, Any]] = VIEWS) -> None:
         super().__init__()

@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from fo1agent.model.frames import TowerFeatures
 
+FACTORS = (4.0, 2.0, 1.0, 0.5)  # resolution of SimpleFP's levels, in that of its map
+
 
 @dataclass(frozen=True)
 class Level:
@@ -63,6 +65,8 @@ class RegionConfig:
         primary_channels: width of the primary tower's map; 0 when regions do not look at that tower.
         fpn_channels: width of each of SimpleFP's four levels on the primary map.
         fpn_strides: input pixels per cell of those levels.
+        aux_fpn_channels: width of each of the four levels that a SimpleFP makes of the auxiliary tower's last map, at
+            `FACTORS` of its resolution; they are then what is read, each by itself. 0: the tower's own maps are.
         evidence_size: E, numbers per box that a detector adds to the vector; 0 for none.
     """
 
@@ -71,6 +75,7 @@ class RegionConfig:
     primary_channels: int = 1280
     fpn_channels: int = 512
     fpn_strides: tuple[float, ...] = (3.5, 7.0, 14.0, 28.0)
+    aux_fpn_channels: int = 0
     evidence_size: int = 0
 
     def __post_init__(self) -> None:
@@ -82,7 +87,7 @@ class RegionConfig:
 
 
 class RegionEncoder(nn.Module):
-    """Turns boxes into region vectors; `size` is their length.
+    """Turns boxes into region vectors; `size` is their length, and `levels` are those that it reads.
 
     Args:
         config: what to read.
@@ -93,6 +98,12 @@ class RegionEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.levels = tuple(levels)
+        self.aux_fpn = None
+        if config.aux_fpn_channels:
+            deepest = self.levels[-1]
+            self.aux_fpn = SimpleFP(deepest.channels, config.aux_fpn_channels)
+            strides = [deepest.stride / factor for factor in FACTORS]
+            self.levels = tuple(Level(stride, config.aux_fpn_channels, (stride - 1) / 2) for stride in strides)
         self.simple_fpn = SimpleFP(config.primary_channels, config.fpn_channels) if config.primary_channels else None
         aux_size = sum(self.levels[p.level].channels * p.bins**2 for p in config.pools)
         if not config.pools:
@@ -113,7 +124,7 @@ class RegionEncoder(nn.Module):
         """Region vectors of one image.
 
         Args:
-            aux: the auxiliary tower's maps.
+            aux: the auxiliary tower's maps, or what `pyramid` made of them.
             aux_boxes: [N, 4] xyxy pixels of that tower's input. N may be 0.
             primary: SimpleFP's levels of the primary map (`fpn`); needed when the config has a primary part.
             primary_boxes: [N, 4] xyxy pixels of the primary tower's input.
@@ -127,6 +138,9 @@ class RegionEncoder(nn.Module):
             parts = [
                 pool_bins(aux.maps[p.level], aux_boxes, self.levels[p.level], p, aux.size_wh) for p in self.config.pools
             ]
+        elif self.aux_fpn is not None:
+            reads = zip(aux.maps, self.levels, strict=True)
+            parts = [pool_mean(one, aux_boxes, level.stride, self.config.roi_size) for one, level in reads]
         else:
             parts = pool_mean_folded(aux.maps, aux_boxes, self.levels[0].stride, self.config.roi_size)
         frame, boxes = aux, aux_boxes
@@ -149,6 +163,10 @@ class RegionEncoder(nn.Module):
     def fpn(self, primary_map: Tensor) -> list[Tensor]:
         """SimpleFP's levels of the primary map [1, C, H, W], finest first; none when the config has no primary part."""
         return [] if self.simple_fpn is None else self.simple_fpn(primary_map)
+
+    def pyramid(self, maps: Sequence[Tensor], size_wh: tuple[float, float]) -> TowerFeatures | None:
+        """SimpleFP's levels of the auxiliary tower's last map; None when its own maps are read."""
+        return None if self.aux_fpn is None else TowerFeatures(self.aux_fpn(maps[-1]), size_wh)
 
 
 # --- pooling -----------------------------------------------------------------------------------------------------

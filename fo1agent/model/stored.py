@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, PlainValidator, Tag, model_validator
 
+from fo1agent.errors import CheckpointError
 from fo1agent.model.bases.qwen2_5_vl_stored import Base
 from fo1agent.model.bases.stored import OtherBase
 from fo1agent.model.folder import Stored, TokenId, Width, integer, number, shown, wanted
-from fo1agent.model.stored_towers import MAX_SIDE, DaViT, MobileNet, Strides
+from fo1agent.model.stored_towers import MAX_SIDE, Backbone, DaViT, MobileNet, Strides
 from fo1agent.model.views import LEVELS, NUM_CLASSES, PIXELS
 
 MAX_PIXELS = MAX_SIDE * MAX_SIDE
@@ -46,6 +47,7 @@ class Region(Stored):
     primary_channels: Annotated[int, integer(0, 65_536)] = 1280
     fpn_channels: Width = 512
     fpn_strides: Strides = Field(default=[3.5, 7.0, 14.0, 28.0])
+    aux_fpn_channels: Annotated[int, integer(0, 65_536)] = 0
     evidence_size: Annotated[int, integer(0, 65_536)] = 0
 
 
@@ -180,7 +182,7 @@ class OwnConfig(Stored):
 
     model_type: Literal["fo1"]
     base_config: AnyBase
-    aux: Annotated[DaViT | MobileNet, Field(discriminator="type")] | None = None
+    aux: Annotated[DaViT | MobileNet | Backbone, Field(discriminator="type")] | None = None
     region: Region | None = None
     image_projector: Projector | None = None
     region_projector: Projector | None = None
@@ -207,7 +209,7 @@ class OwnConfig(Stored):
         if self.first_mention is not None and self.first_mention >= text.vocab_size:
             raise wanted(f"less than the vocab_size {text.vocab_size}", "first_mention", str(self.first_mention))
         levels = _levels(aux)
-        self._check_pools(levels, region)
+        self._check_pools([(0.0, region.aux_fpn_channels)] * 4 if region.aux_fpn_channels else levels, region)
         self._check_detector(aux, region)
         if self.heads and self.heads.proposal:
             _check_read(levels, self.heads.proposal, "heads.proposal")
@@ -250,7 +252,7 @@ class OwnConfig(Stored):
                 "a multiple of 4, to carry a box's place", "region.pools" if region.pools else "aux", f"{size} numbers"
             )
 
-    def _check_detector(self, aux: DaViT | MobileNet, region: Region) -> None:
+    def _check_detector(self, aux: DaViT | MobileNet | Backbone, region: Region) -> None:
         """What regions and the match head take from a detector must be what the tower's views give."""
         views = len(aux.views) if isinstance(aux, MobileNet) else 0
         evidence = views * (NUM_CLASSES + 1)
@@ -277,8 +279,15 @@ def _check_read(levels: Sequence[tuple[float, int]], head: Proposal, key: str) -
         raise wanted("levels whose strides rise", f"{key}.levels", shown(head.levels))
 
 
-def _levels(aux: DaViT | MobileNet) -> list[tuple[float, int]]:
+def _levels(aux: DaViT | MobileNet | Backbone) -> list[tuple[float, int]]:
     """Pixels per cell, and channels, of each level of a tower."""
+    if isinstance(aux, Backbone):
+        from fo1agent.model.aux_backbones import backbone_config, levels_of  # which take torch
+
+        try:
+            return [(level.stride, level.channels) for level in levels_of(backbone_config(aux.config))]
+        except CheckpointError as exc:
+            raise wanted(f"a backbone that can be built ({exc})", "aux.config", shown(aux.config)) from exc
     if isinstance(aux, MobileNet):
         return [(level.stride, level.channels) for level in (*LEVELS, PIXELS)]
     strides = list(accumulate(aux.patch_stride, mul))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from fo1agent.model.folder import Stored, Width, integer, number, shown, wanted
 from fo1agent.model.views import PARITY, VIEWS
@@ -76,3 +78,53 @@ class MobileNet(Stored):
         if self.views[0].mirrored:
             raise wanted("false for the first view", "views.0.mirrored", "true")
         return self
+
+
+# --- backbones of transformers -----------------------------------------------------------------------------------
+
+# Bounds for whatever a backbone's configuration says; several times what the largest known ones have. A depth takes
+# time before it is found to fit no weights, so what counts layers is bounded closer than what counts channels.
+_MOST, _MOST_LAYERS, _LONGEST, _DEEPEST = 65_536, 512, 64, 3
+_COUNTS_LAYERS = ("depth", "layer", "block", "stage", "repeat")
+_NOT_SIZES = ("id2label", "label2id")  # names of what a classifier knew, as many as it likes; nothing reads them
+
+
+def _own_words(tree: Any) -> dict[str, Any]:
+    """A backbone's configuration; `aux_backbones.py` takes what the backbone's own class knows of it."""
+    if not isinstance(tree, Mapping):
+        raise wanted("an object")
+    if not isinstance(tree.get("model_type"), str):
+        raise wanted("the name of a backbone, such as convnext", "model_type", shown(tree.get("model_type")))
+    kept = {str(key): value for key, value in tree.items() if key not in _NOT_SIZES}
+    for key, value in kept.items():
+        _check_size(value, key, key, 0)
+    return kept
+
+
+def _check_size(value: Any, key: str, place: str, depth: int) -> None:
+    if isinstance(value, (Mapping, list, tuple)):
+        if depth == _DEEPEST or len(value) > _LONGEST:
+            raise wanted(f"at most {_LONGEST} in one another {_DEEPEST} deep", place, shown(value))
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for part, one in pairs:
+            _check_size(one, str(part) if isinstance(value, Mapping) else key, f"{place}.{part}", depth + 1)
+    elif isinstance(value, str):
+        if len(value) > 4 * _LONGEST:
+            raise wanted(f"at most {4 * _LONGEST} characters", place, shown(value))
+    elif isinstance(value, (int, float)):
+        most = _MOST_LAYERS if any(word in key for word in _COUNTS_LAYERS) else _MOST
+        if not math.isfinite(value) or abs(value) > most:
+            raise wanted(f"a number of at most {most}", place, shown(value))
+
+
+Shade = Annotated[list[Annotated[float, number(0, 1)]], Field(min_length=3, max_length=3)]
+Spread = Annotated[list[Annotated[float, number(0, 1, above=True)]], Field(min_length=3, max_length=3)]
+
+
+class Backbone(Stored):
+    """`{"type": "backbone"}`: any of transformers' backbones, by its own configuration; see `aux_backbones.py`."""
+
+    type: Literal["backbone"]
+    config: Annotated[dict[str, Any], PlainValidator(_own_words)]
+    image_mean: Shade | None = None
+    image_std: Spread | None = None

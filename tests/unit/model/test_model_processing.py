@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from fo1agent.errors import CheckpointError, ImageError
-from fo1agent.model.aux_encoder import build_aux, prepare_davit
+from fo1agent.model.aux_encoder import build_aux, prepare_pixels
 from fo1agent.model.config import FO1Config
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.prompting import ProcessingConfig
@@ -70,7 +70,7 @@ def test_a_picture_thinner_than_the_primary_tower_takes_is_an_image_error():
     ("aspect", "size"), [("squash", (768, 768)), ("dynamic_square", (576, 576)), ("dynamic", (640, 480))]
 )
 def test_the_davit_view_has_the_size_that_the_config_names(aspect: str, size: tuple[int, int]):
-    assert tuple(prepare_davit(Image.new("RGB", (640, 480)), aspect)["main"].shape[2:]) == size[::-1]
+    assert tuple(prepare_pixels(Image.new("RGB", (640, 480)), aspect)["main"].shape[2:]) == size[::-1]
 
 
 def test_the_prompt_is_the_reference_s():
@@ -126,7 +126,7 @@ def test_of_too_many_boxes_the_best_are_kept_in_their_order_and_it_is_said():
 def test_unknown_names_in_a_config_are_checkpoint_errors():
     with pytest.raises(CheckpointError, match="aux_aspect"):
         ProcessingConfig(aux_aspect="stretch")
-    with pytest.raises(CheckpointError, match=r"config.aux.type is davit or mobilenet_v2_ssd, got 'vgg'"):
+    with pytest.raises(CheckpointError, match=r"config.aux.type is davit or backbone or mobilenet_v2_ssd, got 'vgg'"):
         build_aux({"type": "vgg"})
     with pytest.raises(CheckpointError, match="match, iou and proposal, not depth"):
         FO1Config(heads={"depth": {}})
