@@ -568,13 +568,14 @@ def evaluate() -> None:
 
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval parity ../shared/fixtures/fo1-tiny")
 @click.argument("folder", type=FOLDER_IN, metavar="DIR")
+@click.option("--double", is_flag=True, help="Compute in float64, which tells rounding from mistakes.")
 @as_json
 @click.pass_context
-def parity(ctx: click.Context, folder: Path, json_output: bool) -> None:
+def parity(ctx: click.Context, folder: Path, double: bool, json_output: bool) -> None:
     """Compare with reference tensors; exit 1 unless all agree."""
     from fo1agent.evaluate.parity import run
 
-    report = run(folder)
+    report = run(folder, double=double)
     if json_output:
         console.result_json(report.to_dict())
     else:

@@ -6,7 +6,9 @@ part's rounding does not hide another part's mistake. Every stored tensor is com
 
 Tolerances are those of the golden tensors' own description. DaViT's channel attention amplifies rounding on random
 weights, so a case with a long side above 640 pixels, or one that misses DaViT's absolute limit, is held to relative
-root mean squares there and downstream of it.
+root mean squares there and downstream of it. The golden tensors are float32, and so is the model unless it is asked to
+compute in float64: a difference that shrinks with it was our rounding, one that stays is the reference's rounding, or
+wrong.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from fo1agent.model.generation import Generated, greedy
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.region_encoder import TowerFeatures
 from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, REGION_SLOT, Sample, TokenBatch
+from fo1agent.model.tensors import dtype_name
 
 PIXELS, BOXES, VIT, FPN, DAVIT = 1e-6, 5e-4, 1e-4, 1e-4, 1e-3
 HFRE_FROM_MAPS, HFRE, TOKENS = 1e-5, 1e-3, 5e-4
@@ -79,12 +82,14 @@ class ParityReport:
     Attributes:
         folder: what was compared.
         rows: in the order of the cases.
+        dtype: what the model computed in, `float32` or `float64`.
         seconds: wall time.
         not_compared: `case: tensor` of stored tensors that nothing was compared with.
     """
 
     folder: str
     rows: list[Row] = field(default_factory=list)
+    dtype: str = "float32"
     seconds: float = 0.0
     not_compared: list[str] = field(default_factory=list)
 
@@ -98,6 +103,7 @@ class ParityReport:
         return {
             "ok": self.ok,
             "folder": self.folder,
+            "dtype": self.dtype,
             "seconds": round(self.seconds, 2),
             "rows": [row.to_dict() for row in self.rows],
             "not_compared": self.not_compared,
@@ -113,24 +119,30 @@ class ParityReport:
             lines.append(f"{row.case:<22} {row.name:<34} {figures}  {tolerance:<20} {verdict}")
         lines += [f"not compared: {name}" for name in self.not_compared]
         failed = sum(not row.ok for row in self.rows)
-        lines.append(f"{len(self.rows)} comparisons, {failed} differ, {self.seconds:.1f} s")
+        lines.append(f"{len(self.rows)} comparisons, {failed} differ, {self.dtype}, {self.seconds:.1f} s")
         return "\n".join(lines)
 
 
-def run(folder: str | Path) -> ParityReport:
+def run(folder: str | Path, double: bool = False) -> ParityReport:
     """Compare with every case of a folder.
+
+    Args:
+        folder: with the checkpoint and the cases.
+        double: compute in float64 instead of float32, from the same stored weights and tensors. Where a box reads from
+            a map stays float32, for there a sample on the border counts or not by the last bit.
 
     Raises:
         DataError: a file of the folder is missing or malformed.
         CheckpointError: the checkpoint does not load.
     """
     folder, start = Path(folder), time.perf_counter()
-    report = ParityReport(str(folder))
+    dtype = torch.float64 if double else torch.float32
+    report = ParityReport(str(folder), dtype=dtype_name(dtype))
     cases = _cases(folder)
-    model, processor = weights.load(folder / "checkpoint", torch.float32)
+    model, processor = weights.load(folder / "checkpoint", dtype)
     rounded: dict[str, bool] = {}
     for name, case in cases.items():
-        golden = _Golden(name, _tensors(folder, case), report)
+        golden = _Golden(name, _tensors(folder, case, dtype), report)
         if "members" in case:
             _Batch(folder, model, processor, case, cases, golden).compare(any(rounded.get(m) for m in case["members"]))
         else:
@@ -397,7 +409,7 @@ class _Batch:
     def _from_tokens(self, samples: Sequence[Sample]) -> None:
         """The same loss and logits from the members' golden tokens, where those are stored."""
         for sample, member in zip(samples, self.members, strict=True):
-            stored = _tensors(self.folder, member)
+            stored = _tensors(self.folder, member, self.model.dtype)
             if not {"primary.merged", "region.tokens"} <= stored.keys():
                 return
             sample.pictures = [replace(sample.pictures[0], tokens=stored["primary.merged"])]
@@ -444,12 +456,14 @@ def _cases(folder: Path) -> dict[str, dict]:
     return dict(sorted(named.items(), key=lambda item: "members" in item[1]))
 
 
-def _tensors(folder: Path, case: dict) -> dict[str, Tensor]:
+def _tensors(folder: Path, case: dict, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The golden tensors of a case; numbers with a point as the model computes with them."""
     path = folder / case.get("tensors", f"cases/{case['name']}.safetensors")
     try:
-        return load_file(path)
+        stored = load_file(path)
     except (OSError, SafetensorError) as exc:
         raise DataError(f"Cannot read the golden tensors {path}: {exc}") from exc
+    return {name: one.to(dtype) if one.is_floating_point() else one for name, one in stored.items()}
 
 
 def _image(folder: Path, case: dict, cases: Mapping[str, dict]) -> Image.Image:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from fo1agent.errors import CheckpointError, DataError
 from fo1agent.evaluate import parity
+from fo1agent.model import weights
 from tests.tiny_models import FIXTURES
 
 
@@ -38,6 +40,33 @@ def test_the_committed_golden_tensors_hold():
     names = {row.name for row in report.rows}
     assert {"pixel_values", "aux.stage3", "fpn.level0", "region.hfre <- maps", "logits", "generated_ids"} <= names
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_in_double_the_committed_golden_tensors_hold_too():
+    report = parity.run(FIXTURES, double=True)
+    assert report.ok, str(report)
+    assert report.not_compared == []
+    assert report.to_dict()["dtype"] == "float64"
+    assert str(report).splitlines()[-1].split(", ")[2] == "float64"
+
+
+def test_double_tells_rounding_from_mistakes(folder: Path):
+    """Golden tensors that are exact: float32 misses them by its rounding, float64 does not; a mistake stays in both."""
+    path = keep_only(folder, "d_97x65_3")
+    model, processor = weights.load(folder / "checkpoint", torch.float64)
+    (case,) = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
+    with torch.inference_mode(), Image.open(folder / case["image"]) as image:
+        exact = model.encode_image(processor.image(image)).aux_maps
+    stored = {name: tensor for name, tensor in load_file(path).items() if not name.startswith("aux.")}
+    stored |= {f"aux.stage{k}": one.contiguous() for k, one in enumerate(exact)}
+    stored["aux.stage1"] = stored["aux.stage1"] + 0.01  # the mistake
+    save_file(stored, path)
+    missed = {
+        double: {row.name: row.difference for row in parity.run(folder, double=double).rows} for double in (False, True)
+    }
+    assert missed[True]["aux.stage3"] < 1e-9 < 1e-6 < missed[False]["aux.stage3"]
+    assert missed[True]["aux.stage1"] == pytest.approx(0.01)
+    assert missed[False]["aux.stage1"] == pytest.approx(0.01, rel=0.1)
 
 
 def test_all_open_golden_tensors_hold(shared_dir: Path):

@@ -314,7 +314,9 @@ def test_eval_parity_prints_a_verdict_per_tensor(golden: Path) -> None:
     report = run("eval", "parity", str(golden))
     assert report.exit_code == 0, report.stdout
     assert "d_97x65_3" in report.stdout
-    assert parsed(run("eval", "parity", str(golden), "--json"))["ok"] is True
+    assert "float32" in report.stdout.splitlines()[-1]
+    told = parsed(run("eval", "parity", str(golden), "--double", "--json"))
+    assert (told["ok"], told["dtype"]) == (True, "float64")
 
 
 def test_eval_parity_exits_1_when_a_tensor_differs(golden: Path) -> None:
