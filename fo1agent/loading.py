@@ -24,6 +24,7 @@ def load(
     proposer: str | Callable[[LoadedImage], Regions] | None = None,
     ocr: str | Reader | None = None,
     engine: str = "auto",
+    needs_boxes: bool = False,
 ) -> Model:
     """Load a model.
 
@@ -39,10 +40,13 @@ def load(
         engine: what computes: `torch`, everything and on every device; `onnx`, ONNX Runtime on a CPU, for folders with
             the graphs that `fo1agent export` writes, without importing torch; `auto`: onnx for fo1-nano on a CPU, else
             torch.
+        needs_boxes: no boxes will be given to `Model.open`, so the model or a proposer must make them. If neither does,
+            that is told before any weight is read or fetched, instead of when the first picture is opened.
 
     Raises:
         CheckpointError: the weights do not exist, or do not fit their configuration; or there are no graphs of them.
-        InputError: an unknown device, dtype, proposer, language or engine, or an engine that cannot do what is asked.
+        InputError: an unknown device, dtype, proposer, language or engine, an engine that cannot do what is asked, or
+            nothing that makes the boxes which are needed.
         ProposalError: the proposer cannot be loaded.
         MissingExtraError: the engine, the proposer or the reader needs a package that is not installed.
     """
@@ -54,8 +58,23 @@ def load(
     if engine not in ENGINES:
         raise InputError(f"engine must be {' or '.join(ENGINES)}, got {engine!r}.")
     folder = None if name_or_folder is None else os.fspath(name_or_folder)
+    if needs_boxes and proposer is None and folder is not None:
+        _check_proposes(folder)
+    boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
     predictor = _onnx(folder, engine, device, dtype) or _torch(folder, device, dtype)
-    return Model(predictor, None if proposer is None else resolve_proposer(proposer, device=device), reader)
+    return Model(predictor, boxes, reader)
+
+
+def _check_proposes(folder: str) -> None:
+    """Refuse a model that by its config.json, which is all that is read, finds no boxes by itself."""
+    from fo1agent.model.finding import CONFIG, find_folder
+    from fo1agent.model.folder import read_json
+    from fo1agent.model.predicting import no_proposals
+    from fo1agent.model.stored import proposes
+
+    found, name = find_folder(folder, fetched=[CONFIG])
+    if not proposes(read_json(found / CONFIG), found / CONFIG):
+        raise no_proposals(name)
 
 
 def _onnx(folder: str | None, engine: str, device: str, dtype: str | None) -> Predictor | None:

@@ -515,7 +515,7 @@ def mcp(
     ocr = cli_ocr.reader(loading.pop("ocr_lang"), loading.pop("ocr_set"))  # what is wrong with it is said now
     limits = ImageLimits(folders=folders, hosts=tuple(allow_url))
     offered = with_asking(registry(*mine)).values()
-    server = front.make_server(lambda: _load(**loading, ocr=ocr), limits, offered)
+    server = front.make_server(lambda: _load(**loading, ocr=ocr, needs_boxes=False), limits, offered)
     if http:
         token = os.environ.get("FO1AGENT_TOKEN")
         front.serve_http(server, host, port, token, ready=lambda url: console.note(f"Listening on {url}"))
@@ -731,11 +731,12 @@ def _load(
     ocr_lang: str | None = None,
     ocr_set: Sequence[str] = (),
     ocr: OCR | None = None,
+    needs_boxes: bool = True,
 ) -> Model:
     from fo1agent.loading import load
 
     reader = ocr or cli_ocr.reader(ocr_lang, ocr_set)
-    return load(model_name, device=device, proposer=proposer, ocr=reader, engine=engine)
+    return load(model_name, device=device, proposer=proposer, ocr=reader, engine=engine, needs_boxes=needs_boxes)
 
 
 def _ready(
@@ -757,7 +758,7 @@ def _ready(
     # One byte over the limit is enough for the intake to refuse it, however much more there is.
     stdin = load_image(console.stdin_bytes(ImageLimits().max_bytes + 1), name="stdin") if "-" in images else None
     given = _read_boxes(boxes) if boxes else None
-    model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading)
+    model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading, needs_boxes=given is None)
 
     def opened(image: str) -> Scene:
         cli_pictures.check_no_folder(image)

@@ -72,6 +72,25 @@ class FO1Config(PreTrainedConfig):
             raise CheckpointError(f"config.heads knows match, iou and proposal, not {', '.join(sorted(unknown))}.")
         super().__post_init__(**kwargs)
 
+    @classmethod
+    def get_config_dict(cls, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Hugging Face's, of a folder that fo1agent saved.
+
+        Raises:
+            CheckpointError: the folder is of another layout; says what reads it.
+        """
+        said, left = super().get_config_dict(*args, **kwargs)
+        return _own(said), left
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Hugging Face's, of what such a folder's config.json says.
+
+        Raises:
+            CheckpointError: see `get_config_dict`.
+        """
+        return super().from_dict(_own(config_dict), **kwargs)
+
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
         """The base's language model configuration."""
         return self if self.base_config is None else self.base_config.get_text_config()
@@ -80,3 +99,12 @@ class FO1Config(PreTrainedConfig):
     def hidden_size(self) -> int:
         """Width of the language model, of image tokens and of region tokens."""
         return self.get_text_config().hidden_size
+
+
+def _own(said: dict[str, Any]) -> dict[str, Any]:
+    if said.get("model_type", FO1Config.model_type) != FO1Config.model_type:
+        raise CheckpointError(
+            f"FO1Config reads a config.json of model_type {FO1Config.model_type!r}, got {said['model_type']!r}. "
+            "A public layout is read with its weights: FO1.from_pretrained(name_or_folder).config; or by fo1agent.load."
+        )
+    return said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,12 +16,12 @@ from fo1agent.errors import CheckpointError
 from fo1agent.model.folder import MAX_JSON, Stored, checked, names, read_bytes, read_json, shown, wanted, wrong
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 A = TypeVar("A")  # an array of whichever library
 
 
-def find_folder(name_or_folder: str | Path | None) -> tuple[Path, str]:
-    """A local folder with the model's files, and the model's name."""
+def find_folder(name_or_folder: str | Path | None, fetched: Sequence[str] = HUB_FILES) -> tuple[Path, str]:
+    """A local folder with the model's files, and the model's name; of a Hugging Face name only those `fetched`."""
     if name_or_folder is None:
         folder = Path(str(files("fo1agent") / "data" / "nano"))
         if not (folder / "config.json").exists():
@@ -37,7 +37,7 @@ def find_folder(name_or_folder: str | Path | None) -> tuple[Path, str]:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(str(name_or_folder), allow_patterns=_HUB_FILES)
+        found = snapshot_download(str(name_or_folder), allow_patterns=list(fetched))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
         raise CheckpointError(
             f"{name_or_folder} is no folder here and could not be fetched from the Hugging Face hub: {exc}"

@@ -134,7 +134,7 @@ class BasePredictor(ABC):
         """
         loaded = image if isinstance(image, LoadedImage) else load_image(image)
         if proposals is None and not self.proposes:
-            raise InputError(f"{self.name} makes no proposals of its own. Pass boxes, or load it with a proposer.")
+            raise no_proposals(self.name)
         boxes, scores = (None, None) if proposals is None else (proposals.boxes, proposals.scores)
         key = encoding_key(loaded.sha256, boxes, scores, self.fingerprint)
         return self.cache.get_or_make(key, lambda: self._encode(loaded, proposals))
@@ -275,6 +275,11 @@ class BasePredictor(ABC):
 def _unread(encoding: SceneEncoding, text: str) -> list[int]:
     """The regions that a text mentions and the language model has not read, each once, in order."""
     return sorted({k for number in _MENTION.findall(text) if encoding.read <= (k := int(number)) < len(encoding)})
+
+
+def no_proposals(name: str) -> InputError:
+    """The error of a model, so called, that is to find boxes and cannot."""
+    return InputError(f"{name} makes no proposals of its own. Pass boxes, or load it with a proposer.")
 
 
 def batches(branches: Sequence[B]) -> list[list[B]]:

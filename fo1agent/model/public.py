@@ -20,8 +20,6 @@ from fo1agent.model.config import FO1Config
 from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, names, shown, wanted, wrong
 from fo1agent.model.stored_towers import DaViT, Strides
 
-PUBLIC_TYPE = "omchat_qwen2_5_vl"
-
 # Sizes of DaViT by the name of its original file.
 _DAVIT = {
     "davit-base": {"embed_dim": [128, 256, 512, 1024], "num_heads": [4, 8, 16, 32], "num_groups": [4, 8, 16, 32]},

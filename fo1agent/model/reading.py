@@ -29,8 +29,8 @@ from fo1agent.model.folder import (
     shown,
     wrong,
 )
-from fo1agent.model.public import PUBLIC_TYPE, public_config, rename_all
-from fo1agent.model.stored import OwnConfig
+from fo1agent.model.public import public_config, rename_all
+from fo1agent.model.stored import PUBLIC_TYPE, OwnConfig
 from fo1agent.model.tensors import (
     check_weights,
     dtype_name,

@@ -6,19 +6,22 @@ layout is `public.py`'s; both share the parts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from operator import mul
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, PlainValidator, Tag, model_validator
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model.bases.qwen2_5_vl_stored import Base
 from fo1agent.model.bases.stored import OtherBase
-from fo1agent.model.folder import Stored, TokenId, Width, integer, number, shown, wanted
+from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, number, shown, wanted
 from fo1agent.model.stored_towers import MAX_SIDE, Backbone, DaViT, MobileNet, Strides
 from fo1agent.model.views import LEVELS, NUM_CLASSES, PIXELS
+
+PUBLIC_TYPE = "omchat_qwen2_5_vl"  # `model_type` of the public checkpoint's layout; see `public.py`
 
 MAX_PIXELS = MAX_SIDE * MAX_SIDE
 MAX_REGIONS = 1000
@@ -242,6 +245,11 @@ class OwnConfig(Stored):
                 str(processing.max_pixels),
             )
 
+    @property
+    def proposes(self) -> bool:
+        """Whether the model finds boxes by itself."""
+        return isinstance(self.aux, MobileNet) or bool(self.heads and self.heads.proposal)
+
     def _check_pools(self, levels: Sequence[tuple[float, int]], region: Region) -> None:
         for place, pool in enumerate(region.pools):
             if pool.level >= len(levels):
@@ -269,6 +277,16 @@ class OwnConfig(Stored):
         for name, right in {"classes": NUM_CLASSES, "views": views}.items():
             if getattr(match, name) != right:
                 raise wanted(f"{right}, as the tower has", f"heads.match.{name}", str(getattr(match, name)))
+
+
+def proposes(raw: Mapping[str, Any], path: Path) -> bool:
+    """Whether the model of a config.json finds boxes by itself; True as well where its `model_type` is none of ours.
+
+    Raises:
+        CheckpointError: it says what cannot be.
+    """
+    kind = raw.get("model_type")
+    return checked(OwnConfig, raw, path).proposes if kind == "fo1" else kind != PUBLIC_TYPE
 
 
 def _check_read(levels: Sequence[tuple[float, int]], head: Proposal, key: str) -> None:
