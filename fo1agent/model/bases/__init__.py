@@ -28,6 +28,8 @@ FAMILIES = {
     "qwen3_vl": "fo1agent.model.bases.qwen3_vl",
     "qwen3_5": "fo1agent.model.bases.qwen3_5",
     "gemma3": "fo1agent.model.bases.gemma3",
+    "idefics3": "fo1agent.model.bases.idefics3",
+    "smolvlm": "fo1agent.model.bases.smolvlm",
 }
 
 

@@ -1,0 +1,69 @@
+"""Bases that cut a picture into tiles: the same tiles and words as transformers' own processors make, and their map."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import Idefics3Processor
+
+from fo1agent.model.processing import FO1Processor
+from fo1agent.model.sequence import IMAGE_SLOT
+from tests.tiny_bases import tiny_base
+
+SIZES = [(90, 64), (64, 100), (32, 32), (300, 20), (128, 128)]
+
+
+def noise(size: tuple[int, int]) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def idefics3(ours: FO1Processor) -> Any:
+    return Idefics3Processor(ours.image_processor, copy.deepcopy(ours.tokenizer), image_seq_len=4)
+
+
+THEIRS: dict[str, tuple[Callable[[FO1Processor], Any], str]] = {
+    "idefics3": (idefics3, "<|im_start|>User:<image>What?<end_of_utterance>\nAssistant:"),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", sorted(THEIRS))
+def test_ids_and_tiles_are_those_of_transformers_own_processor(name: str, size: tuple[int, int]) -> None:
+    model, ours = tiny_base(name)
+    make, text = THEIRS[name]
+    seen = ours._seen(noise(size))[0]
+    wanted = make(ours)(images=[seen], text=[text], return_tensors="pt")
+    inputs = ours.image(noise(size))
+    tokens = model.encode_image(inputs).image_tokens
+    ids = ours.prompt_ids([0], "What?")
+    at = int((ids == IMAGE_SLOT).nonzero())
+    own = torch.full((len(tokens),), IMAGE_SLOT) if inputs.ids is None else inputs.ids
+    ids = torch.cat([ids[:at], own, ids[at + 1 :]])
+    ids[ids == IMAGE_SLOT] = model.config.base_config.image_token_id
+    assert ids.tolist() == wanted["input_ids"][0].tolist()
+    assert torch.equal(inputs.pixel_values, wanted["pixel_values"])
+
+
+@pytest.mark.parametrize("name", ["idefics3", "smolvlm"])
+@torch.inference_mode()
+def test_the_cells_of_a_tile_lie_on_the_map_where_it_lies_in_the_picture(name: str) -> None:
+    model, processor = tiny_base(name)
+    plain = Image.new("RGB", (128, 64), "gray")
+    marked = plain.copy()
+    box = (64, 32, 96, 64)  # one of 2 x 4 tiles of 4 x 4 cells
+    marked.paste("white", box)
+    inputs = processor.image(marked)
+    maps = [model.encode_image(one).primary_map for one in (processor.image(plain), inputs)]
+    assert inputs.grid_hw == (8, 16)
+    moved = (maps[1] - maps[0])[0].abs().amax(0) > 0
+    wanted = torch.zeros(8, 16, dtype=torch.bool)
+    wanted[4:8, 8:12] = True
+    assert torch.equal(moved, wanted)
+    assert (inputs.sizes.to_primary([box]) / 8).tolist() == [[8, 4, 12, 8]]
