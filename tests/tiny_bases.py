@@ -82,6 +82,7 @@ def qwen3_5(ids: Mapping[str, int]) -> dict[str, Any]:
 
 GEMMA = ("<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>")
 
+
 def gemma3(ids: Mapping[str, int]) -> dict[str, Any]:
     # The window is shorter than a prompt, the square has 4 x 4 tokens.
     layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 7, "query_pre_attn_scalar": 16}
@@ -94,8 +95,12 @@ def gemma3(ids: Mapping[str, int]) -> dict[str, Any]:
         "text_config": TEXT | layers,
         "vision_config": {"hidden_size": 32, "intermediate_size": 48, **vision},
     }
+
+
 def square_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
     return {"pixel_values": inputs.pixel_values, "token_type_ids": slots.long()}
+
+
 # A ViT of 2 layers on tiles of 32 x 32 pixels.
 VIT: dict[str, Any] = {
     "hidden_size": 32,
@@ -106,10 +111,20 @@ VIT: dict[str, Any] = {
     "patch_size": 8,
 }
 IDEFICS3 = ("<end_of_utterance>", "<fake_token_around_image>", "<global-img>", "<row_1_col_1>", "<image>")
+
+
 def idefics3(ids: Mapping[str, int]) -> dict[str, Any]:
     rope = {"rope_type": "default", "rope_theta": 1e4}
     text = TEXT | {"model_type": "llama", "rope_parameters": rope}
     return {"image_token_id": ids["<image>"], "text_config": text, "vision_config": VIT, "scale_factor": 2}
+
+
+def internvl(ids: Mapping[str, int]) -> dict[str, Any]:
+    rope = {"rope_type": "default", "rope_theta": 1e4}
+    text = TEXT | {"model_type": "qwen3", "rope_parameters": rope}
+    return {"image_token_id": ids["<IMG_CONTEXT>"], "text_config": text, "vision_config": VIT}
+
+
 def pixel_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
     return {"pixel_values": inputs.pixel_values}
 
@@ -126,6 +141,7 @@ FAMILIES: dict[str, Family] = {
     "gemma3": Family(gemma3, square_inputs, (1.0, 2.0, 4.0, 8.0), GEMMA),
     "idefics3": Family(idefics3, pixel_inputs, (2.0, 4.0, 8.0, 16.0), IDEFICS3),
     "smolvlm": Family(idefics3, pixel_inputs, (2.0, 4.0, 8.0, 16.0), IDEFICS3),
+    "internvl": Family(internvl, pixel_inputs, (2.0, 4.0, 8.0, 16.0), ("<img>", "</img>", "<IMG_CONTEXT>")),
 }
 
 AUX: dict[str, Any] = {

@@ -30,6 +30,7 @@ FAMILIES = {
     "gemma3": "fo1agent.model.bases.gemma3",
     "idefics3": "fo1agent.model.bases.idefics3",
     "smolvlm": "fo1agent.model.bases.smolvlm",
+    "internvl": "fo1agent.model.bases.internvl",
 }
 
 

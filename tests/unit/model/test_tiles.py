@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import Idefics3Processor
+from transformers import Idefics3Processor, InternVLProcessor, InternVLVideoProcessor
 
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import IMAGE_SLOT
@@ -28,8 +28,21 @@ def idefics3(ours: FO1Processor) -> Any:
     return Idefics3Processor(ours.image_processor, copy.deepcopy(ours.tokenizer), image_seq_len=4)
 
 
+def internvl(ours: FO1Processor) -> Any:
+    words = copy.deepcopy(ours.tokenizer)
+    for name, token in (("start_image", "<img>"), ("end_image", "</img>"), ("context_image", "<IMG_CONTEXT>")):
+        setattr(words, f"{name}_token", token)
+        setattr(words, f"{name}_token_id", words.convert_tokens_to_ids(token))
+    words.video_token = "<video>"
+    return InternVLProcessor(ours.image_processor, words, InternVLVideoProcessor(), image_seq_length=4)
+
+
 THEIRS: dict[str, tuple[Callable[[FO1Processor], Any], str]] = {
     "idefics3": (idefics3, "<|im_start|>User:<image>What?<end_of_utterance>\nAssistant:"),
+    "internvl": (
+        internvl,
+        "<|im_start|>user\n<IMG_CONTEXT>\nWhat?<|im_end|>\n<|im_start|>assistant\n",
+    ),
 }
 
 
@@ -51,7 +64,7 @@ def test_ids_and_tiles_are_those_of_transformers_own_processor(name: str, size: 
     assert torch.equal(inputs.pixel_values, wanted["pixel_values"])
 
 
-@pytest.mark.parametrize("name", ["idefics3", "smolvlm"])
+@pytest.mark.parametrize("name", ["idefics3", "smolvlm", "internvl"])
 @torch.inference_mode()
 def test_the_cells_of_a_tile_lie_on_the_map_where_it_lies_in_the_picture(name: str) -> None:
     model, processor = tiny_base(name)
