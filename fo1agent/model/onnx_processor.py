@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +47,13 @@ class OnnxProcessor(Prompting):
             raise CheckpointError(f"No tokenizer can be made of {folder / WHOLE}: {one_line(exc)}.") from exc
         rows = config.known_base.text_config.vocab_size
         stop, most = self.chat.stop, self.settings.max_regions
-        check_ids(folder, self._vocabulary(), stop, rows, most, config.first_mention)
+        check_ids(folder, self._tokenizer.get_vocab(), stop, rows, most, config.first_mention)
         self.stop_id = self.token_id(stop)
 
     # --- words -------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _ids(self) -> dict[str, int]:
-        return self._tokenizer.get_vocab(with_added_tokens=True)
-
-    def _vocabulary(self) -> Mapping[str, int]:
-        return self._ids
+    def _id_of(self, token: str) -> int | None:
+        return self._tokenizer.token_to_id(token)
 
     def _text_ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

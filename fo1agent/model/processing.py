@@ -275,8 +275,11 @@ class FO1Processor(Prompting, ProcessorMixin):
         """`decode` of every row of ids [B, n]."""
         return [self.decode(row) for row in _listed("ids", ids)]
 
-    def _vocabulary(self) -> Mapping[str, int]:
-        return self.tokenizer.get_vocab()
+    def _id_of(self, token: str) -> int | None:
+        # `get_vocab` makes a dict of the whole vocabulary anew; this asks for one token, and of an unknown one answers
+        # with the id of `unk_token`.
+        index = self.tokenizer.convert_tokens_to_ids(token)
+        return index if index is not None and self.tokenizer.convert_ids_to_tokens(index) == token else None
 
     def _text_ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +58,8 @@ class Prompting(ABC):
     settings: ProcessingConfig
 
     @abstractmethod
-    def _vocabulary(self) -> Mapping[str, int]:
-        """Token → id, added tokens too."""
+    def _id_of(self, token: str) -> int | None:
+        """Id of a token, an added one or not; None if the tokenizer does not know it."""
 
     @abstractmethod
     def _text_ids(self, text: str) -> list[int]:
@@ -144,7 +144,7 @@ class Prompting(ABC):
         Raises:
             CheckpointError: the tokenizer does not know it.
         """
-        index = self._vocabulary().get(token)
+        index = self._id_of(token)
         if index is None:
             raise CheckpointError(f"The tokenizer has no token {token!r}; FO1 needs it.")
         return index

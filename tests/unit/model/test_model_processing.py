@@ -132,3 +132,21 @@ def test_unknown_names_in_a_config_are_checkpoint_errors():
         FO1Config(heads={"depth": {}})
     with pytest.raises(CheckpointError, match="no token '<region999>'"):
         reference()[1].token_id("<region999>")
+
+
+@pytest.mark.parametrize("unknown", [None, "<|endoftext|>"])
+def test_an_unknown_token_is_named_also_where_the_tokenizer_has_one_for_the_unknown(unknown: str | None):
+    model, processor = reference()
+    tokenizer = copy.deepcopy(processor.tokenizer)
+    tokenizer.unk_token = unknown
+    other = FO1Processor(tokenizer, model.config)
+    assert other.token_id("<region1>") == tokenizer.get_vocab()["<region1>"]
+    with pytest.raises(CheckpointError, match="no token '<region999>'"):
+        other.token_id("<region999>")
+
+
+def test_the_ids_of_regions_are_asked_for_without_making_a_dict_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch):
+    _, processor = reference()
+    known = processor.tokenizer.get_vocab()
+    monkeypatch.setattr(type(processor.tokenizer), "get_vocab", lambda _: pytest.fail("150,000 entries anew"))
+    assert processor.region_ids(5) == [known[f"<region{i}>"] for i in range(5)]
