@@ -35,7 +35,8 @@ class Stored(BaseModel):
     With `extra="ignore"` other keys may stand there, and are left alone.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    # What checks it is built when a file is first read: a folder has some of these files and not others.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
