@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,7 +41,8 @@ ImageSource = Any
 @lru_cache(maxsize=1)
 def formats_read() -> tuple[str, ...]:
     """Pillow's names of the formats that are read unless others are named; HEIF where pillow-heif is installed."""
-    Image.init()
+    for plugin in ("Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif"):
+        import_module(f"PIL.{plugin}ImagePlugin")
     if "HEIF" not in Image.OPEN and importlib.util.find_spec("pillow_heif"):
 
         def open_heif(file: IO[bytes], name: str | bytes) -> Any:
@@ -86,7 +88,8 @@ class ImageLimits:
                 raise InputError(f"ImageLimits.{name} must be above 0, got {getattr(self, name)!r}.")
         if self.max_redirects < 0:
             raise InputError(f"ImageLimits.max_redirects must be 0 or more, got {self.max_redirects!r}.")
-        Image.init()
+        if not Image.OPEN.keys() >= set(self.formats):
+            Image.init()  # which knows all formats, and takes a while to
         unknown = [name for name in self.formats if name not in Image.OPEN]
         if unknown or not self.formats:
             raise InputError(f"ImageLimits.formats got {unknown or 'nothing'}. Pass names Pillow reads, such as 'PNG'.")
