@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +19,6 @@ from fo1agent.planners.base import (
     SessionPlanner,
     in_its_talk,
 )
-from fo1agent.planners.chat import ChatPlanner
 from fo1agent.planners.conversation import ChatModel, ChatUnavailable
 from fo1agent.plans.language import Offered, Plan
 from fo1agent.regions.regions import shown
@@ -167,10 +164,14 @@ class Agent:
         self, source: Any, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()
     ) -> Answer:
         """`ask`, in a thread of its own."""
+        import asyncio  # here, since a command does without
+
         return await asyncio.to_thread(self.ask, source, question, on_step, before=before)
 
     async def astream(self, source: Any, question: str, *, before: Sequence[str] = ()) -> AsyncIterator[Event]:
         """`stream`, with each step in a thread; the picture is opened when the first event is taken."""
+        import asyncio
+
         events = await asyncio.to_thread(self.stream, source, question, before=before)
         while (event := await asyncio.to_thread(next, events, None)) is not None:
             yield event
@@ -186,6 +187,7 @@ class Agent:
         Returns:
             One answer for each, in the same order, or the error that `ask` would have raised.
         """
+        from concurrent.futures import ThreadPoolExecutor
 
         def answered(pair: tuple[Any, str]) -> Answer | FO1AgentError:
             try:
@@ -399,6 +401,8 @@ def _resolved(planner: Any, model: Any, tools: Sequence[Tool] = ()) -> tuple[Pla
         from fo1agent.planners.own import OwnPlanner
 
         return OwnPlanner.of(model, tools=_offered(tools)), None
+    from fo1agent.planners.chat import ChatPlanner
+
     if hasattr(planner, "plan"):
         return planner, planner.chat if isinstance(planner, ChatPlanner) else None
     if isinstance(planner, str) or hasattr(planner, "invoke"):

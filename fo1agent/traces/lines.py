@@ -27,7 +27,7 @@ class Part(BaseModel):
     """Base of all lines and their parts: nothing missing but what older traces lack, nothing unknown, no NaN, no number
     given as text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class ImagePart(Part):
@@ -170,7 +170,7 @@ class ErrorLine(EventLine):
 
 AfterRun = PlanLine | StepStartLine | StepEndLine | AnswerLine | ErrorLine
 Line = RunLine | AfterRun
-LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
+LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")], config=ConfigDict(defer_build=True))
 
 
 def schema() -> dict[str, Any]:

@@ -88,6 +88,19 @@ def test_nothing_heavy_is_imported(statement: str) -> None:
     assert int(count) < 200
 
 
+def test_a_question_imports_only_what_it_needs() -> None:
+    unneeded = ("asyncio", "langchain_core", "fo1agent.planners.chat", "PIL.IcoImagePlugin", "PIL.PdfImagePlugin")
+    code = (
+        "import sys\n"
+        "from fo1agent import Agent, ImageLimits, load\n"
+        "Agent(), ImageLimits()\n"
+        f"print([m for m in {unneeded!r} if m in sys.modules])\n"
+        "print(ImageLimits(formats=('ICO',)).formats)"  # which is not among those that are read unless it is named
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["[]", "('ICO',)"]
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_without_a_new_enough_python_says_what_to_do(repo: Path, tmp_path: Path) -> None:
     old = tmp_path / "python3"
