@@ -43,14 +43,17 @@ class LoraRecipe:
 
     Attributes:
         rank: of each pair of matrices; alpha: their sum is scaled by alpha / rank.
-        targets: names of the linear layers; by default all of the decoder's.
+        targets: names of the linear layers; by default all that decoders of our families have.
         save: `merged` writes an ordinary FO1 folder, `adapter` a small one for `apply_adapter`.
     """
 
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.05
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    targets: tuple[str, ...] = (
+        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        *("in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj"),  # of layers with a recurrent state
+    )
     save: str = "merged"
 
     def __post_init__(self) -> None:

@@ -26,13 +26,19 @@ NEW_TOKENS = ("<ground>", "</ground>", "<objects>", "</objects>", "<think>", "</
 class TokenRows(nn.Module):
     """Rows of a base's embedding, and of its output layer if that is another matrix, as parameters.
 
+    Args:
+        base: the vision-language model.
+        ids: of the rows.
+        scale: what the base multiplies an embedding's rows by as they are looked up.
+
     Attributes:
         embedding: [n, d] float32.
         output: [n, d] float32; None when the base ties the two matrices.
     """
 
-    def __init__(self, base: Any, ids: Sequence[int]) -> None:
+    def __init__(self, base: Any, ids: Sequence[int], scale: float = 1.0) -> None:
         super().__init__()
+        self.scale = scale
         words, head = base.get_input_embeddings(), base.lm_head
         if not ids or min(ids) < 0 or max(ids) >= len(words.weight):
             raise InputError(f"Rows {list(ids)[:8]} are not all in an embedding of {len(words.weight)} rows.")
@@ -59,7 +65,7 @@ class TokenRows(nn.Module):
 
     def _embed(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         place = self.place[inputs[0]]  # pyright: ignore[reportIndexIssue] (a buffer)
-        rows = F.embedding(place.clamp(min=0), self.embedding).to(output.dtype)
+        rows = (F.embedding(place.clamp(min=0), self.embedding) * self.scale).to(output.dtype)
         return torch.where((place >= 0)[..., None], rows, output)
 
     def _score(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -72,7 +78,8 @@ def attach(model: FO1, processor: FO1Processor) -> TokenRows:
     """Make the rows of the region and answer tokens trainable by themselves, as `model.token_rows`."""
     known = processor.tokenizer.get_vocab()
     regions = (f"<region{k}>" for k in range(processor.settings.max_regions))
-    rows = TokenRows(model.base, [known[token] for token in (*regions, *NEW_TOKENS) if token in known])
+    ids = [known[token] for token in (*regions, *NEW_TOKENS) if token in known]
+    rows = TokenRows(model.base, ids, model.adapter.embedding_scale(model.base))
     model.token_rows = rows.to(model.device)  # pyright: ignore[reportAttributeAccessIssue]
     return rows
 

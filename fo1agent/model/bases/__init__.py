@@ -66,6 +66,10 @@ class Adapter(ABC):
     def decoder(self, base: Any) -> Any:
         """The text decoder: `inputs_embeds` in, `last_hidden_state` out; its blocks are `layers`."""
 
+    def embedding_scale(self, base: Any) -> float:
+        """What `get_input_embeddings()` multiplies rows of its matrix by as it looks them up."""
+        return 1.0
+
     def cache(self, config: Any) -> Cache:
         """An empty cache of the decoder. It must keep all keys, also of layers with a window: the mask cuts those."""
         from transformers import DynamicCache

@@ -45,6 +45,9 @@ class Gemma3(Adapter):
     def decoder(self, base: Any) -> Any:
         return base.model.language_model
 
+    def embedding_scale(self, base: Any) -> float:
+        return float(base.get_input_embeddings().embed_scale)
+
     def image_token_size(self, config: Any) -> int:
         return config.text_config.hidden_size
 
