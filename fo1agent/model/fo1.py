@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Cache, GenerationConfig, PreTrainedModel
+from transformers import Cache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.generic import ModelOutput
 
 from fo1agent.errors import InputError
@@ -38,6 +38,7 @@ from fo1agent.model.lesson import build_lessons
 from fo1agent.model.masks import Mask, Sight, attention_mask
 from fo1agent.model.packing import spread
 from fo1agent.model.prefix import Prefix, forked
+from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
 from fo1agent.model.sequence import (
     IGNORED,
@@ -50,6 +51,7 @@ from fo1agent.model.sequence import (
     mentioned,
 )
 from fo1agent.model.tensors import FLOATS, dtype_name
+from fo1agent.model.tokenizer_files import add_tokens
 from fo1agent.regions.regions import check_boxes, check_inside, shown
 
 # The share of proposals that the tower's detector makes before the proposal head fills gaps, and what counts as a gap.
@@ -91,9 +93,9 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
     proposal_head: Any
     lessons: Any
 
-    def __init__(self, config: FO1Config) -> None:
+    def __init__(self, config: FO1Config, base: PreTrainedModel | None = None) -> None:
         super().__init__(config)
-        self.base = self.adapter.build(config.base_config)
+        self.base = self.adapter.build(config.base_config) if base is None else base
         self.aux = build_aux(config.aux)
         self.region_encoder = RegionEncoder(RegionConfig(**config.region), self.aux.levels)
         width = config.hidden_size
@@ -108,6 +110,40 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             max_new_tokens=256, eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id
         )
         self.post_init()
+
+    @classmethod
+    def attach(
+        cls,
+        base: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        aux: Mapping[str, Any] | None = None,
+        **parts: Any,
+    ) -> FO1:
+        """FO1 around a vision-language model of your own; all other parts are new and have learned nothing.
+
+        Args:
+            base: a model of a family of `bases.FAMILIES`. It is used as it is and not copied; its embedding gets rows
+                for tokens that are new to it.
+            tokenizer: the base's; it gets the tokens of FO1 that it lacks.
+            aux: the auxiliary tower, as `FO1Config` has it.
+            parts: further fields of `FO1Config`. By default regions look at the base's vision tower too.
+
+        Raises:
+            CheckpointError: FO1 does not plug into that family.
+        """
+        adapter, known = bases.adapter(base.config.model_type), base.config
+        add_tokens(tokenizer, ProcessingConfig(**parts.get("processing") or {}).max_regions)
+        rows = max(tokenizer.get_vocab().values()) + 1
+        if rows > len(base.get_input_embeddings().weight):
+            base.resize_token_embeddings(rows, mean_resizing=False)
+        stride = adapter.map_stride(known)
+        region = {
+            "primary_channels": adapter.map_size(known),
+            "fpn_strides": [stride * factor for factor in (0.25, 0.5, 1, 2)],
+            **(parts.pop("region", None) or {}),
+        }
+        model = cls(FO1Config(base_config=known, aux=dict(aux or {}), region=region, **parts), base)
+        return model.to(base.device, base.dtype).eval()  # pyright: ignore[reportCallIssue] (transformers types it wrongly)
 
     @classmethod
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -65,6 +65,13 @@ def load_tokenizer(folder: Path, config: FO1Config) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def add_tokens(tokenizer: PreTrainedTokenizerBase, regions: int) -> None:
+    """Give a tokenizer the tokens that FO1 writes into prompts of so many regions, as far as it lacks them."""
+    wanted_tokens = dict.fromkeys([*NEEDED, *(f"<region{k}>" for k in range(regions))])
+    known = tokenizer.get_vocab()
+    tokenizer.add_tokens([token for token in wanted_tokens if token not in known], special_tokens=True)
+
+
 def check_ids(folder: Path, ids: Mapping[str, int], stop: str, rows: int, most: int, first_mention: int | None) -> None:
     """Hold a tokenizer's ids against the model.
 

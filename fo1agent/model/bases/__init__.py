@@ -91,6 +91,11 @@ class Adapter(ABC):
     def map_size(self, config: Any) -> int:
         """Channels of the map that `encode_image` gives."""
 
+    def map_stride(self, config: Any) -> float:
+        """Pixels of the side of that map's cells."""
+        patch = config.vision_config.patch_size
+        return float(patch if isinstance(patch, int) else patch[0])
+
     def extras(self, config: Any) -> int:
         """How many tensors `Vision.extras` holds."""
         return 0

@@ -11,15 +11,17 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import BertConfig, BertModel
 
 import fo1agent
+from fo1agent.errors import CheckpointError
 from fo1agent.model import bases, weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy, greedy_many
 from fo1agent.model.packing import pack, spread
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, Sample
-from tests.tiny_bases import FAMILIES, tiny_base
+from tests.tiny_bases import AUX, FAMILIES, VOCABULARY, tiny_base, tokenizer
 
 BOXES = [[10.0, 5.0, 60.0, 40.0], [0.0, 0.0, 90.0, 64.0], [30.0, 30.0, 50.0, 60.0]]
 PHRASES = ("dog", "a large red car", "x", "dog")
@@ -189,3 +191,30 @@ def test_a_saved_model_is_found_again_and_names_regions(pair: Pair, tmp_path: Pa
     wanted = pair[0].generate(**batch, max_new_tokens=4)
     assert torch.equal(model.generate(**batch, max_new_tokens=4), wanted)
     assert copy.deepcopy(model).adapter is model.adapter
+
+
+def test_fo1_is_put_around_a_base_and_leaves_its_numbers_alone(pair: Pair, tmp_path: Path) -> None:
+    base = copy.deepcopy(pair[0].base)
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    words = copy.deepcopy(tokenizer(FAMILIES[base.config.model_type].tokens))
+    parts = {"processing": {"max_regions": 220, "max_pixels": 128 * 128}, "heads": {"match": {"width": 16}}}
+    model = FO1.attach(base, words, AUX, region={"roi_size": 2, "fpn_channels": 8}, **parts)
+    assert model.base is base
+    rows = max(words.get_vocab().values()) + 1
+    assert rows == len(base.get_input_embeddings().weight) > VOCABULARY  # there was no room for 220 regions
+    for name, tensor in base.state_dict().items():
+        old = before[name]
+        assert torch.equal(tensor[: len(old)] if tensor.ndim else tensor, old), name
+    processor = FO1Processor(words, model.config)
+    weights.save(model, processor, tmp_path / "model")
+    found, again = weights.load(tmp_path / "model")
+    batch = processor(picture(), "What is <region2>?", BOXES)
+    assert torch.equal(again(picture(), "What is <region2>?", BOXES)["input_ids"], batch["input_ids"])
+    assert torch.equal(found.generate(**batch, max_new_tokens=3), model.generate(**batch, max_new_tokens=3))
+
+
+def test_a_family_that_nobody_knows_is_named_with_those_that_are() -> None:
+    with pytest.raises(CheckpointError, match=r"FO1 plugs into gemma3, .*qwen2_5_vl.*, not into 'llava'"):
+        bases.adapter("llava")
+    with pytest.raises(CheckpointError, match="not into 'bert'"):
+        FO1.attach(BertModel(BertConfig(num_hidden_layers=0, hidden_size=12)), tokenizer())
