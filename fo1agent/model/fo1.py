@@ -93,7 +93,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
     proposal_head: Any
     lessons: Any
 
-    def __init__(self, config: FO1Config, base: PreTrainedModel | None = None) -> None:
+    def __init__(self, config: FO1Config, base: Any = None) -> None:
         super().__init__(config)
         self.base = self.adapter.build(config.base_config) if base is None else base
         self.aux = build_aux(config.aux)
@@ -114,7 +114,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
     @classmethod
     def attach(
         cls,
-        base: PreTrainedModel,
+        base: Any,
         tokenizer: PreTrainedTokenizerBase,
         aux: Mapping[str, Any] | None = None,
         **parts: Any,
@@ -143,7 +143,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             **(parts.pop("region", None) or {}),
         }
         model = cls(FO1Config(base_config=known, aux=dict(aux or {}), region=region, **parts), base)
-        return model.to(base.device, base.dtype).eval()  # pyright: ignore[reportCallIssue] (transformers types it wrongly)
+        model.to(device=base.device, dtype=base.dtype)  # pyright: ignore[reportCallIssue] (transformers types it wrongly)
+        return model.eval()
 
     @classmethod
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
