@@ -15,7 +15,7 @@ Source: VLM-FO1 (arXiv 2509.25916).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +209,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         device, sizes = self.device, inputs.sizes
         aux_dtype = next(self.aux.parameters()).dtype
         wants_map = self.region_encoder.simple_fpn is not None
-        seen = replace(inputs.seen, pixel_values=inputs.pixel_values.to(device))
+        seen = inputs.seen.to(device)
         vision = self.adapter.encode_image(self.base, seen, wants_map)
         views = {name: view.to(device, aux_dtype) for name, view in inputs.aux_views.items()}
         maps, candidates = self.aux(views)

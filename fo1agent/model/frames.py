@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -74,9 +74,11 @@ class TowerInput:
         pixel_values: whatever the tower takes, such as [h * w, 1176] float32 patches, 2 x 2 blocks together.
         grid_hw: rows and columns of the map that regions look at.
         merged_hw: rows and columns that the image tokens are spread over, for families whose positions know of them.
-        size_wh: pixels that `grid_hw` covers.
+        size_wh: the whole picture in the frame in which a map's cells have their strides, pixels. Usually the tower's
+            input; of a map that is stitched of tiles, its cells times the patch.
         pieces: what stands for the picture in a prompt, in order: texts, and numbers of image tokens. (): its image
             tokens alone.
+        named: tensors that the tower takes beside `pixel_values`, by the names of its arguments.
     """
 
     pixel_values: Any
@@ -84,6 +86,12 @@ class TowerInput:
     merged_hw: tuple[int, int]
     size_wh: tuple[int, int]
     pieces: tuple[str | int, ...] = ()
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+    def to(self, device: Any) -> TowerInput:
+        """The same with its tensors on a device."""
+        named = {name: tensor.to(device) for name, tensor in self.named.items()}
+        return replace(self, pixel_values=self.pixel_values.to(device), named=named)
 
 
 @dataclass(frozen=True)
