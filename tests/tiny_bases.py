@@ -110,6 +110,7 @@ VIT: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
 }
+TILE_STRIDES = (2.0, 4.0, 8.0, 16.0)
 IDEFICS3 = ("<end_of_utterance>", "<fake_token_around_image>", "<global-img>", "<row_1_col_1>", "<image>")
 
 
@@ -125,8 +126,21 @@ def internvl(ids: Mapping[str, int]) -> dict[str, Any]:
     return {"image_token_id": ids["<IMG_CONTEXT>"], "text_config": text, "vision_config": VIT}
 
 
+def llava_onevision(ids: Mapping[str, int]) -> dict[str, Any]:
+    text = TEXT | {"model_type": "qwen2"}
+    vision = VIT | {"model_type": "siglip_vision_model", "vision_use_head": False}
+    return {
+        "image_token_index": ids["<image>"],
+        "video_token_index": ids["<video>"],
+        "text_config": {key: value for key, value in text.items() if key != "head_dim"},
+        "vision_config": vision,
+        "image_grid_pinpoints": [[32, 32], [32, 64], [64, 32], [64, 64], [32, 96]],
+        "vision_aspect_ratio": "anyres_max_2",  # more tokens than of two tiles are shrunk
+    }
+
+
 def pixel_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
-    return {"pixel_values": inputs.pixel_values}
+    return {"pixel_values": inputs.pixel_values, **inputs.seen.named}
 
 
 def grid_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
@@ -139,9 +153,10 @@ FAMILIES: dict[str, Family] = {
     "qwen3_vl": Family(qwen3_vl, grid_inputs),
     "qwen3_5": Family(qwen3_5, grid_inputs),
     "gemma3": Family(gemma3, square_inputs, (1.0, 2.0, 4.0, 8.0), GEMMA),
-    "idefics3": Family(idefics3, pixel_inputs, (2.0, 4.0, 8.0, 16.0), IDEFICS3),
-    "smolvlm": Family(idefics3, pixel_inputs, (2.0, 4.0, 8.0, 16.0), IDEFICS3),
-    "internvl": Family(internvl, pixel_inputs, (2.0, 4.0, 8.0, 16.0), ("<img>", "</img>", "<IMG_CONTEXT>")),
+    "idefics3": Family(idefics3, pixel_inputs, TILE_STRIDES, IDEFICS3),
+    "smolvlm": Family(idefics3, pixel_inputs, TILE_STRIDES, IDEFICS3),
+    "internvl": Family(internvl, pixel_inputs, TILE_STRIDES, ("<img>", "</img>", "<IMG_CONTEXT>")),
+    "llava_onevision": Family(llava_onevision, pixel_inputs, TILE_STRIDES, ("<image>", "<video>")),
 }
 
 AUX: dict[str, Any] = {

@@ -31,6 +31,7 @@ FAMILIES = {
     "idefics3": "fo1agent.model.bases.idefics3",
     "smolvlm": "fo1agent.model.bases.smolvlm",
     "internvl": "fo1agent.model.bases.internvl",
+    "llava_onevision": "fo1agent.model.bases.llava_onevision",
 }
 
 

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import Idefics3Processor, InternVLProcessor, InternVLVideoProcessor
+from transformers import (
+    Idefics3Processor,
+    InternVLProcessor,
+    InternVLVideoProcessor,
+    LlavaOnevisionProcessor,
+    LlavaOnevisionVideoProcessor,
+)
 
 from fo1agent.model.processing import FO1Processor
+from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.sequence import IMAGE_SLOT
 from tests.tiny_bases import tiny_base
 
@@ -37,12 +44,21 @@ def internvl(ours: FO1Processor) -> Any:
     return InternVLProcessor(ours.image_processor, words, InternVLVideoProcessor(), image_seq_length=4)
 
 
+def llava_onevision(ours: FO1Processor) -> Any:
+    return LlavaOnevisionProcessor(
+        ours.image_processor,
+        copy.deepcopy(ours.tokenizer),
+        LlavaOnevisionVideoProcessor(),
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_2",
+    )
+
+
 THEIRS: dict[str, tuple[Callable[[FO1Processor], Any], str]] = {
     "idefics3": (idefics3, "<|im_start|>User:<image>What?<end_of_utterance>\nAssistant:"),
-    "internvl": (
-        internvl,
-        "<|im_start|>user\n<IMG_CONTEXT>\nWhat?<|im_end|>\n<|im_start|>assistant\n",
-    ),
+    "internvl": (internvl, "<|im_start|>user\n<IMG_CONTEXT>\nWhat?<|im_end|>\n<|im_start|>assistant\n"),
+    "llava_onevision": (llava_onevision, "<|im_start|>user <image>\nWhat?<|im_end|><|im_start|>assistant\n"),
 }
 
 
@@ -80,3 +96,23 @@ def test_the_cells_of_a_tile_lie_on_the_map_where_it_lies_in_the_picture(name: s
     wanted[4:8, 8:12] = True
     assert torch.equal(moved, wanted)
     assert (inputs.sizes.to_primary([box]) / 8).tolist() == [[8, 4, 12, 8]]
+
+
+@torch.inference_mode()
+def test_the_map_of_llava_onevision_is_that_of_its_first_tile() -> None:
+    model, processor = tiny_base("llava_onevision")
+    features = model.encode_image(processor.image(noise((90, 64))))
+    assert features.primary_map is not None
+    projected = model.base.model.multi_modal_projector(features.primary_map.flatten(2).mT)[0]
+    torch.testing.assert_close(projected, features.image_tokens[:16])
+
+
+@pytest.mark.parametrize("name", ["idefics3", "internvl", "llava_onevision"])
+def test_no_more_pixels_of_a_picture_are_looked_at_than_a_model_allows(name: str) -> None:
+    model, _ = tiny_base(name)
+    adapter, config = model.adapter, model.config.base_config
+    for most in (4000, 1_000_000):
+        processor = adapter.image_processor(config, ProcessingConfig(max_pixels=most))
+        seen = adapter.tower_input(processor, noise((256, 256)), config)
+        height, width = seen.named["image_sizes"][0].tolist() if seen.named else seen.size_wh
+        assert (height * width <= 4000) == (most == 4000)
