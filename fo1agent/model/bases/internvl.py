@@ -10,11 +10,11 @@ from typing import Any
 
 from PIL import Image
 from transformers import InternVLForConditionalGeneration
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import (
     GotOcr2ImageProcessorPil,
     get_optimal_tiled_canvas,
 )
+from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from fo1agent.model.bases.chat import QWEN
 from fo1agent.model.bases.tiles import Tiled, one_side, stitched
