@@ -84,8 +84,8 @@ class MobileNet(Stored):
 
 # Bounds for whatever a backbone's configuration says; several times what the largest known ones have. A depth takes
 # time before it is found to fit no weights, so what counts layers is bounded closer than what counts channels.
-_MOST, _MOST_LAYERS, _LONGEST, _DEEPEST = 65_536, 512, 64, 3
-_COUNTS_LAYERS = ("depth", "layer", "block", "stage", "repeat")
+_MOST, _MOST_LAYERS, _LONGEST, _DEEPEST = 65_536, 512, 64, 4
+_COUNTS_LAYERS = ("depth", "num_layers", "hidden_layers", "num_blocks", "encoder_blocks", "numb_of_layers", "repeat")
 _NOT_SIZES = ("id2label", "label2id")  # names of what a classifier knew, as many as it likes; nothing reads them
 
 

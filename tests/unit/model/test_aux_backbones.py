@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import ConvNextConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 
 from fo1agent.errors import CheckpointError, MissingExtraError
-from fo1agent.model import aux_backbones, weights
+from fo1agent.model import aux_backbones, stored_towers, weights
 from fo1agent.model.aux_encoder import build_aux, prepare_aux
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
@@ -217,6 +219,17 @@ def test_without_timm_the_line_says_how_to_install_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr(aux_backbones, "is_timm_available", lambda: False)
     with pytest.raises(MissingExtraError, match=r"convnext_atto is one of timm's\. Install it: pip install timm$"):
         build_aux(aux_of("timm_backbone"))
+
+
+def test_the_bounds_let_every_backbone_of_transformers_through() -> None:
+    refused = {}
+    for kind in [*MODEL_FOR_BACKBONE_MAPPING_NAMES, "radio"]:
+        said = CONFIG_MAPPING[kind]().to_dict()
+        try:
+            stored_towers.Backbone.model_validate({"type": "backbone", "config": said})
+        except ValueError as exc:
+            refused[kind] = str(exc)
+    assert refused == {}
 
 
 def test_keys_that_name_code_to_run_are_left_alone() -> None:
