@@ -100,7 +100,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         self.region_encoder = RegionEncoder(RegionConfig(**config.region), self.aux.levels)
         width = config.hidden_size
         seen = self.adapter.image_token_size(config.base_config)
-        check_widths(config, seen, self.adapter.map_size(config.base_config))
+        of_tokens = self.region_encoder.config.of_tokens
+        check_widths(config, seen, seen if of_tokens else self.adapter.map_size(config.base_config))
         self.image_projector = build_projector(seen, width, **config.image_projector)
         self.region_projector = build_projector(self.region_encoder.size, width, **config.region_projector)
         self.match_head, self.iou_head, self.proposal_head = build_heads(config.heads, width, self.aux.levels)
@@ -208,9 +209,12 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         """Run both towers once."""
         device, sizes = self.device, inputs.sizes
         aux_dtype = next(self.aux.parameters()).dtype
+        of_tokens = self.region_encoder.config.of_tokens
         wants_map = self.region_encoder.simple_fpn is not None
         seen = inputs.seen.to(device)
-        vision = self.adapter.encode_image(self.base, seen, wants_map)
+        vision = self.adapter.encode_image(self.base, seen, wants_map and not of_tokens)
+        if wants_map and of_tokens:
+            vision = replace(vision, map=vision.tokens.T.reshape(1, -1, *seen.merged_hw))
         views = {name: view.to(device, aux_dtype) for name, view in inputs.aux_views.items()}
         maps, candidates = self.aux(views)
         primary = None

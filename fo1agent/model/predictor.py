@@ -75,6 +75,8 @@ class Predictor(BasePredictor):
     @torch.inference_mode()
     def _read(self, features: ImageFeatures, boxes: np.ndarray, scores: np.ndarray, source: str) -> SceneEncoding:
         kept, note = self.processor.keep_best(scores)
+        if source != "given":  # whoever gave the boxes has numbered them
+            kept = kept[self.processor.reading_order(boxes[kept])]
         boxes, scores = boxes[kept], scores[kept]
         vectors, tokens = self.model.encode_regions(features, torch.from_numpy(boxes))
         sample = Sample(self.processor.prefix_ids([len(boxes)]), [features.picture], tokens)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,6 +63,8 @@ class FO1Processor(Prompting, ProcessorMixin):
         self.settings = ProcessingConfig(**config.processing)
         self.adapter = bases.adapter(config.base_config.model_type)
         self.chat = self.adapter.chat
+        if self.settings.closing is not None:
+            self.chat = replace(self.chat, closing=self.settings.closing)
         self.image_processor = self.adapter.image_processor(config.base_config, self.settings)
         self.stop_id = self.token_id(self.chat.stop)
 

@@ -32,6 +32,9 @@ class ProcessingConfig:
         min_pixels, max_pixels: limits of the primary tower's input, pixels.
         aux_aspect: size of the DaViT input: `dynamic` (as is), `squash` (768 x 768) or `dynamic_square`.
         max_regions: boxes kept per picture, best first.
+        box_order: how proposals are numbered: as they come (`given`), by rows and in them from the left by their upper
+            left corners (`raster`), or by size (`area_asc`, `area_desc`). Boxes that a caller numbers stay as they are.
+        closing: the text behind the user's words; None: the base's own.
     """
 
     min_side: int = 28
@@ -40,10 +43,14 @@ class ProcessingConfig:
     max_pixels: int = 2048 * 2048
     aux_aspect: str = "dynamic"
     max_regions: int = 100
+    box_order: str = "given"
+    closing: str | None = None
 
     def __post_init__(self) -> None:
         if self.aux_aspect not in ("dynamic", "squash", "dynamic_square"):
             raise CheckpointError(f"aux_aspect is dynamic, squash or dynamic_square, got {self.aux_aspect!r}.")
+        if self.box_order not in ("given", "raster", "area_asc", "area_desc"):
+            raise CheckpointError(f"box_order is given, raster, area_asc or area_desc, got {self.box_order!r}.")
 
 
 class Prompting(ABC):
@@ -102,6 +109,16 @@ class Prompting(ABC):
             return np.arange(len(scores)), ""
         best = np.argsort(-scores, kind="stable")[:limit]
         return np.sort(best), f"{len(scores)} boxes given, best {limit} kept"
+
+    def reading_order(self, boxes: np.ndarray) -> np.ndarray:
+        """Positions of boxes [N, 4] in the order in which the model is used to read them; see `box_order`."""
+        order = self.settings.box_order
+        if order == "given":
+            return np.arange(len(boxes))
+        if order == "raster":
+            return np.lexsort((boxes[:, 0], boxes[:, 1]))
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        return np.argsort(areas if order == "area_asc" else -areas, kind="stable")
 
     # --- words -------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,6 @@ Source: VLM-FO1 (`omlab/VLM-FO1_Qwen2.5-VL-3B-v01`), `model_type: omchat_qwen2_5
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,10 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 
-from fo1agent.errors import CheckpointError
 from fo1agent.model.bases.qwen2_5_vl_stored import Sections, TextSizes, Theta, Vision
 from fo1agent.model.config import FO1Config
-from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, names, shown, wanted, wrong
+from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, shown, wanted, wrong
+from fo1agent.model.renaming import all_renamed, projector_layers, renamed
 from fo1agent.model.stored_towers import DaViT, Strides
 
 # Sizes of DaViT by the name of its original file.
@@ -65,9 +63,7 @@ _RENAMES = [
 
 def rename(key: str) -> str:
     """Our name of a public checkpoint's tensor; a name that follows no rule comes back as it is."""
-    for pattern, replacement in _RENAMES:
-        key = re.sub(pattern, replacement, key)
-    return key
+    return renamed(key, _RENAMES)
 
 
 def rename_all(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -76,11 +72,7 @@ def rename_all(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: two keys fall on one name.
     """
-    renamed = {rename(key): value for key, value in tensors.items()}
-    if len(renamed) < len(tensors):
-        twice = [name for name, count in Counter(map(rename, tensors)).items() if count > 1]
-        raise CheckpointError(f"Two tensors of the checkpoint mean the same weight: {names(twice)}.")
-    return renamed
+    return all_renamed(tensors, _RENAMES)
 
 
 # --- config.json -------------------------------------------------------------------------------------------------
@@ -172,7 +164,7 @@ def public_config(raw: Mapping[str, Any], tensors: Collection[str], path: Path =
         if raw.get(key, value) != value:
             raise wrong(path, key, shown(raw[key]), f"{shown(value)}, the only way that fo1agent computes")
     said = checked(PublicConfig, raw, path)
-    layers = _projector_layers(tensors, "model.mm_projector")
+    layers = projector_layers(tensors, "model.mm_projector")
     vision = said.vision_config
     if not layers and vision.out_hidden_size != said.hidden_size:
         raise wrong(
@@ -207,7 +199,7 @@ def public_config(raw: Mapping[str, Any], tensors: Collection[str], path: Path =
             "fpn_strides": fpn.strides,
         },
         image_projector={"layers": layers},
-        region_projector={"layers": _projector_layers(tensors, "model.mm_projector_aux")},
+        region_projector={"layers": projector_layers(tensors, "model.mm_projector_aux")},
         processing={"aux_aspect": said.aux_image_aspect_ratio},
     )
 
@@ -216,10 +208,3 @@ def _davit(said: PublicConfig) -> dict[str, Any]:
     spelled_out = said.fo1_tiny_sizes.davit_config
     sizes = _DAVIT[said.tower] if spelled_out is None else spelled_out.model_dump(exclude_unset=True)
     return {"type": "davit", **_DAVIT_COMMON, **sizes, "drop_path_rate": 0.0}
-
-
-def _projector_layers(tensors: Collection[str], prefix: str) -> int:
-    """Linear layers stored under a projector's name: `.weight` for one, `.0.weight`, `.2.weight`, … for more."""
-    if f"{prefix}.weight" in tensors:
-        return 1
-    return sum(re.fullmatch(re.escape(prefix) + r"\.\d+\.weight", key) is not None for key in tensors)

@@ -1,17 +1,17 @@
 """What a model folder holds: its configuration and its tensors, strictly, and their way into a model.
 
-What a folder is, it says in its config.json (`model_type`), never in its name: our own, or the public checkpoint's
-layout (`public.py`). Every tensor must find its place and every place its tensor; otherwise the error names the keys.
-Only safetensors are read. Tensors are mapped from disk and take the place of the model's own, so a large checkpoint is
-not held twice. A folder may come from anybody: whatever is read from it is bounded, see `folder.py`, and nothing in it
-is run.
+What a folder is, it says in its config.json (`model_type`), never in its name: our own, or one of the public layouts
+(`public.py`, `vlx_seek.py`). Every tensor must find its place and every place its tensor; otherwise the error names the
+keys. Only safetensors are read. Tensors are mapped from disk and take the place of the model's own, so a large
+checkpoint is not held twice. A folder may come from anybody: whatever is read from it is bounded, see `folder.py`, and
+nothing in it is run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from fo1agent.model.folder import (
     wrong,
 )
 from fo1agent.model.public import public_config, rename_all
-from fo1agent.model.stored import PUBLIC_TYPE, OwnConfig
+from fo1agent.model.stored import PUBLIC_TYPES, OwnConfig
 from fo1agent.model.tensors import (
     check_weights,
     dtype_name,
@@ -38,12 +38,32 @@ from fo1agent.model.tensors import (
     not_finite,
     read_safetensors,
 )
+from fo1agent.model.vlx_seek import kept, own_tensors, vlx_config
 
 M = TypeVar("M", bound=PreTrainedModel)
 
 
+class Layout(NamedTuple):
+    """A layout that is not our own.
+
+    Attributes:
+        config: config.json, the tensors and its path → the configuration.
+        tensors: the tensors → the same weights under our names.
+        kept: whether a tensor of this name is a weight.
+    """
+
+    config: Callable[[Mapping[str, Any], Mapping[str, Tensor], Path], FO1Config]
+    tensors: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    kept: Callable[[str], bool] = lambda _: True
+
+
+LAYOUTS: Mapping[str, Layout] = dict(
+    zip(PUBLIC_TYPES, (Layout(public_config, rename_all), Layout(vlx_config, own_tensors, kept)), strict=True)
+)
+
+
 def read_config(folder: Path) -> FO1Config:
-    """The configuration of a folder; of the public layout, what the names of its tensors say too.
+    """The configuration of a folder; of a public layout, what its tensors say too.
 
     Raises:
         CheckpointError: a file is missing, is no regular file, is damaged or says what cannot be. Names file, key, what
@@ -51,8 +71,8 @@ def read_config(folder: Path) -> FO1Config:
     """
     path = folder / CONFIG
     raw = read_json(path)
-    if _is_public(raw, path):
-        return public_config(raw, read_tensors(folder, check=False), path)
+    if layout := _layout(raw, path):
+        return layout.config(raw, read_tensors(folder, check=False), path)
     said = checked(OwnConfig, raw, path).model_dump(exclude={"model_type"}, exclude_unset=True)
     try:
         return FO1Config(**said)
@@ -66,28 +86,42 @@ def read(folder: Path) -> tuple[FO1Config, dict[str, Tensor]]:
     Raises:
         CheckpointError: as for `read_config` and `read_tensors`.
     """
-    config, tensors = read_config(folder), read_tensors(folder)
-    return config, rename_all(tensors) if _is_public(read_json(folder / CONFIG), folder / CONFIG) else tensors
+    config, layout = read_config(folder), _layout(read_json(folder / CONFIG), folder / CONFIG)
+    if layout is None:
+        return config, read_tensors(folder)
+    return config, layout.tensors(read_tensors(folder, kept=layout.kept))
 
 
-def _is_public(raw: Mapping[str, Any], path: Path) -> bool:
+def _layout(raw: Mapping[str, Any], path: Path) -> Layout | None:
+    """The layout of a config.json; None for our own."""
     kind = raw.get("model_type")
-    if kind not in (FO1Config.model_type, PUBLIC_TYPE):
-        both = f"{FO1Config.model_type!r} (a folder saved by fo1agent) or {PUBLIC_TYPE!r} (the public layout)"
-        raise wrong(path, "model_type", shown(kind) if "model_type" in raw else "missing", both)
-    return kind == PUBLIC_TYPE
+    if kind not in (FO1Config.model_type, *LAYOUTS):
+        known = (
+            f"{FO1Config.model_type!r} (a folder saved by fo1agent), {' or '.join(map(repr, LAYOUTS))} (public layouts)"
+        )
+        raise wrong(path, "model_type", shown(kind) if "model_type" in raw else "missing", known)
+    return LAYOUTS.get(str(kind))
 
 
 # --- tensors -----------------------------------------------------------------------------------------------------
 
 
-def read_tensors(folder: Path, check: bool = True) -> dict[str, Tensor]:
-    """Every tensor of the folder's safetensors files by name, mapped from disk; without `check` no number is read.
+def read_tensors(folder: Path, check: bool = True, kept: Callable[[str], bool] = lambda _: True) -> dict[str, Tensor]:
+    """Every tensor of the folder's safetensors files by name, mapped from disk.
+
+    Args:
+        folder: of the model.
+        check: hold those against what models compute with; otherwise no number is read.
+        kept: whether a tensor is a weight, and so one of those.
 
     Raises:
         CheckpointError: as for `finding.read_all`.
     """
-    return read_all(folder, read_safetensors, check_weights if check else None)
+
+    def weights_of(found: dict[str, Tensor], path: Path) -> None:
+        check_weights({name: one for name, one in found.items() if kept(name)}, path)
+
+    return read_all(folder, read_safetensors, weights_of if check else None)
 
 
 def build(make: Callable[[FO1Config], M], config: FO1Config, tensors: Mapping[str, Tensor], folder: Path) -> M:

@@ -65,8 +65,12 @@ class RegionConfig:
         primary_channels: width of the primary tower's map; 0 when regions do not look at that tower.
         fpn_channels: width of each of SimpleFP's four levels on the primary map.
         fpn_strides: input pixels per cell of those levels.
+        fpn_factors: their resolution, in that of the primary map: powers of two.
+        of_tokens: the primary map is made of the base's image tokens, before the image projector, one cell a token,
+            and not of what the tower gives before it merges patches to tokens.
         aux_fpn_channels: width of each of the four levels that a SimpleFP makes of the auxiliary tower's last map, at
             `FACTORS` of its resolution; they are then what is read, each by itself. 0: the tower's own maps are.
+        aligned: a box is moved by half a cell where it is averaged, as torchvision's `aligned=True` does.
         evidence_size: E, numbers per box that a detector adds to the vector; 0 for none.
     """
 
@@ -75,15 +79,20 @@ class RegionConfig:
     primary_channels: int = 1280
     fpn_channels: int = 512
     fpn_strides: tuple[float, ...] = (3.5, 7.0, 14.0, 28.0)
+    fpn_factors: tuple[float, ...] = FACTORS
+    of_tokens: bool = False
     aux_fpn_channels: int = 0
+    aligned: bool = False
     evidence_size: int = 0
 
     def __post_init__(self) -> None:
         pools = tuple(p if isinstance(p, PoolSpec) else PoolSpec(**p) for p in self.pools)
         object.__setattr__(self, "pools", pools)
-        object.__setattr__(self, "fpn_strides", tuple(float(s) for s in self.fpn_strides))
-        if self.primary_channels and len(self.fpn_strides) != 4:
-            raise ValueError(f"fpn_strides must name SimpleFP's four levels, got {self.fpn_strides}.")
+        for name in ("fpn_strides", "fpn_factors"):
+            given = tuple(float(s) for s in getattr(self, name))
+            object.__setattr__(self, name, given)
+            if self.primary_channels and len(given) != 4:
+                raise ValueError(f"{name} must name SimpleFP's four levels, got {given}.")
 
 
 class RegionEncoder(nn.Module):
@@ -104,7 +113,9 @@ class RegionEncoder(nn.Module):
             self.aux_fpn = SimpleFP(deepest.channels, config.aux_fpn_channels)
             strides = [deepest.stride / factor for factor in FACTORS]
             self.levels = tuple(Level(stride, config.aux_fpn_channels, (stride - 1) / 2) for stride in strides)
-        self.simple_fpn = SimpleFP(config.primary_channels, config.fpn_channels) if config.primary_channels else None
+        self.simple_fpn = None
+        if config.primary_channels:
+            self.simple_fpn = SimpleFP(config.primary_channels, config.fpn_channels, config.fpn_factors)
         aux_size = sum(self.levels[p.level].channels * p.bins**2 for p in config.pools)
         if not config.pools:
             aux_size = sum(level.channels for level in self.levels)
@@ -140,16 +151,16 @@ class RegionEncoder(nn.Module):
             ]
         elif self.aux_fpn is not None:
             reads = zip(aux.maps, self.levels, strict=True)
-            parts = [pool_mean(one, aux_boxes, level.stride, self.config.roi_size) for one, level in reads]
+            parts = [pool_mean(one, aux_boxes, level.stride, *self._roi) for one, level in reads]
         else:
-            parts = pool_mean_folded(aux.maps, aux_boxes, self.levels[0].stride, self.config.roi_size)
+            parts = pool_mean_folded(aux.maps, aux_boxes, self.levels[0].stride, *self._roi)
         frame, boxes = aux, aux_boxes
         if self.simple_fpn is not None:
             if primary is None or primary_boxes is None:
                 raise ValueError("This region encoder also reads the primary tower: pass primary and primary_boxes.")
             frame, boxes = primary, primary_boxes.float()
             parts += [
-                pool_mean(level, boxes, stride, self.config.roi_size)
+                pool_mean(level, boxes, stride, *self._roi)
                 for level, stride in zip(primary.maps, self.config.fpn_strides, strict=True)
             ]
         pooled = torch.cat(parts, dim=1)
@@ -159,6 +170,10 @@ class RegionEncoder(nn.Module):
         if evidence is None:
             raise ValueError(f"This region encoder takes evidence: pass [N, {self.config.evidence_size}].")
         return torch.cat([features, evidence.to(features)], dim=1)
+
+    @property
+    def _roi(self) -> tuple[int, bool]:
+        return self.config.roi_size, self.config.aligned
 
     def fpn(self, primary_map: Tensor) -> list[Tensor]:
         """SimpleFP's levels of the primary map [1, C, H, W], finest first; none when the config has no primary part."""
@@ -172,22 +187,25 @@ class RegionEncoder(nn.Module):
 # --- pooling -----------------------------------------------------------------------------------------------------
 
 
-def pool_mean(features: Tensor, boxes: Tensor, stride: float, roi_size: int = 7) -> Tensor:
-    """Average of torchvision's `roi_align(aligned=False, sampling_ratio=-1)` over its bins, [N, C] float32.
+def pool_mean(features: Tensor, boxes: Tensor, stride: float, roi_size: int = 7, aligned: bool = False) -> Tensor:
+    """Average of torchvision's `roi_align(aligned=aligned, sampling_ratio=-1)` over its bins, [N, C] float32.
 
     Args:
         features: [1, C, H, W].
         boxes: [N, 4] xyxy, float32 pixels of the tower's input.
         stride: input pixels per cell.
         roi_size: bins per side.
+        aligned: whether boxes are moved by half a cell.
     """
-    wy, wx = _mean_weights(features, boxes, stride, roi_size)
+    wy, wx = _mean_weights(features, boxes, stride, roi_size, aligned)
     return read_cells(features, wy[:, None], wx[:, None])
 
 
-def pool_mean_folded(maps: Sequence[Tensor], boxes: Tensor, stride: float, roi_size: int = 7) -> list[Tensor]:
+def pool_mean_folded(
+    maps: Sequence[Tensor], boxes: Tensor, stride: float, roi_size: int = 7, aligned: bool = False
+) -> list[Tensor]:
     """`pool_mean` of every map as if upsampled to the first one's grid, bilinearly: list of [N, C]."""
-    wy, wx = _mean_weights(maps[0], boxes, stride, roi_size)
+    wy, wx = _mean_weights(maps[0], boxes, stride, roi_size, aligned)
     pooled = [read_cells(maps[0], wy[:, None], wx[:, None])]
     for deeper in maps[1:]:
         folded_y = wy @ _upsampling(deeper.shape[2], wy.shape[1], wy.device)
@@ -247,13 +265,16 @@ def axis_weights(
     return weights.scatter_add_(2, high, share * beyond)
 
 
-def _mean_weights(features: Tensor, boxes: Tensor, stride: float, roi_size: int) -> tuple[Tensor, Tensor]:
+def _mean_weights(
+    features: Tensor, boxes: Tensor, stride: float, roi_size: int, aligned: bool
+) -> tuple[Tensor, Tensor]:
     """Per-axis weights ([N, H], [N, W]) of RoIAlign averaged over its bins."""
-    x1, y1, x2, y2 = (boxes * (1.0 / stride)).unbind(1)
+    x1, y1, x2, y2 = (boxes * (1.0 / stride) - (0.5 if aligned else 0.0)).unbind(1)
     height, width = features.shape[2:]
     # torchvision's aligned=False: a box is at least one cell wide and high.
-    wy = axis_weights(y1, y2, height, roi_size, least_extent=1.0)
-    wx = axis_weights(x1, x2, width, roi_size, least_extent=1.0)
+    least = 0.0 if aligned else 1.0
+    wy = axis_weights(y1, y2, height, roi_size, least_extent=least)
+    wx = axis_weights(x1, x2, width, roi_size, least_extent=least)
     return wy.mean(1), wx.mean(1)
 
 
@@ -298,28 +319,27 @@ def box_embedding(boxes: Tensor, size_wh: tuple[float, float], size: int) -> Ten
 
 
 class SimpleFP(nn.Module):
-    """ViTDet's simple feature pyramid on one map: levels at 4, 2, 1 and 1/2 of its resolution.
+    """ViTDet's simple feature pyramid on one map: a level at each of the `factors` of its resolution.
 
-    Module names are the public checkpoint's.
+    Module names are VLM-FO1's. A factor of 1/2 is a pooling; each doubling is a transposed convolution to half of the
+    channels, with a norm and GELU before the next one.
     """
 
-    def __init__(self, channels: int, out_channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int, factors: Sequence[float] = FACTORS) -> None:
         super().__init__()
-        half, quarter = channels // 2, channels // 4
-        self.simfp_1 = nn.Sequential(
-            nn.ConvTranspose2d(channels, half, 2, stride=2),
-            ChannelNorm(half),
-            nn.GELU(),
-            nn.ConvTranspose2d(half, quarter, 2, stride=2),
-            *_smoothing(quarter, out_channels),
-        )
-        self.simfp_2 = nn.Sequential(nn.ConvTranspose2d(channels, half, 2, stride=2), *_smoothing(half, out_channels))
-        self.simfp_3 = nn.Sequential(*_smoothing(channels, out_channels))
-        self.simfp_4 = nn.Sequential(nn.MaxPool2d(2), *_smoothing(channels, out_channels))
+        for number, factor in enumerate(factors, 1):
+            layers: list[nn.Module] = [] if factor >= 1 else [nn.MaxPool2d(round(1 / factor))]
+            width = channels
+            for doubling in range(round(math.log2(max(factor, 1)))):
+                if doubling:
+                    layers += [ChannelNorm(width), nn.GELU()]
+                layers.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2))
+                width //= 2
+            self.add_module(f"simfp_{number}", nn.Sequential(*layers, *_smoothing(width, out_channels)))
 
     def forward(self, features: Tensor) -> list[Tensor]:
-        """[1, C, h, w] → four maps [1, out, ., .] of sizes 4, 2, 1 and 1/2 times (h, w)."""
-        return [level(features) for level in (self.simfp_1, self.simfp_2, self.simfp_3, self.simfp_4)]
+        """[1, C, h, w] → a map [1, out, ., .] for each factor."""
+        return [level(features) for level in self.children()]
 
 
 def _smoothing(channels: int, out_channels: int) -> list[nn.Module]:

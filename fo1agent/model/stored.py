@@ -21,7 +21,8 @@ from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, numb
 from fo1agent.model.stored_towers import MAX_SIDE, Backbone, DaViT, MobileNet, Strides
 from fo1agent.model.views import LEVELS, NUM_CLASSES, PIXELS
 
-PUBLIC_TYPE = "omchat_qwen2_5_vl"  # `model_type` of the public checkpoint's layout; see `public.py`
+# `model_type` of the layouts of VLM-FO1's public checkpoint (`public.py`) and of VLX-Seek's (`vlx_seek.py`).
+PUBLIC_TYPES = ("omchat_qwen2_5_vl", "vlx_seek_1_5")
 
 MAX_PIXELS = MAX_SIDE * MAX_SIDE
 MAX_REGIONS = 1000
@@ -29,6 +30,15 @@ MAX_NAMES, LONGEST_NAME = 65_536, 256
 MAX_LESSONS = 64  # each looks at every picture
 
 Probability = Annotated[float, number(0, 1)]
+
+
+def _factor(value: Any) -> float:
+    if value not in (0.25, 0.5, 1, 2, 4, 8, 16) or isinstance(value, bool):
+        raise wanted("a power of two from 0.25 to 16")
+    return float(value)
+
+
+Factor = Annotated[float, PlainValidator(_factor)]
 
 
 # --- regions, heads, processing ----------------------------------------------------------------------------------
@@ -50,7 +60,10 @@ class Region(Stored):
     primary_channels: Annotated[int, integer(0, 65_536)] = 1280
     fpn_channels: Width = 512
     fpn_strides: Strides = Field(default=[3.5, 7.0, 14.0, 28.0])
+    fpn_factors: Annotated[list[Factor], Field(min_length=4, max_length=4)] = Field(default=[4.0, 2.0, 1.0, 0.5])
+    of_tokens: bool = False
     aux_fpn_channels: Annotated[int, integer(0, 65_536)] = 0
+    aligned: bool = False
     evidence_size: Annotated[int, integer(0, 65_536)] = 0
 
 
@@ -115,6 +128,8 @@ class Processing(Stored):
     max_pixels: Annotated[int, integer(1, MAX_PIXELS)] = 2048 * 2048
     aux_aspect: Literal["dynamic", "squash", "dynamic_square"] = "dynamic"
     max_regions: Annotated[int, integer(1, MAX_REGIONS)] = 100
+    box_order: Literal["given", "raster", "area_asc", "area_desc"] = "given"
+    closing: Annotated[str, Field(max_length=1000)] | None = None
 
     @model_validator(mode="after")
     def _least_below_most(self) -> Processing:
@@ -225,15 +240,16 @@ class OwnConfig(Stored):
     def _check_base(self, base: Base, region: Region) -> None:
         vision, width = base.vision_config, base.text_config.hidden_size
         seen = vision.out_hidden_size
+        name = "out_hidden_size" if region.of_tokens else "hidden_size"
         if not (self.image_projector and self.image_projector.layers) and seen != width:
             raise wanted(
                 f"the hidden_size {width} of text_config, for there is no image_projector",
                 "base_config.vision_config.out_hidden_size",
                 str(seen),
             )
-        if region.primary_channels not in (0, vision.hidden_size):
+        if region.primary_channels not in (0, getattr(vision, name)):
             raise wanted(
-                f"0, or the hidden_size {vision.hidden_size} of vision_config",
+                f"0, or the {name} {getattr(vision, name)} of vision_config",
                 "region.primary_channels",
                 str(region.primary_channels),
             )
@@ -286,7 +302,7 @@ def proposes(raw: Mapping[str, Any], path: Path) -> bool:
         CheckpointError: it says what cannot be.
     """
     kind = raw.get("model_type")
-    return checked(OwnConfig, raw, path).proposes if kind == "fo1" else kind != PUBLIC_TYPE
+    return checked(OwnConfig, raw, path).proposes if kind == "fo1" else kind not in PUBLIC_TYPES
 
 
 def _check_read(levels: Sequence[tuple[float, int]], head: Proposal, key: str) -> None:

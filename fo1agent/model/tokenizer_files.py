@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel
@@ -54,9 +58,10 @@ def load_tokenizer(folder: Path, config: FO1Config) -> PreTrainedTokenizerBase:
     chat = bases.adapter(config.base_config.model_type).chat
     check_files(folder, chat.tokenizers)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, config=config.base_config, local_files_only=True, trust_remote_code=False
-        )
+        with _with_regions(folder) as place:
+            tokenizer = AutoTokenizer.from_pretrained(
+                place, config=config.base_config, local_files_only=True, trust_remote_code=False
+            )
         ids: dict[str, int] = tokenizer.get_vocab()
     except Exception as exc:  # tokenizers raises plain Exceptions, and transformers whatever it stumbles over
         raise CheckpointError(f"No tokenizer can be made of the files in {folder}: {one_line(exc)}.") from exc
@@ -70,6 +75,24 @@ def add_tokens(tokenizer: PreTrainedTokenizerBase, regions: int) -> None:
     wanted_tokens = dict.fromkeys([*NEEDED, *(f"<region{k}>" for k in range(regions))])
     known = tokenizer.get_vocab()
     tokenizer.add_tokens([token for token in wanted_tokens if token not in known], special_tokens=True)
+
+
+@contextmanager
+def _with_regions(folder: Path) -> Iterator[Path]:
+    """The folder; or, of a tokenizer that calls boxes `<objN>` (VLX-Seek's), a copy in which they are `<regionN>`."""
+    names = (WHOLE, SETTINGS, SPECIAL, ADDED)
+    told = {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).exists()}
+    if not any("<obj0>" in text for text in told.values()) or any("<region0>" in text for text in told.values()):
+        yield folder
+        return
+    with TemporaryDirectory() as place:
+        for name in _READ:
+            if name in told:
+                text = re.sub(r"<obj(\d+)>", r"<region\1>", told[name])
+                (Path(place) / name).write_text(text, encoding="utf-8")
+            elif (folder / name).exists():
+                shutil.copy(folder / name, place)
+        yield Path(place)
 
 
 def check_ids(folder: Path, ids: Mapping[str, int], stop: str, rows: int, most: int, first_mention: int | None) -> None:

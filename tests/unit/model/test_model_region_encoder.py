@@ -41,6 +41,15 @@ def test_mean_pooling_is_torchvision_s_roi_align_averaged(stride: float):
     torch.testing.assert_close(pool_mean(features, BOXES, stride), wanted, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("stride", [4.0, 3.5, 28.0])
+def test_so_is_aligned_pooling_of_boxes_that_have_an_area(stride: float):
+    features, boxes = torch.randn(1, 5, 37, 53, generator=torch.Generator().manual_seed(0)), BOXES[[0, 1, 2, 4, 5]]
+    wanted = roi_align(features, [boxes], 7, 1 / stride, aligned=True).mean((2, 3))
+    torch.testing.assert_close(pool_mean(features, boxes, stride, aligned=True), wanted, rtol=0, atol=2e-6)
+    (folded,) = pool_mean_folded([features], boxes, stride, aligned=True)
+    torch.testing.assert_close(folded, wanted, rtol=0, atol=2e-6)
+
+
 def test_folded_upsampling_is_upsampling_then_roi_align():
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(1, 3, h, w, generator=generator) for h, w in [(60, 80), (30, 40), (15, 20), (8, 10)]]
