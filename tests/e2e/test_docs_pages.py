@@ -145,6 +145,17 @@ def test_what_the_page_of_traces_writes_is_read_run_again_and_the_same(folder: P
     assert printed.getvalue().endswith("True\n")
 
 
+def test_the_tower_of_ones_own_is_built_and_kept_as_the_page_of_towers_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "towers.md").read_text(encoding="utf-8")
+    (code,), (expected,) = blocks(page, "python"), blocks(page, "text")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "docs/towers.md", "exec"), {})
+    assert printed.getvalue() == expected
+
+
 @pytest.mark.parametrize("page", [*PAGES, "README.md", "SKILL.md"])
 def test_what_python_blocks_import_is_there(page: str) -> None:
     for block in blocks((ROOT / page).read_text(encoding="utf-8"), "(?:python|py)"):
