@@ -15,7 +15,7 @@ Source: VLM-FO1 (arXiv 2509.25916).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
