@@ -214,7 +214,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         seen = inputs.seen.to(device)
         vision = self.adapter.encode_image(self.base, seen, wants_map and not of_tokens)
         if wants_map and of_tokens:
-            vision = replace(vision, map=vision.tokens.T.reshape(1, -1, *seen.merged_hw))
+            vision = replace(vision, map=token_map(vision.tokens, seen.merged_hw))
         views = {name: view.to(device, aux_dtype) for name, view in inputs.aux_views.items()}
         maps, candidates = self.aux(views)
         primary = None
@@ -478,6 +478,21 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         if not phrases:
             return prefix.region_states.new_zeros(0, self.config.hidden_size)
         return branches.start(self, prefix, phrases).read()
+
+
+def token_map(tokens: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+    """Image tokens [T, C] in raster order → map [1, C, rows, columns].
+
+    Raises:
+        InputError: they are not so many that they fill the grid, as those of a picture that is read in tiles.
+    """
+    rows, columns = grid_hw
+    if len(tokens) != rows * columns:
+        raise InputError(
+            f"region.of_tokens makes a map of the image tokens, but this base reads the picture as {len(tokens)} "
+            f"tokens, not as {rows} x {columns}: leave of_tokens out."
+        )
+    return tokens.T.reshape(1, -1, rows, columns)
 
 
 def one_device(device_map: str | int | torch.device | dict[str, Any] | None) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.ops import roi_align
 from transformers import Qwen3_5ForConditionalGeneration
+from transformers.initialization import no_init_weights
 
 import fo1agent
 from fo1agent.errors import CheckpointError, InputError
@@ -25,8 +27,9 @@ from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.region_encoder import box_embedding
+from fo1agent.model.vlx_seek import own_tensors, vlx_config
 from fo1agent.regions.regions import Regions
-from tests.tiny_bases import qwen3_5, tokenizer
+from tests.tiny_bases import AUX, qwen3_5, tiny_base, tokenizer
 
 WIDTH, LAYERS, HIDDEN, PATCH, GRID = 16, 4, 37, 16, 8  # of C-RADIO: channels, blocks, MLP, pixels, position table
 OUT, AUX_OUT = 4, 6  # channels of the levels of both pyramids
@@ -170,6 +173,28 @@ def test_every_weight_finds_its_place(pair: tuple[FO1, FO1Processor], folder: Pa
     assert counted == sum(own.values()) - scales
 
 
+def test_the_published_tower_s_tensors_find_their_place_in_one_of_its_size(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """C-RADIOv4-SO400M, whose heads follow from its name; without memory for its numbers."""
+    said = json.loads((folder / "config.json").read_text("utf-8"))
+    del said["vision_aux_config"]["num_attention_heads"]
+    sizes = {"WIDTH": 1152, "LAYERS": 27, "HIDDEN": 4304, "GRID": 128}
+    for name, size in sizes.items():
+        monkeypatch.setattr(f"{__name__}.{name}", size)
+    shapes = tower() | pyramid(f"{HFRE}simple_fpn_aux.", 1152, AUX_OUT, (4, 2, 1, 0.5), 16)
+    stored = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    config = vlx_config(said, stored)
+    assert (config.aux["config"]["num_attention_heads"], config.aux["config"]["max_img_size"]) == (16, 2048)
+    with torch.device("meta"), no_init_weights():
+        model = FO1(config)
+    own = {
+        name: one.shape for name, one in model.state_dict().items() if name.startswith(("aux.", "region_encoder.aux"))
+    }
+    assert own == {name: one.shape for name, one in own_tensors(stored).items()}
+    assert 410e6 < sum(shape.numel() for name, shape in own.items() if name.startswith("aux.")) < 450e6
+
+
 @torch.inference_mode()
 def test_region_vectors_are_what_its_code_describes(pair: tuple[FO1, FO1Processor]) -> None:
     model, processor = pair
@@ -277,6 +302,24 @@ def test_it_answers_and_is_kept_in_our_layout(pair: tuple[FO1, FO1Processor], tm
     state = again[0].state_dict()
     assert all(torch.equal(one, state[name]) for name, one in pair[0].state_dict().items())
     assert torch.equal(again[0].generate(**again[1](picture(), "What is <region1>?", BOXES), max_new_tokens=4), ids)
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "internvl"])
+def test_a_map_of_image_tokens_is_for_bases_whose_tokens_are_a_grid(family: str) -> None:
+    base, known = tiny_base(family)
+    region = {"of_tokens": True, "primary_channels": base.adapter.image_token_size(base.config.base_config)}
+    model = FO1.attach(
+        copy.deepcopy(base.base), copy.deepcopy(known.tokenizer), AUX, processing=base.config.processing, region=region
+    )
+    inputs = FO1Processor(known.tokenizer, model.config).image(picture())
+    with torch.inference_mode():
+        if family == "internvl":  # it reads tiles
+            with pytest.raises(InputError, match=r"of_tokens .* as \d+ tokens, not as \d+ x \d+: leave of_tokens out"):
+                model.encode_image(inputs)
+        else:
+            features = model.encode_image(inputs)
+            assert features.primary_map is not None
+            assert features.primary_map.shape[-2:] == features.grid_hw
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
