@@ -234,6 +234,9 @@ def _told(error: ErrorDetails, tree: Any) -> tuple[str, str, str]:
     key = ".".join([*parents, last])
     got = shown(error["input"])
     if kind == "wanted":
+        if context["key"] and len(error["loc"]) > 1:
+            # What was validated is an object in the file, so a last part that is none names a choice.
+            key = ".".join(_keys((*error["loc"], ""), tree)[:-1])
         own = ".".join(part for part in (key, context["key"]) if part)
         return own, context["got"] or got, context["what"]
     if kind in ("too_short", "too_long"):
