@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -157,4 +158,9 @@ def adapter(model_type: str) -> Adapter:
     """
     if model_type not in FAMILIES:
         raise CheckpointError(f"FO1 plugs into {', '.join(sorted(FAMILIES))}, not into {model_type!r}.")
-    return import_module(FAMILIES[model_type]).ADAPTER
+    return _of(FAMILIES[model_type])
+
+
+@cache  # it is asked for at every token
+def _of(module: str) -> Adapter:
+    return import_module(module).ADAPTER
