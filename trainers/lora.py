@@ -43,22 +43,19 @@ class LoraRecipe:
 
     Attributes:
         rank: of each pair of matrices; alpha: their sum is scaled by alpha / rank.
-        targets: names of the linear layers; by default all that decoders of our families have.
+        targets: names of the linear layers; () all of the language model's, however its family calls them.
         save: `merged` writes an ordinary FO1 folder, `adapter` a small one for `apply_adapter`.
     """
 
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.05
-    targets: tuple[str, ...] = (
-        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        *("in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj"),  # of layers with a recurrent state
-    )
+    targets: tuple[str, ...] = ()
     save: str = "merged"
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1 or not self.targets:
-            raise InputError(f"lora wants rank >= 1, alpha > 0, dropout in [0, 1) and targets, got {self}.")
+        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
+            raise InputError(f"lora wants rank >= 1, alpha > 0 and dropout in [0, 1), got {self}.")
         if self.save not in ("merged", "adapter"):
             raise InputError(f"lora.save is merged or adapter, got {self.save!r}.")
 
@@ -96,13 +93,14 @@ def attach(model: FO1, recipe: LoraRecipe) -> None:
         TrainingError: no layer has one of the names.
     """
     peft = _peft()
+    decoder = _decoder(model)
+    linear = (name for name, module in decoder.named_modules() if isinstance(module, nn.Linear))
     config = peft.LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules=list(recipe.targets),
+        target_modules=list(recipe.targets) or sorted({name.rpartition(".")[2] for name in linear}),
     )
-    decoder = _decoder(model)
     try:
         peft.inject_adapter_in_model(config, decoder)
     except ValueError as exc:
@@ -134,13 +132,14 @@ def save_adapter(model: FO1, recipe: LoraRecipe, parts: Mapping[str, Tensor], fo
     folder.mkdir(parents=True, exist_ok=True)
     tensors = peft.get_peft_model_state_dict(_decoder(model), adapter_name="default")
     save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / ADAPTER_FILES[1])
-    settings = {**asdict(recipe), "targets": list(recipe.targets)}
+    targets = sorted(_decoder(model).peft_config["default"].target_modules)
+    settings = {**asdict(recipe), "targets": targets}
     config = {
         "peft_type": "LORA",
         "r": recipe.rank,
         "lora_alpha": recipe.alpha,
         "lora_dropout": recipe.dropout,
-        "target_modules": list(recipe.targets),
+        "target_modules": targets,
         "inference_mode": True,
         "fo1agent": {"lora": settings, "heads": model.config.heads},
     }
