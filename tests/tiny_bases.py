@@ -139,6 +139,20 @@ def llava_onevision(ids: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
+LFM2 = ("<|startoftext|>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>", "<|img_row_1_col_1|>", "<image>")
+
+
+def lfm2_vl(ids: Mapping[str, int]) -> dict[str, Any]:
+    text = TEXT | {"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False}
+    vision = {key: value for key, value in VIT.items() if key != "image_size"}
+    return {
+        "image_token_id": ids["<image>"],
+        "text_config": {key: value for key, value in text.items() if key != "head_dim"},
+        "vision_config": vision | {"num_patches": 16, "vision_use_head": False},  # tiles of 64 x 64
+        "projector_hidden_size": 32,
+    }
+
+
 def pixel_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
     return {"pixel_values": inputs.pixel_values, **inputs.seen.named}
 
@@ -157,6 +171,7 @@ FAMILIES: dict[str, Family] = {
     "smolvlm": Family(idefics3, pixel_inputs, TILE_STRIDES, IDEFICS3),
     "internvl": Family(internvl, pixel_inputs, TILE_STRIDES, ("<img>", "</img>", "<IMG_CONTEXT>")),
     "llava_onevision": Family(llava_onevision, pixel_inputs, TILE_STRIDES, ("<image>", "<video>")),
+    "lfm2_vl": Family(lfm2_vl, pixel_inputs, TILE_STRIDES, LFM2),
 }
 
 AUX: dict[str, Any] = {

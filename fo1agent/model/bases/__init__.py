@@ -33,6 +33,7 @@ FAMILIES = {
     "smolvlm": "fo1agent.model.bases.smolvlm",
     "internvl": "fo1agent.model.bases.internvl",
     "llava_onevision": "fo1agent.model.bases.llava_onevision",
+    "lfm2_vl": "fo1agent.model.bases.lfm2_vl",
 }
 
 

@@ -33,11 +33,18 @@ def one_side(size: int | list[int] | tuple[int, ...]) -> int:
     return size if isinstance(size, int) else size[0]
 
 
-def stitched(hidden: Tensor, rows: int, columns: int) -> Tensor:
-    """Hidden states [rows * columns, side * side, C] of tiles → map [1, C, rows * side, columns * side].
+def stitched(hidden: Tensor, rows: int, columns: int, cells_hw: tuple[int, int] | None = None) -> Tensor:
+    """Hidden states of tiles side by side.
 
-    Both the tiles and the cells of each are in raster order.
+    Args:
+        hidden: [rows * columns, h * w, C], tiles and the cells of each in raster order.
+        rows, columns: of tiles.
+        cells_hw: (h, w), the cells of a tile; None: a square.
+
+    Returns:
+        [1, C, rows * h, columns * w].
     """
     side, channels = round(hidden.shape[1] ** 0.5), hidden.shape[2]
-    cells = hidden.reshape(rows, columns, side, side, channels)
-    return cells.permute(4, 0, 2, 1, 3).reshape(1, channels, rows * side, columns * side)
+    h, w = cells_hw or (side, side)
+    cells = hidden.reshape(rows, columns, h, w, channels)
+    return cells.permute(4, 0, 2, 1, 3).reshape(1, channels, rows * h, columns * w)

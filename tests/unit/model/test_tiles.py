@@ -14,6 +14,7 @@ from transformers import (
     Idefics3Processor,
     InternVLProcessor,
     InternVLVideoProcessor,
+    Lfm2VlProcessor,
     LlavaOnevisionProcessor,
     LlavaOnevisionVideoProcessor,
 )
@@ -55,9 +56,14 @@ def llava_onevision(ours: FO1Processor) -> Any:
     )
 
 
+def lfm2_vl(ours: FO1Processor) -> Any:
+    return Lfm2VlProcessor(ours.image_processor, copy.deepcopy(ours.tokenizer))
+
+
 THEIRS: dict[str, tuple[Callable[[FO1Processor], Any], str]] = {
     "idefics3": (idefics3, "<|im_start|>User:<image>What?<end_of_utterance>\nAssistant:"),
     "internvl": (internvl, "<|im_start|>user\n<IMG_CONTEXT>\nWhat?<|im_end|>\n<|im_start|>assistant\n"),
+    "lfm2_vl": (lfm2_vl, "<|startoftext|><|im_start|>user\n<image>What?<|im_end|>\n<|im_start|>assistant\n"),
     "llava_onevision": (llava_onevision, "<|im_start|>user <image>\nWhat?<|im_end|><|im_start|>assistant\n"),
 }
 
@@ -80,24 +86,25 @@ def test_ids_and_tiles_are_those_of_transformers_own_processor(name: str, size: 
     assert torch.equal(inputs.pixel_values, wanted["pixel_values"])
 
 
-@pytest.mark.parametrize("name", ["idefics3", "smolvlm", "internvl"])
+@pytest.mark.parametrize(("name", "tile"), [("idefics3", 32), ("smolvlm", 32), ("internvl", 32), ("lfm2_vl", 64)])
 @torch.inference_mode()
-def test_the_cells_of_a_tile_lie_on_the_map_where_it_lies_in_the_picture(name: str) -> None:
+def test_the_cells_of_a_tile_lie_on_the_map_where_it_lies_in_the_picture(name: str, tile: int) -> None:
     model, processor = tiny_base(name)
-    plain = Image.new("RGB", (128, 64), "gray")
+    plain = Image.new("RGB", (128, 2 * tile), "gray")
     marked = plain.copy()
-    box = (64, 32, 96, 64)  # one of 2 x 4 tiles of 4 x 4 cells
+    box = (64, tile, 64 + tile, 2 * tile)  # one of two rows of tiles, of cells of 8 x 8 pixels
     marked.paste("white", box)
     inputs = processor.image(marked)
     before, after = (model.encode_image(one).primary_map for one in (processor.image(plain), inputs))
-    assert inputs.grid_hw == (8, 16)
+    cells = tile // 8
+    assert inputs.grid_hw == (2 * cells, 16)
     assert before is not None
     assert after is not None
     moved = (after != before)[0].any(0)
-    wanted = torch.zeros(8, 16, dtype=torch.bool)
-    wanted[4:8, 8:12] = True
+    wanted = torch.zeros(2 * cells, 16, dtype=torch.bool)
+    wanted[cells:, 8 : 8 + cells] = True
     assert torch.equal(moved, wanted)
-    assert (inputs.sizes.to_primary([box]) / 8).tolist() == [[8, 4, 12, 8]]
+    assert (inputs.sizes.to_primary([box]) / 8).tolist() == [[8, cells, 8 + cells, 2 * cells]]
 
 
 @torch.inference_mode()
@@ -109,12 +116,12 @@ def test_the_map_of_llava_onevision_is_that_of_its_first_tile() -> None:
     torch.testing.assert_close(projected, features.image_tokens[:16])
 
 
-@pytest.mark.parametrize("name", ["idefics3", "internvl", "llava_onevision"])
+@pytest.mark.parametrize("name", ["idefics3", "internvl", "lfm2_vl", "llava_onevision"])
 def test_no_more_pixels_of_a_picture_are_looked_at_than_a_model_allows(name: str) -> None:
     model, _ = tiny_base(name)
     adapter, config = model.adapter, model.config.base_config
     for most in (4000, 1_000_000):
         processor = adapter.image_processor(config, ProcessingConfig(max_pixels=most))
         seen = adapter.tower_input(processor, noise((256, 256)), config)
-        height, width = seen.named["image_sizes"][0].tolist() if seen.named else seen.size_wh
-        assert (height * width <= 4000) == (most == 4000)
+        width, height = seen.named.get("image_sizes", [seen.size_wh])[0]
+        assert (width * height <= 4000) == (most == 4000)
