@@ -153,6 +153,30 @@ def lfm2_vl(ids: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
+GLM = (
+    "[gMASK]",
+    "<sop>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<|image|>",
+    "<|video|>",
+)
+
+
+def glm4v(ids: Mapping[str, int]) -> dict[str, Any]:
+    rope = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5, "mrope_section": [1, 1, 2]}
+    return {
+        "image_token_id": ids["<|image|>"],
+        "video_token_id": ids["<|video|>"],
+        "image_start_token_id": ids["<|begin_of_image|>"],
+        "image_end_token_id": ids["<|end_of_image|>"],
+        "text_config": TEXT | {"rope_parameters": rope},
+        "vision_config": VISION | {"image_size": 56},
+    }
+
+
 def pixel_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
     return {"pixel_values": inputs.pixel_values, **inputs.seen.named}
 
@@ -172,6 +196,7 @@ FAMILIES: dict[str, Family] = {
     "internvl": Family(internvl, pixel_inputs, TILE_STRIDES, ("<img>", "</img>", "<IMG_CONTEXT>")),
     "llava_onevision": Family(llava_onevision, pixel_inputs, TILE_STRIDES, ("<image>", "<video>")),
     "lfm2_vl": Family(lfm2_vl, pixel_inputs, TILE_STRIDES, LFM2),
+    "glm4v": Family(glm4v, grid_inputs, (3.5, 7.0, 14.0, 28.0), GLM),
 }
 
 AUX: dict[str, Any] = {

@@ -34,6 +34,7 @@ FAMILIES = {
     "internvl": "fo1agent.model.bases.internvl",
     "llava_onevision": "fo1agent.model.bases.llava_onevision",
     "lfm2_vl": "fo1agent.model.bases.lfm2_vl",
+    "glm4v": "fo1agent.model.bases.glm4v",
 }
 
 

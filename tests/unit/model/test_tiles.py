@@ -1,4 +1,4 @@
-"""Bases that cut a picture into tiles: the same tiles and words as transformers' own processors make, and their map."""
+"""Bases that cut a picture into tiles: tiles and words are those of transformers' own processors; their map; limits."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_map_of_llava_onevision_is_that_of_its_first_tile() -> None:
     torch.testing.assert_close(projected, features.image_tokens[:16])
 
 
-@pytest.mark.parametrize("name", ["idefics3", "internvl", "lfm2_vl", "llava_onevision"])
+@pytest.mark.parametrize("name", ["glm4v", "idefics3", "internvl", "lfm2_vl", "llava_onevision", "qwen3_vl"])
 def test_no_more_pixels_of_a_picture_are_looked_at_than_a_model_allows(name: str) -> None:
     model, _ = tiny_base(name)
     adapter, config = model.adapter, model.config.base_config
