@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from fo1agent import bounded, prompts
 from fo1agent.errors import PlanError
@@ -200,6 +200,8 @@ class ChatSession:
 
 class _Arguments(BaseModel):
     """What `plan` takes."""
+
+    model_config = ConfigDict(defer_build=True)  # most processes ask no chat model
 
     steps: list[AnyStep] = Field(description="The steps in order, the last an answer; none if there is no plan.")
     why_not: str = Field("", description="Only without steps: why no plan can answer the question.")
