@@ -97,6 +97,34 @@ def gemma3(ids: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
+GEMMA4 = ("<bos>", "<|turn>", "<turn|>", "<|image>", "<image|>", "<|image|>")
+
+
+def gemma4(ids: Mapping[str, int]) -> dict[str, Any]:
+    # The last two layers take keys and values of the first two.
+    layers = {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4, "sliding_window": 7}
+    per_layer = {"vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8, "num_kv_shared_layers": 2}
+    bounds = {"final_logit_softcapping": 3.0, "use_bidirectional_attention": "vision", "global_head_dim": 32}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16, "num_hidden_layers": 2}
+    vision = {"patch_size": 4, "pooling_kernel_size": 2, "position_embedding_size": 64}
+    return {
+        "image_token_id": ids["<|image|>"],
+        "boi_token_id": ids["<|image>"],
+        "eoi_token_id": ids["<image|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "audio_token_id": ids["<|quad_start|>"],
+        "text_config": TEXT | layers | per_layer | bounds,
+        "vision_config": {"hidden_size": 32, "intermediate_size": 48, **heads, **vision},
+    }
+
+
+def places_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
+    from fo1agent.model.bases.gemma4 import places
+
+    pixels = inputs.pixel_values
+    return {"pixel_values": pixels, "image_position_ids": places(inputs.seen), "mm_token_type_ids": slots.long()}
+
+
 def square_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
     return {"pixel_values": inputs.pixel_values, "token_type_ids": slots.long()}
 
@@ -190,6 +218,7 @@ FAMILIES: dict[str, Family] = {
     "qwen2_5_vl": Family(qwen2_5_vl, grid_inputs, (3.5, 7.0, 14.0, 28.0)),
     "qwen3_vl": Family(qwen3_vl, grid_inputs),
     "qwen3_5": Family(qwen3_5, grid_inputs),
+    "gemma4": Family(gemma4, places_inputs, (1.0, 2.0, 4.0, 8.0), GEMMA4),
     "gemma3": Family(gemma3, square_inputs, (1.0, 2.0, 4.0, 8.0), GEMMA),
     "idefics3": Family(idefics3, pixel_inputs, TILE_STRIDES, IDEFICS3),
     "smolvlm": Family(idefics3, pixel_inputs, TILE_STRIDES, IDEFICS3),

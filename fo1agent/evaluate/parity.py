@@ -29,7 +29,8 @@ from torch import Tensor
 from fo1agent.errors import DataError
 from fo1agent.evaluate.files import read_json
 from fo1agent.model import public, weights
-from fo1agent.model.bases.qwen2_5_vl import ADAPTER, recorded
+from fo1agent.model.bases.hooks import recorded
+from fo1agent.model.bases.qwen2_5_vl import ADAPTER
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.frames import ImageInputs, PictureTokens
 from fo1agent.model.generation import Generated, greedy

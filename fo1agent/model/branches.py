@@ -73,7 +73,7 @@ class SharedRow:
         sight = Sight(everything, self.place[None].to(device), self.owner[None].to(device))
         positions = (prefix.next_position + offset).to(device).expand(model.adapter.axes, 1, -1)
         mask = model.mask(sight, len(ids))
-        return model.decode(model.embed(ids[None], prefix), positions, mask, self.cache)[0]
+        return model.decode(model.embed(ids[None], prefix), positions, mask, self.cache, ids[None])[0]
 
 
 @dataclass
@@ -124,7 +124,7 @@ class OwnRows:
             at = prefix.next_position + group.length + torch.arange(ids.shape[1], device=model.device)
             positions = at.expand(model.adapter.axes, len(ids), -1)
             # Nothing is padding, so there is nothing to mask.
-            hidden = model.decode(model.embed(ids, prefix), positions, None, group.cache)
+            hidden = model.decode(model.embed(ids, prefix), positions, None, group.cache, ids)
             group.length += ids.shape[1]
             states[group.branch.to(states.device)] = hidden[:, -1]
         return states[self.open.to(states.device)]

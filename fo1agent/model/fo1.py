@@ -400,10 +400,10 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         if batch.labels is not None:
             targets = batch.labels[:, 1:]
             learned = targets != IGNORED
-            loss = F.cross_entropy(self.base.lm_head(hidden[:, :-1][learned]).float(), targets[learned])
+            loss = F.cross_entropy(self.logits(hidden[:, :-1][learned]).float(), targets[learned])
         logits = None
         if logits_to_keep is not None:
-            logits = self.base.lm_head(hidden[:, -logits_to_keep:])
+            logits = self.logits(hidden[:, -logits_to_keep:])
         return FO1Output(loss, logits, hidden, cache)
 
     def states(self, batch: TokenBatch, cache: Cache | None = None) -> Tensor:
@@ -417,16 +417,26 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             rows = batch.image_index[slots]
             more = self.adapter.picture_inputs(slots, [extra[rows] for extra in batch.extras])
         mask = self.mask(batch.sight(), batch.inputs_embeds.shape[1])
-        return self.decode(batch.inputs_embeds, batch.position_ids, mask, cache, **more)
+        return self.decode(batch.inputs_embeds, batch.position_ids, mask, cache, batch.ids, **more)
 
     def mask(self, sight: Sight, queries: int) -> Mask:
         """What the decoder is told of who sees whom, for the last `queries` tokens of each row."""
         adapter = self.adapter
         window = adapter.window(self.config.base_config)
-        return attention_mask(sight, queries, self.base.dtype, window, adapter.pictures_look_ahead)
+        return attention_mask(sight, queries, self.base.dtype, window, adapter.look_ahead(self.config.base_config))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Last hidden states [..., d] → logits [..., V]."""
+        return self.adapter.logits(self.base, hidden)
 
     def decode(
-        self, inputs_embeds: Tensor, position_ids: Tensor, mask: Mask | None, cache: Cache | None, **more: Any
+        self,
+        inputs_embeds: Tensor,
+        position_ids: Tensor,
+        mask: Mask | None,
+        cache: Cache | None,
+        ids: Tensor | None = None,
+        **more: Any,
     ) -> Tensor:
         """The base's decoder on embeddings; last hidden states [B, L, d].
 
@@ -435,6 +445,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             position_ids: [axes, B, L].
             mask: as `mask` makes it; None: nothing but order decides who sees whom.
             cache: what was read before; grows.
+            ids: [B, L], of which the embeddings were made; slots are negative.
             more: what else the decoder takes.
         """
         # The embeddings first: the first tensor gives the decoder the batch size.
@@ -445,6 +456,7 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             cache=cache,
             use_cache=cache is not None,
             **more,
+            **({} if ids is None else self.adapter.word_inputs(self.base, ids.to(inputs_embeds.device))),
         )
         return output.last_hidden_state
 

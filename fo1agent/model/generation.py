@@ -135,7 +135,7 @@ class FO1GenerationMixin(GenerationMixin):
             batch = self.read(new, input_ids, images, boxes, attention_mask).padded_left()
             embeds, positions, following = batch.inputs_embeds, batch.position_ids, batch.next_position
             mask, regions, cache = batch.mask.long(), batch.region_tokens(), self.continued(Prefix.empty(0))
-            pictures = {"image_index": batch.image_index, "extras": batch.extras}
+            pictures = {"image_index": batch.image_index, "extras": batch.extras, "prompt_ids": batch.ids}
         else:
             text = self.config.get_text_config()
             check_ids(text.vocab_size, input_ids)
@@ -144,7 +144,8 @@ class FO1GenerationMixin(GenerationMixin):
             following, regions = positions[-1:] + 1, prefix.region_tokens[None]
             positions = positions.expand(self.adapter.axes, 1, -1)
             mask = positions.new_ones(1, prefix.length + input_ids.shape[1])
-            embeds, cache, pictures = self.embed(input_ids, prefix), self.continued(prefix, copies), {}
+            embeds, cache = self.embed(input_ids, prefix), self.continued(prefix, copies)
+            pictures = {"prompt_ids": input_ids}
         begun = cache.get_seq_length()
         try:
             return super().generate(  # pyright: ignore[reportAttributeAccessIssue]
@@ -174,6 +175,7 @@ class FO1GenerationMixin(GenerationMixin):
         cache: Cache,
         image_index: Tensor | None = None,
         extras: Sequence[Tensor] = (),
+        prompt_ids: Tensor | None = None,
         is_first_iteration: bool = False,
         **_: Any,
     ) -> dict[str, Any]:
@@ -186,18 +188,18 @@ class FO1GenerationMixin(GenerationMixin):
             regions: [B, N, d], region tokens, zeros behind the last.
             attention_mask: [B, S + L + n], 0 on padding, with the S of a prefix.
             cache: grows with every call.
-            image_index, extras: of the prompt, as of `TokenBatch`.
+            image_index, extras, prompt_ids: of the prompt, as of `TokenBatch`.
             is_first_iteration: whether the prompt is to be read.
         """
         embeds, positions = inputs_embeds, prompt_positions.transpose(0, 1)
         if not is_first_iteration:
             positions = (next_position[:, None] + input_ids.shape[1] - 1).expand(len(positions), -1, -1)
-            image_index = None
+            image_index, prompt_ids = None, input_ids[:, -1:]
             embeds = self.base.get_input_embeddings()(input_ids[:, -1:])
             if self.config.first_mention is not None:
                 pairs = zip(input_ids[:, -1:], regions.to(embeds), strict=True)
                 embeds = embeds + torch.stack([mentioned(ids, own, self.config.first_mention) for ids, own in pairs])
-        batch = TokenBatch.plain(embeds, positions, attention_mask, image_index, extras)
+        batch = TokenBatch.plain(embeds, positions, attention_mask, image_index, extras, prompt_ids)
         return {"batch": batch, "cache": cache, "logits_to_keep": 1}
 
 
@@ -298,7 +300,7 @@ def greedy_many(
     reading = branching.start(model, prefix, branches)
     states, open_branches = reading.read(), torch.arange(len(branches))
     while True:
-        found = model.base.lm_head(states).argmax(dim=-1).cpu()
+        found = model.logits(states).argmax(dim=-1).cpu()
         for branch, token in zip(open_branches.tolist(), found.tolist(), strict=True):
             taken[branch].append(token)
         going = torch.tensor([token not in stop_ids for token in found.tolist()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +33,7 @@ Mask = Tensor | dict[str, Tensor]
 
 
 def attention_mask(
-    sight: Sight, queries: int, dtype: torch.dtype, window: int | None = None, look_ahead: bool = False
+    sight: Sight, queries: int, dtype: torch.dtype, window: int | None = None, look_ahead: Collection[str] = ()
 ) -> Mask:
     """The mask of the last `queries` tokens of each row.
 
@@ -42,19 +43,20 @@ def attention_mask(
         dtype: of an additive mask.
         window: how many tokens, itself among them, a token sees in layers of the type `sliding_attention`; None: there
             are no such layers.
-        look_ahead: whether the tokens of a picture also see those of it that follow.
+        look_ahead: types of layers in which the tokens of a picture also see those of it that follow.
     """
     blocks = picture_blocks(sight.image) if look_ahead and sight.image is not None else None
     if sight.branch is None and sight.sample is None and blocks is None:
         return sight.mask.long()  # the decoder knows what follows from that
     seen = visible(sight, queries)
+    ahead = seen
     if blocks is not None:
-        same = (blocks[:, None] == blocks[:, -queries:, None]) & (blocks[:, None] >= 0)
-        seen = seen | same
+        ahead = seen | ((blocks[:, None] == blocks[:, -queries:, None]) & (blocks[:, None] >= 0))
+    full, sliding = (ahead if kind in look_ahead else seen for kind in ("full_attention", "sliding_attention"))
     if window is None:
-        return additive(seen, dtype)
+        return additive(full, dtype)
     near = sight.place[:, -queries:, None] - sight.place[:, None] < window
-    return {"full_attention": additive(seen, dtype), "sliding_attention": additive(seen & near, dtype)}
+    return {"full_attention": additive(full, dtype), "sliding_attention": additive(sliding & near, dtype)}
 
 
 def visible(sight: Sight, queries: int) -> Tensor:

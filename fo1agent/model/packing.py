@@ -107,6 +107,7 @@ def _moved(batch: TokenBatch, source: Tensor, mask: Tensor) -> TokenBatch:
         next_position=batch.next_position,
         image_index=None if batch.image_index is None else moved(batch.image_index, -1),
         extras=batch.extras,
+        ids=None if batch.ids is None else moved(batch.ids, 0),
     )
 
 

@@ -210,9 +210,9 @@ class Predictor(BasePredictor):
             nonlocal position
             new = torch.tensor([ids], device=model.device)
             positions = (position + torch.arange(new.shape[1], device=new.device)).expand(model.adapter.axes, 1, -1)
-            hidden = model.decode(model.embed(new, prefix), positions, None, cache)
+            hidden = model.decode(model.embed(new, prefix), positions, None, cache, new)
             position += new.shape[1]
-            return model.base.lm_head(hidden[0, -1]).float().cpu().numpy()
+            return model.logits(hidden[0, -1]).float().cpu().numpy()
 
         return read
 

@@ -101,6 +101,7 @@ class TokenBatch:
         next_position: [B] int64, the first position after what comes before the branches.
         image_index: [B, L] int64, which of the batch's n image tokens stands there, -1: none; None without images.
         extras: each [n, d]: what else goes into the decoder at the image tokens' places.
+        ids: [B, L] int64, what is read, slots negative; anything on padding.
         sample: [B, L] int64, whose a token is where rows hold several samples (`pack`); None where each holds one.
     """
 
@@ -115,6 +116,7 @@ class TokenBatch:
     next_position: Tensor
     image_index: Tensor | None = None
     extras: Sequence[Tensor] = ()
+    ids: Tensor | None = None
     sample: Tensor | None = None
 
     @classmethod
@@ -125,15 +127,15 @@ class TokenBatch:
         mask: Tensor,
         image_index: Tensor | None = None,
         extras: Sequence[Tensor] = (),
+        ids: Tensor | None = None,
     ) -> TokenBatch:
         """Rows [B, L] with nothing to learn, no region slots and no branches; `mask` covers a cache too."""
         shape = inputs_embeds.shape[:2]
         slots, branch = mask.new_zeros(shape, dtype=torch.bool), mask.new_full(shape, -1, dtype=torch.long)
         ends, following = branch.new_zeros(0, 2), position_ids[0, :, -1] + 1
         place = mask.long().cumsum(1) - 1
-        return cls(
-            inputs_embeds, position_ids, mask.bool(), place, None, slots, branch, ends, following, image_index, extras
-        )
+        known = (inputs_embeds, position_ids, mask.bool(), place, None, slots, branch, ends, following)
+        return cls(*known, image_index, extras, ids)
 
     def padded_left(self) -> TokenBatch:
         """The same rows with their padding in front, as a decoder that goes on needs them. No labels, no branches."""
@@ -143,7 +145,8 @@ class TokenBatch:
         embeds = self.inputs_embeds.gather(1, order[..., None].expand_as(self.inputs_embeds))
         positions = self.position_ids.gather(2, order.expand_as(self.position_ids))
         images = None if self.image_index is None else self.image_index.gather(1, order)
-        moved = TokenBatch.plain(embeds, positions, self.mask.gather(1, order), images, self.extras)
+        ids = None if self.ids is None else self.ids.gather(1, order)
+        moved = TokenBatch.plain(embeds, positions, self.mask.gather(1, order), images, self.extras, ids)
         moved.region_slots = self.region_slots.gather(1, order)
         return moved
 
@@ -213,9 +216,8 @@ def assemble(
     if pictures:
         images = (image_slots.flatten().cumsum(0) - 1).view_as(ids).masked_fill(~image_slots, -1)
         extras = [torch.cat(same).to(embeds) for same in zip(*(p.extras for p in pictures), strict=True)]
-    return TokenBatch(
-        embeds, position_ids, mask, place, labels, region_slots, branch, ends_of(branch), next_position, images, extras
-    )
+    known = (embeds, position_ids, mask, place, labels, region_slots, branch, ends_of(branch), next_position)
+    return TokenBatch(*known, images, extras, ids)
 
 
 def mentioned(ids: Tensor, region_tokens: Tensor, first_mention: int) -> Tensor:

@@ -7,7 +7,7 @@ docs/bases.md shows how one is added. Imported without torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ FAMILIES = {
     "qwen3_vl": "fo1agent.model.bases.qwen3_vl",
     "qwen3_5": "fo1agent.model.bases.qwen3_5",
     "gemma3": "fo1agent.model.bases.gemma3",
+    "gemma4": "fo1agent.model.bases.gemma4",
     "idefics3": "fo1agent.model.bases.idefics3",
     "smolvlm": "fo1agent.model.bases.smolvlm",
     "internvl": "fo1agent.model.bases.internvl",
@@ -48,13 +49,11 @@ class Adapter(ABC):
         axes: numbers of a token's position: 3 (time, row, column) where rotary positions know of pictures, else 1.
         can_branch: whether a 4-D attention mask holds in every layer, so that branches may share a row. Where it does
             not (layers with a recurrent state), branches are rows of their own.
-        pictures_look_ahead: whether the tokens of a picture also see those of it that follow.
     """
 
     chat: Chat
     axes: int = 1
     can_branch: bool = True
-    pictures_look_ahead: bool = False
 
     # --- the model ---------------------------------------------------------------------------------------------
 
@@ -80,10 +79,22 @@ class Adapter(ABC):
 
         return DynamicCache()
 
+    def look_ahead(self, config: Any) -> Collection[str]:
+        """Types of layers in which the tokens of a picture also see those of it that follow."""
+        return ()
+
     def window(self, config: Any) -> int | None:
         """How far back layers of the type `sliding_attention` see, tokens; None where there are none."""
         text = config.get_text_config()
         return text.sliding_window if "sliding_attention" in (getattr(text, "layer_types", None) or ()) else None
+
+    def word_inputs(self, base: Any, ids: Tensor) -> Mapping[str, Any]:
+        """What else the decoder takes of the ids [B, L] that it reads; slots among them are negative."""
+        return {}
+
+    def logits(self, base: Any, hidden: Tensor) -> Tensor:
+        """Last hidden states [..., d] → logits [..., V]."""
+        return base.lm_head(hidden)
 
     # --- a picture ---------------------------------------------------------------------------------------------
 

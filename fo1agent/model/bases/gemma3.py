@@ -6,6 +6,7 @@ come scaled; image and region tokens go in as they are. Its region map is the to
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from PIL import Image
@@ -34,7 +35,6 @@ class Gemma3(Adapter):
     """See the module."""
 
     chat = CHAT
-    pictures_look_ahead = True
 
     def build(self, config: Any) -> Any:
         return Gemma3ForConditionalGeneration(config)
@@ -44,6 +44,9 @@ class Gemma3(Adapter):
 
     def decoder(self, base: Any) -> Any:
         return base.model.language_model
+
+    def look_ahead(self, config: Any) -> Collection[str]:
+        return ("full_attention", "sliding_attention")
 
     def embedding_scale(self, base: Any) -> float:
         return float(base.get_input_embeddings().embed_scale)

@@ -6,16 +6,14 @@ vision tower (before the merger, without a norm), read by a hook that exists onl
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.vision_utils import get_vision_window_index
 
+from fo1agent.model.bases.hooks import recorded
 from fo1agent.model.bases.qwen import Qwen, unblocked
 from fo1agent.model.frames import TowerInput, Vision
 
@@ -48,23 +46,6 @@ class Qwen2p5VL(Qwen):
 def region_block(config: Any) -> int:
     """Index of the last full-attention block of the vision tower."""
     return max(config.vision_config.fullatt_block_indexes)
-
-
-@contextmanager
-def recorded(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the module's outputs during the block; calls from other threads are not collected."""
-    seen: list[Tensor] = []
-    thread = threading.get_ident()
-
-    def keep(_module: nn.Module, _args: object, output: Tensor) -> None:
-        if threading.get_ident() == thread:
-            seen.append(output)
-
-    handle = module.register_forward_hook(keep)
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 ADAPTER = Qwen2p5VL()

@@ -159,7 +159,7 @@ def test_what_is_written_is_what_reading_the_whole_prompt_every_step_gives(pair:
     assert alone[0].logits is not None
     ids = asked[0]
     for step in range(6):
-        logits = model.base.lm_head(states(model, followed(one, ids))[-1])
+        logits = model.logits(states(model, followed(one, ids))[-1])
         torch.testing.assert_close(alone[0].logits[step], logits, **CLOSE)
         ids = torch.cat([ids, alone[0].ids[step : step + 1]])
     # They end at different steps.
