@@ -119,10 +119,7 @@ def gemma4(ids: Mapping[str, int]) -> dict[str, Any]:
 
 
 def places_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:
-    from fo1agent.model.bases.gemma4 import places
-
-    pixels = inputs.pixel_values
-    return {"pixel_values": pixels, "image_position_ids": places(inputs.seen), "mm_token_type_ids": slots.long()}
+    return {"pixel_values": inputs.pixel_values, "mm_token_type_ids": slots.long(), **inputs.seen.named}
 
 
 def square_inputs(inputs: ImageInputs, slots: Tensor) -> dict[str, Any]:

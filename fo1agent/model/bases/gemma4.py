@@ -79,26 +79,17 @@ class Gemma4(Gemma3):
             grid_hw=(rows, columns),
             merged_hw=(rows // pooled, columns // pooled),
             size_wh=(columns * vision.patch_size, rows * vision.patch_size),
+            named={"image_position_ids": found["image_position_ids"]},  # -1 where the picture has been filled up
         )
 
     def encode_image(self, base: Any, seen: TowerInput, want_map: bool) -> Vision:
         cells = math.prod(seen.grid_hw)
         with recorded(base.model.vision_tower.encoder) as states:
-            found = base.model.get_image_features(seen.pixel_values, places(seen))
+            found = base.model.get_image_features(seen.pixel_values, **seen.named)
         where = None
         if want_map:
             where = states[0].last_hidden_state[:, :cells].transpose(1, 2).unflatten(2, seen.grid_hw)
         return Vision(torch.cat(tuple(found.pooler_output)), where)
-
-
-def places(seen: TowerInput) -> Tensor:
-    """Column and row [1, P, 2] of each patch, -1 where a picture has been filled up."""
-    rows, columns = seen.grid_hw
-    device = seen.pixel_values.device
-    found = torch.full((1, seen.pixel_values.shape[1], 2), -1, device=device)
-    index = torch.arange(rows * columns, device=device)
-    found[0, : len(index)] = torch.stack([index % columns, index // columns], dim=1)
-    return found
 
 
 ADAPTER = Gemma4()
