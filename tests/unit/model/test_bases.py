@@ -98,7 +98,10 @@ def test_a_branch_is_the_same_question_alone_and_prefix_and_cache_are_the_full_p
     together = model.phrase_states(prefix, asked)
     for row, ids in zip(together, asked, strict=True):
         torch.testing.assert_close(row, model.phrase_states(prefix, [ids])[0], **CLOSE)
-        torch.testing.assert_close(row, states(model, followed(one, ids))[-1], **CLOSE)
+        # A recurrent state is computed by chunks or by steps, which round differently: 1e-4 was seen with two threads.
+        # Where layers that keep one do not heed a mask, states differ by 5e-3.
+        close = CLOSE if model.adapter.can_branch else CLOSE | {"atol": 5e-4}
+        torch.testing.assert_close(row, states(model, followed(one, ids))[-1], **close)
     assert prefix.nbytes > 0
     assert all(torch.equal(now, old) for now, old in zip(prefix.tensors(), before, strict=True))
     # The question sees picture and regions at all.
