@@ -53,10 +53,18 @@ def box_color_shares(image: Image.Image, box: Sequence[int]) -> dict[str, float]
     """
     looks, places = box_pixels(image, box)
     learned = _learned()
-    hidden = np.tanh(looks @ learned["hidden"] + learned["hidden_bias"])
-    words = _softmax(hidden @ learned["word"] + learned["word_bias"])
+    hidden = np.tanh(_product(looks, learned["hidden"]) + learned["hidden_bias"])
+    words = _softmax(_product(hidden, learned["word"]) + learned["word_bias"])
     weights = _softmax(np.concatenate([places, looks[:, _LOOKS_OF_WEIGHT]], axis=1) @ learned["weight"])
     return dict(zip(COLORS, (weights @ words).tolist(), strict=True))
+
+
+def _product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """rows @ matrix, in parts so small that numpy's BLAS does not wake other threads.
+
+    They would spin for tens of milliseconds afterwards, and hold up whatever computes next.
+    """
+    return np.concatenate([part @ matrix for part in np.array_split(rows, 1 + rows.size * matrix.shape[1] // 100_000)])
 
 
 def is_color(shares: Mapping[str, float], color: str) -> float:

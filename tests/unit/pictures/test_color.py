@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fo1agent.pictures.color import box_color_shares, color_shares, colors_of, is_color, main_color
+from fo1agent.pictures.color import _product, box_color_shares, color_shares, colors_of, is_color, main_color
 from fo1agent.words.colors import COLORS, asks_for_color, basic_color
 
 SAMPLES = {
@@ -106,3 +106,10 @@ def test_questions_about_colors_are_known() -> None:
     assert asks_for_color("What colour is the bus?")
     assert asks_for_color("which color")
     assert not asks_for_color("Is it discolouration?")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 900, 7000])
+def test_a_product_in_parts_is_the_product(rows: int) -> None:
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(rows, 9)), random.normal(size=(9, 16))
+    np.testing.assert_allclose(_product(left, right), left @ right, atol=1e-12)
