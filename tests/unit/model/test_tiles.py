@@ -125,3 +125,14 @@ def test_no_more_pixels_of_a_picture_are_looked_at_than_a_model_allows(name: str
         seen = adapter.tower_input(processor, noise((256, 256)), config)
         width, height = seen.named.get("image_sizes", [seen.size_wh])[0]
         assert (width * height <= 4000) == (most == 4000)
+
+
+@pytest.mark.parametrize("name", ["glm4v", "idefics3", "internvl", "lfm2_vl", "llava_onevision", "smolvlm"])
+def test_the_vision_tower_holds_all_that_image_tokens_are_made_with(name: str) -> None:
+    # What is kept of frozen towers is found again by their weights.
+    model, _ = tiny_base(name)
+    adapter, base = model.adapter, model.base
+    language = {id(part) for module in (adapter.decoder(base), base.lm_head) for part in module.parameters()}
+    wanted = {key for key, part in base.named_parameters() if id(part) not in language}
+    found = {id(part) for part in adapter.vision_tower(base).parameters()}
+    assert {key for key, part in base.named_parameters() if id(part) in found} == wanted
