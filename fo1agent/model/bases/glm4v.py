@@ -12,8 +12,8 @@ from transformers import Glm4vForConditionalGeneration
 from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
 
 from fo1agent.model.bases.chat import Chat
+from fo1agent.model.bases.hooks import recorded
 from fo1agent.model.bases.qwen import Qwen, unblocked
-from fo1agent.model.bases.qwen2_5_vl import recorded
 from fo1agent.model.frames import TowerInput, Vision
 from fo1agent.model.prompting import ProcessingConfig
 
