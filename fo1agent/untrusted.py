@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+PICTURE_WORDS = frozenset({"read", "describe", "inspect", "name", "tool"})
+"""Steps whose result the picture words."""
+
 
 class UntrustedText(str):
     """Text out of a picture, or a model's words about one. It may say anything; it is never an instruction."""

@@ -11,15 +11,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from fo1agent.agent.loop import MAX_QUESTION, Agent
 from fo1agent.errors import AgentError, ToolFailed
-from fo1agent.planners.chat import PICTURE_WORDS
 from fo1agent.results import AskResult
 from fo1agent.runs.answer import Answer
+from fo1agent.runs.budget import MAX_QUESTION
 from fo1agent.runs.step import StepRecord
 from fo1agent.scene import Scene
 from fo1agent.tools.base import Tool, tool
-from fo1agent.untrusted import UntrustedText
+from fo1agent.untrusted import PICTURE_WORDS, UntrustedText
 
 Answering = Callable[[Scene, str, Sequence[str]], Answer]
 """Answers a question about an open picture; called with the questions before it as well."""
@@ -59,6 +58,8 @@ def asking(answering: Answering) -> Tool:
 
 
 def _by_the_rules(scene: Scene, question: str, before: Sequence[str]) -> Answer:
+    from fo1agent.agent.loop import Agent  # hosts are greeted before anybody asks
+
     return Agent().ask(scene, question, before=before)
 
 

@@ -23,7 +23,7 @@ from fo1agent.planners.conversation import ChatModel, ChatUnavailable
 from fo1agent.plans.language import Offered, Plan
 from fo1agent.regions.regions import shown
 from fo1agent.runs.answer import Answer
-from fo1agent.runs.budget import Budget, Meter
+from fo1agent.runs.budget import MAX_QUESTION, Budget, Meter
 from fo1agent.runs.events import AnswerEvent, Event, OnStep, Partial, PlanEvent, answer_of
 from fo1agent.runs.plan_run import Run, SceneLike
 from fo1agent.runs.second_look import verified
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 REPLANS = 1
 """How many times to replan after a failed or empty step."""
-
-MAX_QUESTION = 4000
-"""Characters of a question; a longer one is a mistake or an attack, and parsing it would take minutes."""
 
 
 class Agent:

@@ -25,14 +25,12 @@ from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.step import StepRecord
 from fo1agent.tools.base import unknown_names
 from fo1agent.tools.schemas import plain
-from fo1agent.untrusted import UntrustedText
+from fo1agent.untrusted import PICTURE_WORDS, UntrustedText
 
 REPAIRS = 2
 """So often a plan that is none goes back to the model."""
 
 _NAME = "plan"  # of the function that a model calls
-PICTURE_WORDS = frozenset({"read", "describe", "inspect", "name", "tool"})
-"""Steps whose result the picture words."""
 
 
 class ChatPlanner:

@@ -13,6 +13,9 @@ from dataclasses import dataclass, fields
 
 from fo1agent.errors import BudgetExceeded, InputError
 
+MAX_QUESTION = 4000
+"""Characters of a question; a longer one is a mistake or an attack, and parsing it would take minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

@@ -24,10 +24,10 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
-from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.errors import InputError
 from fo1agent.integrations.chat_options import NONE, ChatOptions, Closed
 from fo1agent.integrations.rule_chat import RulePlannerChatModel
+from fo1agent.runs.budget import MAX_QUESTION
 from fo1agent.serve.admission import admitting
 from fo1agent.serve.gate import check
 from fo1agent.serve.problems import Json, Problem

@@ -13,7 +13,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from starlette.responses import Response
 
 from fo1agent.agent.asking import with_asking
-from fo1agent.agent.loop import MAX_QUESTION
 from fo1agent.foreign import one_line
 from fo1agent.integrations.calls import call
 from fo1agent.integrations.chat_options import Closed
@@ -22,6 +21,7 @@ from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.pictures.image import is_data_url
 from fo1agent.regions.ids import HANDLE
 from fo1agent.regions.regions import check_boxes, shown
+from fo1agent.runs.budget import MAX_QUESTION
 from fo1agent.scene import Scene
 from fo1agent.serve.admission import admitting, tool_kind
 from fo1agent.serve.problems import Json, Problem
