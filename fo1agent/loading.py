@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fo1agent.errors import InputError
 from fo1agent.extras import torch_needed
@@ -14,13 +15,25 @@ from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model, Predictor, Reader
 
 ENGINES = ("auto", "torch", "onnx")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+# What the ONNX engine can be asked for.
+_ONNX = {
+    "device": ("cpu",),
+    "dtype": (None, "auto", "float32"),
+    "attn": (None,),
+    "quantize": (None,),
+    "compile": (False,),
+}
 
 
 def load(
     name_or_folder: str | os.PathLike[str] | None = None,
     *,
     device: str = "cpu",
-    dtype: str | None = None,
+    dtype: str | None = "auto",
+    attn: str | None = None,
+    quantize: str | None = None,
+    compile: bool = False,
     proposer: str | Callable[[LoadedImage], Regions] | None = None,
     ocr: str | Reader | None = None,
     engine: str = "auto",
@@ -32,7 +45,12 @@ def load(
         name_or_folder: a folder with weights, or the name of a Hugging Face repository, such as
             `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`; None for fo1-nano, which is part of the package.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
-        dtype: `float32`, `bfloat16` or `float16`; None for the type of the stored weights, or float32 on a CPU.
+        dtype: `float32`, `bfloat16` or `float16`; `auto` (or None): the type of the stored weights where the device has
+            units for it, else float32. `fo1agent doctor` says which units a CPU has.
+        attn: how the base model attends: `sdpa`, `eager`, or `flash_attention_2` (its vision tower only); None for
+            transformers' choice.
+        quantize: linear layers of the base model in 8 bits, by torchao: `int8`, `int8-weights`; None for none.
+        compile: let `torch.compile` make kernels when the model first runs: minutes then, faster after.
         proposer: what makes the boxes: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
             callable from picture to regions; None for the model's own proposal head.
         ocr: what reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
@@ -45,23 +63,25 @@ def load(
 
     Raises:
         CheckpointError: the weights do not exist, or do not fit their configuration; or there are no graphs of them.
-        InputError: an unknown device, dtype, proposer, language or engine, an engine that cannot do what is asked, or
-            nothing that makes the boxes which are needed.
+        InputError: an unknown device, dtype, attention, quantisation, proposer, language or engine, an engine that cannot
+            do what is asked, or nothing that makes the boxes which are needed.
         ProposalError: the proposer cannot be loaded.
-        MissingExtraError: the engine, the proposer or the reader needs a package that is not installed.
+        MissingExtraError: the engine, the proposer, the reader or the quantisation needs a package that is not
+            installed.
     """
     if not (ocr is None or isinstance(ocr, str) or callable(ocr)):
         raise InputError(f'ocr must be a language such as "ru", an OCR or a callable; got a {type(ocr).__name__}.')
     reader = read_lines if ocr is None else OCR(ocr) if isinstance(ocr, str) else ocr
-    if dtype not in (None, "float32", "bfloat16", "float16"):
-        raise InputError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}.")
+    if dtype not in (None, *DTYPES):
+        raise InputError(f"dtype must be {_listed(DTYPES)}, got {dtype!r}.")
     if engine not in ENGINES:
-        raise InputError(f"engine must be {' or '.join(ENGINES)}, got {engine!r}.")
+        raise InputError(f"engine must be {_listed(ENGINES)}, got {engine!r}.")
     folder = None if name_or_folder is None else os.fspath(name_or_folder)
     if needs_boxes and proposer is None and folder is not None:
         _check_proposes(folder)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
-    predictor = _onnx(folder, engine, device, dtype) or _torch(folder, device, dtype)
+    asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile}
+    predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
     return Model(predictor, boxes, reader)
 
 
@@ -77,13 +97,13 @@ def _check_proposes(folder: str) -> None:
         raise no_proposals(name)
 
 
-def _onnx(folder: str | None, engine: str, device: str, dtype: str | None) -> Predictor | None:
+def _onnx(folder: str | None, engine: str, device: str, asked: Mapping[str, Any]) -> Predictor | None:
     """The model with ONNX Runtime, if that is asked for, or if nothing is and it is fo1-nano on a CPU."""
-    fits = device == "cpu" and dtype in (None, "float32")
-    if engine == "torch" or (engine == "auto" and (folder is not None or not fits)):
+    wrong = [f"{name} {value}" for name, value in {"device": device, **asked}.items() if value not in _ONNX[name]]
+    if engine == "torch" or (engine == "auto" and (folder is not None or wrong)):
         return None
-    if not fits:
-        raise InputError(f"Engine onnx computes on the cpu in float32, not on {device} in {dtype}. Use engine torch.")
+    if wrong:
+        raise InputError(f"Engine onnx computes on the cpu in float32, without {', '.join(wrong)}. Use engine torch.")
     from fo1agent.model.finding import find_folder
     from fo1agent.model.onnx_graphs import has_graphs
 
@@ -95,7 +115,7 @@ def _onnx(folder: str | None, engine: str, device: str, dtype: str | None) -> Pr
     return OnnxPredictor(found, name)
 
 
-def _torch(folder: str | None, device: str, dtype: str | None) -> Predictor:
+def _torch(folder: str | None, device: str, asked: Mapping[str, Any]) -> Predictor:
     with torch_needed("Engine torch"):
         import torch
 
@@ -107,4 +127,8 @@ def _torch(folder: str | None, device: str, dtype: str | None) -> Predictor:
         raise InputError(
             f"Cannot compute on device {device!r}: {str(exc).splitlines()[0].rstrip('.')}. Use cpu."
         ) from exc
-    return load_predictor(folder, device, None if dtype is None else getattr(torch, dtype))
+    return load_predictor(folder, device, **asked)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

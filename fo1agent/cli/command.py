@@ -18,6 +18,7 @@ import click
 from fo1agent.cli import chat as cli_chat
 from fo1agent.cli import console, inline
 from fo1agent.cli import data as cli_data
+from fo1agent.cli import loading as cli_loading
 from fo1agent.cli import ocr as cli_ocr
 from fo1agent.cli import own_tools as cli_own_tools
 from fo1agent.cli import pictures as cli_pictures
@@ -105,24 +106,10 @@ threshold_option = click.option(
 )
 
 
-def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that loads a model."""
-    for option in (
-        console.engine_option,
-        click.option(
-            "--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."
-        ),
-        click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt."),
-        click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano."),
-    ):
-        command = option(command)
-    return command
-
-
 def _scene_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that opens a picture."""
     boxes = click.option("--boxes", type=FILE_IN, metavar="FILE.json", help="Use these boxes: [[x1, y1, x2, y2], …].")
-    return cli_serve.server_options(_model_options(boxes(command)))
+    return cli_serve.server_options(cli_loading.model_options(boxes(command)))
 
 
 @click.group(
@@ -210,7 +197,7 @@ def ask(
 @main.command(epilog="\b\nExample:\n  fo1agent chat street.jpg")
 @cli_pictures.images_argument
 @cli_serve.server_options
-@_model_options
+@cli_loading.model_options
 @cli_ocr.ocr_options
 @cli_serve.deciding_options
 @click.pass_context
@@ -481,7 +468,7 @@ def call_tool(
 @click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="With --http: 0 for any.")
 @cli_own_tools.own_tools
-@_model_options
+@cli_loading.model_options
 @cli_ocr.ocr_options
 def mcp(
     allow: Sequence[Path],
@@ -610,7 +597,7 @@ limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", 
 @click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
 @limit_option
-@_model_options
+@cli_loading.model_options
 @as_json
 def detection(instances: Path, images: Path, limit: int | None, json_output: bool, **loading: Any) -> None:
     """Detection, end to end: COCO AP and recall@100, in percent."""
@@ -627,7 +614,7 @@ def detection(instances: Path, images: Path, limit: int | None, json_output: boo
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
 @click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write the result for every box.")
 @limit_option
-@_model_options
+@cli_loading.model_options
 @as_json
 def regions(
     instances: Path, images: Path, details: Path | None, limit: int | None, json_output: bool, **loading: Any
@@ -660,7 +647,7 @@ def regions(
     "--resamples", type=click.IntRange(0), default=300, show_default=True, help="Resamplings for the ± figures."
 )
 @limit_option
-@_model_options
+@cli_loading.model_options
 @as_json
 def scores(
     instances: Path,
@@ -695,7 +682,7 @@ def scores(
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
 @click.option("--details", type=FILE_OUT, metavar="OUT.jsonl", help="Write the result for every question.")
 @limit_option
-@_model_options
+@cli_loading.model_options
 @as_json
 def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_output: bool, **loading: Any) -> None:
     """Questions with known answers: the share answered right."""
@@ -724,7 +711,7 @@ def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_o
     help="Pairs to count separately; without it, held_out.json beside the file.",
 )
 @limit_option
-@_model_options
+@cli_loading.model_options
 @as_json
 def colors(
     file: Path, images: Path | None, held_out: Path | None, limit: int | None, json_output: bool, **loading: Any
@@ -744,18 +731,16 @@ def colors(
 
 def _load(
     model_name: str | None,
-    device: str,
-    proposer: str | None,
-    engine: str = "auto",
     ocr_lang: str | None = None,
     ocr_set: Sequence[str] = (),
     ocr: OCR | None = None,
     needs_boxes: bool = True,
+    **running: Any,
 ) -> Model:
     from fo1agent.loading import load
 
     reader = ocr or cli_ocr.reader(ocr_lang, ocr_set)
-    return load(model_name, device=device, proposer=proposer, ocr=reader, engine=engine, needs_boxes=needs_boxes)
+    return load(model_name, ocr=reader, needs_boxes=needs_boxes, **running)
 
 
 def _ready(
@@ -777,7 +762,7 @@ def _ready(
     # One byte over the limit is enough for the intake to refuse it, however much more there is.
     stdin = load_image(console.stdin_bytes(ImageLimits().max_bytes + 1), name="stdin") if "-" in images else None
     given = _read_boxes(boxes) if boxes else None
-    model: Any = cli_serve.connected(server, token, loading) if server else _load(**loading, needs_boxes=given is None)
+    model: Any = cli_serve.connected(server, token) if server else _load(**loading, needs_boxes=given is None)
 
     def opened(image: str) -> Scene:
         cli_pictures.check_no_folder(image)

@@ -223,14 +223,6 @@ class FileOut(click.Path):
 PICTURE_OUT = FileOut(".png", ".jpg", ".jpeg", ".webp")
 PAGE_OUT = FileOut(".html", ".htm")
 
-engine_option = click.option(
-    "--engine",
-    type=click.Choice(["auto", "torch", "onnx"]),
-    default="auto",
-    show_default=True,
-    help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano.",
-)
-
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None]) -> None:
     """Refuse files that cannot or should not be written, before the work that would be lost is done.

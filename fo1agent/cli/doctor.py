@@ -28,6 +28,7 @@ EXTRAS = (
     ("export", "onnx", "exporting to ONNX"),
     ("mcp", "mcp", "Model Context Protocol"),
     ("serve", "fastapi", "the HTTP server"),
+    ("quantize", "torchao", "models in 8 bits"),
     ("ultralytics", "ultralytics", "YOLO and RT-DETR boxes (AGPL-3.0)"),
 )
 
@@ -97,10 +98,15 @@ def _try(name: str, run: Callable[[], str]) -> Check:
 def _torch() -> str:
     import torch
 
+    from fo1agent.model.running import bfloat16_units
+
+    units = bfloat16_units()
+    chosen = f"bfloat16 ({', '.join(units)})" if units else "float32 (no units for bfloat16)"
     devices = ["cpu"]
     devices += [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     devices += ["mps"] if torch.backends.mps.is_available() else []
-    return f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices)}"
+    threads = torch.get_num_threads()
+    return f"{torch.__version__}, {threads} threads, {', '.join(devices)}; bfloat16 weights on the CPU: {chosen}"
 
 
 @cache

@@ -6,7 +6,7 @@ Who decides how questions are answered is chosen by the same options here and fo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from fo1agent.cli import console
+from fo1agent.cli import loading as cli_loading
 from fo1agent.cli import ocr as cli_ocr
 from fo1agent.cli import own_tools as cli_own_tools
 from fo1agent.cli import trace as cli_trace
@@ -55,15 +56,15 @@ def deciding_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client:
-    """The server, which has its own model, device and proposer."""
+def connected(url: str, token: str | None) -> Client:
+    """The server, which has its own model, and its own ways of running it and of reading."""
     from fo1agent.client import connect
 
-    if loading["model_name"] or loading["proposer"] or loading["device"] != "cpu" or loading["engine"] != "auto":
-        raise click.UsageError("--model, --proposer, --device and --engine are the server's business; leave them out.")
     given = click.get_current_context().get_parameter_source
-    if any(given(name) is ParameterSource.COMMANDLINE for name in ("ocr_lang", "ocr_set")):
-        raise click.UsageError("--ocr-lang and --ocr-set are the server's business; leave them out.")
+    for names in (cli_loading.NAMES, ("ocr_lang", "ocr_set")):
+        if any(given(name) is ParameterSource.COMMANDLINE for name in names):
+            *first, last = (f"--{name.removesuffix('_name').replace('_', '-')}" for name in names)
+            raise click.UsageError(f"{', '.join(first)} and {last} are the server's business; leave them out.")
     return connect(url, token)
 
 
@@ -125,10 +126,7 @@ def connected(url: str, token: str | None, loading: Mapping[str, Any]) -> Client
 @click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
 @cli_own_tools.own_tools
 @deciding_options
-@console.engine_option
-@click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
-@click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt.")
-@click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano.")
+@cli_loading.model_options
 @cli_ocr.ocr_options
 def serve(
     host: str,
@@ -150,12 +148,12 @@ def serve(
     planner: str,
     mode: Literal["plan", "steps"],
     verify: bool,
-    engine: str,
     device: str,
     proposer: str | None,
     model_name: str | None,
     ocr_lang: str | None,
     ocr_set: Sequence[str],
+    **loading: Any,
 ) -> None:
     """Serve tools, questions and an OpenAI-compatible chat over HTTP, with a page to try it.
 
@@ -198,7 +196,7 @@ def serve(
     check_deciding(settings)
     ocr = cli_ocr.reader(ocr_lang, ocr_set)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)
-    model = load(model_name, device=device, proposer=boxes, ocr=ocr, engine=engine)
+    model = load(model_name, device=device, proposer=boxes, ocr=ocr, **loading)
     run(model, settings, host, port, ready=lambda url: console.note(f"Listening on {url}"))
 
 

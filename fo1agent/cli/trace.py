@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fo1agent.cli import console
+from fo1agent.cli import loading as cli_loading
 from fo1agent.cli import own_tools as cli_own_tools
 from fo1agent.errors import FO1AgentError
 
@@ -60,12 +61,7 @@ _html_to = click.option("--html", type=console.PAGE_OUT, metavar="OUT.html", hel
 @click.argument("file", type=TRACE_IN, metavar="TRACE")
 @click.option("--image", metavar="IMAGE", help="The picture; without it, the file that the trace names.")
 @click.option("--other-image", is_flag=True, help="Allow --image to be another picture than that of the trace.")
-@click.option("--proposer", metavar="NAME", help="What makes the boxes; without it, as in the trace.")
-@click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps.")
-@console.engine_option
-@click.option(
-    "--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano, if the trace is of that."
-)
+@cli_loading.model_options
 @cli_own_tools.own_tools
 @_tolerance
 @_html_to
@@ -76,15 +72,16 @@ def replay(
     image: str | None,
     other_image: bool,
     proposer: str | None,
-    device: str,
-    engine: str,
     model_name: str | None,
     tools: Sequence[str],
     tolerance: float,
     html: Path | None,
     json_output: bool,
+    **running: Any,
 ) -> None:
     """Run the plan of a trace again, without its language model, and report differences.
+
+    Boxes are made as they were for the trace unless --proposer is given; without --model it must be of fo1-nano.
 
     Exit 0 if there are none, 1 if there are some, 2 if it cannot be run.
     """
@@ -98,7 +95,7 @@ def replay(
     console.check_outputs({"--html": html}, [file, image])
     known = registry(*cli_own_tools.load_tools(tools))
     trace = store.read(file)
-    model = _load(trace, model_name, device, engine, proposer)
+    model = _load(trace, model_name, proposer=proposer, **running)
     scene = replays.open_picture(trace, model, image, other_image=other_image, own_boxes=proposer is not None)
     again = replays.replay(trace, scene, known)
     comparison = compare(trace, again, tolerance, replayed=True)
@@ -201,7 +198,7 @@ def place(file: Path | None = None) -> Place | None:
     return File(file) if file else as_place(os.environ.get(FOLDER) or None)
 
 
-def _load(trace: Trace, model_name: str | None, device: str, engine: str, proposer: str | None) -> Model:
+def _load(trace: Trace, model_name: str | None, **running: Any) -> Model:
     from fo1agent.errors import InputError
     from fo1agent.loading import load
 
@@ -209,7 +206,7 @@ def _load(trace: Trace, model_name: str | None, device: str, engine: str, propos
     # A trace may come from anybody, so it is not left to it which weights are fetched and loaded.
     if model_name is None and recorded is not None and recorded.name != "fo1-nano":
         raise InputError(f"{trace.name} was recorded with {recorded.name}. Say where its weights are with --model.")
-    return load(model_name, device=device, proposer=proposer, engine=engine)
+    return load(model_name, **running)
 
 
 def _picture(trace: Trace, image: str | None) -> Image | None:

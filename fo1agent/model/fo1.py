@@ -27,7 +27,7 @@ from transformers import Cache, GenerationConfig, PreTrainedModel, PreTrainedTok
 from transformers.utils.generic import ModelOutput
 
 from fo1agent.errors import InputError
-from fo1agent.model import bases, branches, reading
+from fo1agent.model import bases, branches, reading, running
 from fo1agent.model.aux_encoder import build_aux
 from fo1agent.model.config import FO1Config
 from fo1agent.model.encoding import ImageFeatures
@@ -159,8 +159,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         Args:
             name_or_folder: a folder of ours or in the public layout, a Hugging Face name (`owner/model`), or None for
                 the embedded fo1-nano. An existing folder wins over a name.
-            dtype: of all weights, such as `torch.bfloat16` or "bfloat16"; "auto" is what is stored. None is float32 on
-                the CPU and what is stored elsewhere.
+            dtype: of all weights, such as `torch.bfloat16` or "bfloat16". "auto" or None: as they are stored, where the
+                device has units for it (bfloat16 on a CPU: avx512_bf16, AMX or ARM's), else float32.
             device_map: the one device that the whole model goes to; None is the CPU.
 
         Raises:
@@ -168,16 +168,15 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             InputError: no such dtype, or a map to several devices.
         """
         device = one_device(device_map)
-        wanted: Any = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
-        if dtype == "auto":
-            wanted = None
-        elif dtype is None:
-            wanted = torch.float32 if device.type == "cpu" else None
-        elif wanted not in FLOATS:
+        chosen = dtype is None or dtype == "auto"
+        wanted: Any = None if chosen else getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
+        if not chosen and wanted not in FLOATS:
             names = ", ".join(map(dtype_name, FLOATS))
             raise InputError(f'dtype is "auto" or one of {names}, got {shown(dtype)}.')
-        model = cls.from_folder(find_folder(name_or_folder)[0], wanted)
-        return model.to(device)  # pyright: ignore[reportArgumentType] (transformers types `to` wrongly)
+        model: Any = cls.from_folder(find_folder(name_or_folder)[0], wanted)
+        if chosen and (wanted := running.suited(model.dtype, device)) != model.dtype:
+            model.to(wanted)
+        return model.to(device)
 
     @classmethod
     def from_folder(cls, folder: Path, dtype: torch.dtype | None = None) -> FO1:
@@ -263,7 +262,9 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
 
     def project_regions(self, vectors: Tensor) -> Tensor:
         """Region vectors [N, F] → region tokens [N, d]."""
-        return self.region_projector(vectors.to(next(self.region_projector.parameters()).dtype))
+        # A quantised projector may have no parameters; the model's dtype is then what it computes in.
+        dtype = next((parameter.dtype for parameter in self.region_projector.parameters()), self.dtype)
+        return self.region_projector(vectors.to(dtype))
 
     @property
     def proposes(self) -> bool:

@@ -8,6 +8,7 @@ score. Either way one pass serves many phrases, and the score does not depend on
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fo1agent.errors import InputError
+from fo1agent.model import running
 from fo1agent.model.encoding import EncodingCache, SceneEncoding
 from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.fo1 import FO1, ImageFeatures
@@ -26,9 +28,12 @@ from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor
 from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import Sample
+from fo1agent.model.tensors import dtype_name
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.prompts import render
 from fo1agent.regions.regions import Regions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -162,8 +167,7 @@ class Predictor(BasePredictor):
         """Probability of each region at the end of each branch, against the end of the list, [P, N]."""
         states = self._states(encoding.prefix, branches)
         regions = self.processor.region_ids(encoding.read)
-        rows = self.model.base.lm_head.weight[[*regions, self.processor.token_id("</objects>")]]
-        logits = states @ rows.T
+        logits = _word_logits(self.model.base.lm_head, states, [*regions, self.processor.token_id("</objects>")])
         return self._probability(logits[:, :-1] - logits[:, -1:])
 
     def _states(self, prefix: Prefix, branches: Sequence[Tensor]) -> Tensor:
@@ -212,27 +216,53 @@ class Predictor(BasePredictor):
             positions = (position + torch.arange(new.shape[1], device=new.device)).expand(model.adapter.axes, 1, -1)
             hidden = model.decode(model.embed(new, prefix), positions, None, cache, new)
             position += new.shape[1]
-            return model.logits(hidden[0, -1]).float().cpu().numpy()
+            return model.logits(hidden[:, -1])[0].float().cpu().numpy()
 
         return read
+
+
+def _word_logits(head: torch.nn.Module, states: Tensor, ids: Sequence[int]) -> Tensor:
+    """Logits [P, K] of a few words after states [P, d]."""
+    if type(head) is torch.nn.Linear and type(head.weight) is torch.nn.Parameter:
+        return states @ head.weight[ids].T  # a few rows of 150,000
+    return head(states)[:, ids]  # a quantised one has no rows to take
 
 
 # --- loading -----------------------------------------------------------------------------------------------------
 
 
 def load_predictor(
-    name_or_folder: str | Path | None = None, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    name_or_folder: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | str | None = None,
+    attn: str | None = None,
+    quantize: str | None = None,
+    compile: bool = False,
 ) -> Predictor:
     """A predictor from the packaged fo1-nano (None), a local folder, or a Hugging Face hub name.
 
     Args:
         name_or_folder: a folder of ours or in the public layout; an existing folder wins over a hub name.
         device: where the model runs.
-        dtype: of the weights; None is float32 on the CPU and what is stored elsewhere.
+        dtype: of the weights; see `FO1.from_pretrained`.
+        attn: how the base attends, see `running.set_attention`; None for transformers' choice.
+        quantize: how the base is quantised, see `running.quantize`; None for not at all.
+        compile: whether `torch.compile` makes kernels when the model first runs, which takes minutes.
 
     Raises:
         CheckpointError: nothing there, or it does not load; the message says why.
+        InputError: no such dtype, attention or quantisation, or none that runs here.
+        MissingExtraError: a package is missing that this takes.
     """
+    running.check(attn, quantize)
     folder, name = find_folder(name_or_folder)
     processor = FO1Processor.from_folder(folder)
-    return Predictor(FO1.from_pretrained(folder, dtype, device), processor, name, fingerprint(folder))
+    model = FO1.from_pretrained(folder, dtype, device)
+    if attn is not None:
+        running.set_attention(model, attn)
+    if quantize is not None:
+        running.quantize(model, quantize)
+    if compile:
+        running.compile_parts(model)
+    log.info("%s runs in %s on %s", name, dtype_name(model.dtype), model.device)
+    return Predictor(model, processor, name, fingerprint(folder))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,17 +144,22 @@ def test_auto_takes_onnx_for_the_nano_on_a_cpu_alone() -> None:
     assert isinstance(load().predictor, OnnxPredictor)
     assert not isinstance(load(NANO).predictor, OnnxPredictor)
     assert not isinstance(load(dtype="bfloat16").predictor, OnnxPredictor)
+    assert not isinstance(load(attn="eager").predictor, OnnxPredictor)
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"engine": "vllm"}, "engine must be auto or torch or onnx, got 'vllm'."),
-        ({"engine": "onnx", "device": "cuda"}, "Engine onnx computes on the cpu in float32"),
-        ({"engine": "onnx", "dtype": "float16"}, "not on cpu in float16. Use engine torch."),
+        ({"engine": "vllm"}, "engine must be auto, torch or onnx, got 'vllm'."),
+        ({"engine": "onnx", "device": "cuda"}, "Engine onnx computes on the cpu in float32, without device cuda."),
+        (
+            {"engine": "onnx", "dtype": "float16", "attn": "eager"},
+            "without dtype float16, attn eager. Use engine torch.",
+        ),
+        ({"engine": "onnx", "quantize": "int8", "compile": True}, "without quantize int8, compile True. Use engine"),
     ],
 )
-def test_an_engine_that_cannot_is_refused(options: dict[str, str], told: str) -> None:
+def test_an_engine_that_cannot_is_refused(options: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         load(**options)
 

@@ -1,0 +1,47 @@
+"""The options by which every command that loads a model says which one and how it runs: arguments of `load`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_OPTIONS = (
+    click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano."),
+    click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt."),
+    click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
+        show_default=True,
+        help="In which numbers: auto takes the stored ones where the device has units for them.",
+    ),
+    click.option(
+        "--attn",
+        type=click.Choice(["sdpa", "eager", "flash_attention_2"]),
+        help="How the base model attends; without it, as transformers chooses.",
+    ),
+    click.option(
+        "--quantize",
+        type=click.Choice(["int8", "int8-weights"]),
+        help="Hold the base model in 8 bits, and with int8 compute in them too (torchao).",
+    ),
+    click.option("--compile", is_flag=True, help="Compile the model when it first runs: minutes then, faster after."),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "torch", "onnx"]),
+        default="auto",
+        show_default=True,
+        help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano.",
+    ),
+)
+NAMES = ("model_name", "proposer", "device", "dtype", "attn", "quantize", "compile", "engine")
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`NAMES`, for a command that loads a model."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

@@ -1,0 +1,106 @@
+"""How a model runs: in which dtype, by which attention, quantised or not, compiled or not.
+
+All of it is torch's, transformers' and torchao's own; here is only what of FO1 it is for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+from torch import nn
+
+from fo1agent.errors import InputError, MissingExtraError
+from fo1agent.extras import install_line
+from fo1agent.model.folder import one_line
+
+ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
+QUANTIZATIONS = ("int8", "int8-weights")
+
+# What torch calls units for bfloat16 in a CPU: x86's, then ARM's.
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+
+
+def suited(stored: torch.dtype, device: torch.device) -> torch.dtype:
+    """The dtype "auto": as the weights are stored, where the device has units for it; else float32."""
+    if device.type == "cpu":
+        fits = stored not in (torch.bfloat16, torch.float16) or (stored == torch.bfloat16 and bool(bfloat16_units()))
+    elif device.type == "cuda":
+        with torch.cuda.device(device):
+            fits = stored != torch.bfloat16 or torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fits = True
+    return stored if fits else torch.float32
+
+
+def bfloat16_units() -> tuple[str, ...]:
+    """The CPU's units for bfloat16 that torch makes use of, by torch's names; without any it is emulated, slowly."""
+    if not torch.backends.mkldnn.is_available():  # what would use them
+        return ()
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch before 2.11
+        return ("avx512_bf16",) * torch.cpu._is_avx512_bf16_supported()
+    known = torch.cpu.get_capabilities()
+    return tuple(name for name in _BFLOAT16 if known.get(name))
+
+
+def check(attn: str | None, quantize: str | None) -> None:
+    """Say what is wrong with these before a model is loaded; None is nothing.
+
+    Raises:
+        InputError: there is no such attention or quantisation.
+        MissingExtraError: torchao is wanted and not installed.
+    """
+    for name, value, known in (("attn", attn, ATTENTIONS), ("quantize", quantize, QUANTIZATIONS)):
+        if value is not None and value not in known:
+            raise InputError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, got {value!r}.")
+    if quantize is not None and importlib.util.find_spec("torchao") is None:
+        raise MissingExtraError(f"quantize {quantize} needs torchao: {install_line('quantize')}")
+
+
+def set_attention(model: Any, name: str) -> None:
+    """Let the base attend by another implementation of transformers.
+
+    Flash attention takes no mask, and the decoder needs one where questions branch: it is for the other towers.
+
+    Args:
+        model: an `FO1`.
+        name: one of `ATTENTIONS`.
+
+    Raises:
+        InputError: it does not run here; the message says why.
+    """
+    config = model.base.config
+    text = config.get_text_config()
+    masked = "sdpa" if name.startswith("flash") else name
+    parts = {part: masked if getattr(config, part) is text else name for part in config.sub_configs}
+    try:
+        model.base.set_attn_implementation(parts)
+    except (ImportError, ValueError) as exc:
+        raise InputError(f"attn {name} does not run here: {one_line(exc)}") from exc
+
+
+def quantize(model: Any, kind: str) -> None:
+    """Hold the base's linear layers in 8 bits, by torchao: "int8" computes in them too, "int8-weights" does not.
+
+    The rest stays: rows of the output layer are read by themselves, the DaViT tower amplifies rounding, and the
+    projectors are small.
+
+    Args:
+        model: an `FO1`, where it is to run.
+        kind: one of `QUANTIZATIONS`.
+    """
+    from torchao import quantization  # pyright: ignore[reportMissingImports] (an extra)
+
+    head = model.base.get_output_embeddings()
+    dynamic = kind == "int8"
+    chosen = quantization.Int8DynamicActivationInt8WeightConfig() if dynamic else quantization.Int8WeightOnlyConfig()
+    quantization.quantize_(
+        model.base, chosen, filter_fn=lambda module, _: isinstance(module, nn.Linear) and module is not head
+    )
+
+
+def compile_parts(model: Any) -> None:
+    """Let `torch.compile` make kernels of the decoder and of the auxiliary tower when they first run, for any size."""
+    model.adapter.decoder(model.base).compile(dynamic=True)
+    model.aux.compile(dynamic=True)
