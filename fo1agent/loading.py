@@ -63,8 +63,8 @@ def load(
 
     Raises:
         CheckpointError: the weights do not exist, or do not fit their configuration; or there are no graphs of them.
-        InputError: an unknown device, dtype, attention, quantisation, proposer, language or engine, an engine that cannot
-            do what is asked, or nothing that makes the boxes which are needed.
+        InputError: an unknown device, dtype, attention, quantisation, proposer, language or engine, an engine that
+            cannot do what is asked, or nothing that makes the boxes which are needed.
         ProposalError: the proposer cannot be loaded.
         MissingExtraError: the engine, the proposer, the reader or the quantisation needs a package that is not
             installed.

@@ -250,9 +250,8 @@ class OwnBoxes:
         maps, candidates = model.aux({name: v.to(model.device, dtype) for name, v in inputs.aux_views.items()})
         sizes = inputs.sizes
         nothing = torch.zeros(0, model.config.hidden_size, device=model.device)
-        features = ImageFeatures(
-            PictureTokens(nothing, (0, 0)), sizes, TowerFeatures(maps, sizes.aux_wh), None, None, candidates=candidates
-        )
+        seen = TowerFeatures(maps, sizes.aux_wh)
+        features = ImageFeatures(PictureTokens(nothing, (0, 0)), sizes, seen, candidates=candidates)
         found, _ = model.propose(features, 100)
         return found.float().cpu().numpy()
 
@@ -303,7 +302,7 @@ class FrozenViews:
         self._kept = KeptViews(self.folder, names, MOST_KEPT)
 
     def features(self, example: Example, inputs: ImageInputs) -> ImageFeatures:
-        """As `FO1.encode_image` gives them; levels of SimpleFP, which may train, are made anew."""
+        """As `FO1.encode_image` gives them."""
         kept = self._kept.get(example, lambda: self._see(inputs))
         return self._restore({name: t.to(self.model.device, self.model.dtype) for name, t in kept.items()}, inputs)
 
@@ -331,15 +330,13 @@ class FrozenViews:
                 tuple(kept[f"boxes{k}"] for k in range(views)), tuple(kept[f"logits{k}"] for k in range(views))
             )
         primary_map = kept.get("primary")
-        primary = None
-        if primary_map is not None:
-            primary = TowerFeatures(model.region_encoder.fpn(primary_map), sizes.primary_wh)
+        primary = None if primary_map is None else TowerFeatures([primary_map], sizes.primary_wh)
         maps = [kept[f"map{k}"] for k in range(count)]
         extras = tuple(kept[f"extra{k}"] for k in range(model.adapter.extras(model.config.base_config)))
         picture = PictureTokens(kept["tokens"], inputs.merged_hw, inputs.ids, extras)
         pyramid = model.region_encoder.pyramid(maps, sizes.aux_wh)
         seen = TowerFeatures(maps, sizes.aux_wh)
-        return ImageFeatures(picture, sizes, seen, primary, primary_map, candidates, pyramid)
+        return ImageFeatures(picture, sizes, seen, primary, candidates, pyramid)
 
 
 def towers_fingerprint(model: FO1) -> str:

@@ -257,9 +257,9 @@ class _Single:
             features = model.encode_image(inputs)
         golden.close("primary.merged", features.image_tokens, VIT)
         golden.close("primary.map_first", ADAPTER.raster(seen[0], inputs.grid_hw, model.config.base_config), VIT)
-        if features.primary_map is not None and features.primary is not None:
+        if features.primary_map is not None:
             golden.close("primary.map_last", features.primary_map, VIT)
-            for level, fpn in enumerate(features.primary.maps):
+            for level, fpn in enumerate(model.region_encoder.simple_fpn(features.primary_map)):  # pyright: ignore[reportOptionalCall]
                 golden.close(f"fpn.level{level}", fpn, FPN)
         return features
 
@@ -282,14 +282,13 @@ class _Single:
         """HFRE and projector from golden maps, where all of them are stored."""
         model, golden = self.model, self.golden
         stages = [f"aux.stage{i}" for i in range(len(model.aux.levels))]
-        levels = [f"fpn.level{i}" for i in range(len(model.region_encoder.config.fpn_strides))]
-        boxes = ["boxes_in_aux_pixels", "boxes_in_vit_pixels"]
-        if all(name in golden for name in [*stages, *levels, *boxes]):
+        primary_map, boxes = "primary.map_last", ["boxes_in_aux_pixels", "boxes_in_vit_pixels"]
+        if all(name in golden for name in [*stages, primary_map, *boxes]):
             _, h, w = golden["image_grid_thw"][0].tolist()
             patch = model.config.base_config.vision_config.patch_size
             # The auxiliary size is only used where boxes are enlarged, which the reference never does.
             aux = TowerFeatures([golden[name] for name in stages], (0.0, 0.0))
-            primary = TowerFeatures([golden[name] for name in levels], (w * patch, h * patch))
+            primary = TowerFeatures([golden[primary_map]], (w * patch, h * patch))
             got = model.region_encoder(aux, golden[boxes[0]], primary, golden[boxes[1]])
             golden.close("region.hfre", got, HFRE_FROM_MAPS, source="maps")
         if "region.hfre" in golden:

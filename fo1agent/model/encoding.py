@@ -28,8 +28,7 @@ class ImageFeatures:
         picture: its tokens.
         sizes: the image's sizes in every frame.
         aux: maps of the auxiliary tower, with the size of its main view.
-        primary: SimpleFP's levels of the primary map; None when regions do not look at that tower.
-        primary_map: [1, C, h, w], the map itself, or None.
+        primary: the primary tower's map [1, C, h, w]; None when regions do not look at that tower.
         candidates: what a detector inside the auxiliary tower saw, or None.
         pyramid: SimpleFP's levels of the auxiliary tower's last map; None when regions read the maps themselves.
     """
@@ -37,8 +36,7 @@ class ImageFeatures:
     picture: PictureTokens
     sizes: ImageSizes
     aux: TowerFeatures
-    primary: TowerFeatures | None
-    primary_map: Array | None = field(repr=False)
+    primary: TowerFeatures | None = None
     candidates: Any = field(default=None, repr=False)
     pyramid: TowerFeatures | None = None
 
@@ -53,6 +51,11 @@ class ImageFeatures:
         return self.picture.grid_hw
 
     @property
+    def primary_map(self) -> Array | None:
+        """Map of the primary tower, or None."""
+        return None if self.primary is None else self.primary.maps[0]
+
+    @property
     def aux_maps(self) -> list[Array]:
         """Maps of the auxiliary tower, each [1, C, H, W]."""
         return self.aux.maps
@@ -62,8 +65,6 @@ class ImageFeatures:
         held = [self.image_tokens, *self.picture.extras, *self.aux.maps]
         for made in (self.primary, self.pyramid):
             held += made.maps if made else ()
-        if self.primary_map is not None:
-            held.append(self.primary_map)
         if self.candidates is not None:
             held += [*self.candidates.boxes, *self.candidates.logits]
         return held

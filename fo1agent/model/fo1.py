@@ -216,15 +216,11 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             vision = replace(vision, map=token_map(vision.tokens, seen.merged_hw))
         views = {name: view.to(device, aux_dtype) for name, view in inputs.aux_views.items()}
         maps, candidates = self.aux(views)
-        primary = None
-        if vision.map is not None:
-            primary = TowerFeatures(self.region_encoder.fpn(vision.map), sizes.primary_wh)
         return ImageFeatures(
             picture=PictureTokens(self.image_projector(vision.tokens), seen.merged_hw, inputs.ids, vision.extras),
             sizes=sizes,
             aux=TowerFeatures(maps, sizes.aux_wh),
-            primary=primary,
-            primary_map=vision.map,
+            primary=None if vision.map is None else TowerFeatures([vision.map], sizes.primary_wh),
             candidates=candidates,
             pyramid=self.region_encoder.pyramid(maps, sizes.aux_wh),
         )

@@ -133,7 +133,7 @@ class OnnxPredictor(BasePredictor):
             maps = maps or own
         seen = TowerFeatures(maps, inputs.sizes.aux_wh)
         candidates = Candidates(tuple(boxes), tuple(logits))
-        return ImageFeatures(PictureTokens(tokens, inputs.merged_hw), inputs.sizes, seen, None, None, candidates)
+        return ImageFeatures(PictureTokens(tokens, inputs.merged_hw), inputs.sizes, seen, candidates=candidates)
 
     def _propose(self, features: ImageFeatures) -> tuple[np.ndarray, np.ndarray]:
         """`FO1.propose`: the detector's surest, what only the proposal head sees, then the detector's rest."""

@@ -137,8 +137,8 @@ class RegionEncoder(nn.Module):
         Args:
             aux: the auxiliary tower's maps, or what `pyramid` made of them.
             aux_boxes: [N, 4] xyxy pixels of that tower's input. N may be 0.
-            primary: SimpleFP's levels of the primary map (`fpn`); needed when the config has a primary part.
-            primary_boxes: [N, 4] xyxy pixels of the primary tower's input.
+            primary: the primary tower's map; needed when the config has a primary part.
+            primary_boxes: [N, 4] xyxy pixels of that tower's input.
             evidence: [N, E], what a detector says of the same boxes; needed when the config has evidence.
 
         Returns:
@@ -159,10 +159,7 @@ class RegionEncoder(nn.Module):
             if primary is None or primary_boxes is None:
                 raise ValueError("This region encoder also reads the primary tower: pass primary and primary_boxes.")
             frame, boxes = primary, primary_boxes.float()
-            parts += [
-                pool_mean(level, boxes, stride, *self._roi)
-                for level, stride in zip(primary.maps, self.config.fpn_strides, strict=True)
-            ]
+            parts += self._pool_pyramid(primary.maps[0], boxes)
         pooled = torch.cat(parts, dim=1)
         features = pooled + box_embedding(boxes, frame.size_wh, self.pooled_size)
         if not self.config.evidence_size:
@@ -175,13 +172,58 @@ class RegionEncoder(nn.Module):
     def _roi(self) -> tuple[int, bool]:
         return self.config.roi_size, self.config.aligned
 
-    def fpn(self, primary_map: Tensor) -> list[Tensor]:
-        """SimpleFP's levels of the primary map [1, C, H, W], finest first; none when the config has no primary part."""
-        return [] if self.simple_fpn is None else self.simple_fpn(primary_map)
+    def _pool_pyramid(self, primary_map: Tensor, boxes: Tensor) -> list[Tensor]:
+        """`pool_mean` of SimpleFP's levels of the map, finest first: four of [N, fpn_channels].
+
+        Levels are made only where boxes are, and let go once those have been read: the finest has 16 times the cells
+        of the public checkpoint's map, and would be most of what is kept of a picture.
+        """
+        strides, factors = self.config.fpn_strides, self.config.fpn_factors
+        height, width = primary_map.shape[2:]
+        assert self.simple_fpn is not None
+        (left, right), (top, bottom) = _spans(boxes, (width, height), strides, factors)
+        parts = []
+        levels = self.simple_fpn(primary_map[:, :, top:bottom, left:right])
+        for made, stride, factor in zip(levels, strides, factors, strict=True):
+            size_hw = int(height * factor), int(width * factor)
+            wy, wx = _mean_weights(size_hw, boxes, stride, *self._roi)
+            y, x = int(top * factor), int(left * factor)
+            wy, wx = wy[:, None, y : y + made.shape[2]], wx[:, None, x : x + made.shape[3]]
+            parts.append(read_cells(made, wy, wx))
+        return parts
 
     def pyramid(self, maps: Sequence[Tensor], size_wh: tuple[float, float]) -> TowerFeatures | None:
         """SimpleFP's levels of the auxiliary tower's last map; None when its own maps are read."""
         return None if self.aux_fpn is None else TowerFeatures(self.aux_fpn(maps[-1]), size_wh)
+
+
+def _spans(
+    boxes: Tensor, size_wh: tuple[int, int], strides: Sequence[float], factors: Sequence[float]
+) -> list[tuple[int, int]]:
+    """The columns and the rows (first, behind the last) of a map on which its pyramid depends inside boxes.
+
+    They hold whole cells of the coarsest level, and two of those more on each side: one for linear samples and boxes
+    that are moved by half a cell, one for convolutions over three cells.
+
+    Args:
+        boxes: [N, 4] xyxy pixels.
+        size_wh: columns and rows of the map.
+        strides: pixels per cell of each level.
+        factors: their resolution, in that of the map.
+    """
+    unit = math.ceil(1 / min(factors))  # cells of the map in one of the coarsest level
+    if not len(boxes):
+        return [(0, min(unit, size)) for size in size_wh]
+    cells = [stride * factor for stride, factor in zip(strides, factors, strict=True)]
+    # A box reads at least one cell of a level.
+    low, high = boxes[:, :2].amin(0), torch.maximum(boxes[:, 2:], boxes[:, :2] + unit * max(cells)).amax(0)
+    spans = []
+    for start, end, size in zip(low.tolist(), high.tolist(), size_wh, strict=True):
+        first = min(int(start // max(cells)), size) - 2 * unit
+        first = max(0, first - first % unit)
+        last = max(math.ceil(end / min(cells)) + 2 * unit, first + unit)
+        spans.append((first, min(last + -last % unit, size)))
+    return spans
 
 
 # --- pooling -----------------------------------------------------------------------------------------------------
@@ -197,7 +239,7 @@ def pool_mean(features: Tensor, boxes: Tensor, stride: float, roi_size: int = 7,
         roi_size: bins per side.
         aligned: whether boxes are moved by half a cell.
     """
-    wy, wx = _mean_weights(features, boxes, stride, roi_size, aligned)
+    wy, wx = _mean_weights(features.shape[2:], boxes, stride, roi_size, aligned)
     return read_cells(features, wy[:, None], wx[:, None])
 
 
@@ -205,7 +247,7 @@ def pool_mean_folded(
     maps: Sequence[Tensor], boxes: Tensor, stride: float, roi_size: int = 7, aligned: bool = False
 ) -> list[Tensor]:
     """`pool_mean` of every map as if upsampled to the first one's grid, bilinearly: list of [N, C]."""
-    wy, wx = _mean_weights(maps[0], boxes, stride, roi_size, aligned)
+    wy, wx = _mean_weights(maps[0].shape[2:], boxes, stride, roi_size, aligned)
     pooled = [read_cells(maps[0], wy[:, None], wx[:, None])]
     for deeper in maps[1:]:
         folded_y = wy @ _upsampling(deeper.shape[2], wy.shape[1], wy.device)
@@ -266,11 +308,11 @@ def axis_weights(
 
 
 def _mean_weights(
-    features: Tensor, boxes: Tensor, stride: float, roi_size: int, aligned: bool
+    size_hw: Sequence[int], boxes: Tensor, stride: float, roi_size: int, aligned: bool
 ) -> tuple[Tensor, Tensor]:
     """Per-axis weights ([N, H], [N, W]) of RoIAlign averaged over its bins."""
     x1, y1, x2, y2 = (boxes * (1.0 / stride) - (0.5 if aligned else 0.0)).unbind(1)
-    height, width = features.shape[2:]
+    height, width = size_hw
     # torchvision's aligned=False: a box is at least one cell wide and high.
     least = 0.0 if aligned else 1.0
     wy = axis_weights(y1, y2, height, roi_size, least_extent=least)
@@ -279,14 +321,28 @@ def _mean_weights(
 
 
 def read_cells(features: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
-    """`wy^T F wx` for every box and bin: features [1, C, H, W], wy [N, by, H], wx [N, bx, W] → [N, C * by * bx]."""
+    """`wy^T F wx` for every box and bin: features [1, C, H, W], wy [N, by, H], wx [N, bx, W] → [N, C * by * bx].
+
+    Computed in float32, of so many channels at once that no copy of a large map is made.
+    """
+    height, width = features.shape[2:]
+    at_once = max(1, _CELLS_AT_ONCE // (height * width))
+    parts = [_read_channels(part, wy, wx) for part in features[0].split(at_once)]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).flatten(1)
+
+
+_CELLS_AT_ONCE = 2**19
+
+
+def _read_channels(features: Tensor, wy: Tensor, wx: Tensor) -> Tensor:
+    """`read_cells` of some channels [C, H, W]: [N, C, by, bx]."""
     n, by, height = wy.shape
-    channels, width = features.shape[1], features.shape[3]
-    rows = features[0].float().transpose(0, 1).reshape(height, channels * width)
+    channels, width = len(features), features.shape[2]
+    rows = features.float().transpose(0, 1).reshape(height, channels * width)
     # Rows first: what comes out is laid out as the second product needs it.
     rows = (wy.reshape(n * by, height) @ rows).reshape(n, by * channels, width)
     cells = torch.bmm(rows, wx.transpose(1, 2)).reshape(n, by, channels, wx.shape[1])
-    return cells.transpose(1, 2).reshape(n, channels * by * wx.shape[1])
+    return cells.transpose(1, 2)
 
 
 def _upsampling(small: int, large: int, device: torch.device) -> Tensor:

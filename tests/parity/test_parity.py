@@ -84,7 +84,7 @@ def test_all_open_golden_tensors_hold(shared_dir: Path):
     [
         ("region.tokens", "logits <- tokens"),
         ("position_ids", None),
-        ("fpn.level1", "region.hfre <- maps"),
+        ("primary.map_last", "region.hfre <- maps"),
         ("input_ids", None),
     ],
 )

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import roi_align
 
+from fo1agent.model import region_encoder
 from fo1agent.model.region_encoder import (
     Level,
     PoolSpec,
@@ -102,13 +103,44 @@ def test_the_nano_s_reads_give_4312_numbers_and_evidence_behind_them():
 def test_no_boxes_give_no_vectors_and_inputs_stay_as_they_are():
     encoder = RegionEncoder(RegionConfig(primary_channels=8, fpn_channels=4), [Level(4, 4), Level(8, 8)])
     aux = TowerFeatures([torch.randn(1, 4, 20, 20), torch.randn(1, 8, 10, 10)], (80, 80))
-    primary = TowerFeatures(encoder.fpn(torch.randn(1, 8, 6, 6)), (84, 84))
+    primary = TowerFeatures([torch.randn(1, 8, 6, 6)], (84, 84))
     assert encoder(aux, torch.zeros(0, 4), primary, torch.zeros(0, 4)).shape == (0, encoder.size)
     before = BOXES.clone()
     encoder(aux, BOXES, primary, BOXES)
     assert torch.equal(BOXES, before)
     with pytest.raises(ValueError, match="pass primary and primary_boxes"):
         encoder(aux, BOXES)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 11, 24])
+@pytest.mark.parametrize("kept", [[0], [1], [2], [3], [4], [5], [2, 5], [0, 1, 2, 3, 4, 5], []])
+def test_levels_that_are_made_only_inside_boxes_are_read_as_whole_ones(rows: int, kept: list[int]):
+    torch.manual_seed(0)
+    encoder = RegionEncoder(RegionConfig(primary_channels=8, fpn_channels=4), [Level(4, 4)])
+    primary_map, boxes = torch.randn(1, 8, rows, 23), BOXES[kept]
+    whole = zip(encoder.simple_fpn(primary_map), encoder.config.fpn_strides, strict=True)
+    wanted = torch.cat([pool_mean(level, boxes, stride) for level, stride in whole], dim=1)
+    aux = TowerFeatures([torch.zeros(1, 4, 60, 80)], (320.0, 240.0))
+    got = encoder(aux, boxes, TowerFeatures([primary_map], (322.0, rows * 14.0)), boxes)
+    got = got - box_embedding(boxes, (322.0, rows * 14.0), encoder.pooled_size)
+    torch.testing.assert_close(got[:, 4:], wanted, rtol=0, atol=5e-6)
+
+
+def test_of_a_small_box_only_a_small_part_of_the_levels_is_made(monkeypatch: pytest.MonkeyPatch):
+    made: list[tuple[int, ...]] = []
+    encoder = RegionEncoder(RegionConfig(primary_channels=8, fpn_channels=4), [Level(4, 4)])
+    encoder.simple_fpn.simfp_1.register_forward_hook(lambda *seen: made.append(tuple(seen[2].shape[2:])))
+    aux = TowerFeatures([torch.zeros(1, 4, 60, 80)], (320.0, 240.0))
+    encoder(aux, BOXES[2:3], TowerFeatures([torch.randn(1, 8, 100, 100)], (1400.0, 1400.0)), BOXES[2:3])
+    assert max(made[0]) <= 4 * 12  # of 400
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_map_that_is_read_in_pieces_is_read_as_in_one(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
+    features = torch.randn(1, 7, 37, 53, generator=torch.Generator().manual_seed(0)).to(dtype)
+    wanted = pool_mean(features.float(), BOXES, 4.0)
+    monkeypatch.setattr(region_encoder, "_CELLS_AT_ONCE", 2 * 37 * 53)
+    torch.testing.assert_close(pool_mean(features, BOXES, 4.0), wanted, rtol=0, atol=2e-6)
 
 
 def test_simple_fp_doubles_twice_and_halves_once():

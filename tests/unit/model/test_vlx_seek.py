@@ -201,11 +201,12 @@ def test_region_vectors_are_what_its_code_describes(pair: tuple[FO1, FO1Processo
     features = model.encode_image(processor.image(picture((130, 92))))  # no multiples of either patch
     rows, columns = features.grid_hw
     assert features.primary_map is not None
-    assert features.primary is not None
+    assert model.region_encoder.simple_fpn is not None
     assert features.pyramid is not None
     # The primary map is that of the image tokens, in raster order.
     torch.testing.assert_close(features.primary_map[0, :, 1, 2], features.image_tokens[columns + 2])
-    assert [m.shape[-2:] for m in features.primary.maps] == [(rows * f, columns * f) for f in (8, 4, 2, 1)]
+    levels = model.region_encoder.simple_fpn(features.primary_map)
+    assert [m.shape[-2:] for m in levels] == [(rows * f, columns * f) for f in (8, 4, 2, 1)]
     assert features.aux_maps[0].shape == (1, WIDTH, 6, 8)  # stretched to 96 x 128
     boxes = torch.tensor(BOXES)
     boxes[:, 3].clamp_(max=92)
@@ -213,7 +214,7 @@ def test_region_vectors_are_what_its_code_describes(pair: tuple[FO1, FO1Processo
     moved = boxes * torch.tensor([width / 130, height / 92, width / 130, height / 92])
     pooled = [
         roi_align(level, [own], 7, 1 / stride, aligned=True).mean((2, 3))
-        for maps, own in ((features.pyramid.maps, boxes), (features.primary.maps, moved))
+        for maps, own in ((features.pyramid.maps, boxes), (levels, moved))
         for level, stride in zip(maps, (4, 8, 16, 32), strict=True)
     ]
     wanted = torch.cat(pooled, 1) + box_embedding(moved, (width, height), 4 * (OUT + AUX_OUT))
