@@ -37,7 +37,7 @@ from fo1agent.model.generation import FO1GenerationMixin
 from fo1agent.model.lesson import build_lessons
 from fo1agent.model.masks import Mask, Sight, attention_mask
 from fo1agent.model.packing import spread
-from fo1agent.model.prefix import Prefix, forked
+from fo1agent.model.prefix import Prefix, cut, forked
 from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
 from fo1agent.model.sequence import (
@@ -459,16 +459,30 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
 
     # --- many questions about one image ------------------------------------------------------------------------
 
-    def prefill(self, sample: Sample) -> Prefix:
-        """Read the part of a prompt that its questions share, once."""
+    def prefill(self, sample: Sample, known: Prefix | None = None) -> Prefix:
+        """Read the part of a prompt that its questions share, once.
+
+        Args:
+            sample: the prompt's beginning.
+            known: what was read of another with the same one picture and other regions: picture tokens, most of a
+                prompt, are then taken from there where the decoder's state can be cut behind them.
+        """
         batch = self.assemble([sample])
-        cache = self.adapter.cache(self.config.base_config)
-        hidden = self.states(batch, cache)
+        begun, cache = 0, None
+        if known is not None and known.state is not None and batch.image_index is not None:
+            begun = int(batch.image_index[0].argmax()) + 1
+            cache = cut(known.state, begun)
+        if cache is None:
+            begun, cache = 0, self.adapter.cache(self.config.base_config)
+            hidden = self.states(batch, cache)
+        else:
+            embeds, positions = batch.inputs_embeds[:, begun:], batch.position_ids[..., begun:]
+            hidden = self.decode(embeds, positions, self.mask(batch.sight(), embeds.shape[1]), cache)
         return Prefix(
             cache,
-            hidden.shape[1],
+            begun + hidden.shape[1],
             int(batch.next_position[0]),
-            hidden[batch.region_slots],
+            hidden[batch.region_slots[:, begun:]],
             hidden.new_zeros(0, hidden.shape[-1]) if sample.region_tokens is None else sample.region_tokens,
         )
 

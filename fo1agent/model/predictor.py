@@ -61,7 +61,7 @@ class Predictor(BasePredictor):
     # --- pictures ----------------------------------------------------------------------------------------------
 
     def _given(self, encoding: SceneEncoding, boxes: np.ndarray) -> SceneEncoding:
-        return self._teach(self._read(encoding.features, boxes, np.ones(len(boxes)), "given"))
+        return self._teach(self._read(encoding.features, boxes, np.ones(len(boxes)), "given", encoding.prefix))
 
     @property
     def proposes(self) -> bool:
@@ -78,14 +78,21 @@ class Predictor(BasePredictor):
         return self._teach(self._read(features, proposals.boxes, proposals.scores, proposals.source))
 
     @torch.inference_mode()
-    def _read(self, features: ImageFeatures, boxes: np.ndarray, scores: np.ndarray, source: str) -> SceneEncoding:
+    def _read(
+        self,
+        features: ImageFeatures,
+        boxes: np.ndarray,
+        scores: np.ndarray,
+        source: str,
+        known: Prefix | None = None,
+    ) -> SceneEncoding:
         kept, note = self.processor.keep_best(scores)
         if source != "given":  # whoever gave the boxes has numbered them
             kept = kept[self.processor.reading_order(boxes[kept])]
         boxes, scores = boxes[kept], scores[kept]
         vectors, tokens = self.model.encode_regions(features, torch.from_numpy(boxes))
         sample = Sample(self.processor.prefix_ids([len(boxes)]), [features.picture], tokens)
-        prefix = self.model.prefill(sample)
+        prefix = self.model.prefill(sample, known)
         keys = None
         if self.model.match_head is not None:
             fit = None if self.model.iou_head is None else self.model.iou_head(tokens)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import Cache
+from transformers.cache_utils import DynamicLayer
 
 
 @dataclass
@@ -53,6 +54,20 @@ def forked(cache: Cache, rows: int = 1) -> Cache:
     """A cache of so many rows that go on from a cache of one row, which stays as it is."""
     twin = copy.copy(cache)
     twin.layers = [_forked(layer, rows) for layer in cache.layers]
+    return twin
+
+
+def cut(cache: Cache, length: int) -> Cache | None:
+    """A cache of one row that goes on from the first tokens of another, which stays as it is.
+
+    None where some layer keeps more than keys and values of every token: a recurrent state cannot be cut.
+    """
+    if any(type(layer) is not DynamicLayer for layer in cache.layers):
+        return None
+    twin = forked(cache)
+    for layer in twin.layers:
+        for name in _APPENDED:
+            setattr(layer, name, getattr(layer, name)[:, :, :length])
     return twin
 
 

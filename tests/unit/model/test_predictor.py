@@ -76,6 +76,34 @@ def test_a_picture_is_encoded_once_and_known_again(predictor: Predictor, monkeyp
     assert calls == {"encode_image": 1, "prefill": 2}
 
 
+def test_of_other_boxes_only_they_are_read_and_no_picture_token_again(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+):
+    encoding = predictor.encode(IMAGE, given(BOXES[:2]))
+    kept = [tensor.clone() for tensor in encoding.prefix.tensors()]
+    fresh = predictor.encode(IMAGE, given(BOXES))
+    read: list[int] = []
+    decode = FO1.decode
+
+    def counted(self, embeds, *rest, **named):
+        read.append(embeds.shape[1])
+        return decode(self, embeds, *rest, **named)
+
+    monkeypatch.setattr(FO1, "decode", counted)
+    drawn = predictor.with_boxes(encoding, BOXES)
+    assert sum(read) < fresh.prefix.length - len(encoding.features.image_tokens)
+    assert all(torch.equal(now, then) for now, then in zip(encoding.prefix.tensors(), kept, strict=True))
+    assert (drawn.prefix.length, drawn.prefix.next_position) == (fresh.prefix.length, fresh.prefix.next_position)
+    torch.testing.assert_close(drawn.prefix.tensors(), fresh.prefix.tensors(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        predictor.match(drawn, ["dog", "a b"]), predictor.match(fresh, ["dog", "a b"]), atol=1e-5
+    )
+    none = predictor.with_boxes(encoding, np.zeros((0, 4)))
+    assert predictor.generate(none, "What?", max_new_tokens=3) == predictor.generate(
+        predictor.encode(IMAGE, given([])), "What?", max_new_tokens=3
+    )
+
+
 def test_a_probability_does_not_depend_on_the_phrases_asked_with_it(predictor: Predictor):
     encoding = predictor.encode(IMAGE, given(BOXES))
     together = predictor.match(encoding, ["dog", "person", "dog"])
