@@ -48,9 +48,10 @@ class SharedRow:
     def __init__(self, model: Any, prefix: Prefix, branches: Sequence[Tensor]) -> None:
         self.model, self.prefix, self.branches = model, prefix, branches
         self.cache = model.continued(prefix)
-        # The branch of every token in the cache, and its place; nobody looks at branches that have ended.
-        self.owner = torch.full((prefix.length,), -1)
-        self.place = torch.arange(prefix.length)
+        # The branch of every token in the cache, and its place, where the mask is made; nobody looks at branches that
+        # have ended.
+        self.owner = torch.full((prefix.length,), -1, device=model.device)
+        self.place = torch.arange(prefix.length, device=model.device)
         self.open = torch.arange(len(branches))
         self.lengths = torch.tensor([len(branch) for branch in branches])
 
@@ -66,12 +67,12 @@ class SharedRow:
         return hidden
 
     def _read(self, ids: Tensor, owner: Tensor, offset: Tensor) -> Tensor:
-        model, prefix, device = self.model, self.prefix, self.model.device
+        model, prefix = self.model, self.prefix
+        ids, owner, offset = torch.stack([ids.cpu(), owner, offset]).to(model.device)
         self.owner = torch.cat([self.owner, owner])
         self.place = torch.cat([self.place, prefix.length + offset])
-        everything = torch.ones(1, len(self.owner), dtype=torch.bool, device=device)
-        sight = Sight(everything, self.place[None].to(device), self.owner[None].to(device))
-        positions = (prefix.next_position + offset).to(device).expand(model.adapter.axes, 1, -1)
+        sight = Sight(torch.ones_like(self.owner, dtype=torch.bool)[None], self.place[None], self.owner[None])
+        positions = (prefix.next_position + offset).expand(model.adapter.axes, 1, -1)
         mask = model.mask(sight, len(ids))
         return model.decode(model.embed(ids[None], prefix), positions, mask, self.cache, ids[None])[0]
 

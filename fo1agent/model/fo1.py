@@ -27,7 +27,7 @@ from transformers import Cache, GenerationConfig, PreTrainedModel, PreTrainedTok
 from transformers.utils.generic import ModelOutput
 
 from fo1agent.errors import InputError
-from fo1agent.model import bases, branches, reading, running
+from fo1agent.model import attention, bases, branches, reading, running
 from fo1agent.model.aux_encoder import build_aux
 from fo1agent.model.config import FO1Config
 from fo1agent.model.encoding import ImageFeatures
@@ -96,6 +96,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
     def __init__(self, config: FO1Config, base: Any = None) -> None:
         super().__init__(config)
         self.base = self.adapter.build(config.base_config) if base is None else base
+        if base is None:  # somebody else's stays as it is
+            self.adapter.decoder(self.base).set_attn_implementation(attention.NAME)
         self.aux = build_aux(config.aux)
         self.region_encoder = RegionEncoder(RegionConfig(**config.region), self.aux.levels)
         width = config.hidden_size

@@ -72,8 +72,9 @@ def set_attention(model: Any, name: str) -> None:
     """
     config = model.base.config
     text = config.get_text_config()
-    masked = "sdpa" if name.startswith("flash") else name
-    parts = {part: masked if getattr(config, part) is text else name for part in config.sub_configs}
+    parts = {part: name for part in config.sub_configs if getattr(config, part) is not text}
+    if not name.startswith("flash"):
+        parts = name
     try:
         model.base.set_attn_implementation(parts)
     except (ImportError, ValueError) as exc:
