@@ -1,0 +1,252 @@
+"""What a question costs at the public 3B's widths, beside the same model run plainly in the reference's order.
+
+    python benchmarks/full_size.py [--json] [--layers 12] [--blocks 8] [--size 640x480] [--boxes 100] [--tokens 12]
+                                   [--dtype bfloat16] [--rounds 1]
+
+The model has random weights, the 3B's widths and vocabulary, its whole DaViT-L, and fewer layers, so that it fits into
+5 GB. Figures are CPU seconds of one thread; the kinds of run take turns. "plain" upsamples maps, pools them by
+torchvision, reads a whole prompt with logits at every place for every question, and decodes it by transformers' own
+attention: what the reference does. It gives the same tokens, which a test of a small model holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torchvision.ops import roi_align
+from transformers import DynamicCache
+from transformers.initialization import no_init_weights
+
+import fo1agent
+from fo1agent.model.attention import NAME as OWN_ATTENTION
+from fo1agent.model.config import FO1Config
+from fo1agent.model.encoding import ImageFeatures
+from fo1agent.model.finding import find_folder
+from fo1agent.model.fo1 import FO1
+from fo1agent.model.frames import ImageInputs
+from fo1agent.model.predictor import Predictor
+from fo1agent.model.processing import FO1Processor
+from fo1agent.model.region_encoder import box_embedding
+from fo1agent.model.sequence import Sample
+from fo1agent.model.tokenizer_files import load_tokenizer
+from fo1agent.pictures.image import load_image
+from fo1agent.regions.regions import Regions
+
+PHOTO = Path(fo1agent.__file__).parent / "data" / "demo" / "bus.jpg"
+QUESTIONS = [f"What is beside <region{k}>, and what does it do there?" for k in range(10)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--layers", type=int, default=12, help="of the language model; the 3B has 36")
+    parser.add_argument("--blocks", type=int, default=8, help="of the vision tower; the 3B has 32")
+    parser.add_argument("--size", default="640x480")
+    parser.add_argument("--boxes", type=int, default=100)
+    parser.add_argument("--tokens", type=int, default=12, help="of each answer")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+
+    torch.set_num_threads(1)
+    predictor = wide_predictor(options.layers, options.blocks, getattr(torch, options.dtype))
+    width, height = map(int, options.size.split("x"))
+    image = Image.open(PHOTO).convert("RGB").resize((width, height))
+    figures = measure(predictor, image, some_boxes(options.boxes, width, height), options.tokens, options.rounds)
+    figures["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if options.json:
+        print(json.dumps(figures, indent=2))
+        return
+    print(f"{platform.machine()}, 1 thread, torch {torch.__version__}, {options.dtype}, {options.size}; CPU seconds")
+    for name, value in figures.items():
+        print(f"  {name:<44}{value:>10.2f}")
+
+
+# --- a model of the 3B's widths ----------------------------------------------------------------------------------
+
+
+def wide_predictor(layers: int, blocks: int, dtype: torch.dtype) -> Predictor:
+    """Random weights in the 3B's widths, with the tokenizer of fo1-nano."""
+    folder, _ = find_folder(None)
+    config = wide_config(layers, blocks)
+    tokenizer = load_tokenizer(folder, config)
+    torch.set_default_dtype(dtype)
+    with no_init_weights():
+        model = FO1(config)
+    torch.set_default_dtype(torch.float32)
+    with torch.no_grad():
+        fill(model)
+    return Predictor(model.to(dtype).eval(), FO1Processor(tokenizer, config), name="wide")  # pyright: ignore[reportArgumentType]
+
+
+def wide_config(layers: int, blocks: int) -> FO1Config:
+    """The public 3B's, but for the depth of language model and vision tower."""
+    return FO1Config(
+        base_config={
+            "model_type": "qwen2_5_vl",
+            "text_config": {
+                "vocab_size": 151_936,
+                "hidden_size": 2048,
+                "intermediate_size": 11_008,
+                "num_hidden_layers": layers,
+                "num_attention_heads": 16,
+                "num_key_value_heads": 2,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+            },
+            "vision_config": {
+                "depth": blocks,
+                "hidden_size": 1280,
+                "intermediate_size": 3420,
+                "num_heads": 16,
+                "out_hidden_size": 2048,
+                "fullatt_block_indexes": [blocks * (k + 1) // 4 - 1 for k in range(4)],
+            },
+            "tie_word_embeddings": True,
+        },
+        aux={
+            "type": "davit",
+            "embed_dim": [256, 512, 1024, 2048],
+            "num_heads": [8, 16, 32, 64],
+            "num_groups": [8, 16, 32, 64],
+            "depths": [1, 1, 9, 1],
+            "drop_path_rate": 0.0,
+        },
+    )
+
+
+def fill(model: torch.nn.Module) -> None:
+    """Norms pass their input on, biases are nothing, all other weights are small and random."""
+    tile = torch.randn(2**20 + 7, generator=torch.Generator().manual_seed(0)) * 0.02
+    for name, value in model.named_parameters():
+        if value.ndim > 1:
+            flat = value.view(-1)
+            for start in range(0, len(flat), len(tile)):
+                part = flat[start : start + len(tile)]
+                part.copy_(tile[: len(part)])
+        else:
+            value.fill_(float(name.endswith("weight")))
+
+
+def some_boxes(count: int, width: int, height: int) -> np.ndarray:
+    """Boxes [N, 4] of every size, inside the picture."""
+    rng = np.random.default_rng(0)
+    sides = rng.uniform(0.05, 0.5, (count, 2)) * [width, height]
+    corners = rng.uniform(0, 1, (count, 2)) * ([width, height] - sides)
+    return np.concatenate([corners, corners + sides], axis=1)
+
+
+# --- the reference's order ---------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def plain_answer(predictor: Predictor, image: Image.Image, boxes: np.ndarray, question: str, tokens: int) -> list[int]:
+    """Greedy ids of an answer, everything computed for this question alone."""
+    model, processor = predictor.model, predictor.processor
+    inputs = processor.image(image)
+    features = model.encode_image(inputs)
+    regions = model.project_regions(plain_vectors(model, features, inputs, boxes))
+    sample = Sample(processor.prompt_ids([len(boxes)], question), [features.picture], regions)
+    batch, cache = model.assemble([sample]), DynamicCache()
+    decoder: Any = model.adapter.decoder(model.base)
+    decoder.set_attn_implementation("sdpa")
+    try:
+        logits = model(batch, cache, logits_to_keep=0).logits
+        position, found = batch.next_position, []
+        while True:
+            found.append(int(logits[0, -1].argmax()))
+            if found[-1] in predictor.stop_ids or len(found) == tokens:
+                return found
+            embeds = model.embed(torch.tensor([found[-1:]]))
+            hidden = model.decode(embeds, position.expand(model.adapter.axes, 1, 1), None, cache)
+            logits, position = model.base.lm_head(hidden), position + 1
+    finally:
+        decoder.set_attn_implementation(OWN_ATTENTION)
+
+
+def plain_vectors(model: FO1, features: ImageFeatures, inputs: ImageInputs, boxes: np.ndarray) -> Tensor:
+    """Region vectors [N, F]: all maps at the size of the finest, RoIAlign of each, averages of its bins."""
+    encoder, sizes = model.region_encoder, inputs.sizes
+    assert encoder.simple_fpn is not None
+    assert features.primary_map is not None
+    aux_boxes, primary_boxes = (torch.from_numpy(place(boxes)).float() for place in (sizes.to_aux, sizes.to_primary))
+    finest = features.aux_maps[0].shape[2:]
+    upsampled = [F.interpolate(m.float(), size=finest, mode="bilinear") for m in features.aux_maps]
+    size = encoder.config.roi_size
+    parts = [_pooled(torch.cat(upsampled, dim=1), aux_boxes, encoder.levels[0].stride, size)]
+    for level, stride in zip(encoder.simple_fpn(features.primary_map), encoder.config.fpn_strides, strict=True):
+        parts.append(_pooled(level.float(), primary_boxes, stride, size))
+    return torch.cat(parts, dim=1) + box_embedding(primary_boxes, sizes.primary_wh, encoder.pooled_size)
+
+
+def _pooled(features: Tensor, boxes: Tensor, stride: float, size: int) -> Tensor:
+    return roi_align(features, [boxes], size, 1 / stride).mean((2, 3))
+
+
+# --- measuring ---------------------------------------------------------------------------------------------------
+
+
+def measure(predictor: Predictor, image: Image.Image, boxes: np.ndarray, tokens: int, rounds: int) -> dict[str, float]:
+    """CPU seconds, the least of the rounds."""
+    regions = Regions(boxes, np.ones(len(boxes)), (None,) * len(boxes), tuple(f"r{k}" for k in range(len(boxes))))
+    loaded = load_image(image)
+
+    def encode() -> Any:
+        predictor.cache = type(predictor.cache)(predictor.cache_bytes)
+        return predictor.encode(loaded, regions)
+
+    def write(texts: Sequence[str]) -> None:
+        # Ids without an end, so that every way writes as many.
+        stop, predictor.stop_ids = predictor.stop_ids, frozenset()
+        if len(texts) == 1:
+            predictor.generate(encoding, texts[0], tokens)
+        else:
+            predictor.generate_many(encoding, texts, tokens)
+        predictor.stop_ids = stop
+
+    def plain() -> None:
+        stop, predictor.stop_ids = predictor.stop_ids, frozenset()
+        plain_answer(predictor, image, boxes, QUESTIONS[0], tokens)
+        predictor.stop_ids = stop
+
+    encoding = encode()
+    phrases = iter(range(10**6))
+    ways: dict[str, Callable[[], Any]] = {
+        "plain: a question": plain,
+        "ours: a picture read": encode,
+        "ours: one question about it": lambda: write(QUESTIONS[:1]),
+        "ours: ten questions together": lambda: write(QUESTIONS),
+        "ours: a phrase grounded": lambda: predictor.match(encoding, [f"thing {next(phrases)}"]),
+        "ours: 80 phrases grounded together": lambda: predictor.match(
+            encoding, [f"kind {next(phrases)}" for _ in range(80)]
+        ),
+        "ours: one other box read": lambda: predictor.with_boxes(encoding, boxes[:1]),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, run in ways.items():
+            start = time.process_time()
+            run()
+            seconds[name].append(time.process_time() - start)
+    figures = {name: min(taken) for name, taken in seconds.items()}
+    first = figures["ours: a picture read"] + figures["ours: one question about it"]
+    figures["plain / ours, the first question"] = figures["plain: a question"] / first
+    ten = figures["ours: a picture read"] + figures["ours: ten questions together"]
+    figures["plain / ours, ten questions"] = 10 * figures["plain: a question"] / ten
+    figures["megabytes kept of the picture"] = encoding.nbytes / 1e6
+    return figures
+
+
+if __name__ == "__main__":
+    main()
