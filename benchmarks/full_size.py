@@ -1,7 +1,7 @@
 """What a question costs at the public 3B's widths, beside the same model run plainly in the reference's order.
 
     python benchmarks/full_size.py [--json] [--layers 12] [--blocks 8] [--size 640x480] [--boxes 100] [--tokens 12]
-                                   [--dtype bfloat16] [--rounds 1]
+                                   [--dtype bfloat16] [--pack] [--rounds 1]
 
 The model has random weights, the 3B's widths and vocabulary, its whole DaViT-L, and fewer layers, so that it fits into
 5 GB. Figures are CPU seconds of one thread; the kinds of run take turns. "plain" upsamples maps, pools them by
@@ -30,6 +30,7 @@ from transformers import DynamicCache
 from transformers.initialization import no_init_weights
 
 import fo1agent
+from fo1agent.model import running
 from fo1agent.model.attention import NAME as OWN_ATTENTION
 from fo1agent.model.config import FO1Config
 from fo1agent.model.encoding import ImageFeatures
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--boxes", type=int, default=100)
     parser.add_argument("--tokens", type=int, default=12, help="of each answer")
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--pack", action="store_true", help="measure ours again with load(pack=True)")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
 
@@ -64,7 +66,12 @@ def main() -> None:
     predictor = wide_predictor(options.layers, options.blocks, getattr(torch, options.dtype))
     width, height = map(int, options.size.split("x"))
     image = Image.open(PHOTO).convert("RGB").resize((width, height))
-    figures = measure(predictor, image, some_boxes(options.boxes, width, height), options.tokens, options.rounds)
+    boxes = some_boxes(options.boxes, width, height)
+    figures = measure(predictor, image, boxes, options.tokens, options.rounds)
+    if options.pack:
+        running.pack(predictor.model)
+        packed = measure(predictor, image, boxes, options.tokens, options.rounds, plain=False)
+        figures |= {name.replace("ours", "packed"): value for name, value in packed.items()}
     figures["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if options.json:
         print(json.dumps(figures, indent=2))
@@ -197,7 +204,9 @@ def _pooled(features: Tensor, boxes: Tensor, stride: float, size: int) -> Tensor
 # --- measuring ---------------------------------------------------------------------------------------------------
 
 
-def measure(predictor: Predictor, image: Image.Image, boxes: np.ndarray, tokens: int, rounds: int) -> dict[str, float]:
+def measure(
+    predictor: Predictor, image: Image.Image, boxes: np.ndarray, tokens: int, rounds: int, plain: bool = True
+) -> dict[str, float]:
     """CPU seconds, the least of the rounds."""
     regions = Regions(boxes, np.ones(len(boxes)), (None,) * len(boxes), tuple(f"r{k}" for k in range(len(boxes))))
     loaded = load_image(image)
@@ -215,15 +224,15 @@ def measure(predictor: Predictor, image: Image.Image, boxes: np.ndarray, tokens:
             predictor.generate_many(encoding, texts, tokens)
         predictor.stop_ids = stop
 
-    def plain() -> None:
+    def answer_plainly() -> None:
         stop, predictor.stop_ids = predictor.stop_ids, frozenset()
         plain_answer(predictor, image, boxes, QUESTIONS[0], tokens)
         predictor.stop_ids = stop
 
     encoding = encode()
     phrases = iter(range(10**6))
-    ways: dict[str, Callable[[], Any]] = {
-        "plain: a question": plain,
+    ways: dict[str, Callable[[], Any]] = {"plain: a question": answer_plainly} if plain else {}
+    ways |= {
         "ours: a picture read": encode,
         "ours: one question about it": lambda: write(QUESTIONS[:1]),
         "ours: ten questions together": lambda: write(QUESTIONS),
@@ -240,6 +249,8 @@ def measure(predictor: Predictor, image: Image.Image, boxes: np.ndarray, tokens:
             run()
             seconds[name].append(time.process_time() - start)
     figures = {name: min(taken) for name, taken in seconds.items()}
+    if not plain:
+        return figures
     first = figures["ours: a picture read"] + figures["ours: one question about it"]
     figures["plain / ours, the first question"] = figures["plain: a question"] / first
     ten = figures["ours: a picture read"] + figures["ours: ten questions together"]

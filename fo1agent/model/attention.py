@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.jit import is_tracing  # pyright: ignore[reportPrivateImportUsage] (torch's own documentation names it so)
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -44,7 +44,7 @@ def attend(
     groups, (rows, heads, asked, size) = getattr(module, "num_key_value_groups", 1), query.shape
     # Without a mask several queries see what their order allows; with one, all heads must have the same.
     shared = asked == 1 if attention_mask is None else attention_mask.shape[1] == 1
-    special = torch.jit.is_tracing() or any(more.get(name) is not None for name in ("softcap", "position_bias"))
+    special = is_tracing() or any(more.get(name) is not None for name in ("softcap", "position_bias"))
     if groups == 1 or asked >= key.shape[2] or special or not shared:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **more)
     mask = None if attention_mask is None else attention_mask.repeat(1, 1, groups, 1)

@@ -245,6 +245,7 @@ def load_predictor(
     attn: str | None = None,
     quantize: str | None = None,
     compile: bool = False,
+    pack: bool = False,
 ) -> Predictor:
     """A predictor from the packaged fo1-nano (None), a local folder, or a Hugging Face hub name.
 
@@ -255,13 +256,14 @@ def load_predictor(
         attn: how the base attends, see `running.set_attention`; None for transformers' choice.
         quantize: how the base is quantised, see `running.quantize`; None for not at all.
         compile: whether `torch.compile` makes kernels when the model first runs, which takes minutes.
+        pack: whether the base's weights are laid out for a CPU, see `running.pack`.
 
     Raises:
         CheckpointError: nothing there, or it does not load; the message says why.
         InputError: no such dtype, attention or quantisation, or none that runs here.
         MissingExtraError: a package is missing that this takes.
     """
-    running.check(attn, quantize)
+    running.check(attn, quantize, compile, pack)
     folder, name = find_folder(name_or_folder)
     processor = FO1Processor.from_folder(folder)
     model = FO1.from_pretrained(folder, dtype, device)
@@ -271,7 +273,9 @@ def load_predictor(
         running.quantize(model, quantize)
     if compile:
         running.compile_parts(model)
-    log.info("%s runs in %s on %s", name, dtype_name(model.dtype), model.device)
     # Encodings grow with a model: those of the 3B at 2048 x 1536 pixels take 400 MB, beside 8 GB of weights.
     kept = max(CACHE_BYTES, sum(parameter.nbytes for parameter in model.parameters()) // 4)
+    if pack:
+        running.pack(model)
+    log.info("%s runs in %s on %s", name, dtype_name(model.dtype), model.device)
     return Predictor(model, processor, name, fingerprint(folder), kept)

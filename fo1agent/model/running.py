@@ -1,4 +1,4 @@
-"""How a model runs: in which dtype, by which attention, quantised or not, compiled or not.
+"""How a model runs: in which dtype, by which attention, quantised, compiled or packed or not.
 
 All of it is torch's, transformers' and torchao's own; here is only what of FO1 it is for.
 """
@@ -9,11 +9,12 @@ import importlib.util
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fo1agent.errors import InputError, MissingExtraError
 from fo1agent.extras import install_line
 from fo1agent.model.folder import one_line
+from fo1agent.model.tensors import dtype_name
 
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 QUANTIZATIONS = ("int8", "int8-weights")
@@ -44,16 +45,20 @@ def bfloat16_units() -> tuple[str, ...]:
     return tuple(name for name in _BFLOAT16 if known.get(name))
 
 
-def check(attn: str | None, quantize: str | None) -> None:
+def check(attn: str | None, quantize: str | None, compile: bool, pack: bool) -> None:
     """Say what is wrong with these before a model is loaded; None is nothing.
 
     Raises:
-        InputError: there is no such attention or quantisation.
+        InputError: there is no such attention or quantisation, or two exclude each other.
         MissingExtraError: torchao is wanted and not installed.
     """
     for name, value, known in (("attn", attn, ATTENTIONS), ("quantize", quantize, QUANTIZATIONS)):
         if value is not None and value not in known:
             raise InputError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, got {value!r}.")
+    if pack and (compile or quantize is not None):
+        raise InputError(
+            "pack does not go with quantize or compile, which lay weights out by themselves: leave it out."
+        )
     if quantize is not None and importlib.util.find_spec("torchao") is None:
         raise MissingExtraError(f"quantize {quantize} needs torchao: {install_line('quantize')}")
 
@@ -105,3 +110,45 @@ def compile_parts(model: Any) -> None:
     """Let `torch.compile` make kernels of the decoder and of the auxiliary tower when they first run, for any size."""
     model.adapter.decoder(model.base).compile(dynamic=True)
     model.aux.compile(dynamic=True)
+
+
+def pack(model: Any) -> None:
+    """Lay the base's linear weights out as the CPU's units for bfloat16 read them, once instead of at every product.
+
+    Products of one row, as in writing, then take half the time. The weights are no longer those that are mapped from
+    disk, so all of them count as the process's own memory.
+
+    Args:
+        model: an `FO1`, where it is to run.
+
+    Raises:
+        InputError: it does not run in bfloat16 on a CPU with units for that.
+    """
+    if model.device.type != "cpu" or model.dtype != torch.bfloat16 or not bfloat16_units():
+        raise InputError(
+            f"pack is for bfloat16 on a CPU with units for it; this model runs in {dtype_name(model.dtype)} on "
+            f"{model.device}: leave it out."
+        )
+    linear = [
+        (parent, name)
+        for parent in model.base.modules()
+        for name, part in parent.named_children()
+        if type(part) is nn.Linear
+    ]
+    for parent, name in linear:
+        setattr(parent, name, _Packed(getattr(parent, name)))
+
+
+class _Packed(nn.Module):
+    """A linear layer with its weight in oneDNN's own layout, by the operators that torch.compile calls as well."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.out_features, self.bias = linear.out_features, linear.bias
+        with torch.no_grad():
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.data, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not inputs.numel():
+            return inputs.new_zeros(*inputs.shape[:-1], self.out_features)
+        return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, "none", [], "")

@@ -59,8 +59,8 @@ def test_its_model_has_the_widths_of_the_public_one_and_weights_that_are_numbers
     assert config.base_config.vision_config.fullatt_block_indexes == [7, 15, 23, 31]
     text = config.get_text_config()
     assert (text.hidden_size, text.num_key_value_heads, text.vocab_size) == (2048, 2, 151_936)
-    part = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
+    linear = torch.nn.Linear(4, 3)
     with torch.no_grad():
-        full_size.fill(part)
-    assert part[0].weight.std() > 0
-    assert not part[0].bias.any()
+        full_size.fill(torch.nn.Sequential(linear, torch.nn.LayerNorm(3)))
+    assert len(linear.weight.unique()) == 12
+    assert not torch.any(linear.bias)

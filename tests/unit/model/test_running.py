@@ -126,6 +126,7 @@ def test_the_decoder_and_the_auxiliary_tower_are_compiled_for_any_size(monkeypat
     [
         ({"attn": "magic"}, InputError, "attn must be sdpa, eager or flash_attention_2, got 'magic'."),
         ({"quantize": "int3"}, InputError, "quantize must be int8 or int8-weights, got 'int3'."),
+        ({"pack": True, "compile": True}, InputError, "pack does not go with quantize or compile"),
         ({"quantize": "int8"}, MissingExtraError, 'quantize int8 needs torchao: pip install "torchao>='),
     ],
 )
@@ -187,6 +188,24 @@ def test_projector_and_output_layer_may_be_quantised_by_other_means() -> None:
     model, processor = copy.deepcopy(reference()[0]), reference()[1]
     model.base.lm_head = _Packed(model.base.lm_head)
     model.region_projector = nn.Sequential(
-        *(_Packed(part) if isinstance(part, nn.Linear) else part for part in model.region_projector)
+        *(_Packed(part) if isinstance(part, nn.Linear) else part for part in model.region_projector.children())
     )
     np.testing.assert_allclose(said(model, processor), said(*reference()), atol=1e-5)
+
+
+@pytest.mark.skipif(not running.bfloat16_units(), reason="needs a CPU with units for bfloat16")
+@pytest.mark.parametrize("pair", [reference, nano])
+def test_packed_weights_give_the_same_scores(pair: Callable[[], tuple[FO1, Any]]) -> None:
+    stored, processor = copy.deepcopy(pair()[0]).bfloat16(), pair()[1]
+    wanted, count = said(stored, processor), sum(isinstance(part, nn.Linear) for part in stored.base.modules())
+    running.pack(stored)
+    assert count
+    assert not any(isinstance(part, nn.Linear) for part in stored.base.modules())
+    np.testing.assert_allclose(said(stored, processor), wanted, atol=0.02)
+    nothing = torch.zeros(0, stored.config.hidden_size, dtype=torch.bfloat16)
+    assert stored.base.lm_head(nothing).shape == (0, stored.config.get_text_config().vocab_size)
+
+
+def test_weights_in_float32_are_not_packed() -> None:
+    with pytest.raises(InputError, match=r"pack is for bfloat16 .* runs in float32 on cpu: leave it out."):
+        running.pack(reference()[0])
