@@ -479,7 +479,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             hidden = self.states(batch, cache)
         else:
             embeds, positions = batch.inputs_embeds[:, begun:], batch.position_ids[..., begun:]
-            hidden = self.decode(embeds, positions, self.mask(batch.sight(), embeds.shape[1]), cache)
+            ids = None if batch.ids is None else batch.ids[:, begun:]
+            hidden = self.decode(embeds, positions, self.mask(batch.sight(), embeds.shape[1]), cache, ids)
         return Prefix(
             cache,
             begun + hidden.shape[1],

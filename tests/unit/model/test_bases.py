@@ -89,6 +89,17 @@ def test_without_regions_every_logit_is_the_bare_base_s(pair: Pair) -> None:
 
 
 @torch.inference_mode()
+def test_other_boxes_are_read_behind_the_picture_as_if_it_were_read_again(pair: Pair) -> None:
+    model, processor = pair
+    known, other = model.prefill(seen(pair)), seen(pair, BOXES[1:])
+    again, anew = model.prefill(other, known), model.prefill(other)
+    close = CLOSE if model.adapter.can_branch else CLOSE | {"atol": 5e-4}  # see below
+    torch.testing.assert_close(again.region_states, anew.region_states, **close)
+    phrases = [processor.phrase_ids(PHRASES[0])]
+    torch.testing.assert_close(model.phrase_states(again, phrases), model.phrase_states(anew, phrases), **close)
+
+
+@torch.inference_mode()
 def test_a_branch_is_the_same_question_alone_and_prefix_and_cache_are_the_full_pass(pair: Pair) -> None:
     model, processor = pair
     one = seen(pair)
