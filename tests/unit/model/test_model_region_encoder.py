@@ -130,8 +130,8 @@ def test_levels_that_are_made_only_inside_boxes_are_read_as_whole_ones(rows: int
 def test_of_a_small_box_only_a_small_part_of_the_levels_is_made(monkeypatch: pytest.MonkeyPatch):
     made: list[tuple[int, ...]] = []
     encoder = RegionEncoder(RegionConfig(primary_channels=8, fpn_channels=4), [Level(4, 4)])
-    assert encoder.simple_fpn is not None
-    encoder.simple_fpn.simfp_1.register_forward_hook(lambda *seen: made.append(tuple(seen[2].shape[2:])))
+    finest = encoder.get_submodule("simple_fpn.simfp_1")
+    finest.register_forward_hook(lambda *seen: made.append(tuple(seen[2].shape[2:])))
     aux = TowerFeatures([torch.zeros(1, 4, 60, 80)], (320.0, 240.0))
     encoder(aux, BOXES[2:3], TowerFeatures([torch.randn(1, 8, 100, 100)], (1400.0, 1400.0)), BOXES[2:3])
     assert max(made[0]) <= 4 * 12  # of 400
