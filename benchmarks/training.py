@@ -149,7 +149,7 @@ def make_cases(predictor: Predictor, data: CocoData, work: Path, stack: contextl
     few = CocoData(data.images[:TOWERS_AT_ONCE], data.categories)
 
     def towers(step: int) -> None:
-        features.build(work / f"towers{step}-{time.perf_counter_ns()}", model, processor, few, "", mirror=False)
+        features.open_or_build(work / f"towers{step}-{time.perf_counter_ns()}", model, processor, few, mirror=False)
 
     def frozen() -> None:
         model.eval().requires_grad_(False)
