@@ -288,17 +288,33 @@ def greedy(
 def greedy_many(
     model: Any, prefix: Prefix, branches: Sequence[Tensor], stop_ids: Collection[int], max_new_tokens: int = 256
 ) -> list[Generated]:
+    """`greedy` for every branch of a prefix; see `greedy_behind`."""
+    return greedy_behind(model, [prefix], [branches], stop_ids, max_new_tokens)
+
+
+@torch.inference_mode()
+def greedy_behind(
+    model: Any,
+    prefixes: Sequence[Prefix],
+    branches: Sequence[Sequence[Tensor]],
+    stop_ids: Collection[int],
+    max_new_tokens: int = 256,
+) -> list[Generated]:
     """`greedy` for every branch, all of them in one pass a token where the base can branch. None sees another.
 
     Args:
-        model, prefix, stop_ids, max_new_tokens: as for `greedy`.
-        branches: [.] int64 each, what follows the prefix, at least one token and no slots. May be none.
+        model, stop_ids, max_new_tokens: as for `greedy`.
+        prefixes: prompts' beginnings, which stay as they are.
+        branches: for each of them what follows, [.] int64 each, at least one token and no slots. May be none.
+
+    Returns:
+        What came out of each branch, those of one prefix after those of another.
     """
-    taken: list[list[int]] = [[] for _ in branches]
-    if not branches or not max_new_tokens:
+    taken: list[list[int]] = [[] for own in branches for _ in own]
+    if not taken or not max_new_tokens:
         return [Generated(torch.tensor(ids, dtype=torch.long), None, False) for ids in taken]
-    reading = branching.start(model, prefix, branches)
-    states, open_branches = reading.read(), torch.arange(len(branches))
+    reading = branching.start_behind(model, prefixes, branches)
+    states, open_branches = reading.read(), torch.arange(len(taken))
     while True:
         found = model.logits(states).argmax(dim=-1).cpu()
         for branch, token in zip(open_branches.tolist(), found.tolist(), strict=True):

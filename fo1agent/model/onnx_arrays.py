@@ -196,9 +196,20 @@ def positions(ids: Sequence[int], grids: Sequence[tuple[int, int]]) -> tuple[np.
     return np.concatenate(parts, axis=1).astype(np.int64), at
 
 
-def branch_mask(owner: np.ndarray, queries: int) -> np.ndarray:
-    """`sequence.branch_mask` of one row: owners [L], -1 for the stem → [1, 1, queries, L] float32."""
+def branch_mask(owner: np.ndarray, queries: int, stem: np.ndarray | None = None) -> np.ndarray:
+    """`sequence.branch_mask` of one row, for several stems in it.
+
+    Args:
+        owner: [L], the branch of each token; of a stem's tokens a number below 0.
+        queries: how many of the last tokens ask.
+        stem: [K], the number of each branch's stem; None: there is one, -1.
+
+    Returns:
+        [1, 1, queries, L] float32.
+    """
     index = np.arange(len(owner))
-    asking = owner[len(owner) - queries :, None]
-    seen = ((owner[None] < 0) | (owner[None] == asking)) & (index[None] <= index[len(owner) - queries :, None])
+    asking = owner[len(owner) - queries :]
+    above = np.full(queries, -1) if stem is None else np.where(asking < 0, asking, stem[asking.clip(min=0)])
+    seen = (owner[None] == above[:, None]) | (owner[None] == asking[:, None])
+    seen &= index[None] <= index[len(owner) - queries :, None]
     return np.where(seen, 0, np.finfo(np.float32).min).astype(np.float32)[None, None]

@@ -20,7 +20,7 @@ from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.frames import ImageInputs, PictureTokens, TowerFeatures
 from fo1agent.model.onnx_graphs import load_graphs, own_threads, read_arrays, read_own, why_not
 from fo1agent.model.onnx_processor import OnnxProcessor
-from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, batches
+from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most
 from fo1agent.model.prompting import IMAGE_SLOT, REGION_SLOT
 from fo1agent.model.views import LEVELS, PIXELS, Candidates, anchor_boxes
 from fo1agent.pictures.image import LoadedImage
@@ -63,6 +63,49 @@ class Keys:
         return list(self.by_name.values())
 
 
+@dataclass
+class _Behind:
+    """K branches behind prefixes that stand one after another in one row, and how far they have been read.
+
+    A decoder's graph has one row, so a token's prefix is told by the mask alone.
+
+    Attributes:
+        layers: keys and values, as of a `Prefix`.
+        owner: [L] the branch of every token; of a prefix's own tokens its number, -1 the first, -2 the second.
+        stem: [K] by which number each branch's prefix goes.
+        position: [K] where the next token of each branch stands.
+        region_tokens: [N, d] of all prefixes.
+        first, regions: [K] where among them those of each branch's prefix begin, and how many they are.
+    """
+
+    layers: list[np.ndarray]
+    owner: np.ndarray
+    stem: np.ndarray
+    position: np.ndarray
+    region_tokens: np.ndarray
+    first: np.ndarray
+    regions: np.ndarray
+
+    @classmethod
+    def of(cls, prefixes: Sequence[Prefix], counts: Sequence[int]) -> _Behind:
+        """Nothing read yet of so many branches behind each prefix."""
+        numbers = np.arange(len(prefixes))
+        kinds = zip(*(prefix.layers for prefix in prefixes), strict=True)
+        layers = prefixes[0].layers if len(prefixes) == 1 else [np.concatenate(kind, axis=2) for kind in kinds]
+        tokens = [prefix.region_tokens for prefix in prefixes]
+        regions = np.array([len(one) for one in tokens])
+        whose = np.repeat(numbers, counts)
+        return cls(
+            layers,
+            -1 - np.repeat(numbers, [prefix.length for prefix in prefixes]),
+            -1 - whose,
+            np.array([prefix.next_position for prefix in prefixes])[whose],
+            np.concatenate(tokens),
+            (np.cumsum(regions) - regions)[whose],
+            regions[whose],
+        )
+
+
 class OnnxPredictor(BasePredictor):
     """One model, ready for pictures, on the CPU.
 
@@ -75,6 +118,9 @@ class OnnxPredictor(BasePredictor):
         CheckpointError: something is missing or does not fit.
         InputError: the model has parts for which there are no graphs.
     """
+
+    # All pictures stand in one row, and each token is compared with all of it: 2048 were fastest of 500 to 8192.
+    _prefixes_at_once = 2048
 
     def __init__(self, folder: Path, name: str = "fo1", threads: int | None = None) -> None:
         self.config = config = read_own(folder)
@@ -201,13 +247,22 @@ class OnnxPredictor(BasePredictor):
 
     # --- the language model ------------------------------------------------------------------------------------
 
-    def _embed(self, ids: np.ndarray, region_tokens: np.ndarray) -> np.ndarray:
-        """Word embeddings [L, d] of ids without slots; mentions of regions carry their tokens."""
+    def _embed(
+        self, ids: np.ndarray, region_tokens: np.ndarray, first: Any = 0, regions: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Word embeddings [L, d] of ids without slots; mentions of regions carry their tokens.
+
+        Args:
+            ids: [L].
+            region_tokens: [N, d].
+            first: which of them `<region0>` means, for all ids or for each [L].
+            regions: how many of them each id may mean [L]; None: all.
+        """
         embeds = self._words[ids]
         if self.config.first_mention is not None:
             number = ids - self.config.first_mention
-            known = (number >= 0) & (number < len(region_tokens))
-            embeds[known] += region_tokens[number[known]]
+            known = (number >= 0) & (number < (len(region_tokens) if regions is None else regions))
+            embeds[known] += region_tokens[(number + first)[known]]
         return embeds
 
     def _decode(
@@ -244,35 +299,56 @@ class OnnxPredictor(BasePredictor):
         return Prefix(layers, following, states[ids == REGION_SLOT], region_tokens)
 
     def _branches(
-        self, prefix: Prefix, branches: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-        """Last states [P, d] of branches that all see the prefix and nothing of each other, layers, and owners."""
-        lengths = [len(branch) for branch in branches]
-        owner = np.concatenate([np.full(prefix.length, -1), np.repeat(np.arange(len(branches)), lengths)])
-        at = prefix.next_position + np.concatenate([np.arange(length) for length in lengths])
-        embeds = self._embed(np.concatenate(branches), prefix.region_tokens)
-        mask = arrays.branch_mask(owner, len(at))
-        states, layers = self._decode(embeds, np.stack([at] * 3), mask, prefix.layers)
-        return states[np.cumsum(lengths) - 1], layers, owner
+        self, prefixes: Sequence[Prefix], branches: Sequence[Sequence[np.ndarray]]
+    ) -> tuple[np.ndarray, _Behind]:
+        """Last states [K, d] of branches that all see their prefix and nothing of each other, and how to go on."""
+        behind = _Behind.of(prefixes, [len(own) for own in branches])
+        flat = [branch for own in branches for branch in own]
+        lengths = [len(branch) for branch in flat]
+        states = self._read_on(behind, np.concatenate(flat), np.repeat(np.arange(len(flat)), lengths))
+        return states[np.cumsum(lengths) - 1], behind
+
+    def _read_on(self, behind: _Behind, ids: np.ndarray, branch: np.ndarray) -> np.ndarray:
+        """Last states [T, d] of ids [T] that continue branches [T], which do not fall; as `branches.SharedRows`."""
+        counts = np.bincount(branch, minlength=len(behind.position))
+        at = behind.position[branch] + np.arange(len(ids)) - (np.cumsum(counts) - counts)[branch]
+        behind.position += counts
+        behind.owner = np.concatenate([behind.owner, branch])
+        mask = arrays.branch_mask(behind.owner, len(ids), behind.stem)
+        embeds = self._embed(ids, behind.region_tokens, behind.first[branch], behind.regions[branch])
+        states, behind.layers = self._decode(embeds, np.stack([at] * 3), mask, behind.layers)
+        return states
 
     # --- phrases and words -------------------------------------------------------------------------------------
 
-    def _match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
-        return self._matched(encoding, phrases, [()])[0]
+    def _match(self, encodings: Sequence[SceneEncoding], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        return [found[0] for found in self._matched(encodings, phrases, [()])]
 
     def match_without(
         self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
     ) -> list[np.ndarray]:
-        return self._matched(encoding, phrases, silenced)
-
-    def _matched(
-        self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
-    ) -> list[np.ndarray]:
-        """Probabilities [P, N], for each of `silenced` without some terms."""
         if not encoding.read or not phrases:
             return [np.zeros((len(phrases), encoding.read))] * len(silenced)
-        asked = [at_most(LONGEST_PHRASE, self.processor.phrase_ids(phrase), phrase) for phrase in phrases]
-        states = np.concatenate([self._branches(encoding.prefix, batch)[0] for batch in batches(asked)])
+        return self._matched([encoding], [phrases], silenced)[0]
+
+    def _matched(
+        self,
+        encodings: Sequence[SceneEncoding],
+        phrases: Sequence[Sequence[str]],
+        silenced: Sequence[Collection[str]],
+    ) -> list[list[np.ndarray]]:
+        """For each picture probabilities [P, N], for each of `silenced` without some terms."""
+        asked = [[at_most(LONGEST_PHRASE, self.processor.phrase_ids(one), one) for one in own] for own in phrases]
+        read: list[np.ndarray] = []
+        for parts in self._passes([encoding.prefix.length for encoding in encodings], asked):
+            prefixes = [encodings[number].prefix for number, _ in parts]
+            read.append(self._branches(prefixes, [asked[number][part] for number, part in parts])[0])
+        states = np.split(np.concatenate(read), np.cumsum([len(own) for own in asked])[:-1])
+        return [self._probabilities(*pair, silenced) for pair in zip(encodings, states, strict=True)]
+
+    def _probabilities(
+        self, encoding: SceneEncoding, states: np.ndarray, silenced: Sequence[Collection[str]]
+    ) -> list[np.ndarray]:
         (terms,) = self._run("match", states=states, **encoding.match_keys.by_name)
         found = []
         for names in silenced:
@@ -282,33 +358,23 @@ class OnnxPredictor(BasePredictor):
             found.append(arrays.sigmoid(scores).astype(np.float64))
         return found
 
-    def _write(
-        self, encodings: Sequence[SceneEncoding], counts: Sequence[int], question: np.ndarray, max_new_tokens: int
-    ) -> np.ndarray:
+    def _prefix(self, encodings: Sequence[SceneEncoding]) -> Prefix:
         if not encodings:
             none = np.zeros((0, self._words.shape[1]), dtype=np.float32)
-            prefix = Prefix(self._nothing(), 0, none, none)
-        elif len(encodings) == 1:
-            prefix = encodings[0].prefix
-        else:
-            images = [one.features.image_tokens for one in encodings]
-            grids = [one.features.grid_hw for one in encodings]
-            regions = np.concatenate([one.region_tokens for one in encodings])
-            prefix = self._prefill(self.processor.prefix_ids(counts), images, grids, regions)
-        return self._greedy(prefix, [question], max_new_tokens)[0]
+            return Prefix(self._nothing(), 0, none, none)
+        images = [one.features.image_tokens for one in encodings]
+        grids = [one.features.grid_hw for one in encodings]
+        regions = np.concatenate([one.region_tokens for one in encodings])
+        return self._prefill(self.processor.prefix_ids([one.read for one in encodings]), images, grids, regions)
 
-    def _write_many(
-        self, encoding: SceneEncoding, questions: Sequence[np.ndarray], max_new_tokens: int
+    def _write(
+        self, prefixes: Sequence[Prefix], questions: Sequence[Sequence[np.ndarray]], max_new_tokens: int
     ) -> list[np.ndarray]:
-        return self._greedy(encoding.prefix, questions, max_new_tokens)
-
-    def _greedy(self, prefix: Any, branches: Sequence[np.ndarray], max_new_tokens: int) -> list[np.ndarray]:
-        """`generation.greedy_many`: the likeliest ids that continue each branch, one token of each in a pass."""
-        taken: list[list[int]] = [[] for _ in branches]
-        if branches and max_new_tokens:
-            states, layers, owner = self._branches(prefix, branches)
-            going = np.arange(len(branches))
-            at = prefix.next_position + np.array([len(branch) for branch in branches])
+        """As `generation.greedy_behind`: the likeliest ids, one token of each in a pass."""
+        taken: list[list[int]] = [[] for own in questions for _ in own]
+        if taken and max_new_tokens:
+            states, behind = self._branches(prefixes, questions)
+            going = np.arange(len(taken))
             while True:
                 found = (states @ self._head.T).argmax(axis=1)
                 for branch, token in zip(going.tolist(), found.tolist(), strict=True):
@@ -316,12 +382,8 @@ class OnnxPredictor(BasePredictor):
                 on = ~np.isin(found, list(self.stop_ids))
                 if not on.any() or len(taken[going[0]]) == max_new_tokens:
                     break
-                going, found = going[on], found[on]
-                owner = np.concatenate([owner, going])
-                embeds = self._embed(found, prefix.region_tokens)
-                mask = arrays.branch_mask(owner, len(going))
-                states, layers = self._decode(embeds, np.stack([at[going]] * 3), mask, layers)
-                at[going] += 1
+                going = going[on]
+                states = self._read_on(behind, found[on], going)
         return [np.array(ids, dtype=np.int64) for ids in taken]
 
     def reader(self) -> Callable[[list[int]], np.ndarray]:

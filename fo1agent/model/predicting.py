@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,9 +21,11 @@ from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.regions.regions import Regions, check_boxes
 
 B = TypeVar("B", bound=Any)  # ids as an engine takes them
+About = SceneEncoding | Sequence[SceneEncoding]
+"""What one question is about: a picture, several, or none."""
 CACHE_BYTES = 256 * 2**20
 THRESHOLDS = {"ground": 0.25, "count": 0.25, "exists": 0.15}
-_TOKENS_AT_ONCE = 2048  # of phrases in one pass: bounds the mask
+_TOKENS_AT_ONCE = 2048  # of phrases and questions in one pass: bounds the mask
 LONGEST_PHRASE, LONGEST_QUESTION = 256, 4096  # tokens
 _PHRASES_KEPT = 4096  # per picture
 _MENTION = re.compile(r"<region(\d+)>")
@@ -54,6 +56,7 @@ class BasePredictor(ABC):
     fingerprint: str
     cache_bytes: int
     vocabulary: tuple[str, ...] | None
+    _prefixes_at_once = 8192  # tokens of several pictures in one pass, whose keys and values it copies: bounds memory
 
     def _know(
         self,
@@ -87,18 +90,16 @@ class BasePredictor(ABC):
         """The same picture with other boxes, whose objectness is 1."""
 
     @abstractmethod
-    def _match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
-        """What the model itself says, [P, R]."""
+    def _match(self, encodings: Sequence[SceneEncoding], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """What the model itself says of each picture's phrases, at least one and one region, [P, R]."""
 
     @abstractmethod
-    def _write(
-        self, encodings: Sequence[SceneEncoding], counts: Sequence[int], question: Any, max_new_tokens: int
-    ) -> Any:
-        """Ids that continue a question [Q] about pictures of which so many regions are read."""
+    def _prefix(self, encodings: Sequence[SceneEncoding]) -> Any:
+        """The beginning of a prompt about several pictures, or about none."""
 
     @abstractmethod
-    def _write_many(self, encoding: SceneEncoding, questions: Sequence[Any], max_new_tokens: int) -> list[Any]:
-        """`_write` for several questions about one picture."""
+    def _write(self, prefixes: Sequence[Any], questions: Sequence[Sequence[Any]], max_new_tokens: int) -> list[Any]:
+        """Ids that continue each question [Q] behind its prefix, in one pass a token."""
 
     @abstractmethod
     def reader(self) -> Callable[[list[int]], Any]:
@@ -143,6 +144,16 @@ class BasePredictor(ABC):
         """The same picture with other boxes [M, 4], drawn by hand: no tower runs again. Their objectness is 1."""
         return self._given(encoding, check_boxes(boxes))
 
+    def encode_many(
+        self, images: Sequence[LoadedImage | Image.Image], proposals: Sequence[Regions | None] | None = None
+    ) -> list[SceneEncoding]:
+        """`encode` for several pictures; proposals are of each, or None for the model's own.
+
+        One after the other: towers are bound by arithmetic, which is no cheaper for several pictures together.
+        """
+        given = [None] * len(images) if proposals is None else proposals
+        return [self.encode(*pair) for pair in zip(images, given, strict=True)]
+
     # --- phrases and regions -----------------------------------------------------------------------------------
 
     def match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
@@ -151,18 +162,45 @@ class BasePredictor(ABC):
         Raises:
             InputError: a phrase is longer than any phrase is.
         """
-        known = self.recalled(encoding, phrases)
-        if known is not None:
-            return known
-        rows = {phrase: row for phrase in phrases if (row := self._recalled(encoding, phrase)) is not None}
-        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in rows]
-        if new:
-            found = dict(zip(new, self._with_taught(encoding, new, self._match(encoding, new)), strict=True))
+        return self.match_many([encoding], [phrases])[0]
+
+    def match_many(self, encodings: Sequence[SceneEncoding], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """`match` for several pictures, each with phrases of its own, in one pass.
+
+        Args:
+            encodings: the pictures; one may be there several times.
+            phrases: a list of phrases for each.
+
+        Raises:
+            InputError: a phrase is longer than any phrase is.
+        """
+        new: dict[int, tuple[SceneEncoding, dict[str, None]]] = {}
+        rows: list[dict[str, np.ndarray]] = []
+        for encoding, asked in zip(encodings, phrases, strict=True):
+            rows.append({one: row for one in asked if (row := self._recalled(encoding, one)) is not None})
+            _, wanted = new.setdefault(id(encoding), (encoding, {}))
+            wanted.update({one: None for one in asked if one not in rows[-1]} if len(encoding) else {})
+        pairs = [(encoding, list(wanted)) for encoding, wanted in new.values() if wanted]
+        found = {id(pair[0]): made for pair, made in zip(pairs, self._learned(pairs), strict=True)}
+        return [
+            np.stack([{**known, **found.get(id(encoding), {})}[one] for one in asked])
+            if len(encoding) and len(asked)
+            else np.zeros((len(asked), len(encoding)))
+            for encoding, asked, known in zip(encodings, phrases, rows, strict=True)
+        ]
+
+    def _learned(self, pairs: Sequence[tuple[SceneEncoding, list[str]]]) -> list[dict[str, np.ndarray]]:
+        """New phrases of each picture and their rows [N], which are kept."""
+        read = [pair for pair in pairs if pair[0].read]
+        said = iter(self._match([one for one, _ in read], [phrases for _, phrases in read]) if read else [])
+        made = []
+        for encoding, phrases in pairs:
+            own = next(said) if encoding.read else np.zeros((len(phrases), 0))
+            made.append(dict(zip(phrases, self._with_taught(encoding, phrases, own), strict=True)))
             if len(encoding.matched) > _PHRASES_KEPT:
                 encoding.matched.clear()
-            encoding.matched.update(found)
-            rows |= found
-        return np.stack([rows[phrase] for phrase in phrases])
+            encoding.matched.update(made[-1])
+        return made
 
     def recalled(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray | None:
         """What `match` gives, if that needs no pass of the model; else None."""
@@ -221,7 +259,7 @@ class BasePredictor(ABC):
 
     # --- words -------------------------------------------------------------------------------------------------
 
-    def generate(self, about: SceneEncoding | Sequence[SceneEncoding], text: str, max_new_tokens: int = 256) -> str:
+    def generate(self, about: About, text: str, max_new_tokens: int = 256) -> str:
         """The model's raw reply to a question, for `prompts.parse`.
 
         Args:
@@ -233,12 +271,73 @@ class BasePredictor(ABC):
         Raises:
             InputError: the question is too long.
         """
-        encodings = [about] if isinstance(about, SceneEncoding) else list(about)
-        if len(encodings) == 1:
-            encodings[0], text = self._readable(encodings[0], text)
-        counts = [encoding.read for encoding in encodings]
-        question = at_most(LONGEST_QUESTION, self.processor.question_ids(counts, text), text)
-        return self.processor.decode(self._write(encodings, counts, question, max_new_tokens))
+        return self.generate_many([about], [text], max_new_tokens)[0]
+
+    def generate_many(
+        self, about: SceneEncoding | Sequence[About], texts: Sequence[str], max_new_tokens: int = 256
+    ) -> list[str]:
+        """`generate` for many questions, about one picture or many, decoded together.
+
+        Args:
+            about: the picture that all questions are about; or, for each of them, what `generate` takes.
+            texts: the questions.
+            max_new_tokens: of each reply.
+
+        Raises:
+            InputError: a question is too long, or there are not as many of `about` as questions.
+        """
+        abouts: Sequence[About] = [about] * len(texts) if isinstance(about, SceneEncoding) else about
+        if len(abouts) != len(texts):
+            raise InputError(
+                f"generate_many got {len(texts)} questions about {len(abouts)} pictures. Pass one of each."
+            )
+        groups: dict[tuple[int, ...], _Group] = {}
+        for place, (one, text) in enumerate(zip(abouts, texts, strict=True)):
+            seen = [one] if isinstance(one, SceneEncoding) else list(one)
+            if len(seen) == 1:
+                seen[0], text = self._readable(seen[0], text)
+            question = self.processor.question_ids([encoding.read for encoding in seen], text)
+            group = groups.setdefault(tuple(map(id, seen)), _Group(seen, [], []))
+            group.questions.append(at_most(LONGEST_QUESTION, question, text))
+            group.places.append(place)
+        replies = [""] * len(texts)
+        asked = list(groups.values())
+        for parts in self._passes([group.length for group in asked], [group.questions for group in asked]):
+            prefixes = [self._begun(asked[number].seen) for number, _ in parts]
+            questions = [asked[number].questions[part] for number, part in parts]
+            places = [place for number, part in parts for place in asked[number].places[part]]
+            for place, ids in zip(places, self._write(prefixes, questions, max_new_tokens), strict=True):
+                replies[place] = self.processor.decode(ids)
+        return replies
+
+    def _passes(self, lengths: Sequence[int], branches: Sequence[Sequence[B]]) -> Iterator[list[tuple[int, slice]]]:
+        """Which branches are read in one pass, so many together that it keeps a small mask and copies few prefixes.
+
+        Args:
+            lengths: tokens of each prefix.
+            branches: those of each prefix.
+
+        Yields:
+            For one pass the numbers of prefixes, rising, and which of their branches are read, all in order.
+        """
+        parts: list[tuple[int, slice]] = []
+        tokens = before = 0
+        for number, (length, own) in enumerate(zip(lengths, branches, strict=True)):
+            for k, branch in enumerate(own):
+                on = bool(parts) and parts[-1][0] == number
+                wide = before + (0 if on else length) > self._prefixes_at_once
+                if parts and (wide or tokens + len(branch) > _TOKENS_AT_ONCE):
+                    yield parts
+                    parts, tokens, before, on = [], 0, 0, False
+                first = parts.pop()[1].start if on else k
+                parts.append((number, slice(first, k + 1)))
+                tokens, before = tokens + len(branch), before + (0 if on else length)
+        if parts:
+            yield parts
+
+    def _begun(self, encodings: Sequence[SceneEncoding]) -> Any:
+        """The beginning of a prompt about pictures; that of one is there already."""
+        return encodings[0].prefix if len(encodings) == 1 else self._prefix(encodings)
 
     def _readable(self, encoding: SceneEncoding, text: str) -> tuple[SceneEncoding, str]:
         """An encoding and a question about it whose regions the language model has all read.
@@ -255,21 +354,19 @@ class BasePredictor(ABC):
         places = {k: kept + place for place, k in enumerate(asked)}
         return other, _MENTION.sub(lambda found: f"<region{places.get(int(found[1]), int(found[1]))}>", text)
 
-    def generate_many(self, encoding: SceneEncoding, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
-        """`generate` for many questions about one picture, decoded together.
 
-        Raises:
-            InputError: a question is too long.
-        """
-        if any(_unread(encoding, text) for text in texts):
-            return [self.generate(encoding, text, max_new_tokens) for text in texts]
-        asked = [self.processor.question_ids([encoding.read], text) for text in texts]
-        asked = [at_most(LONGEST_QUESTION, ids, text) for ids, text in zip(asked, texts, strict=True)]
-        return [
-            self.processor.decode(ids)
-            for batch in batches(asked)
-            for ids in self._write_many(encoding, batch, max_new_tokens)
-        ]
+@dataclass
+class _Group:
+    """Questions [Q] about the same pictures, and their places among all that were asked."""
+
+    seen: list[SceneEncoding]
+    questions: list[Any]
+    places: list[int]
+
+    @property
+    def length(self) -> int:
+        """About how many tokens the pictures take."""
+        return sum(encoding.prefix.length for encoding in self.seen)
 
 
 def _unread(encoding: SceneEncoding, text: str) -> list[int]:
@@ -280,16 +377,6 @@ def _unread(encoding: SceneEncoding, text: str) -> list[int]:
 def no_proposals(name: str) -> InputError:
     """The error of a model, so called, that is to find boxes and cannot."""
     return InputError(f"{name} makes no proposals of its own. Pass boxes, or load it with a proposer.")
-
-
-def batches(branches: Sequence[B]) -> list[list[B]]:
-    """The branches in order, so many together that a pass over them keeps a small mask."""
-    made: list[list[B]] = [[]]
-    for branch in branches:
-        if made[-1] and sum(map(len, made[-1])) + len(branch) > _TOKENS_AT_ONCE:
-            made.append([])
-        made[-1].append(branch)
-    return made
 
 
 def at_most(limit: int, ids: B, text: str) -> B:

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from fo1agent.errors import InputError
+from fo1agent.model import branches as branching
 from fo1agent.model import running
 from fo1agent.model.encoding import EncodingCache, SceneEncoding
 from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.fo1 import FO1, ImageFeatures
-from fo1agent.model.generation import greedy, greedy_many
+from fo1agent.model.generation import greedy, greedy_behind
 from fo1agent.model.lesson import OWN_LEAST, own_boxes
-from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, batches, either
+from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, either
 from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import Sample
@@ -134,7 +135,7 @@ class Predictor(BasePredictor):
             raise InputError(f"{self.name} has no match head, so no terms of it can be silenced.")
         if not encoding.read or not phrases:
             return [self._with_taught(encoding, phrases, np.zeros((len(phrases), encoding.read)))] * len(silenced)
-        states = self._states(encoding.prefix, [self.processor.phrase_ids(phrase) for phrase in phrases])
+        (states,) = self._states([encoding.prefix], [[self.processor.phrase_ids(phrase) for phrase in phrases]])
         results = []
         for terms in silenced:
             kept = head.weights.new_tensor([float(term not in terms) for term in head.TERMS])
@@ -152,34 +153,47 @@ class Predictor(BasePredictor):
         said = greedy(self.model, encoding.prefix, question, self.stop_ids | {opened}, max_new_tokens=32).ids
         said = said[said != opened]
         said = said[~torch.isin(said, torch.tensor(sorted(self.stop_ids)))]
-        return self._name_regions(encoding, [torch.cat([question, said, torch.tensor([opened])])])[0]
+        return self._name_regions([encoding], [[torch.cat([question, said, torch.tensor([opened])])]])[0][0]
 
     @torch.inference_mode()
-    def _match(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray:
-        """What the model itself says, [P, R]."""
-        if not encoding.read:
-            return np.zeros((len(phrases), 0))
+    def _match(self, encodings: Sequence[SceneEncoding], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
         head = self.model.match_head
-        asked = [at_most(LONGEST_PHRASE, self.processor.phrase_ids(phrase), phrase) for phrase in phrases]
+        asked = [[at_most(LONGEST_PHRASE, self.processor.phrase_ids(one), one) for one in own] for own in phrases]
         if head is None:
-            listed = [f"<ground>{self.processor.plain(phrase)}</ground><objects>" for phrase in phrases]
-            questions = [self.processor.question_ids([encoding.read], render("od", phrase)) for phrase in phrases]
-            answers = [self.processor.text_ids(text) for text in listed]
-            return self._name_regions(encoding, [torch.cat(pair) for pair in zip(questions, answers, strict=True)])
-        states = self._states(encoding.prefix, asked)
-        return self._probability(head(states, encoding.match_keys))
+            return self._name_regions(
+                encodings, [self._listings(*pair) for pair in zip(encodings, phrases, strict=True)]
+            )
+        states = self._states([encoding.prefix for encoding in encodings], asked)
+        pairs = zip(states, encodings, strict=True)
+        return [self._probability(head(own, encoding.match_keys)) for own, encoding in pairs]
+
+    def _listings(self, encoding: SceneEncoding, phrases: Sequence[str]) -> list[Tensor]:
+        """Ids of each phrase asked for, up to where the model would list its regions."""
+        questions = [self.processor.question_ids([encoding.read], render("od", phrase)) for phrase in phrases]
+        answers = [
+            self.processor.text_ids(f"<ground>{self.processor.plain(phrase)}</ground><objects>") for phrase in phrases
+        ]
+        return [torch.cat(pair) for pair in zip(questions, answers, strict=True)]
 
     @torch.inference_mode()
-    def _name_regions(self, encoding: SceneEncoding, branches: Sequence[Tensor]) -> np.ndarray:
-        """Probability of each region at the end of each branch, against the end of the list, [P, N]."""
-        states = self._states(encoding.prefix, branches)
-        regions = self.processor.region_ids(encoding.read)
-        logits = _word_logits(self.model.base.lm_head, states, [*regions, self.processor.token_id("</objects>")])
-        return self._probability(logits[:, :-1] - logits[:, -1:])
+    def _name_regions(
+        self, encodings: Sequence[SceneEncoding], branches: Sequence[Sequence[Tensor]]
+    ) -> list[np.ndarray]:
+        """Probability of each picture's regions at the end of its branches, against the end of the list, [P, N]."""
+        found = []
+        for encoding, states in zip(encodings, self._states([one.prefix for one in encodings], branches), strict=True):
+            regions = self.processor.region_ids(encoding.read)
+            logits = _word_logits(self.model.base.lm_head, states, [*regions, self.processor.token_id("</objects>")])
+            found.append(self._probability(logits[:, :-1] - logits[:, -1:]))
+        return found
 
-    def _states(self, prefix: Prefix, branches: Sequence[Tensor]) -> Tensor:
-        """`phrase_states`, so many branches at once that the mask stays small."""
-        return torch.cat([self.model.phrase_states(prefix, batch) for batch in batches(branches)])
+    def _states(self, prefixes: Sequence[Prefix], branches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Last states of each prefix's branches, [P, d], so many branches at once that the mask stays small."""
+        read: list[Tensor] = []
+        for parts in self._passes([prefix.length for prefix in prefixes], branches):
+            chosen = [branches[number][part] for number, part in parts]
+            read.append(branching.start_behind(self.model, [prefixes[number] for number, _ in parts], chosen).read())
+        return list(torch.cat(read).split([len(own) for own in branches]))
 
     def _probability(self, logits: Tensor) -> np.ndarray:
         scores = self.calibration.scale * logits.float() + self.calibration.bias
@@ -188,28 +202,21 @@ class Predictor(BasePredictor):
     # --- words -------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def _write(
-        self, encodings: Sequence[SceneEncoding], counts: Sequence[int], question: Tensor, max_new_tokens: int
-    ) -> Tensor:
+    def _prefix(self, encodings: Sequence[SceneEncoding]) -> Prefix:
         if not encodings:
-            prefix = Prefix.empty(self.model.config.hidden_size)
-        elif len(encodings) == 1:
-            prefix = encodings[0].prefix
-        else:
-            prefix = self.model.prefill(
-                Sample(
-                    self.processor.prefix_ids(counts),
-                    [e.features.picture for e in encodings],
-                    torch.cat([e.region_tokens for e in encodings]),
-                )
-            )
-        return greedy(self.model, prefix, question, self.stop_ids, max_new_tokens).ids
+            return Prefix.empty(self.model.config.hidden_size)
+        ids = self.processor.prefix_ids([one.read for one in encodings])
+        pictures = [one.features.picture for one in encodings]
+        return self.model.prefill(Sample(ids, pictures, torch.cat([one.region_tokens for one in encodings])))
 
     @torch.inference_mode()
-    def _write_many(self, encoding: SceneEncoding, questions: Sequence[Tensor], max_new_tokens: int) -> list[Tensor]:
-        return [
-            reply.ids for reply in greedy_many(self.model, encoding.prefix, questions, self.stop_ids, max_new_tokens)
-        ]
+    def _write(
+        self, prefixes: Sequence[Prefix], questions: Sequence[Sequence[Tensor]], max_new_tokens: int
+    ) -> list[Tensor]:
+        if sum(map(len, questions)) == 1:
+            return [greedy(self.model, prefixes[0], questions[0][0], self.stop_ids, max_new_tokens).ids]
+        replies = greedy_behind(self.model, prefixes, questions, self.stop_ids, max_new_tokens)
+        return [reply.ids for reply in replies]
 
     def reader(self) -> Callable[[list[int]], np.ndarray]:
         """What reads one text without pictures as it grows: new ids → logits [V] of the id that follows."""

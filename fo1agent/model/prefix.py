@@ -7,7 +7,7 @@ and `recurrent_states`, which it overwrites.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,28 @@ def cut(cache: Cache, length: int) -> Cache | None:
         for name in _APPENDED:
             setattr(layer, name, getattr(layer, name)[:, :, :length])
     return twin
+
+
+def joined(prefixes: Sequence[Prefix], empty: Cache) -> Cache:
+    """A cache whose rows go on from several prefixes, which stay as they are; zeros stand behind the shorter ones.
+
+    Args:
+        prefixes: of a decoder that has attention in all layers.
+        empty: what is returned when nothing was read of any.
+    """
+    read = {row: prefix.state for row, prefix in enumerate(prefixes) if prefix.state is not None}
+    if not read:
+        return empty
+    cache = forked(next(iter(read.values())))
+    for index, layer in enumerate(cache.layers):
+        for name in _APPENDED:
+            own = {row: getattr(state.layers[index], name)[0] for row, state in read.items()}  # [heads, L, head]
+            first = next(iter(own.values()))
+            rows = first.new_zeros(len(prefixes), len(first), max(one.shape[1] for one in own.values()), first.shape[2])
+            for row, one in own.items():
+                rows[row, :, : one.shape[1]] = one
+            setattr(layer, name, rows)
+    return cache
 
 
 def _forked(layer: Any, rows: int) -> Any:

@@ -15,10 +15,11 @@ from transformers import BertConfig, BertModel
 
 import fo1agent
 from fo1agent.errors import CheckpointError
-from fo1agent.model import bases, weights
+from fo1agent.model import bases, branches, weights
 from fo1agent.model.fo1 import FO1
-from fo1agent.model.generation import greedy, greedy_many
+from fo1agent.model.generation import greedy, greedy_behind, greedy_many
 from fo1agent.model.packing import pack, spread
+from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, Sample
 from tests.tiny_bases import AUX, FAMILIES, VOCABULARY, tiny_base, tokenizer
@@ -181,6 +182,33 @@ def test_what_is_written_is_what_reading_the_whole_prompt_every_step_gives(pair:
     together = greedy_many(model, prefix, asked, stops, 6)
     for ids, got in zip(asked, together, strict=True):
         assert got.ids.tolist() == greedy(model, prefix, ids, stops, 6).ids.tolist()
+
+
+@torch.inference_mode()
+def test_questions_about_several_pictures_get_the_replies_of_each_alone(pair: Pair) -> None:
+    model, processor = pair
+    shapes = [(BOXES, (90, 64)), (BOXES[:1], (64, 100)), ([], (50, 40))]
+    prefixes = [
+        *(model.prefill(seen(pair, boxes, seed, size)) for seed, (boxes, size) in enumerate(shapes)),
+        Prefix.empty(model.config.hidden_size),
+    ]
+    texts = [["What is <region1>?", "Hi"], ["Is <region0> red, or is <region1>?"], [], ["Say it."]]
+    asked = [[processor.question_ids([2], text) for text in own] for own in texts]
+    pairs = [(prefix, ids) for prefix, own in zip(prefixes, asked, strict=True) for ids in own]
+    each = [greedy(model, prefix, ids, (), 6, keep_logits=True) for prefix, ids in pairs]
+    stops = {int(each[0].ids[2]), int(each[3].ids[4])}
+    alone = [greedy(model, prefix, ids, stops, 6).ids for prefix, ids in pairs]
+    before = [[tensor.clone() for tensor in prefix.tensors()] for prefix in prefixes]
+    together = greedy_behind(model, prefixes, asked, stops, 6)
+    assert [got.ids.tolist() for got in together] == [ids.tolist() for ids in alone]
+    assert all(
+        torch.equal(*two)
+        for was, own in zip(before, prefixes, strict=True)
+        for two in zip(was, own.tensors(), strict=True)
+    )
+    first = [one.logits[0] for one in each if one.logits is not None]
+    read = model.adapter.logits(model.base, branches.start_behind(model, prefixes, asked).read())
+    torch.testing.assert_close(read, torch.stack(first), **CLOSE)
 
 
 def test_a_batch_writes_what_each_prompt_writes_alone(pair: Pair) -> None:

@@ -117,7 +117,7 @@ def test_a_probability_does_not_depend_on_the_phrases_asked_with_it(predictor: P
 def test_a_phrase_asked_before_costs_nothing(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
     encoding = predictor.encode(IMAGE, given(BOXES))
     first = predictor.match(encoding, ["dog"])
-    monkeypatch.setattr(FO1, "phrase_states", None)
+    monkeypatch.setattr(FO1, "decode", None)
     np.testing.assert_array_equal(predictor.match(encoding, ["dog"]), first)
 
 
@@ -125,9 +125,14 @@ def test_many_phrases_go_through_in_bounded_passes(predictor: Predictor, monkeyp
     encoding = predictor.encode(IMAGE, given(BOXES))
     phrases = [f"thing {i}" for i in range(12)]
     at_once = predictor.match(encoding, phrases)
-    monkeypatch.setattr(module, "_TOKENS_AT_ONCE", 40)
-    piecewise = predictor.match(predictor.with_boxes(encoding, BOXES), phrases)
-    np.testing.assert_allclose(piecewise, at_once, atol=1e-5)
+    monkeypatch.setattr(module, "_TOKENS_AT_ONCE", 60)
+    read, calls = FO1.decode, []
+    monkeypatch.setattr(FO1, "decode", lambda self, *args: calls.append(args[0].shape[1]) or read(self, *args))
+    fresh = predictor.with_boxes(encoding, BOXES)
+    calls.clear()
+    np.testing.assert_allclose(predictor.match(fresh, phrases), at_once, atol=1e-5)
+    assert len(calls) > 1
+    assert max(calls) <= 60
 
 
 def test_words_without_end_are_refused(predictor: Predictor):
@@ -212,6 +217,54 @@ def test_many_questions_together_get_the_replies_of_each_alone(predictor: Predic
     texts = [f"What is <region{k % 3}>{'?' * k}" for k in range(5)]
     assert predictor.generate_many(encoding, texts, 8) == [predictor.generate(encoding, text, 8) for text in texts]
     assert predictor.generate_many(encoding, []) == []
+
+
+def decodes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Rows and new tokens of every pass of the decoder from now on."""
+    made, decode = [], FO1.decode
+    monkeypatch.setattr(FO1, "decode", lambda self, *args: made.append(tuple(args[0].shape[:2])) or decode(self, *args))
+    return made
+
+
+def test_questions_about_several_pictures_take_one_pass_a_token(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    whole = predictor.encode(IMAGE, given(BOXES))
+    abouts = [whole, predictor.encode(IMAGE.rotate(90, expand=True), given(BOXES[2:])), whole, []]
+    texts = ["What is <region2>?", "What is <region0>, please?", "Why?", "What is a dog?"]
+    alone = [predictor.generate(*pair, 4) for pair in zip(abouts, texts, strict=True)]
+    made = decodes(monkeypatch)
+    assert predictor.generate_many(abouts, texts, 4) == alone
+    assert 1 < len(made) <= 4
+    assert {rows for rows, _ in made} == {3}
+    made.clear()
+    predictor._prefixes_at_once = 0  # no picture goes with another
+    assert predictor.generate_many(abouts, texts, 4) == alone
+    assert {rows for rows, _ in made} == {1}
+
+
+def test_phrases_of_several_pictures_take_one_pass(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    first = predictor.encode(IMAGE, given(BOXES))
+    second = predictor.with_boxes(first, BOXES[1:])
+    nothing = predictor.with_boxes(first, np.zeros((0, 4)))
+    known = predictor.match(first, ["dog"])
+    made = decodes(monkeypatch)
+    found = predictor.match_many([first, second, first, nothing], [["person", "dog"], ["person"], ["dog"], ["dog"]])
+    assert len(made) == 1
+    assert [rows.shape for rows in found] == [(2, 3), (1, 2), (1, 3), (1, 0)]
+    np.testing.assert_array_equal(found[0][1:], known)
+    np.testing.assert_array_equal(found[2], known)
+    assert predictor.match_many([], []) == []
+
+
+def test_questions_and_pictures_must_be_as_many(predictor: Predictor):
+    encoding = predictor.encode(IMAGE, given(BOXES))
+    with pytest.raises(InputError, match="2 questions about 1 pictures"):
+        predictor.generate_many([encoding], ["What?", "Why?"])
+
+
+def test_pictures_that_are_encoded_together_are_those_of_each_alone(predictor: Predictor):
+    turned = IMAGE.rotate(90, expand=True)
+    together = predictor.encode_many([IMAGE, turned], [given(BOXES), given(BOXES[:1])])
+    assert together == [predictor.encode(IMAGE, given(BOXES)), predictor.encode(turned, given(BOXES[:1]))]
 
 
 def test_silencing_no_term_is_match_and_silencing_all_leaves_the_bias(closed_model: Predictor):

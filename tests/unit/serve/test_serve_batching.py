@@ -50,7 +50,7 @@ class Slow(FakePredictor):
         self._pass("generate", 1)
         return f"said {text}"
 
-    def generate_many(self, encoding: Any, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
+    def generate_many(self, about: Any, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
         self._pass("generate", len(texts))
         return [f"said {text}" for text in texts]
 
