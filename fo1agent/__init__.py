@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fo1agent.pictures.image import ImageLimits, LoadedImage, load_image
     from fo1agent.pictures.ocr import OCR
     from fo1agent.regions.regions import Region, Regions
-    from fo1agent.scene import Model, Scene
+    from fo1agent.scene import Album, Model, Scene
     from fo1agent.tools.base import Tool, tool
     from fo1agent.tools.registry import registry
 
@@ -48,6 +48,7 @@ __all__ = [
     "OCR",
     "Agent",
     "AgentError",
+    "Album",
     "Answer",
     "BoxError",
     "BudgetExceeded",
@@ -90,7 +91,7 @@ _HOME = {
     "fo1agent.loading": ("load",),
     "fo1agent.model.fo1": ("FO1",),
     "fo1agent.model.processing": ("FO1Processor",),
-    "fo1agent.scene": ("Model", "Scene"),
+    "fo1agent.scene": ("Album", "Model", "Scene"),
     "fo1agent.tools.base": ("Tool", "tool"),
     "fo1agent.tools.registry": ("registry",),
     "fo1agent.regions.regions": ("Region", "Regions"),

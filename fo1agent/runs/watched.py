@@ -15,7 +15,9 @@ from typing import Any
 from fo1agent.scene import Model, Scene
 
 PASSES = ("encode", "with_boxes", "match", "similar", "labels", "generate")
-"""The methods of a predictor that compute."""
+"""The kinds of passes that a predictor makes: its methods of these names compute."""
+
+_MANY = {"match_many": "match", "generate_many": "generate"}  # one pass for several
 
 Listener = Callable[[str, str, int], AbstractContextManager[Any]]
 """(kind, name of the model, pixels) → a context in which the call runs. Kinds are `PASSES`, `propose` and `ocr`."""
@@ -51,8 +53,8 @@ class _Watched:
         self._listener = listener
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._predictor, name)
-        return _heard(value, name, self._predictor.name, self._listener) if name in PASSES else value
+        value, kind = getattr(self._predictor, name), _MANY.get(name, name)
+        return _heard(value, kind, self._predictor.name, self._listener) if kind in PASSES else value
 
 
 def _heard(function: Any, kind: str, model: str, listener: Listener) -> Any:

@@ -1,0 +1,150 @@
+"""What several ask of a model is computed together, in as few passes as there are questions that depend on others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fo1agent.errors import ImageError, InputError, ToolFailed
+from fo1agent.regions.regions import Region
+from fo1agent.scene import Album, Model, Scene
+from fo1agent.together import Asking, Match, Words, together
+from fo1agent.together import alone as by_itself
+from tests.fakes import FakePredictor
+
+OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
+PICTURE, OTHER = Image.new("RGB", (64, 48), "red"), Image.new("RGB", (80, 48), "blue")
+
+
+class Many(FakePredictor):
+    """One that can do several things in one pass; it notes how many."""
+
+    def __init__(self, **known: Any) -> None:
+        super().__init__(OBJECTS, **known)
+        self.made: list[tuple[str, int]] = []
+
+    def match(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray:
+        self.made.append(("match", 1))
+        return super().match(encoding, phrases)
+
+    def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str:
+        self.made.append(("generate", 1))
+        return super().generate(about, text, max_new_tokens)
+
+    def match_many(self, encodings: Sequence[Any], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        self.made.append(("match", len(encodings)))
+        return [FakePredictor.match(self, *pair) for pair in zip(encodings, phrases, strict=True)]
+
+    def generate_many(self, about: Sequence[Any], texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
+        self.made.append(("generate", len(texts)))
+        return [FakePredictor.generate(self, *pair) for pair in zip(about, texts, strict=True)]
+
+
+@pytest.fixture
+def model() -> Many:
+    return Many(vocabulary=None, replies={"<region0>": "a big bus", "<region1>": "a person", "<region2>": "a corner"})
+
+
+@pytest.fixture
+def scene(model: Many) -> Scene:
+    return Model(model).open(PICTURE)
+
+
+def test_regions_are_described_in_one_pass_and_in_order(scene: Scene, model: Many) -> None:
+    drawn = (1.0, 1.0, 9.0, 9.0)
+    described = scene.describe_many(["r1", drawn, scene.regions[0], "r1"])
+    assert [one.text for one in described] == ["a person", "a corner", "a big bus", "a person"]
+    assert [one.regions[0].box for one in described][1] == drawn
+    assert model.made == [("generate", 4)]
+    alone = [scene.describe(target) for target in ("r1", drawn, "r0", "r1")]
+    assert [one.model_dump_json() for one in described] == [one.model_dump_json() for one in alone]
+    assert scene.describe_many([]) == []
+
+
+def test_questions_about_regions_are_answered_in_one_pass(scene: Scene, model: Many) -> None:
+    asked = [("r0", "What is it?"), ("r1", "Who is it?")]
+    assert [one.text for one in scene.inspect_many(asked)] == ["a big bus", "a person"]
+    assert model.made == [("generate", 2)]
+    assert model.asked[0].endswith("Regarding <region0>: What is it?")
+
+
+def test_one_thing_where_several_are_meant_is_told_of(scene: Scene) -> None:
+    for wrong in ("r0", scene.regions[0], None, 7, {"id": "r0"}):
+        with pytest.raises(InputError, match="describe_many needs a list of targets, got"):
+            scene.describe_many(wrong)  # pyright: ignore[reportArgumentType]
+    for wrong in (["r0"], [("r0", 1)], [("r0", "a", "b")]):
+        with pytest.raises(InputError, match=r"inspect_many needs \(target, question\) pairs, got"):
+            scene.inspect_many(wrong)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="open_many needs a list of pictures"):
+        scene.model.open_many("street.jpg")
+
+
+def test_one_that_has_no_result_fails_all_with_its_own_error(scene: Scene) -> None:
+    with pytest.raises(InputError, match="No region r9"):
+        scene.describe_many(["r0", "r9"])
+    with pytest.raises(ToolFailed, match="has no answer to"):
+        scene.inspect_many([("r0", "What?"), ((1, 1, 9, 9), "What?"), (None, "Why?")])
+
+
+def test_an_album_asks_all_its_pictures_in_one_pass(model: Many) -> None:
+    model.replies["Briefly describe"] = "<ground>a bus</ground><objects><region0></objects>"
+    album = Model(model).open_many([PICTURE, OTHER])
+    assert [scene.width for scene in album] == [64, 80]
+    assert isinstance(album[1:], Album)
+    found = album.ground_many(["bus", "person"])
+    assert [[regions.ids for regions in one.values()] for one in found] == [
+        [regions.ids for regions in scene.ground_many(["bus", "person"]).values()] for scene in album
+    ]
+    assert [one.value for one in album.count("bus")] == [1, 1]
+    assert [len(one) for one in album.ground("bus", threshold=0.95)] == [0, 0]
+    assert model.made == [("match", 2)]
+    model.made.clear()
+    assert [one.text for one in album.describe()] == [scene.describe().text for scene in album]
+    assert model.made[0] == ("generate", 2)
+    model.replies["What is it?"] = "a street"
+    assert [one.text for one in album.inspect("What is it?")] == ["a street"] * 2
+
+
+def test_an_album_of_nothing_has_nothing_and_a_broken_picture_is_named(model: Many) -> None:
+    assert Album([]).describe() == []
+    with pytest.raises(ImageError, match="absent"):
+        Model(model).open_many([PICTURE, "absent.jpg"])
+
+
+def test_a_model_that_can_do_one_thing_at_a_time_is_asked_one_by_one() -> None:
+    plain = FakePredictor(OBJECTS, vocabulary=None, replies={"<region0>": "a big bus", "<region1>": "a person"})
+    scene = Model(plain).open(PICTURE)
+    assert [one.text for one in scene.describe_many(["r0", "r1"])] == ["a big bus", "a person"]
+    assert plain.passes["generate"] == 2
+
+
+def test_what_depends_on_an_answer_waits_for_it_and_nothing_else() -> None:
+    models = [Many(vocabulary=None, replies={"first": "1", "second": "2"}) for _ in range(2)]
+    encoding = models[0].encode(Model(models[0]).open(PICTURE).loaded)
+
+    def chain(model: Many, texts: Sequence[str]) -> Asking[list[str]]:
+        said = []
+        for text in texts:
+            said.append((yield Words(model, encoding, text)))
+        yield Match(model, encoding, ["bus"])
+        return said
+
+    asked = [
+        chain(models[0], ["first", "second"]),
+        chain(models[0], ["second"]),
+        chain(models[1], ["first"]),
+        chain(models[0], []),
+    ]
+    assert together(asked) == [["1", "2"], ["2"], ["1"], []]
+    assert models[0].made == [("match", 1), ("generate", 2), ("match", 1), ("generate", 1), ("match", 1)]
+    assert models[1].made == [("generate", 1), ("match", 1)]
+    assert by_itself(chain(models[0], ["first"])) == ["1"]
+
+
+def test_named_regions_stay_as_they_are(scene: Scene) -> None:
+    described = scene.describe_many([Region(scene.regions[0].id, scene.regions[0].box, 0.5, "bus")])
+    assert described[0].text == "a big bus"
