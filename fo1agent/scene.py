@@ -15,7 +15,6 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
 
 import numpy as np
@@ -191,6 +190,7 @@ class Scene(Pictured):
         self._reads: dict[Any, tuple[TextLine, ...]] = {}
         self._colors: dict[Box, dict[str, float]] = {}
         self._rows: dict[str, np.ndarray] = {}
+        self._regions: Regions | None = None
 
     def __repr__(self) -> str:
         return f"<Scene {self.id} {self.width}x{self.height}, {len(self.encoding.boxes)} regions, {self.model.name}>"
@@ -204,19 +204,20 @@ class Scene(Pictured):
         """
         return self.model.predictor.thresholds
 
-    @cached_property
-    def regions(self) -> Regions:  # pyright: ignore[reportIncompatibleMethodOverride]
+    @property
+    def regions(self) -> Regions:
         """Every proposal, in the model's order, with its name and the probability of that; for a model without names,
         with its objectness."""
         return alone(self._naming())
 
     def _naming(self) -> Asking[Regions]:
         """`regions`, if they are not known yet."""
-        if "regions" in vars(self):
-            return self.regions
+        if self._regions is not None:
+            return self._regions
         labels, scores = yield from self._labels(self.encoding)
         names = [label is not None for label in labels]
-        found = Regions(
+        # Kept without a lock: whoever holds one while it waits for the model may keep out who computes meanwhile.
+        self._regions = Regions(
             self.encoding.boxes,
             np.where(names, scores, self.encoding.objectness),
             tuple(labels),
@@ -224,8 +225,7 @@ class Scene(Pictured):
             self.encoding.source,
             note=self.note,
         )
-        vars(self)["regions"] = found  # where `cached_property` keeps it
-        return found
+        return self._regions
 
     # ---- finding -------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,7 +83,8 @@ class Agent:
         self.budget = budget or Budget()
         self.verify = verify
         self._traces = as_place(traces)
-        self._lock = threading.RLock()
+        self._lock: AbstractContextManager[Any] = threading.RLock()
+        self._meter: Callable[[Budget], Meter] = Meter
         self.planner, chat = _resolved(planner, model, tools)
         self._tools = tuple(tools)
         self._stepper: Stepper | None = None
@@ -150,7 +153,7 @@ class Agent:
         if not isinstance(question, str) or len(question) > MAX_QUESTION:
             got = f"{len(question)} of them" if isinstance(question, str) else f"a {type(question).__name__}"
             raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
-        meter = Meter(self.budget)
+        meter = self._meter(self.budget)
         watch = begin(question, self.planner, self.budget, self._traces, self.verify)
         with self._lock, watch.opening(), exchange.until(meter.left):
             scene = self._open(source, watch)
@@ -173,29 +176,68 @@ class Agent:
         while (event := await asyncio.to_thread(next, events, None)) is not None:
             yield event
 
-    def batch(self, questions: Iterable[tuple[Any, str]], workers: int = 4) -> list[Answer | FO1AgentError]:
-        """Answer many questions, about one picture or many.
+    def batch(self, questions: Iterable[tuple[Any, str]], workers: int | None = None) -> list[Answer | FO1AgentError]:
+        """Answer many questions, about one picture or many, together: what several of them ask of the model at the same
+        time takes one pass.
 
         Args:
             questions: (source, question) pairs, each as for `ask`.
-            workers: how many run at once. The model computes one thing at a time; only the waiting for a chat model
-                overlaps.
+            workers: how many run at once; so many pictures are open. None: 16, or 4 where a chat model plans.
 
         Returns:
-            One answer for each, in the same order, or the error that `ask` would have raised.
+            One answer for each, in the same order, or the error that `ask` would have raised. The time that a question
+            waits for others is not part of its budget.
+
+        Raises:
+            InputError: `workers` is less than 1.
         """
-        from concurrent.futures import ThreadPoolExecutor
+        from fo1agent.agent.sharing import Sharing
+
+        pairs = list(questions)
+        if workers is None:
+            workers = 16 if getattr(self.planner, "chat", None) is None else 4
+        if workers < 1:
+            raise InputError(f"workers must be 1 or more, got {workers!r}.")
+        sharing = Sharing(min(workers, len(pairs)) or 1)
+        agent = copy.copy(self)
+        agent._lock, agent.model, agent._meter = sharing.turns, sharing.model(self.model), sharing.turns.meter
+        if self._stepper is not None:
+            agent._stepper = copy.copy(self._stepper)
+            agent._stepper.lock = sharing.turns
 
         def answered(pair: tuple[Any, str]) -> Answer | FO1AgentError:
+            source, question = pair
             try:
-                return self.ask(*pair)
+                return agent.ask(sharing.source(source), question)
             except FO1AgentError as exc:
                 return exc
 
-        if workers < 1:
-            raise InputError(f"workers must be 1 or more, got {workers!r}.")
-        with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(answered, questions))
+        with sharing.lasting():
+            return sharing.each(answered, pairs)
+
+    def ask_many(self, source: Any, questions: Iterable[str], workers: int | None = None) -> list[Answer]:
+        """Answer several questions about one picture together, which is opened once.
+
+        Args:
+            source: as for `ask`.
+            questions: each as for `ask`.
+            workers: as for `batch`.
+
+        Returns:
+            The answers, in the order of the questions.
+
+        Raises:
+            ImageError, InputError, AgentError: as for `ask`; the first in order.
+        """
+        if isinstance(questions, str):
+            raise InputError(f"ask_many needs a list of questions, got the string {shown(questions)}.")
+        scene = source if hasattr(source, "ground_many") else self._model().open(source)
+        answers: list[Answer] = []
+        for one in self.batch([(scene, question) for question in questions], workers):
+            if isinstance(one, FO1AgentError):
+                raise one
+            answers.append(one)
+        return answers
 
     def _events(self, scene: SceneLike, question: str, meter: Meter, before: tuple[str, ...] = ()) -> Iterator[Event]:
         trace: list[StepRecord] = []

@@ -119,8 +119,10 @@ class OnnxPredictor(BasePredictor):
         InputError: the model has parts for which there are no graphs.
     """
 
-    # All pictures stand in one row, and each token is compared with all of it: 2048 were fastest of 500 to 8192.
+    # All pictures stand in one row, and each token is compared with all of it: 2048 were fastest of 500 to 8192, and
+    # many tokens about each of several pictures are faster apart.
     _prefixes_at_once = 2048
+    _tokens_of_several = 256
 
     def __init__(self, folder: Path, name: str = "fo1", threads: int | None = None) -> None:
         self.config = config = read_own(folder)

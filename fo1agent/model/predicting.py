@@ -57,6 +57,7 @@ class BasePredictor(ABC):
     cache_bytes: int
     vocabulary: tuple[str, ...] | None
     _prefixes_at_once = 8192  # tokens of several pictures in one pass, whose keys and values it copies: bounds memory
+    _tokens_of_several = _TOKENS_AT_ONCE  # of phrases and questions in one pass over several pictures
 
     def _know(
         self,
@@ -323,10 +324,11 @@ class BasePredictor(ABC):
         parts: list[tuple[int, slice]] = []
         tokens = before = 0
         for number, (length, own) in enumerate(zip(lengths, branches, strict=True)):
+            many = tokens + sum(map(len, own)) > self._tokens_of_several
             for k, branch in enumerate(own):
                 on = bool(parts) and parts[-1][0] == number
-                wide = before + (0 if on else length) > self._prefixes_at_once
-                if parts and (wide or tokens + len(branch) > _TOKENS_AT_ONCE):
+                apart = not on and (many or before + length > self._prefixes_at_once)
+                if parts and (apart or tokens + len(branch) > _TOKENS_AT_ONCE):
                     yield parts
                     parts, tokens, before, on = [], 0, 0, False
                 first = parts.pop()[1].start if on else k

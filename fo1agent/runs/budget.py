@@ -59,8 +59,12 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the question began."""
+        """Seconds since the question began, without those that it waited for others."""
         return time.perf_counter() - self._start
+
+    def wait(self, seconds: float) -> None:
+        """Leave out seconds in which only others' work was done."""
+        self._start += seconds
 
     @property
     def left(self) -> float:

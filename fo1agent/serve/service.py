@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import re
 import threading
 from collections import OrderedDict
@@ -26,10 +27,10 @@ from fo1agent.planners.chat import ChatPlanner
 from fo1agent.planners.own import OwnPlanner
 from fo1agent.regions.ids import HANDLE
 from fo1agent.runs.answer import Answer
+from fo1agent.runs.batching import Batched, ManyPredictor
 from fo1agent.runs.budget import Budget
 from fo1agent.scene import Model, Predictor, Scene
 from fo1agent.serve.admission import Kind
-from fo1agent.serve.batching import Batched, ManyPredictor
 from fo1agent.serve.gate import Gate, Refused, Stream, Ticket, check, current
 from fo1agent.serve.guards import Traffic
 from fo1agent.serve.metrics import Metrics
@@ -91,6 +92,8 @@ class Service:
                 wait_s=settings.batch_wait_s,
                 running=lambda: self.gate.running,
                 on_pass=self.metrics.passed,
+                check=check,
+                wait=lambda result, seconds: _while_wanted(result),
             )
         predictor = self._batched or cast(Predictor, _Alone(model.predictor))
         self.model = replace(model, predictor=predictor, ocr=_until_stopped(model.ocr))
@@ -321,15 +324,17 @@ class _Alone:
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("encode", "with_boxes", "match", "labels", "similar", "generate"):
+        if name in ("encode", "with_boxes", "match", "match_many", "labels", "similar", "generate", "generate_many"):
             check()
         return getattr(self._inner, name)
 
 
-def _while_wanted(reply: Future[T], seconds: float) -> T:
+def _while_wanted(reply: Future[T], seconds: float = math.inf) -> T:
     """Wait for a reply for so long, and only while its request wants it."""
     ticket = current()
-    return reply.result(seconds) if ticket is None else ticket.wait(reply, seconds)
+    if ticket is None:
+        return reply.result(None if seconds == math.inf else seconds)
+    return ticket.wait(reply, seconds)
 
 
 def _until_stopped(read: Callable[..., list[TextLine]]) -> Callable[..., list[TextLine]]:

@@ -19,7 +19,7 @@ from fo1agent.model.fo1 import FO1
 from fo1agent.model.predictor import Predictor, load_predictor
 from fo1agent.pictures.image import load_image
 from fo1agent.regions.regions import Regions
-from fo1agent.serve.batching import Batched
+from fo1agent.runs.batching import Batched
 from tests import forged
 from tests.tiny_models import CHECKPOINT, FIXTURES, VOCABULARY, nano, reference
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.regions.regions import Regions
-from fo1agent.serve.batching import Batched
+from fo1agent.runs.batching import Batched
 from tests.fakes import FakePredictor
 from tests.serving import until
 
@@ -49,6 +49,12 @@ class Slow(FakePredictor):
     def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str:
         self._pass("generate", 1)
         return f"said {text}"
+
+    def match_many(self, encodings: Sequence[Any], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        self._pass("match", sum(map(len, phrases)))
+        if any("error" in some for some in phrases):
+            raise ValueError("no such phrase")
+        return [FakePredictor.match(self, *pair) for pair in zip(encodings, phrases, strict=True)]
 
     def generate_many(self, about: Any, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
         self._pass("generate", len(texts))
@@ -121,12 +127,57 @@ def test_short_passes_go_before_long_ones_and_those_of_different_kinds_take_turn
         lambda: batched.match(blue, ["bus"]),
     ]
     together(model, batched, *asked)
-    assert model.ran[:2] == [("match", 1)] * 2
-    kinds = [kind for kind, _ in model.ran[2:]]
-    assert kinds in (
-        ["generate", "encode", "generate", "encode", "encode"],
-        ["encode", "generate", "encode", "generate", "encode"],
-    )
+    assert model.ran[0] == ("match", 2)
+    kinds = [kind for kind, _ in model.ran[1:]]
+    assert kinds in (["generate", "encode", "encode", "encode"], ["encode", "generate", "encode", "encode"])
+
+
+def test_where_only_the_whole_counts_what_others_build_on_goes_first(model: Slow) -> None:
+    batched = Batched(model, wait_s=0, in_turns=False)
+    red, blue = (encoded(color) for color in ("red", "blue"))
+    asked = [
+        *[lambda about=about: batched.generate(about, "a") for about in (red, blue)],
+        lambda: batched.match(red, ["bus"]),
+        *[lambda color=color: batched.encode(picture(color)) for color in ("white", "green")],
+    ]
+    together(model, batched, *asked)
+    assert model.ran == [("encode", 1), ("encode", 1), ("match", 1), ("generate", 2)]
+    batched.close()
+
+
+def test_many_asked_by_one_share_passes_with_what_others_ask(model: Slow, batched: Batched) -> None:
+    red, blue = (encoded(color) for color in ("red", "blue"))
+    asked = [
+        lambda: batched.generate_many([red, blue, [red, blue]], ["a", "b", "c"]),
+        lambda: batched.generate_many(red, ["a", "d"]),
+        lambda: batched.match_many([red, blue], [["bus"], ["person"]]),
+    ]
+    several, of_one, rows = together(model, batched, *asked)
+    assert several == ["said a", "said b", "said c"]
+    assert of_one == ["said a", "said d"]
+    assert [row.shape for row in rows] == [(1, 2), (1, 2)]
+    assert model.ran == [("match", 2), ("generate", 4)]
+
+
+def test_whoever_waits_is_told_how_long_its_pass_took(model: Slow) -> None:
+    told: list[float] = []
+
+    def wait(future: Future[Any], seconds: Callable[[], float]) -> Any:
+        result = future.result(60)
+        told.append(seconds())
+        return result
+
+    def refused() -> None:
+        raise ValueError("called off")
+
+    model.go.set()
+    batched = Batched(model, wait_s=0, wait=wait)
+    batched.match(encoded("red"), ["bus"])
+    assert told[0] > 0
+    batched._check = refused
+    with pytest.raises(ValueError, match="called off"):
+        batched.match(encoded("red"), ["bus"])
+    batched.close()
 
 
 def test_what_is_short_waits_for_one_long_pass(model: Slow, batched: Batched) -> None:
@@ -149,7 +200,7 @@ def test_what_is_short_waits_for_one_long_pass(model: Slow, batched: Batched) ->
     assert ran == [("encode", 1), ("match", 1), ("encode", 1), ("encode", 1)]
 
 
-def test_phrases_about_one_picture_share_a_pass(model: Slow, batched: Batched) -> None:
+def test_phrases_share_a_pass_whatever_picture_they_are_about(model: Slow, batched: Batched) -> None:
     one, other = encoded("red"), encoded("blue")
     asked = [
         lambda: batched.match(one, ["bus", "person"]),
@@ -157,17 +208,17 @@ def test_phrases_about_one_picture_share_a_pass(model: Slow, batched: Batched) -
         lambda: batched.match(other, ["bus"]),
     ]
     found = together(model, batched, *asked)
-    assert sorted(model.ran) == [("match", 1), ("match", 2)]
+    assert model.ran == [("match", 4)]
     plain = FakePredictor(OBJECTS)
     np.testing.assert_array_equal(found[0], plain.match(one, ["bus", "person"]))
     np.testing.assert_array_equal(found[1], plain.match(one, ["person"]))
 
 
-def test_questions_about_one_picture_are_decoded_together(model: Slow, batched: Batched) -> None:
+def test_questions_are_decoded_together_whatever_picture_they_are_about(model: Slow, batched: Batched) -> None:
     one, other = encoded("red"), encoded("blue")
     asked = [lambda about=about, text=text: batched.generate(about, text) for about in (one, other) for text in "abca"]
     assert together(model, batched, *asked) == [f"said {text}" for text in "abcaabca"]
-    assert model.ran == [("generate", 3), ("generate", 3)]
+    assert model.ran == [("generate", 6)]
 
 
 def test_one_that_fails_does_not_spoil_the_others(model: Slow, batched: Batched) -> None:

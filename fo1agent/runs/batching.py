@@ -1,15 +1,17 @@
-"""One thread owns the model; passes that requests ask for at the same time are made together.
+"""One thread owns the model; passes that are asked for at the same time are made together.
 
 `Batched` is a predictor like any other. What threads ask of it waits; the model's thread makes of all that waits
 
 - one encoding for all who opened the same picture;
-- one pass for all phrases asked about one picture;
-- one decoding for all questions asked about one picture.
+- one pass for all phrases, whatever pictures they are asked about;
+- one decoding for all questions, likewise.
 
-Passes that take long, such as encodings and decodings, have their turns, one of a kind after one of another; between
-two of them all that is short is done. So nothing waits for all of what came before it: what is short for one long pass,
-what is long for one of each other kind and those of its own. Different pictures are encoded one after the other: on a
-CPU the nano's tower takes 1.2 to 1.5 times as long for each of four that are passed through it together.
+In a server, passes that take long, such as encodings and decodings, have their turns, one of a kind after one of
+another; between two of them all that is short is done. So nothing waits for all of what came before it: what is short
+for one long pass, what is long for one of each other kind and those of its own. Where only the whole counts
+(`in_turns=False`), what others build on goes first, and words are written last, for as many as possible. Different
+pictures are encoded one after the other: on a CPU the nano's tower takes 1.2 to 1.5 times as long for each of four that
+are passed through it together.
 
 Results are those of asking one after the other. What was computed before is answered at once, without waiting.
 """
@@ -31,7 +33,6 @@ import numpy as np
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Predictor
-from fo1agent.serve.gate import current
 
 T = TypeVar("T")
 
@@ -39,23 +40,29 @@ T = TypeVar("T")
 class ManyPredictor(Predictor, Protocol):
     """A predictor that can do several things in one pass; `fo1agent.model.predictor.Predictor` is one.
 
-    `recalled` gives what `match` would without a pass, or None if it needs one. `generate_many` gives what `generate`
-    would for each, in their order.
+    `recalled` gives what `match` would without a pass, or None if it needs one. `match_many` and `generate_many` give
+    what `match` and `generate` would for each, in their order.
     """
 
     def recalled(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray | None: ...
+    def match_many(self, encodings: Sequence[Any], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]: ...
     def generate_many(self, about: Any, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]: ...
 
 
 @dataclass(eq=False)
 class _Job:
-    """Something to be computed. Jobs of one kind and group are computed in one pass, those of one key once."""
+    """Something to be computed. Jobs of one kind and group are computed in one pass, those of one key once.
+
+    Attributes:
+        seconds: that its pass took, once it is done.
+    """
 
     kind: str
     group: Hashable
     key: Hashable
     asked: Any
     future: Future[Any] = field(default_factory=Future)
+    seconds: float = 0.0
 
 
 OnPass = Callable[[str, int, int], None]
@@ -71,6 +78,10 @@ class Batched:
         wait_s: most seconds that a job waits for others.
         running: how many requests run; when as many jobs are there, no other is waited for.
         on_pass: told of every pass.
+        in_turns: whether kinds of long passes take turns; else what others build on goes first.
+        check: called before anything is asked for; may raise.
+        wait: gives the result of a future when it is there, and may raise before. It is told the seconds of the pass
+            by a function, to be called then.
     """
 
     def __init__(
@@ -81,10 +92,14 @@ class Batched:
         wait_s: float = 0.002,
         running: Callable[[], int] = lambda: sys.maxsize,
         on_pass: OnPass = lambda kind, jobs, different: None,
+        in_turns: bool = True,
+        check: Callable[[], None] = lambda: None,
+        wait: Callable[[Future[Any], Callable[[], float]], Any] = lambda future, seconds: future.result(),
     ) -> None:
         self._inner = inner
         self._most, self._wait_s, self._running, self._on_pass = most, wait_s, running, on_pass
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._in_turns, self._check, self._wait = in_turns, check, wait
+        self._jobs: queue.SimpleQueue[Sequence[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="fo1agent-model", daemon=True)
         self._thread.start()
 
@@ -92,6 +107,10 @@ class Batched:
         """End the thread, after what waits."""
         self._jobs.put(None)
         self._thread.join()
+
+    def look_again(self) -> None:
+        """Look again at how many run: one of those that were waited for has ended."""
+        self._jobs.put(())
 
     # ---- what a scene asks of it ---------------------------------------------------------------------------------
 
@@ -129,10 +148,18 @@ class Batched:
         return self._ask(_Job("boxes", id(encoding), boxes.tobytes(), (encoding, boxes)))
 
     def match(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray:
-        known = self._inner.recalled(encoding, phrases)
-        if known is not None:
-            return known
-        return self._ask(_Job("match", id(encoding), tuple(phrases), (encoding, tuple(phrases))))
+        return self.match_many([encoding], [phrases])[0]
+
+    def recalled(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray | None:
+        return self._inner.recalled(encoding, phrases)
+
+    def match_many(self, encodings: Sequence[Any], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        asked = list(zip(encodings, map(tuple, phrases), strict=True))
+        known = [self._inner.recalled(*pair) for pair in asked]
+        new = [k for k, rows in enumerate(known) if rows is None]
+        jobs = [_Job("match", None, (id(asked[k][0]), asked[k][1]), asked[k]) for k in new]
+        found = dict(zip(new, self._ask_all(jobs), strict=True))
+        return [found[k] if rows is None else rows for k, rows in enumerate(known)]
 
     def labels(self, encoding: Any) -> tuple[list[str | None], np.ndarray]:
         if self._inner.vocabulary is not None:
@@ -146,23 +173,28 @@ class Batched:
         return self._ask(_Job("similar", id(encoding), index, (encoding, index)))
 
     def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str:
-        if isinstance(about, Sequence):
-            return self._ask(_Job("words", object(), None, (about, text, max_new_tokens)))
-        asked = (about, text, max_new_tokens)
-        return self._ask(_Job("generate", (id(about), max_new_tokens), text, asked))
+        return self.generate_many([about], [text], max_new_tokens)[0]
+
+    def generate_many(self, about: Any, texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
+        abouts = about if isinstance(about, Sequence) else [about] * len(texts)
+        jobs = [
+            _Job("generate", max_new_tokens, (_of(one), text), (one, text, max_new_tokens))
+            for one, text in zip(abouts, texts, strict=True)
+        ]
+        return self._ask_all(jobs)
 
     def alone(self, work: Callable[[], T]) -> T:
         """Do something else with the model, in its turn and by itself."""
         return self._ask(_Job("alone", object(), None, work))
 
     def _ask(self, job: _Job) -> Any:
-        ticket = current()
-        if ticket is None:
-            self._jobs.put(job)
-            return job.future.result()
-        ticket.check()
-        self._jobs.put(job)
-        return ticket.wait(job.future)
+        return self._ask_all([job])[0]
+
+    def _ask_all(self, jobs: Sequence[_Job]) -> list[Any]:
+        self._check()
+        if jobs:
+            self._jobs.put(jobs)
+        return [self._wait(job.future, lambda job=job: job.seconds) for job in jobs]
 
     # ---- the model's thread --------------------------------------------------------------------------------------
 
@@ -172,34 +204,36 @@ class Batched:
         open_ = True
         while open_ or any(waiting.values()):
             open_ = self._take(waiting, open_)
-            for kind in _SHORT:
+            for kind in _SHORT if self._in_turns else ():
                 while waiting[kind]:
                     self._pass(kind, self._together(waiting[kind]))
-            kind = next((kind for kind in turns if waiting[kind]), None)
+            kind = next((kind for kind in (turns if self._in_turns else _PASSES) if waiting[kind]), None)
             if kind is not None:
                 self._pass(kind, self._together(waiting[kind]))
-                turns.remove(kind)
-                turns.append(kind)
+                if self._in_turns:
+                    turns.remove(kind)
+                    turns.append(kind)
 
     def _take(self, waiting: Mapping[str, deque[_Job]], open_: bool) -> bool:
         """Take what was asked for since, and wait if there is nothing at all to do; whether more may come."""
-        jobs, until = sum(map(len, waiting.values())), 0.0
-        idle = not jobs
+        jobs, until = sum(map(len, waiting.values())), time.monotonic() + self._wait_s
+        idle = not jobs or not self._in_turns
         while open_:
             try:
                 if not jobs:
-                    job = self._jobs.get()
+                    asked = self._jobs.get()
                     until = time.monotonic() + self._wait_s
                 elif idle and jobs < min(self._most, self._running()) and (left := until - time.monotonic()) > 0:
-                    job = self._jobs.get(timeout=left)  # others will have been asked at the same time
+                    asked = self._jobs.get(timeout=left)  # others will have been asked at the same time
                 else:
-                    job = self._jobs.get_nowait()
+                    asked = self._jobs.get_nowait()
             except queue.Empty:
                 break
-            if job is None:
+            if asked is None:
                 return False
-            waiting[job.kind].append(job)
-            jobs += 1
+            for job in asked:
+                waiting[job.kind].append(job)
+            jobs += len(asked)
         return open_
 
     def _together(self, waiting: deque[_Job]) -> list[_Job]:
@@ -214,6 +248,7 @@ class Batched:
         if not different:
             return  # nobody waits for any of it any more
         self._on_pass(kind, len(jobs), len(different))
+        start = time.monotonic()
         try:
             results = dict(zip(different, _PASSES[kind](self._inner, list(different.values())), strict=True))
         except Exception as exc:
@@ -225,34 +260,38 @@ class Batched:
             for job in jobs:
                 job.future.set_exception(exc)
             return
+        seconds = time.monotonic() - start
         for job in jobs:
+            job.seconds = seconds
             job.future.set_result(results[job.key])
 
 
+def _of(about: Any) -> Hashable:
+    """What a question is about, as a key."""
+    return tuple(map(id, about)) if isinstance(about, Sequence) else id(about)
+
+
 def _match(model: ManyPredictor, asked: list[Any]) -> list[np.ndarray]:
-    encoding = asked[0][0]
-    phrases = list(dict.fromkeys(phrase for _, some in asked for phrase in some))
-    row = dict(zip(phrases, model.match(encoding, phrases), strict=True))
-    return [np.stack([row[phrase] for phrase in some]) for _, some in asked]
+    if len(asked) == 1:
+        return [model.match(*asked[0])]
+    return model.match_many([encoding for encoding, _ in asked], [phrases for _, phrases in asked])
 
 
 def _generate(model: ManyPredictor, asked: list[Any]) -> list[str]:
-    encoding, _, max_new_tokens = asked[0]
     if len(asked) == 1:
-        return [model.generate(encoding, asked[0][1], max_new_tokens)]
-    return model.generate_many(encoding, [text for _, text, _ in asked], max_new_tokens)
+        return [model.generate(*asked[0])]
+    return model.generate_many([about for about, _, _ in asked], [text for _, text, _ in asked], asked[0][2])
 
 
 _PASSES: dict[str, Callable[[ManyPredictor, list[Any]], Sequence[Any]]] = {
-    "match": _match,
-    "generate": _generate,
     "encode": lambda model, asked: [model.encode(*one) for one in asked],
     "boxes": lambda model, asked: [model.with_boxes(*one) for one in asked],
+    "match": _match,
     "similar": lambda model, asked: [model.similar(*one) for one in asked],
-    "words": lambda model, asked: [model.generate(*one) for one in asked],
+    "generate": _generate,
     "alone": lambda model, asked: [work() for work in asked],
 }
-"""Kind of job → what makes one pass of different things asked, all of them about one picture."""
+"""Kind of job → what makes one pass of different things asked. What others build on comes first."""
 
 _SHORT = ("match",)
 """The kinds whose passes take a small part of what the others take."""

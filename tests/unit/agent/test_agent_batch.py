@@ -1,0 +1,135 @@
+"""Questions that run at once share the model's passes, and end as each does alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fo1agent.agent.loop import Agent
+from fo1agent.agent.sharing import Turns
+from fo1agent.errors import ImageError, InputError
+from fo1agent.runs.answer import Answer
+from fo1agent.runs.budget import Budget
+from fo1agent.scene import Model
+from fo1agent.traces import store as traces
+from tests.fakes import FakePredictor
+
+OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
+PICTURE, OTHER = Image.new("RGB", (64, 48), "red"), Image.new("RGB", (80, 48), "blue")
+QUESTIONS = ["How many buses are there?", "Describe the picture.", "Is there a dog?", "Describe the bus."]
+TOGETHER = ("match_many", "generate_many")
+
+
+class Many(FakePredictor):
+    """One that can do several things in one pass; it notes how many, and in which thread."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            OBJECTS, replies={"Briefly": "<ground>bus</ground><objects><region0></objects>", "<region0>": "a bus"}
+        )
+        self.made: list[tuple[str, int]] = []
+        self.threads: set[str] = set()
+
+    def _pass(self, kind: str, several: int) -> None:
+        self.made.append((kind, several))
+        self.threads.add(threading.current_thread().name)
+
+    def recalled(self, encoding: Any, phrases: Sequence[str]) -> np.ndarray | None:
+        return None
+
+    def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str:
+        self._pass("generate", 1)
+        return super().generate(about, text, max_new_tokens)
+
+    def match_many(self, encodings: Sequence[Any], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        self._pass("match", len(encodings))
+        return [FakePredictor.match(self, *pair) for pair in zip(encodings, phrases, strict=True)]
+
+    def generate_many(self, about: Sequence[Any], texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
+        self._pass("generate", len(texts))
+        return [FakePredictor.generate(self, *pair) for pair in zip(about, texts, strict=True)]
+
+
+def told(answer: Any) -> Any:
+    assert isinstance(answer, Answer)
+    steps = [(step.tool, step.args, step.asked, step.gave, step.error) for step in answer.trace]
+    return answer.text, answer.value, answer.abstained, answer.evidence.ids, steps
+
+
+def test_a_batch_gives_what_each_question_gives_alone_in_fewer_passes() -> None:
+    model = Many()
+    agent = Agent(Model(model))
+    pairs = [(picture, question) for question in QUESTIONS for picture in (PICTURE, OTHER)]
+    alone = [told(agent.ask(*pair)) for pair in pairs]
+    assert {kind for kind, _ in model.made} == {"generate"}
+    singles, model.made, model.threads = len(model.made), [], set()
+    assert [told(answer) for answer in agent.batch(pairs)] == alone
+    assert sum(several for kind, several in model.made if kind == "generate") <= singles
+    assert max(several for _, several in model.made) > 1
+    assert model.threads == {"fo1agent-model"}
+    assert "fo1agent-model" not in {one.name for one in threading.enumerate()}
+
+
+def test_questions_about_one_picture_need_it_opened_once() -> None:
+    model = Many()
+    agent = Agent(Model(model))
+    answers = agent.ask_many(PICTURE, QUESTIONS)
+    assert [told(answer) for answer in answers] == [told(agent.ask(PICTURE, question)) for question in QUESTIONS]
+    scene = Model(model).open(PICTURE)
+    model.passes["towers"] = 0
+    assert len(agent.ask_many(scene, QUESTIONS, workers=2)) == 4
+    assert model.passes["towers"] == 0
+    assert scene.model.predictor is model
+    assert agent.ask_many(scene, []) == []
+
+
+def test_what_cannot_be_asked_is_told_of() -> None:
+    agent = Agent(Model(Many()))
+    with pytest.raises(InputError, match="ask_many needs a list of questions, got the string"):
+        agent.ask_many(PICTURE, "How many?")
+    with pytest.raises(InputError, match="A question is a text"):
+        agent.ask_many(PICTURE, [QUESTIONS[0], 7])  # pyright: ignore[reportArgumentType]
+    first, wrong = agent.batch([(PICTURE, QUESTIONS[0]), ("absent.jpg", QUESTIONS[0])])
+    assert isinstance(first, Answer)
+    assert isinstance(wrong, ImageError)
+
+
+def test_a_trace_counts_the_passes_of_its_own_question(tmp_path: Path) -> None:
+    pairs = [(PICTURE, question) for question in QUESTIONS]
+    Agent(Model(Many()), traces=tmp_path / "together").batch(pairs)
+    alone = Agent(Model(Many()), traces=tmp_path / "alone")
+    for pair in pairs:
+        alone.ask(*pair)
+    counted = []
+    for folder in ("together", "alone"):
+        runs = [traces.read(path) for path in sorted((tmp_path / folder).iterdir())]
+        counted.append({one.run.question: one.costs.calls for one in runs if one.costs})
+    assert len(counted[0]) == 4
+    assert counted[0] == counted[1]
+
+
+def test_whoever_waits_lets_others_compute_and_is_not_charged_for_it() -> None:
+    turns, future, entered = Turns(), Future(), threading.Event()
+    meter = turns.meter(Budget())
+
+    def other() -> None:
+        with turns:
+            entered.set()
+            future.set_result("done")
+
+    with turns, turns:
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert turns.wait(future, lambda: 0.0) == "done"
+        assert entered.is_set()
+    thread.join()
+    before = meter.seconds
+    meter.wait(5.0)
+    assert meter.seconds < before
