@@ -14,6 +14,7 @@ of another form, a compressed one, and a redirect to another address are a `Serv
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import json
 import math
@@ -21,6 +22,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -33,7 +35,7 @@ from fo1agent import bounded, exchange
 from fo1agent.bearer import checked_token
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.foreign import one_line
-from fo1agent.pictured import Pictured, Target, id_within
+from fo1agent.pictured import Pictured, Target, id_within, pairs, several
 from fo1agent.pictures.attached import attached_fields
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.plans.language import LARGEST, Plan
@@ -83,6 +85,9 @@ _ADDRESS = re.compile(r"(data:|[A-Za-z][A-Za-z0-9+.-]+://)")
 
 AResult = TypeVar("AResult", bound=BaseModel)
 Answered = TypeVar("Answered")
+Given = TypeVar("Given")
+
+_AT_ONCE = 8  # requests of one caller
 
 
 def connect(url: str, token: str | None = None, *, timeout_s: float = 120.0, patience_s: float = 30.0) -> Client:
@@ -327,7 +332,9 @@ class RemoteScene(Pictured):
         """Find the regions of several phrases; see `Scene.ground_many`."""
         if isinstance(phrases, str):
             raise InputError(f"ground_many needs a list of phrases, got the string {phrases!r}. Pass [{phrases!r}].")
-        return {phrase: self.ground(phrase, within=within, threshold=threshold, limit=limit) for phrase in phrases}
+        each = list(dict.fromkeys(phrases))
+        found = _at_once(lambda one: self.ground(one, within=within, threshold=threshold, limit=limit), each)
+        return dict(zip(each, found, strict=True))
 
     def count(self, phrase: str, *, within: Target = None, threshold: float | None = None) -> CountResult:
         """Count the regions that a phrase names; see `Scene.count`."""
@@ -351,6 +358,14 @@ class RemoteScene(Pictured):
     def describe(self, target: Target = None) -> DescribeResult:
         """Say what the picture, or a part of it, shows; see `Scene.describe`."""
         return self._result(DescribeResult, "describe", region=self._target(target))
+
+    def describe_many(self, targets: Iterable[Target]) -> list[DescribeResult]:
+        """Describe several regions, asked at once: a server puts their passes together; see `Scene.describe_many`."""
+        return _at_once(self.describe, several(targets, "describe_many", "targets"))
+
+    def inspect_many(self, asked: Iterable[tuple[Target, str]]) -> list[InspectResult]:
+        """Ask several questions at once; see `Scene.inspect_many`."""
+        return _at_once(lambda pair: self.inspect(*pair), pairs(asked))
 
     def inspect(self, target: Target, question: str) -> InspectResult:
         """Ask the model a question about a region, or with target None about the picture; see `Scene.inspect`."""
@@ -399,6 +414,12 @@ class RemoteScene(Pictured):
     def ask(self, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()) -> Answer:
         """Answer a question about this picture; see `Client.ask`."""
         return self.client.ask(self, question, on_step, before=before)
+
+    def ask_many(self, questions: Iterable[str]) -> list[Answer]:
+        """Answer several questions about this picture at once; see `Client.ask` and `Agent.ask_many`."""
+        if isinstance(questions, str):
+            raise InputError(f"ask_many needs a list of questions, got the string {shown(questions)}.")
+        return _at_once(self.ask, list(questions))
 
     def stream(self, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
         """Answer a question about this picture, event by event; see `Client.stream`."""
@@ -597,6 +618,15 @@ class _Heard:
 
 class _ForgottenError(InputError):
     """The server does not know the picture any more."""
+
+
+def _at_once(ask: Callable[[Given], Answered], each: Sequence[Given]) -> list[Answered]:
+    """What the server answers to each, asked a few at a time, in order; the first failure in order is raised."""
+    if len(each) < 2:
+        return [ask(one) for one in each]
+    contexts = [contextvars.copy_context() for _ in each]  # the time that is left is the caller's
+    with ThreadPoolExecutor(min(len(each), _AT_ONCE)) as threads:
+        return list(threads.map(lambda context, one: context.run(ask, one), contexts, each))
 
 
 def _file(source: Any, image: LoadedImage) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -44,6 +44,30 @@ def id_within(target: Any) -> str | None:
     # or another one than the region's own, makes an id that no picture has: it is refused as such.
     own = re.fullmatch(rf"({PICTURE})-[0-9a-f]{{8,64}}", picture) if isinstance(picture, str) else None
     return f"{own[1] if own else str(picture)[:200]}/{region}"
+
+
+def several(given: Any, method: str, what: str) -> list[Any]:
+    """Several of something.
+
+    Raises:
+        InputError: it is one.
+    """
+    if given is None or isinstance(given, (str, Region, Mapping)) or not isinstance(given, Iterable):
+        raise InputError(f"{method} needs a list of {what}, got {shown(given)}. Pass [{shown(given)}].")
+    return list(given)
+
+
+def pairs(asked: Any) -> list[tuple[Target, str]]:
+    """(target, question) pairs.
+
+    Raises:
+        InputError: they are none.
+    """
+    given = several(asked, "inspect_many", "(target, question) pairs")
+    for pair in given:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[1], str):
+            raise InputError(f"inspect_many needs (target, question) pairs, got {shown(pair)}.")
+    return [(target, question) for target, question in given]
 
 
 class Pictured(ABC):

@@ -21,7 +21,7 @@ import numpy as np
 
 from fo1agent import prompts
 from fo1agent.errors import InputError, ToolFailed
-from fo1agent.pictured import Pictured, Target
+from fo1agent.pictured import Pictured, Target, pairs, several
 from fo1agent.pictures.color import SEVERAL, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.pictures.ocr import TextLine, read_lines, rows
@@ -159,7 +159,7 @@ class Model:
             ImageError: a picture cannot be read or breaks a limit.
             InputError: one source where several are meant.
         """
-        return Album([self.open(source, limits=limits) for source in _several(sources, "open_many", "pictures")])
+        return Album([self.open(source, limits=limits) for source in several(sources, "open_many", "pictures")])
 
 
 class Scene(Pictured):
@@ -410,7 +410,7 @@ class Scene(Pictured):
         Raises:
             InputError: an unknown region, or one target where several are meant.
         """
-        return together([self._describing(target) for target in _several(targets, "describe_many", "targets")])
+        return together([self._describing(target) for target in several(targets, "describe_many", "targets")])
 
     def inspect(self, target: Target, question: str) -> InspectResult:
         """Ask the model a question about a region, or, without a target, about the picture.
@@ -436,7 +436,7 @@ class Scene(Pictured):
         Raises:
             InputError, ToolFailed: as for `inspect`, of the first pair that has no result.
         """
-        return together([self._inspecting(*pair) for pair in _pairs(asked)])
+        return together([self._inspecting(*pair) for pair in pairs(asked)])
 
     # ---- pictures ------------------------------------------------------------------------------------------------
 
@@ -804,30 +804,6 @@ def _given(boxes: Any) -> Callable[[LoadedImage], Regions]:
         boxes = check_boxes(boxes)
         return Given(boxes, limit=len(boxes))
     return Given(boxes.boxes, boxes.scores, boxes.labels, limit=len(boxes))
-
-
-def _several(given: Any, method: str, what: str) -> list[Any]:
-    """Several of something.
-
-    Raises:
-        InputError: it is one.
-    """
-    if given is None or isinstance(given, (str, Region, Mapping)) or not isinstance(given, Iterable):
-        raise InputError(f"{method} needs a list of {what}, got {shown(given)}. Pass [{shown(given)}].")
-    return list(given)
-
-
-def _pairs(asked: Any) -> list[tuple[Target, str]]:
-    """(target, question) pairs.
-
-    Raises:
-        InputError: they are none.
-    """
-    pairs = _several(asked, "inspect_many", "(target, question) pairs")
-    for pair in pairs:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[1], str):
-            raise InputError(f"inspect_many needs (target, question) pairs, got {shown(pair)}.")
-    return [(target, question) for target, question in pairs]
 
 
 def _counted(phrase: str, found: Regions) -> CountResult:

@@ -98,6 +98,22 @@ def test_every_tool_gives_what_it_gives_here(server: Client, here: Scene) -> Non
     assert scene.inspect(bus, "What colour is it?").text == here.inspect(bus, "What colour is it?").text
 
 
+def test_many_asked_at_once_are_as_each_alone_and_in_order(server: Client, here: Scene) -> None:
+    scene = server.open(gray("silver"))
+    targets = ["r1", "r0", (1.0, 1.0, 9.0, 9.0)]
+    assert [one.text for one in scene.describe_many(targets)] == [one.text for one in here.describe_many(targets)]
+    asked = [(target, "What colour is it?") for target in targets]
+    assert [one.text for one in scene.inspect_many(asked)] == [scene.inspect(*pair).text for pair in asked]
+    questions = ["How many people are there?", "Is there a bus?", "Is there an ostrich?"]
+    assert [one.text for one in scene.ask_many(questions)] == [scene.ask(question).text for question in questions]
+    assert scene.ask_many([]) == []
+    with pytest.raises(InputError, match="No region r9"):
+        scene.describe_many(["r0", "r9", "r1"])
+    for wrong in (lambda: scene.describe_many("r0"), lambda: scene.ask_many("Why?")):
+        with pytest.raises(InputError, match="needs a list of"):
+            wrong()
+
+
 @pytest.mark.parametrize("phrase", ["sleepy person", "women on a bench", "stolen dog", "people and dogs", "bus"])
 def test_what_could_not_be_judged_comes_over(server: Client, here: Scene, phrase: str) -> None:
     scene = server.open(gray())

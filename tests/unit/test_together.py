@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import ImageError, InputError, ToolFailed
+from fo1agent.plans.language import Plan
 from fo1agent.regions.regions import Region
+from fo1agent.runs.budget import Budget, Meter
+from fo1agent.runs.plan_run import Run
 from fo1agent.scene import Album, Model, Scene
 from fo1agent.together import Asking, Match, Words, together
 from fo1agent.together import alone as by_itself
@@ -148,3 +151,16 @@ def test_what_depends_on_an_answer_waits_for_it_and_nothing_else() -> None:
 def test_named_regions_stay_as_they_are(scene: Scene) -> None:
     described = scene.describe_many([Region(scene.regions[0].id, scene.regions[0].box, 0.5, "bus")])
     assert described[0].text == "a big bus"
+
+
+def test_the_colours_of_several_things_take_one_pass_of_a_plan() -> None:
+    model = Many(vocabulary=None, replies={"<region0>": "yellow", "<region1>": "blue"})
+    scene = Model(model).open(PICTURE)
+    meter = Meter(Budget())
+    find, colors = {"op": "find", "id": "s1", "phrase": "thing"}, {"op": "colors", "id": "s2", "of": "s1"}
+    plan = Plan.parse({"question": "?", "steps": [find, colors, {"op": "answer", "id": "s3", "of": ["s2"]}]})
+    model.objects = [(box, "thing", p) for box, _, p in OBJECTS]
+    *_, told = Run(plan, scene, meter)
+    assert told.gave == "r0 yellow and r1 blue"
+    assert model.made == [("match", 1), ("generate", 2)]
+    assert meter.model_calls == 2
