@@ -22,7 +22,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -624,6 +623,8 @@ def _at_once(ask: Callable[[Given], Answered], each: Sequence[Given]) -> list[An
     """What the server answers to each, asked a few at a time, in order; the first failure in order is raised."""
     if len(each) < 2:
         return [ask(one) for one in each]
+    from concurrent.futures import ThreadPoolExecutor
+
     contexts = [contextvars.copy_context() for _ in each]  # the time that is left is the caller's
     with ThreadPoolExecutor(min(len(each), _AT_ONCE)) as threads:
         return list(threads.map(lambda context, one: context.run(ask, one), contexts, each))
