@@ -233,7 +233,7 @@ def measure(
 
     def caption(regions: list[int]) -> None:
         stop, predictor.stop_ids = predictor.stop_ids, frozenset()
-        predictor.generate_many(encoding, [f"Describe <region{k}>." for k in regions], 2 * tokens)
+        predictor.generate_many(encoding, [f"Describe <region{k % len(boxes)}>." for k in regions], 2 * tokens)
         predictor.stop_ids = stop
 
     def answer_plainly() -> None:

@@ -49,7 +49,7 @@ def test_the_plain_way_pools_the_same_vectors_and_writes_the_same_ids(full_size:
 
 def test_every_kind_of_run_is_measured(full_size: Any, predictor: Predictor) -> None:
     figures = full_size.measure(predictor, IMAGE, full_size.some_boxes(11, *IMAGE.size), tokens=2, rounds=1)
-    assert len(figures) == 10
+    assert len(figures) == 13
     assert all(value > 0 for value in figures.values())
     assert predictor.stop_ids
 
