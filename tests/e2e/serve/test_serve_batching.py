@@ -12,7 +12,7 @@ import pytest
 
 import fo1agent
 from fo1agent.pictures.image import load_image
-from fo1agent.serve.batching import Batched, ManyPredictor
+from fo1agent.runs.batching import Batched, ManyPredictor
 
 DEMO = Path(fo1agent.__file__).parent / "data" / "demo"
 PHRASES = ["cat", "remote", "red bus", "person", "couch", "traffic light", "sleeping cat", "blue car"]

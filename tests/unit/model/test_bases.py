@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from tests.tiny_bases import AUX, FAMILIES, VOCABULARY, tiny_base, tokenizer
 
 BOXES = [[10.0, 5.0, 60.0, 40.0], [0.0, 0.0, 90.0, 64.0], [30.0, 30.0, 50.0, 60.0]]
 PHRASES = ("dog", "a large red car", "x", "dog")
-CLOSE = {"rtol": 0, "atol": 2e-5}
+CLOSE: dict[str, Any] = {"rtol": 0, "atol": 2e-5}
 
 Pair = tuple[FO1, FO1Processor]
 
@@ -94,7 +95,7 @@ def test_other_boxes_are_read_behind_the_picture_as_if_it_were_read_again(pair: 
     model, processor = pair
     known, other = model.prefill(seen(pair)), seen(pair, BOXES[1:])
     again, anew = model.prefill(other, known), model.prefill(other)
-    close = CLOSE if model.adapter.can_branch else CLOSE | {"atol": 5e-4}  # see below
+    close: dict[str, Any] = CLOSE if model.adapter.can_branch else CLOSE | {"atol": 5e-4}  # see below
     torch.testing.assert_close(again.region_states, anew.region_states, **close)
     phrases = [processor.phrase_ids(PHRASES[0])]
     torch.testing.assert_close(model.phrase_states(again, phrases), model.phrase_states(anew, phrases), **close)
@@ -112,7 +113,7 @@ def test_a_branch_is_the_same_question_alone_and_prefix_and_cache_are_the_full_p
         torch.testing.assert_close(row, model.phrase_states(prefix, [ids])[0], **CLOSE)
         # A recurrent state is computed by chunks or by steps, which round differently: 1e-4 was seen with two threads.
         # Where layers that keep one do not heed a mask, states differ by 5e-3.
-        close = CLOSE if model.adapter.can_branch else CLOSE | {"atol": 5e-4}
+        close: dict[str, Any] = CLOSE if model.adapter.can_branch else CLOSE | {"atol": 5e-4}
         torch.testing.assert_close(row, states(model, followed(one, ids))[-1], **close)
     assert prefix.nbytes > 0
     assert all(torch.equal(now, old) for now, old in zip(prefix.tensors(), before, strict=True))

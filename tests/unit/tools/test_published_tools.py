@@ -479,7 +479,7 @@ def test_a_run_with_a_tool_of_ones_own_is_run_again_at_the_shell(
     op = {"op": "tool", "name": "broken", "of": {"region": "s1"}}
     run = tmp_path / "run.jsonl"
     planned(model().open(tmp_path / "a.png"), BUS, op, of="s2", tools=load_tools([own]), traces=File(run))
-    monkeypatch.setattr(trace_command, "_load", lambda *_: model())
+    monkeypatch.setattr(trace_command, "_load", lambda *_, **__: model())
     assert CliRunner().invoke(command.main, ["replay", str(run), "--tool", own]).stdout.endswith("The same.\n")
     without = CliRunner().invoke(command.main, ["replay", str(run)])
     assert (without.exit_code, "there is no tool broken here" in without.stdout) == (1, True)
