@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fo1agent.cli import chat as cli_chat
-from fo1agent.cli import console, inline
+from fo1agent.cli import console
 from fo1agent.cli import data as cli_data
 from fo1agent.cli import loading as cli_loading
 from fo1agent.cli import ocr as cli_ocr
@@ -208,6 +207,8 @@ def chat(ctx: click.Context, images: Sequence[str], planner: str, mode: str, ver
     colour are they?" /help lists the commands. Questions may come from a file or a pipe as well; then the exit code is
     1 if one of them failed. If the variable FO1AGENT_TRACES names a folder, every run is saved there.
     """
+    from fo1agent.cli import chat as cli_chat
+    from fo1agent.cli import inline
     from fo1agent.traces.store import Memory
 
     names = cli_pictures.named(images, {})

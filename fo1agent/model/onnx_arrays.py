@@ -34,17 +34,24 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
+_AT_ONCE = 64
 _MEET: Any = (np.maximum, np.maximum, np.minimum, np.minimum)
 
 
 def suppress(boxes: np.ndarray, overlap: float, limit: int) -> np.ndarray:
     """Positions of the first `limit` boxes of [N, 4], best first, that overlap no better one which is kept."""
-    alive, kept = np.ones(len(boxes), dtype=bool), []
-    for k in range(len(boxes)):
-        if alive[k] and len(kept) < limit:
-            kept.append(k)
-            alive &= overlaps(boxes[k : k + 1], boxes)[0] <= overlap
-    return np.array(kept, dtype=np.int64)
+    left, kept = np.arange(len(boxes)), list[int]()
+    while len(left) and len(kept) < limit:
+        # The best that are left are compared with all others at once, and decided one after the other.
+        first = left[:_AT_ONCE]
+        beaten = overlaps(boxes[first], boxes[left]) > overlap
+        alive = np.ones(len(left), dtype=bool)
+        for k in range(len(first)):
+            if alive[k]:
+                kept.append(int(first[k]))
+                alive &= ~beaten[k]
+        left = left[len(first) :][alive[len(first) :]]
+    return np.array(kept[:limit], dtype=np.int64)
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where things are to each other: spatial relations and distances of boxes, on shapely.
+"""Where things are to each other: spatial relations and distances of boxes.
 
 All of it is seen from the camera and measured in pixels of the picture: `left_of` means further left in the image, and
 `on` or `between` are what two flat boxes can tell, not what the scene's depth would. Boxes are [N, 4] xyxy pixels, y
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import shapely
 
 from fo1agent.errors import InputError
 from fo1agent.regions.boxes import areas, centers, coverage, intersections
@@ -95,9 +94,12 @@ def between(
     the two (a keyboard lies a little in front of the two laptops that it is between), and, measured along the line from
     b's centre to c's, strictly between the two centres. Nothing is between two boxes with the same centre.
     """
+    import shapely  # for this alone, which few ask
+
     b, c = (np.asarray(box, dtype=np.float64).reshape(1, 4) for box in (box_b, box_c))
-    hull = shapely.convex_hull(shapely.union_all(np.concatenate([_shapes(b), _shapes(c)])))
-    hull = shapely.buffer(hull, BETWEEN_SIZES * float(np.sqrt(areas(np.concatenate([b, c]))).mean()))
+    both = np.concatenate([b, c])
+    hull = shapely.convex_hull(shapely.union_all(shapely.box(*both.T)))
+    hull = shapely.buffer(hull, BETWEEN_SIZES * float(np.sqrt(areas(both)).mean()))
     middle = centers(boxes_a)
     start, way = centers(b)[0], (centers(c) - centers(b))[0]
     along = (middle - start) @ way
@@ -106,7 +108,9 @@ def between(
 
 def gaps(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
     """Shortest distance in pixels from each box of `boxes_a` to each of `boxes_b`; 0 where they touch or overlap."""
-    return shapely.distance(_shapes(boxes_a)[:, None], _shapes(boxes_b)[None])
+    a, b = np.asarray(boxes_a, dtype=np.float64)[:, None], np.asarray(boxes_b, dtype=np.float64)[None]
+    apart = np.maximum(a[..., :2] - b[..., 2:], b[..., :2] - a[..., 2:]).clip(min=0)  # [N, M, 2]
+    return np.hypot(apart[..., 0], apart[..., 1])
 
 
 def center_distances(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
@@ -128,11 +132,6 @@ def nearest(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) ->
     smallest = gap.min(axis=1)
     tie = np.where(gap == smallest[:, None], middle, np.inf).min(axis=1)
     return np.lexsort([tie, smallest]).astype(np.int64)
-
-
-def _shapes(boxes: Num[np.ndarray, "n 4"]) -> np.ndarray:
-    x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float64).T
-    return np.asarray(shapely.box(x1, y1, x2, y2), dtype=object)  # [N] of shapely polygons
 
 
 def _left_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
