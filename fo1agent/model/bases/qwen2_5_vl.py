@@ -6,6 +6,7 @@ vision tower (before the merger, without a norm), read by a hook that exists onl
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -36,11 +37,17 @@ class Qwen2p5VL(Qwen):
         """Hidden states [h * w, C] in the tower's window order → map [1, C, h, w]."""
         vision, (h, w) = config.vision_config, grid_hw
         merge, channels = vision.spatial_merge_size, hidden.shape[-1]
-        order, _ = get_vision_window_index(
-            torch.tensor([[1, h, w]]), merge, window_size=vision.window_size, patch_size=vision.patch_size
-        )
-        cells = hidden.reshape(-1, merge * merge, channels)[torch.argsort(order).to(hidden.device)]
+        order = raster_order(h, w, merge, vision.window_size, vision.patch_size)
+        cells = hidden.reshape(-1, merge * merge, channels)[order.to(hidden.device)]
         return unblocked(cells, grid_hw, merge)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # for training, too
+def raster_order(h: int, w: int, merge: int, window_size: int, patch_size: int) -> Tensor:
+    """Where in the tower's window order each merged cell of a picture of h x w patches stands, [h * w / merge²]."""
+    order, _ = get_vision_window_index(torch.tensor([[1, h, w]]), merge, window_size=window_size, patch_size=patch_size)
+    return torch.argsort(order)
 
 
 def region_block(config: Any) -> int:
