@@ -80,13 +80,31 @@ def load(
         raise InputError(f"dtype must be {_listed(DTYPES)}, got {dtype!r}.")
     if engine not in ENGINES:
         raise InputError(f"engine must be {_listed(ENGINES)}, got {engine!r}.")
-    folder = None if name_or_folder is None else os.fspath(name_or_folder)
+    _check_kinds(device, {"compile": compile, "pack": pack, "needs_boxes": needs_boxes})
+    folder = _folder(name_or_folder)
     if needs_boxes and proposer is None and folder is not None:
         _check_proposes(folder)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
     asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile, "pack": pack}
     predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
     return Model(predictor, boxes, reader)
+
+
+def _check_kinds(device: Any, flags: Mapping[str, Any]) -> None:
+    if not isinstance(device, str):
+        raise InputError(f"device must be a name such as cpu or cuda, got {device!r}.")
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{name} must be True or False, got {value!r}.")
+
+
+def _folder(given: Any) -> str | None:
+    """The name of a model, or of a folder, as text; None for fo1-nano."""
+    if given is None:
+        return None
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise InputError(f"A model is named by a folder or a repository, or left out for fo1-nano; got {given!r}.")
+    return os.fspath(given)
 
 
 def _check_proposes(folder: str) -> None:
@@ -103,11 +121,13 @@ def _check_proposes(folder: str) -> None:
 
 def _onnx(folder: str | None, engine: str, device: str, asked: Mapping[str, Any]) -> Predictor | None:
     """The model with ONNX Runtime, if that is asked for, or if nothing is and it is fo1-nano on a CPU."""
-    wrong = [f"{name} {value}" for name, value in {"device": device, **asked}.items() if value not in _ONNX[name]]
+    given = {"device": device, **asked}.items()
+    wrong = [name if value is True else f"{name} {value}" for name, value in given if value not in _ONNX[name]]
     if engine == "torch" or (engine == "auto" and (folder is not None or wrong)):
         return None
     if wrong:
-        raise InputError(f"Engine onnx computes on the cpu in float32, without {', '.join(wrong)}. Use engine torch.")
+        refused = " and no ".join(wrong)
+        raise InputError(f"Engine onnx computes on the cpu in float32 and takes no {refused}. Use engine torch.")
     from fo1agent.model.finding import find_folder
     from fo1agent.model.onnx_graphs import has_graphs
 
@@ -126,7 +146,7 @@ def _torch(folder: str | None, device: str, asked: Mapping[str, Any]) -> Predict
         from fo1agent.model.predictor import load_predictor
 
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # which meta, without numbers, cannot
     except (RuntimeError, AssertionError) as exc:  # torch asserts that it was built for the device
         raise InputError(
             f"Cannot compute on device {device!r}: {str(exc).splitlines()[0].rstrip('.')}. Use cpu."

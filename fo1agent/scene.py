@@ -145,7 +145,7 @@ class Model:
         notes = dict.fromkeys(note for note in (proposals.note if proposals else "", encoding.note) if note)
         return Scene(self, image, encoding, note=" ".join(notes))
 
-    def open_many(self, sources: Iterable[ImageSource], limits: ImageLimits | None = None) -> Album:
+    def open_many(self, sources: Iterable[ImageSource], boxes: Any = None, limits: ImageLimits | None = None) -> Album:
         """Open several pictures, to be asked together: `model.open_many(paths).describe()`.
 
         All of them stay open, and hold what the model knows of them: `scene.encoding.nbytes`, a few MB with fo1-nano,
@@ -153,13 +153,15 @@ class Model:
 
         Args:
             sources: each as for `open`.
+            boxes: as for `open`; they hold for every picture.
             limits: what each may cost.
 
         Raises:
             ImageError: a picture cannot be read or breaks a limit.
+            BoxError: as for `open`.
             InputError: one source where several are meant.
         """
-        return Album([self.open(source, limits=limits) for source in several(sources, "open_many", "pictures")])
+        return Album([self.open(source, boxes, limits) for source in several(sources, "open_many", "pictures")])
 
 
 class Scene(Pictured):

@@ -7,6 +7,7 @@ Results go to stdout, all else to stderr. Exit 0: done, an abstention included; 
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class _Commands(click.Group):
             raise console.printable(exc) from None
 
     def invoke(self, ctx: click.Context) -> Any:
+        # transformers imports torchao where it is installed, and of two of its enums torch then says that they are old.
+        logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
         try:
             with torch_needed("This command"):
                 return super().invoke(ctx)
@@ -741,6 +744,8 @@ def _load(
     from fo1agent.loading import load
 
     reader = ocr or cli_ocr.reader(ocr_lang, ocr_set)
+    if running.get("compile"):
+        console.note("The first picture is compiled for, which takes minutes.")
     return load(model_name, ocr=reader, needs_boxes=needs_boxes, **running)
 
 

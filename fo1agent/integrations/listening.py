@@ -12,7 +12,7 @@ from fo1agent.errors import InputError
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS_S = 10.0
 """Seconds in which a request's head must have come, once its connection is there."""
-BODY_S = 60.0
+BODY_S = 30.0
 """Seconds in which its body must have come, where an application asks for no less."""
 READS_S = 30.0
 """Seconds for which a client may leave an answer lying before its connection is cut."""

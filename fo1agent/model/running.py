@@ -127,7 +127,7 @@ def pack(model: Any) -> None:
     if model.device.type != "cpu" or model.dtype != torch.bfloat16 or not bfloat16_units():
         raise InputError(
             f"pack is for bfloat16 on a CPU with units for it; this model runs in {dtype_name(model.dtype)} on "
-            f"{model.device}: leave it out."
+            f"{model.device}: add dtype bfloat16, or leave it out."
         )
     linear = [
         (parent, name)

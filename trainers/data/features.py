@@ -30,7 +30,7 @@ from fo1agent.trainers.data.records import Example, open_picture
 from fo1agent.trainers.kept import keep, read_kept
 
 PROPOSAL, ANNOTATED, JITTERED = 0, 1, 2
-_NAMES = ("boxes", "kind", "vectors", "pixels", "grid")
+_NAMES = ("entry", "boxes", "kind", "vectors", "pixels", "grid")
 JITTER = 0.1  # standard deviation of each side's shift, in box sizes
 
 
@@ -79,13 +79,24 @@ class FeatureStore(Dataset[Picture]):
             TrainingError: it is damaged, or no longer there.
         """
         image, mirrored = self.view(index)
-        kept = read_kept(self.file(index), _NAMES)
+        kept = self.kept(index)
         if kept is None:
             raise TrainingError(f"{self.file(index)} is damaged or gone. Start again: what is missing is made anew.")
         height, width = kept["grid"].tolist()
         boxes, kind, vectors, pixels = (kept[name].numpy() for name in ("boxes", "kind", "vectors", "pixels"))
         example = mirror_example(image) if mirrored else image
         return Picture(example, boxes, kind, vectors, pixels, (height, width))
+
+    def kept(self, index: int) -> dict[str, torch.Tensor] | None:
+        """What is kept of an entry; None if it is not there, damaged, or another's."""
+        kept = read_kept(self.file(index), _NAMES)
+        if kept is None or kept["entry"].tolist() != [index]:
+            return None
+        shapes, count = {name: list(kept[name].shape) for name in _NAMES}, len(kept["kind"])
+        fit = shapes["boxes"] == [count, 4] and shapes["kind"] == [count] and shapes["grid"] == [2]
+        fit = fit and [len(shape) for shape in (shapes["vectors"], shapes["pixels"])] == [2, 2]
+        patches = int(kept["grid"].prod()) if fit else 0
+        return kept if fit and (shapes["vectors"][0], shapes["pixels"][0]) == (count, patches) else None
 
     def view(self, index: int) -> tuple[Example, bool]:
         """The picture of an entry, and whether it is mirrored."""
@@ -181,8 +192,9 @@ def _make_room(folder: Path) -> None:
 
 def _kept_or_made(store: FeatureStore, index: int, model: FO1, processor: FO1Processor) -> None:
     """See to it that an entry is there."""
-    if read_kept(store.file(index), _NAMES) is None:
-        keep(store.file(index), _look(model, processor, *store.view(index), np.random.default_rng((0, index))))
+    if store.kept(index) is None:
+        seen = _look(model, processor, *store.view(index), np.random.default_rng((0, index)))
+        keep(store.file(index), {"entry": torch.tensor([index]), **seen})
 
 
 @torch.inference_mode()

@@ -150,13 +150,18 @@ def test_auto_takes_onnx_for_the_nano_on_a_cpu_alone() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        ({"engine": "torch", "device": "meta"}, "Cannot compute on device 'meta': Cannot copy out of meta tensor"),
+        ({"device": None}, "device must be a name such as cpu or cuda, got None."),
+        ({"compile": "no"}, "compile must be True or False, got 'no'."),
+        ({"name_or_folder": 3}, "A model is named by a folder or a repository, or left out for fo1-nano; got 3."),
+        ({"name_or_folder": ""}, "left out for fo1-nano; got ''."),
         ({"engine": "vllm"}, "engine must be auto, torch or onnx, got 'vllm'."),
-        ({"engine": "onnx", "device": "cuda"}, "Engine onnx computes on the cpu in float32, without device cuda."),
+        ({"engine": "onnx", "device": "cuda"}, "Engine onnx computes on the cpu in float32 and takes no device cuda."),
         (
             {"engine": "onnx", "dtype": "float16", "attn": "eager"},
-            "without dtype float16, attn eager. Use engine torch.",
+            "takes no dtype float16 and no attn eager. Use engine torch.",
         ),
-        ({"engine": "onnx", "quantize": "int8", "compile": True}, "without quantize int8, compile True. Use engine"),
+        ({"engine": "onnx", "quantize": "int8", "compile": True}, "takes no quantize int8 and no compile. Use engine"),
     ],
 )
 def test_an_engine_that_cannot_is_refused(options: dict[str, Any], told: str) -> None:

@@ -207,5 +207,7 @@ def test_packed_weights_give_the_same_scores(pair: Callable[[], tuple[FO1, Any]]
 
 
 def test_weights_in_float32_are_not_packed() -> None:
-    with pytest.raises(InputError, match=r"pack is for bfloat16 .* runs in float32 on cpu: leave it out."):
+    with pytest.raises(
+        InputError, match=r"pack is for bfloat16 .* runs in float32 on cpu: add dtype bfloat16, or leave it out."
+    ):
         running.pack(reference()[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,9 @@ STORED: dict[str, Callable[[Path], object]] = {
     "cut off": lambda file: os.truncate(file, file.stat().st_size // 2),
     "of one bit less": lambda file: flipped(file, 3),
     "a pipe": lambda file: (file.unlink(), os.mkfifo(file)),
+    "another entry's": lambda file: shutil.copy(file.with_name("0000000.safetensors"), file),
+    "of another shape": lambda file: save_file(load_file(file) | {"grid": torch.tensor([1, 1, 1])}, file),
+    "of fewer vectors": lambda file: save_file(load_file(file) | {"vectors": torch.ones(1, 3).half()}, file),
 }
 
 
