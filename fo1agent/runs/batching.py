@@ -13,7 +13,9 @@ for one long pass, what is long for one of each other kind and those of its own.
 pictures are encoded one after the other: on a CPU the nano's tower takes 1.2 to 1.5 times as long for each of four that
 are passed through it together.
 
-Results are those of asking one after the other. What was computed before is answered at once, without waiting.
+Results are those of asking one after the other. What was computed before is answered at once, without waiting. Nobody
+waits for a thread that has ended: what is asked after `close` is computed by whoever asks, and what ends the thread
+otherwise is told to all who wait and to all who ask later.
 """
 
 from __future__ import annotations
@@ -24,14 +26,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from fo1agent.errors import AgentError
 from fo1agent.pictures.image import LoadedImage
-from fo1agent.regions.regions import Regions
+from fo1agent.regions.regions import Regions, shown
 from fo1agent.scene import Predictor
 
 T = TypeVar("T")
@@ -73,7 +77,7 @@ class Batched:
     """A predictor whose passes are put together. Safe to share between threads; `close` ends its thread.
 
     Args:
-        inner: the model's. Only this thread runs it from now on.
+        inner: the model's. Only this thread runs it until `close`.
         most: jobs in one pass.
         wait_s: most seconds that a job waits for others.
         running: how many requests run; when as many jobs are there, no other is waited for.
@@ -100,13 +104,24 @@ class Batched:
         self._most, self._wait_s, self._running, self._on_pass = most, wait_s, running, on_pass
         self._in_turns, self._check, self._wait = in_turns, check, wait
         self._jobs: queue.SimpleQueue[Sequence[_Job] | None] = queue.SimpleQueue()
+        self._guard = threading.Lock()  # nothing is put in line behind the last
+        self._closed = False
+        self._ended_by: BaseException | None = None
+        self._computed: Sequence[_Job] = ()
         self._thread = threading.Thread(target=self._work, name="fo1agent-model", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, after what waits."""
-        self._jobs.put(None)
+        """End the thread, after what waits. From then on this is as good as the model that it was made of."""
+        with self._guard:
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join()
+
+    @property
+    def free(self) -> ManyPredictor:
+        """The model behind it once it is closed; itself until then."""
+        return self._inner if self._closed else self
 
     def look_again(self) -> None:
         """Look again at how many run: one of those that were waited for has ended."""
@@ -192,14 +207,38 @@ class Batched:
 
     def _ask_all(self, jobs: Sequence[_Job]) -> list[Any]:
         self._check()
-        if jobs:
-            self._jobs.put(jobs)
+        if not jobs:
+            return []
+        with self._guard:
+            waits = not self._closed
+            if waits and self._ended_by is not None:
+                raise _ended(self._ended_by)
+            if waits:
+                self._jobs.put(jobs)
+        if not waits:
+            self._thread.join()
+            return list(_PASSES[jobs[0].kind](self._inner, [job.asked for job in jobs]))
         return [self._wait(job.future, lambda job=job: job.seconds) for job in jobs]
 
     # ---- the model's thread --------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         waiting: dict[str, deque[_Job]] = {kind: deque() for kind in _PASSES}
+        try:
+            self._compute(waiting)
+        except BaseException as exc:  # it would leave all who wait waiting for ever
+            with self._guard:
+                self._ended_by = exc
+                while not self._jobs.empty():
+                    for job in self._jobs.get_nowait() or ():
+                        waiting[job.kind].append(job)
+            for jobs in (self._computed, *waiting.values()):
+                for job in jobs:
+                    with suppress(InvalidStateError):  # it is done, or nobody waits for it any more
+                        job.future.set_exception(_ended(exc))
+
+    def _compute(self, waiting: Mapping[str, deque[_Job]]) -> None:
+        """Compute what is asked for, until the last."""
         turns = deque(kind for kind in _PASSES if kind not in _SHORT)
         open_ = True
         while open_ or any(waiting.values()):
@@ -239,6 +278,7 @@ class Batched:
     def _together(self, waiting: deque[_Job]) -> list[_Job]:
         """Take the first that waits, and what can be computed in the same pass."""
         jobs = [job for job in waiting if job.group == waiting[0].group][: self._most]
+        self._computed = jobs
         for job in jobs:
             waiting.remove(job)
         return [job for job in jobs if job.future.set_running_or_notify_cancel()]
@@ -264,6 +304,12 @@ class Batched:
         for job in jobs:
             job.seconds = seconds
             job.future.set_result(results[job.key])
+
+
+def _ended(by: BaseException) -> AgentError:
+    error = AgentError(f"The model's thread has ended by {shown(by)}, and computes nothing more. Load the model again.")
+    error.__cause__ = by
+    return error
 
 
 def _of(about: Any) -> Hashable:

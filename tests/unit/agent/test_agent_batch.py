@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.agent.loop import Agent
-from fo1agent.agent.sharing import Turns
+from fo1agent.agent.sharing import Sharing, Turns
 from fo1agent.errors import ImageError, InputError
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.budget import Budget
@@ -133,3 +133,25 @@ def test_whoever_waits_lets_others_compute_and_is_not_charged_for_it() -> None:
     before = meter.seconds
     meter.wait(5.0)
     assert meter.seconds < before
+
+
+@pytest.mark.timeout(60)
+def test_a_scene_that_was_kept_lives_on_after_the_batch_and_in_the_next() -> None:
+    class Keeps(Model):
+        def open(self, source: Any, boxes: Any = None, limits: Any = None) -> Any:
+            kept.append(super().open(source, boxes, limits))
+            return kept[-1]
+
+    kept: list[Any] = []
+    model = Many()
+    agent = Agent(Keeps(model))
+    agent.batch([(PICTURE, QUESTIONS[0])])
+    assert kept[0].count("person").value == 1
+    assert kept[0].count("zebra").value is None
+    assert isinstance(kept[0].describe("r0").text, str)
+    again = Sharing(2)
+    with again.lasting():
+        assert again.model(kept[0].model).predictor is again.model(agent.model).predictor
+    answers = agent.batch([(kept[0], question) for question in QUESTIONS])
+    assert [told(answer) for answer in answers] == [told(agent.ask(PICTURE, question)) for question in QUESTIONS]
+    assert "fo1agent-model" not in {one.name for one in threading.enumerate()}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fo1agent.errors import AgentError
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.regions.regions import Regions
 from fo1agent.runs.batching import Batched
@@ -253,3 +254,55 @@ def test_nobody_waits_for_requests_that_do_not_run(model: Slow) -> None:
     batched = Batched(model, wait_s=3600, running=lambda: 1)
     batched.match(encoded("red"), ["bus"])
     batched.close()
+
+
+@pytest.mark.timeout(60)
+def test_what_ends_the_model_s_thread_is_told_to_all_who_wait_and_to_all_who_ask_later(
+    model: Slow, batched: Batched
+) -> None:
+    def ends() -> None:
+        raise SystemExit("stop")
+
+    one = encoded("red")
+    asked = [lambda: batched.alone(ends), *[lambda t=t: batched.generate(one, t) for t in "ab"]]
+    for told in [*together(model, batched, *asked)[:1], *map(told_of, asked[1:])]:
+        assert isinstance(told, AgentError)
+        assert str(told).startswith("The model's thread has ended by SystemExit('stop'), and")
+        assert isinstance(told.__cause__, SystemExit)
+
+
+@pytest.mark.timeout(60)
+def test_those_in_line_behind_what_ends_the_thread_wait_no_longer(model: Slow) -> None:
+    def ends(kind: str, jobs: int, different: int) -> None:
+        if kind == "generate":
+            raise ValueError("no such count")
+
+    batched = Batched(model, wait_s=0, on_pass=ends)
+    one = encoded("red")
+    told = together(model, batched, *[lambda k=k: batched.generate(one, "a", k) for k in (1, 2, 3)])
+    assert [type(error) for error in told] == [AgentError] * 3
+    batched.close()
+
+
+@pytest.mark.timeout(60)
+def test_after_the_end_whoever_asks_computes_it(model: Slow) -> None:
+    model.go.set()
+    batched = Batched(model, wait_s=0)
+    assert batched.free is batched
+    batched.close()
+    one = encoded("red")
+    assert batched.generate_many([one, one], ["a", "b"]) == ["said a", "said b"]
+    np.testing.assert_array_equal(batched.match(one, ["bus"]), FakePredictor(OBJECTS).match(one, ["bus"]))
+    assert batched.alone(lambda: 7) == 7
+    assert model.ran == [("generate", 2), ("match", 1)]
+    assert "fo1agent-model" not in model.threads
+    assert batched.free is model
+    batched.close()
+
+
+def told_of(ask: Callable[[], Any]) -> BaseException | None:
+    try:
+        ask()
+    except Exception as exc:
+        return exc
+    return None
