@@ -8,10 +8,12 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from fo1agent import exchange
-from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError
+from fo1agent.errors import AgentError, BudgetExceeded, FO1AgentError, InputError
+from fo1agent.pictured import several
 from fo1agent.planners.base import (
     NotUnderstood,
     Planned,
@@ -150,9 +152,7 @@ class Agent:
         Raises:
             ImageError, InputError, AgentError: as for `ask`.
         """
-        if not isinstance(question, str) or len(question) > MAX_QUESTION:
-            got = f"{len(question)} of them" if isinstance(question, str) else f"a {type(question).__name__}"
-            raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
+        _check_question(question)
         meter = self._meter(self.budget)
         watch = begin(question, self.planner, self.budget, self._traces, self.verify)
         with self._lock, watch.opening(), exchange.until(meter.left):
@@ -185,22 +185,22 @@ class Agent:
             workers: how many run at once; so many pictures are open. None: 16, or 4 where a chat model plans.
 
         Returns:
-            One answer for each, in the same order, or the error that `ask` would have raised. The time that a question
-            waits for others is not part of its budget.
+            One answer for each, in the same order, or the error that `ask` would have raised; in the place of one that
+            is not ours, an `AgentError` with it as its cause. The time that a question waits for others is not part of
+            its budget.
 
         Raises:
-            InputError: `workers` is less than 1.
+            InputError: what is given is no pairs, or `workers` no whole number from 1.
         """
         from fo1agent.agent.sharing import Sharing
 
-        pairs = list(questions)
-        if workers is None:
-            workers = 16 if getattr(self.planner, "chat", None) is None else 4
-        if workers < 1:
-            raise InputError(f"workers must be 1 or more, got {workers!r}.")
-        sharing = Sharing(min(workers, len(pairs)) or 1)
+        pairs = several(questions, "batch", "(source, question) pairs")
+        for pair in pairs:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise InputError(f"batch needs (source, question) pairs, got {shown(pair)}.")
+        sharing = Sharing(min(self._workers(workers), len(pairs)) or 1)
         agent = copy.copy(self)
-        agent._lock, agent.model, agent._meter = sharing.turns, sharing.model(self.model), sharing.turns.meter
+        agent._lock, agent._meter = sharing.turns, sharing.turns.meter
         if self._stepper is not None:
             agent._stepper = copy.copy(self._stepper)
             agent._stepper.lock = sharing.turns
@@ -211,8 +211,13 @@ class Agent:
                 return agent.ask(sharing.source(source), question)
             except FO1AgentError as exc:
                 return exc
+            except Exception as exc:  # of a planner, tool or model of another's: the others have their answers
+                error = AgentError(f"The question {shown(question)} could not be answered: {shown(exc)}.")
+                error.__cause__ = exc
+                return error
 
         with sharing.lasting():
+            agent.model = sharing.model(self.model)
             return sharing.each(answered, pairs)
 
     def ask_many(self, source: Any, questions: Iterable[str], workers: int | None = None) -> list[Answer]:
@@ -227,17 +232,28 @@ class Agent:
             The answers, in the order of the questions.
 
         Raises:
+            InputError: `questions` or `workers` are none, before anything is asked.
             ImageError, InputError, AgentError: as for `ask`; the first in order.
         """
-        if isinstance(questions, str):
-            raise InputError(f"ask_many needs a list of questions, got the string {shown(questions)}.")
+        asked = several(questions, "ask_many", "questions")
+        for question in asked:
+            _check_question(question)
+        workers = self._workers(workers)
         scene = source if hasattr(source, "ground_many") else self._model().open(source)
         answers: list[Answer] = []
-        for one in self.batch([(scene, question) for question in questions], workers):
+        for one in self.batch([(scene, question) for question in asked], workers):
             if isinstance(one, FO1AgentError):
                 raise one
             answers.append(one)
         return answers
+
+    def _workers(self, given: int | None) -> int:
+        """How many questions run at once."""
+        if given is None:
+            return 16 if getattr(self.planner, "chat", None) is None else 4
+        if isinstance(given, bool) or not isinstance(given, Integral) or given < 1:
+            raise InputError(f"workers must be 1 or more, a whole number, got {shown(given)}.")
+        return int(given)
 
     def _events(self, scene: SceneLike, question: str, meter: Meter, before: tuple[str, ...] = ()) -> Iterator[Event]:
         trace: list[StepRecord] = []
@@ -385,6 +401,12 @@ class _OnePlan:
 
     def replan(self, records: Sequence[StepRecord]) -> None:
         return None
+
+
+def _check_question(given: Any) -> None:
+    if not isinstance(given, str) or len(given) > MAX_QUESTION:
+        got = f"{len(given)} of them" if isinstance(given, str) else f"a {type(given).__name__}"
+        raise InputError(f"A question is a text of at most {MAX_QUESTION} characters, got {got}.")
 
 
 def _in_time(events: Iterator[Event], scene: SceneLike, question: str, meter: Meter) -> Iterator[Event]:

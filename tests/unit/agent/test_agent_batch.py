@@ -14,7 +14,7 @@ from PIL import Image
 
 from fo1agent.agent.loop import Agent
 from fo1agent.agent.sharing import Sharing, Turns
-from fo1agent.errors import ImageError, InputError
+from fo1agent.errors import AgentError, ImageError, InputError
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.budget import Budget
 from fo1agent.scene import Model
@@ -92,7 +92,7 @@ def test_questions_about_one_picture_need_it_opened_once() -> None:
 
 def test_what_cannot_be_asked_is_told_of() -> None:
     agent = Agent(Model(Many()))
-    with pytest.raises(InputError, match="ask_many needs a list of questions, got the string"):
+    with pytest.raises(InputError, match=r"ask_many needs a list of questions, got 'How many\?'"):
         agent.ask_many(PICTURE, "How many?")
     with pytest.raises(InputError, match="A question is a text"):
         agent.ask_many(PICTURE, [QUESTIONS[0], 7])  # pyright: ignore[reportArgumentType]
@@ -133,6 +133,60 @@ def test_whoever_waits_lets_others_compute_and_is_not_charged_for_it() -> None:
     before = meter.seconds
     meter.wait(5.0)
     assert meter.seconds < before
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("workers", [0, -1, 2.5, 2.0, float("nan"), True, "2", [2]])
+def test_workers_are_a_whole_number(workers: Any) -> None:
+    model = Many()
+    agent = Agent(Model(model))
+    for ask in (
+        lambda: agent.batch([(PICTURE, QUESTIONS[0])] * 4, workers),
+        lambda: agent.ask_many(PICTURE, QUESTIONS, workers),
+    ):
+        with pytest.raises(InputError, match=r"^workers must be 1 or more, a whole number, got "):
+            ask()
+    assert model.passes["towers"] == 0
+
+
+def test_any_whole_number_of_workers_will_do() -> None:
+    assert len(Agent(Model(Many())).ask_many(PICTURE, QUESTIONS, np.int64(2))) == 4  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("pairs", [None, "abc", 5, [1], ["ab"], [(PICTURE,)], [(PICTURE, "q"), (PICTURE, "q", "x")]])
+def test_what_is_no_pairs_is_refused_before_anything_runs(pairs: Any) -> None:
+    model = Many()
+    with pytest.raises(InputError, match=r"^batch needs (a list of )?\(source, question\) pairs, got [^\n]*$"):
+        Agent(Model(model)).batch(pairs)
+    assert model.passes["towers"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(None, "needs a list"), (5, "needs a list"), ([QUESTIONS[0], 7], "a text")]
+)
+def test_what_is_no_questions_is_refused_before_the_picture_is_opened(asked: Any, told: str) -> None:
+    model = Many()
+    with pytest.raises(InputError, match=told):
+        Agent(Model(model)).ask_many(PICTURE, asked)
+    assert model.passes["towers"] == 0
+
+
+def test_an_error_that_is_not_ours_takes_the_place_of_one_answer() -> None:
+    class Breaks(Many):
+        def generate_many(self, about: Sequence[Any], texts: Sequence[str], max_new_tokens: int = 256) -> list[str]:
+            raise ZeroDivisionError("by none")
+
+        def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str:
+            raise ZeroDivisionError("by none")
+
+    agent = Agent(Model(Breaks()))
+    wrong, right = agent.batch([(PICTURE, "Describe the picture."), (PICTURE, "How many buses are there?")])
+    assert isinstance(right, Answer)
+    assert isinstance(wrong, AgentError)
+    assert str(wrong) == "The question 'Describe the picture.' could not be answered: ZeroDivisionError('by none')."
+    assert isinstance(wrong.__cause__, ZeroDivisionError)
+    with pytest.raises(AgentError, match="could not be answered"):
+        agent.ask_many(PICTURE, ["Describe the picture."])
 
 
 @pytest.mark.timeout(60)

@@ -94,5 +94,5 @@ def test_a_batch_keeps_the_order_and_gives_errors_in_their_place():
     assert (first.value, last.value) == (1, 3)
     assert isinstance(wrong, InputError)
     assert Agent().batch([]) == []
-    with pytest.raises(InputError, match="workers must be 1 or more, got 0"):
+    with pytest.raises(InputError, match="workers must be 1 or more, a whole number, got 0"):
         Agent().batch(asked, workers=0)
