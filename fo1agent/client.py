@@ -34,7 +34,7 @@ from fo1agent import bounded, exchange
 from fo1agent.bearer import checked_token
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.foreign import one_line
-from fo1agent.pictured import Pictured, Target, id_within, pairs, several
+from fo1agent.pictured import Pictured, Target, id_within, pairs, phrases_of, several
 from fo1agent.pictures.attached import attached_fields
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.plans.language import LARGEST, Plan
@@ -322,16 +322,14 @@ class RemoteScene(Pictured):
 
     def ground_many(
         self,
-        phrases: Sequence[str],
+        phrases: Iterable[str],
         *,
         within: Target = None,
         threshold: float | None = None,
         limit: int | None = None,
     ) -> dict[str, Regions]:
         """Find the regions of several phrases; see `Scene.ground_many`."""
-        if isinstance(phrases, str):
-            raise InputError(f"ground_many needs a list of phrases, got the string {phrases!r}. Pass [{phrases!r}].")
-        each = list(dict.fromkeys(phrases))
+        each = list(dict.fromkeys(phrases_of(phrases)))
         found = _at_once(lambda one: self.ground(one, within=within, threshold=threshold, limit=limit), each)
         return dict(zip(each, found, strict=True))
 
@@ -416,9 +414,11 @@ class RemoteScene(Pictured):
 
     def ask_many(self, questions: Iterable[str]) -> list[Answer]:
         """Answer several questions about this picture at once; see `Client.ask` and `Agent.ask_many`."""
-        if isinstance(questions, str):
-            raise InputError(f"ask_many needs a list of questions, got the string {shown(questions)}.")
-        return _at_once(self.ask, list(questions))
+        asked = several(questions, "ask_many", "questions")
+        for question in asked:
+            if not isinstance(question, str):
+                raise InputError(f"A question is a text, got {shown(question)}.")
+        return _at_once(self.ask, asked)
 
     def stream(self, question: str, *, before: Sequence[str] = ()) -> Iterator[Event]:
         """Answer a question about this picture, event by event; see `Client.stream`."""

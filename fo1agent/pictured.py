@@ -57,6 +57,19 @@ def several(given: Any, method: str, what: str) -> list[Any]:
     return list(given)
 
 
+def phrases_of(given: Any) -> list[str]:
+    """Phrases, each of which says something.
+
+    Raises:
+        InputError: they are none, or one of them is empty or no text.
+    """
+    phrases = several(given, "ground_many", "phrases")
+    for phrase in phrases:
+        if not isinstance(phrase, str) or not phrase.strip():
+            raise InputError(f'A phrase must say what to look for, such as "bus"; got {shown(phrase)}.')
+    return phrases
+
+
 def pairs(asked: Any) -> list[tuple[Target, str]]:
     """(target, question) pairs.
 

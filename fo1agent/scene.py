@@ -21,7 +21,7 @@ import numpy as np
 
 from fo1agent import prompts
 from fo1agent.errors import InputError, ToolFailed
-from fo1agent.pictured import Pictured, Target, pairs, several
+from fo1agent.pictured import Pictured, Target, pairs, phrases_of, several
 from fo1agent.pictures.color import SEVERAL, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.pictures.ocr import TextLine, read_lines, rows
@@ -272,12 +272,12 @@ class Scene(Pictured):
         scores[:shared] = self.model.predictor.similar(encoding, index)[:shared]
         same = iou(self.encoding.boxes, np.array([reference.box]))[:, 0] > SAME_THING_IOU
         candidates = self._candidates(within) & ~same
-        least = self.thresholds["ground"] if threshold is None else self._threshold(threshold)
-        return self._found(reference.label, scores, candidates, least, self._limit(limit))
+        least = _least(self.thresholds["ground"] if threshold is None else threshold)
+        return self._found(reference.label, scores, candidates, least, _most(limit))
 
     def ground_many(
         self,
-        phrases: Sequence[str],
+        phrases: Iterable[str],
         *,
         within: Target = None,
         threshold: float | None = None,
@@ -286,22 +286,14 @@ class Scene(Pictured):
         """Find the regions of several phrases in one pass of the model; otherwise as `ground`.
 
         Raises:
-            InputError: a phrase is empty, `phrases` is one string, or as for `ground`.
+            InputError: a phrase is empty, `phrases` is one thing where several are meant, or as for `ground`.
         """
-        return alone(self._grounding(phrases, within, threshold, limit))
+        return alone(self._grounding(_phrases(phrases), within, _least(threshold), _most(limit)))
 
     def _grounding(
-        self, phrases: Sequence[str], within: Target, threshold: float | None, limit: int | None
+        self, phrases: Sequence[str], within: Target, least: float | None, limit: int | None
     ) -> Asking[dict[str, Regions]]:
-        if isinstance(phrases, str):
-            raise InputError(f"ground_many needs a list of phrases, got the string {phrases!r}. Pass [{phrases!r}].")
-        for phrase in phrases:
-            if not isinstance(phrase, str) or not phrase.strip():
-                raise InputError(f'A phrase must say what to look for, such as "bus"; got {shown(phrase)}.')
-            if len(phrase) > MAX_PHRASE:
-                raise InputError(f"A phrase may have {MAX_PHRASE} characters, got {len(phrase)}.")
-        least = None if threshold is None else self._threshold(threshold)
-        limit = self._limit(limit)
+        """`ground_many`, of arguments that are known to be right."""
         candidates = self._candidates(within)
         meant = {phrase: self._meanings(phrase) for phrase in phrases}
         names = [name for meanings in meant.values() for meaning in meanings for name in meaning.names]
@@ -629,8 +621,7 @@ class Scene(Pictured):
         return DescribeResult(text=reply.text, label=None, score=_mean(regions.scores), source="model", regions=regions)
 
     def _inspecting(self, target: Target, question: str) -> Asking[InspectResult]:
-        if not question.strip():
-            raise InputError("inspect needs a question.")
+        _check_question(question)
         if self.model.predictor.vocabulary is not None:
             region = self._region_of(target)
             if not asks_for_color(question):
@@ -667,18 +658,6 @@ class Scene(Pictured):
         return bool(likely.any(axis=1).all() and likely[:, list(indexes)].any())
 
     # ---- the parts of finding and reading ------------------------------------------------------------------------
-
-    def _threshold(self, given: float) -> float:
-        least = number(given)
-        if least is None or not 0 <= least <= 1:
-            raise InputError(f"threshold must be a probability from 0 to 1, got {shown(given)}.")
-        return least
-
-    def _limit(self, given: Any) -> int | None:
-        most = None if given is None else number(given)
-        if given is not None and (most is None or most < 1 or most != int(most)):
-            raise InputError(f"limit must be 1 or more, a whole number, got {shown(given)}.")
-        return None if most is None else int(most)
 
     def _candidates(self, within: Target) -> np.ndarray:
         """[N]: the regions to look among."""
@@ -782,10 +761,11 @@ class Album:
         return [found[phrase] for found in self.ground_many([phrase], threshold=threshold, limit=limit)]
 
     def ground_many(
-        self, phrases: Sequence[str], *, threshold: float | None = None, limit: int | None = None
+        self, phrases: Iterable[str], *, threshold: float | None = None, limit: int | None = None
     ) -> list[dict[str, Regions]]:
         """`Scene.ground_many` in each picture."""
-        return together([scene._grounding(phrases, None, threshold, limit) for scene in self])
+        asked = _phrases(phrases), None, _least(threshold), _most(limit)
+        return together([scene._grounding(*asked) for scene in self])
 
     def count(self, phrase: str, *, threshold: float | None = None) -> list[CountResult]:
         """`Scene.count` in each picture."""
@@ -797,7 +777,37 @@ class Album:
 
     def inspect(self, question: str) -> list[InspectResult]:
         """`Scene.inspect` of each picture as a whole."""
+        _check_question(question)
         return together([scene._inspecting(None, question) for scene in self])
+
+
+def _phrases(given: Iterable[str]) -> list[str]:
+    phrases = phrases_of(given)
+    for phrase in phrases:
+        if len(phrase) > MAX_PHRASE:
+            raise InputError(f"A phrase may have {MAX_PHRASE} characters, got {len(phrase)}.")
+    return phrases
+
+
+def _least(given: float | None) -> float | None:
+    """A threshold."""
+    least = None if given is None else number(given)
+    if given is not None and (least is None or not 0 <= least <= 1):
+        raise InputError(f"threshold must be a probability from 0 to 1, got {shown(given)}.")
+    return least
+
+
+def _most(given: Any) -> int | None:
+    """A limit."""
+    most = None if given is None else number(given)
+    if given is not None and (most is None or most < 1 or most != int(most)):
+        raise InputError(f"limit must be 1 or more, a whole number, got {shown(given)}.")
+    return None if most is None else int(most)
+
+
+def _check_question(given: Any) -> None:
+    if not isinstance(given, str) or not given.strip():
+        raise InputError("inspect needs a question." + ("" if isinstance(given, str) else f" Got {shown(given)}."))
 
 
 def _given(boxes: Any) -> Callable[[LoadedImage], Regions]:

@@ -345,3 +345,22 @@ def test_a_busy_server_is_asked_again() -> None:
         assert client.open(gray()).id == scene.id
         holding.join(60)
         impatient.close()
+
+
+def test_phrases_that_are_there_once_are_all_looked_for(server: Client) -> None:
+    found = server.open(gray()).ground_many(iter(["bus", "dog", "bus"]))
+    assert {phrase: len(regions) for phrase, regions in found.items()} == {"bus": 1, "dog": 1}
+
+
+def test_one_thing_where_several_are_meant_is_told_of(server: Client) -> None:
+    scene = server.open(gray())
+    for wrong in (None, 5, "bus"):
+        with pytest.raises(InputError, match="ask_many needs a list of questions, got"):
+            scene.ask_many(wrong)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(InputError, match="ground_many needs a list of phrases, got"):
+            scene.ground_many(wrong)  # pyright: ignore[reportArgumentType]
+    for wrong in ([["bus"]], [None], ["bus", " "]):
+        with pytest.raises(InputError, match="A phrase must say what to look for"):
+            scene.ground_many(wrong)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="A question is a text, got 7"):
+        scene.ask_many([QUESTION, 7])  # pyright: ignore[reportArgumentType]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,50 @@ def test_an_album_asks_all_its_pictures_in_one_pass(model: Many) -> None:
     assert model.made[0] == ("generate", 2)
     model.replies["What is it?"] = "a street"
     assert [one.text for one in album.inspect("What is it?")] == ["a street"] * 2
+
+
+def test_phrases_that_are_there_once_are_all_looked_for(model: Many) -> None:
+    album = Model(model).open_many([PICTURE, OTHER])
+    phrases = ["bus", "person"]
+    expected = [scene.ground_many(phrases) for scene in album]
+    assert all(len(one["bus"]) == len(one["person"]) == 1 for one in expected)
+    for scene, found in zip(album, expected, strict=True):
+        assert {phrase: regions.ids for phrase, regions in scene.ground_many(iter(phrases)).items()} == {
+            phrase: regions.ids for phrase, regions in found.items()
+        }
+    assert [[regions.ids for regions in one.values()] for one in album.ground_many(iter(phrases))] == [
+        [regions.ids for regions in one.values()] for one in expected
+    ]
+
+
+WRONG_ALBUM: list[tuple[Callable[[Album], Any], str]] = [
+    (lambda album: album.ground_many(None), "ground_many needs a list of phrases, got None"),  # pyright: ignore[reportArgumentType]
+    (lambda album: album.ground_many("bus"), "ground_many needs a list of phrases, got 'bus'"),
+    (lambda album: album.ground_many(["bus", ""]), "A phrase must say what to look for"),
+    (lambda album: album.count(None), "A phrase must say what to look for.* got None"),  # pyright: ignore[reportArgumentType]
+    (lambda album: album.ground(7), "A phrase must say what to look for.* got 7"),  # pyright: ignore[reportArgumentType]
+    (lambda album: album.ground("bus", threshold=2), "threshold must be a probability from 0 to 1, got 2"),
+    (lambda album: album.ground("bus", limit=0), "limit must be 1 or more"),
+    (lambda album: album.ground("b" * 1001), "A phrase may have 1000 characters, got 1001"),
+    (lambda album: album.inspect(None), "inspect needs a question. Got None"),  # pyright: ignore[reportArgumentType]
+    (lambda album: album.inspect(" "), "inspect needs a question"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "told"), WRONG_ALBUM)
+@pytest.mark.parametrize("pictures", [[], [PICTURE]])
+def test_an_album_refuses_what_a_scene_refuses_also_if_it_is_empty(
+    model: Many, wrong: Callable[[Album], Any], told: str, pictures: list[Image.Image]
+) -> None:
+    with pytest.raises(InputError, match=told):
+        wrong(Model(model).open_many(pictures))
+    assert model.made == []
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "bus", {"bus": 1}])
+def test_phrases_of_a_scene_are_several(scene: Scene, wrong: Any) -> None:
+    with pytest.raises(InputError, match="ground_many needs a list of phrases, got "):
+        scene.ground_many(wrong)
 
 
 def test_an_album_of_nothing_has_nothing_and_a_broken_picture_is_named(model: Many) -> None:
