@@ -145,7 +145,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. What is asked of the server later is a `ServerError`."""
         self._http.close()
 
     def open(self, source: ImageSource, boxes: Any = None, limits: ImageLimits | None = None) -> RemoteScene:
@@ -255,6 +255,12 @@ class Client:
             raise ServerError(f"The server at {self.url} gave no usable answer: {why}.") from None
         except httpx.HTTPError as exc:
             raise self._unreachable(exc) from exc
+        except RuntimeError as exc:
+            if not self._http.is_closed:
+                raise
+            raise ServerError(
+                f"This client of {self.url} is closed and asks nothing more. Connect again and open the picture there."
+            ) from exc
 
     @contextlib.contextmanager
     def _understanding(self) -> Iterator[None]:

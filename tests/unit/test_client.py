@@ -364,3 +364,20 @@ def test_one_thing_where_several_are_meant_is_told_of(server: Client) -> None:
             scene.ground_many(wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="A question is a text, got 7"):
         scene.ask_many([QUESTION, 7])  # pyright: ignore[reportArgumentType]
+
+
+def test_a_closed_client_says_that_it_is_closed(server: Client) -> None:
+    client = connect(server.url)
+    scene = client.open(gray())
+    client.close()
+    asks = [
+        lambda: scene.ask_many([QUESTION] * 3),
+        lambda: scene.ask(QUESTION),
+        lambda: scene.count("bus"),
+        lambda: scene.ground_many(["bus", "dog"]),
+        lambda: client.open(gray()),
+        client.tools,
+    ]
+    for ask in asks:
+        with pytest.raises(ServerError, match=f"^This client of {server.url} is closed and asks nothing more. Connect"):
+            ask()
