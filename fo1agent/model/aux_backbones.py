@@ -27,6 +27,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NA
 from transformers.utils.import_utils import is_timm_available
 
 from fo1agent.errors import CheckpointError, MissingExtraError
+from fo1agent.model.outline import outline
 from fo1agent.model.region_encoder import Level
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -157,8 +158,9 @@ def _measured(text: str) -> tuple[Level, ...]:
     patch = getattr(config, "patch_size", 1)
     side = max(LEAST_SIDE, CELLS * (patch if isinstance(patch, int) else patch[0]))
     try:
+        tower = outline(lambda: _auto(config)).eval()
         with torch.device("meta"), torch.no_grad():
-            maps = _auto(config).eval()(torch.empty(1, config.num_channels, side, side)).feature_maps
+            maps = tower(torch.empty(1, config.num_channels, side, side)).feature_maps
     except Exception as exc:  # sizes that do not fit each other fail anywhere in it
         raise _no_tower(config.model_type, exc) from exc
     for one in maps:

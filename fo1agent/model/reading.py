@@ -29,6 +29,7 @@ from fo1agent.model.folder import (
     shown,
     wrong,
 )
+from fo1agent.model.outline import outline
 from fo1agent.model.public import public_config, rename_all
 from fo1agent.model.stored import PUBLIC_TYPES, OwnConfig
 from fo1agent.model.tensors import (
@@ -127,19 +128,20 @@ def read_tensors(folder: Path, check: bool = True, kept: Callable[[str], bool] =
 def build(make: Callable[[FO1Config], M], config: FO1Config, tensors: Mapping[str, Tensor], folder: Path) -> M:
     """The model that the configuration describes, by `make`, with arbitrary weights.
 
+    It is built once without memory first, and held against the tensors: what a configuration makes up is never taken.
+
     Raises:
-        CheckpointError: there is none, or one that does not fit into memory and whose weights these are not.
+        CheckpointError: there is none, these are not its weights, or it does not fit into memory.
     """
+    try:
+        described = outline(lambda: make(config))
+    except Exception as exc:  # sizes that no bound forbids may still be too much for torch, or for each other
+        raise CheckpointError(f"{folder / CONFIG} describes no model: {one_line(exc)}.") from exc
+    _check_shapes(described, tensors, folder)
     try:
         with no_init_weights():
             return make(config)
-    except Exception as exc:  # sizes that no bound forbids may still be too much for torch, or for each other
-        with torch.device("meta"):  # which takes no memory
-            try:
-                described = make(config)
-            except Exception as why:
-                raise CheckpointError(f"{folder / CONFIG} describes no model: {one_line(why)}.") from exc
-        check_fit(described, tensors, folder)
+    except Exception as exc:
         raise CheckpointError(f"The model that {folder / CONFIG} describes cannot be made: {one_line(exc)}.") from exc
 
 
@@ -149,16 +151,25 @@ def check_fit(model: PreTrainedModel, tensors: Mapping[str, Tensor], folder: Pat
     Raises:
         CheckpointError: missing or unexpected keys, a shape that does not fit, or tied weights that differ.
     """
-    own = model.state_dict()
-    tied = {key: source for key, source in model.all_tied_weights_keys.items() if key != source}
-    for key, source in tied.items():
+    for key, source in _tied(model).items():
         if key in tensors and source in tensors and not torch.equal(tensors[key], tensors[source]):
             raise CheckpointError(f"{folder / CONFIG} ties {key} to {source}, but the weights hold different values.")
+    return _check_shapes(model, tensors, folder)
+
+
+def _check_shapes(model: PreTrainedModel, tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """`check_fit` by names and shapes alone, without reading a number."""
+    tied = _tied(model)
     given = {key: value for key, value in tensors.items() if key not in tied}
-    if told := misfits(given, own, tied):
+    if told := misfits(given, model.state_dict(), tied):
         files = names(path.name for path in weight_files(folder))
         raise CheckpointError(f"{folder}: {files} and {CONFIG} do not fit each other: {told}.")
     return given
+
+
+def _tied(model: PreTrainedModel) -> dict[str, str]:
+    """Tied weights by the name of the one that they are."""
+    return {key: source for key, source in model.all_tied_weights_keys.items() if key != source}
 
 
 def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], dtype: torch.dtype | None, folder: Path) -> None:
