@@ -1,7 +1,7 @@
 """What `base_config` of a folder may say of a family that has no schema of its own.
 
 The keys are transformers' to judge. Here only bounds that hold for any model are held, so that a wrong number cannot
-take memory or time without end, and keys that decide what code runs are left out.
+take memory or time without end, and keys that decide what code runs, or that no part of FO1 reads, are left out.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from fo1agent.model.bases import FAMILIES
 from fo1agent.model.folder import Stored, TokenId, Width, integer, shown, wanted
 
 _LARGEST, _LONGEST, _MOST = 2**24, 1000, 65_536
+_DEEPEST = 512
 _LAYERS = ("num_hidden_layers", "depth")
-_DROPPED = ("auto_map", "quantization_config")
+_LISTS_LAYERS = ("deepstack_visual_indexes", "fullatt_block_indexes")  # each entry is a layer of the tower
+# Of a number of labels transformers makes tables of names, as long as it says; no part of FO1 is a classifier.
+_DROPPED = ("auto_map", "quantization_config", "num_labels", "id2label", "label2id")
 
 
 def _family(name: Any) -> str:
@@ -38,7 +41,7 @@ def _bounded(value: Any, key: str) -> None:
         if len(value) > _LONGEST:
             raise wanted(f"at most {_LONGEST} characters", key, shown(value))
     elif isinstance(value, (int, float)):
-        most = 512 if key.rpartition(".")[2] in _LAYERS else 1e12 if isinstance(value, float) else _LARGEST
+        most = _DEEPEST if key.rpartition(".")[2] in _LAYERS else 1e12 if isinstance(value, float) else _LARGEST
         if not math.isfinite(value) or abs(value) > most:
             raise wanted(f"a number of at most {most:g}", key, shown(value))
 
@@ -58,7 +61,7 @@ class OtherText(Stored):
 
     vocab_size: Annotated[int, integer(1, 2**22)]
     hidden_size: Width
-    num_hidden_layers: Annotated[int, integer(1, 512)]
+    num_hidden_layers: Annotated[int, integer(1, _DEEPEST)]
     eos_token_id: TokenId | list[TokenId] | None = None
 
 
@@ -66,6 +69,19 @@ class OtherVision(Stored):
     """`vision_config`."""
 
     model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _layers_once(self) -> OtherVision:
+        said = self.model_extra or {}
+        depth = said.get("depth", _DEEPEST)
+        if type(depth) is not int:
+            raise wanted("an integer", "depth", shown(depth))
+        for key in _LISTS_LAYERS:
+            listed = said.get(key) or []
+            known = isinstance(listed, list) and all(type(one) is int and 0 <= one < depth for one in listed)
+            if not known or len(set(listed)) != len(listed):
+                raise wanted(f"different layers below the depth {depth}", key, shown(listed))
+        return self
 
 
 class OtherBase(Stored):

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from fo1agent.errors import CheckpointError
-from fo1agent.model import weights
+from fo1agent.model import reading, weights
+from fo1agent.model.config import FO1Config
+from fo1agent.model.fo1 import FO1
 from tests.tiny_bases import tiny_base
 
 
@@ -55,6 +57,13 @@ def changed(saved: Path, tmp_path: Path) -> Callable[[str, Any], Path]:
         ("vision_config.depth", 513, "vision_config.depth is 513, wanted a number of at most 512"),
         ("vision_config.intermediate_size", 10**12, "intermediate_size is 1000000000000, wanted a number of at most"),
         ("vision_config.deepstack_visual_indexes", [0] * 70_000, "a list of 70000, wanted at most 65536 of them"),
+        ("vision_config.deepstack_visual_indexes", [0] * 65_000, "a list of 65000, wanted different layers below the"),
+        (
+            "vision_config.deepstack_visual_indexes",
+            [0, 2],
+            "indexes is [0, 2], wanted different layers below the depth 2",
+        ),
+        ("vision_config.num_position_embeddings", 2**24, "pos_embed.weight is [16, 32], wanted [16777216, 32]"),
         ("text_config.hidden_act", "x" * 2000, "text_config.hidden_act is 'xxx"),
         ("text_config.hidden_act", "magic", "describes no model"),
         ("image_token_id", "many", "base_config describes no model of transformers"),
@@ -80,12 +89,33 @@ def test_a_wrong_value_is_named_in_one_line(changed, key: str, value: Any, says:
         ("vision_config.attn_implementation", {"": "somebody/kernels"}),
         ("auto_map", {"AutoModel": "somebody/model--modeling.Model"}),
         ("quantization_config", {"quant_method": "gptq"}),
+        ("num_labels", 2**24),  # transformers would name every one
+        ("text_config.num_labels", 2**24),
+        ("vision_config.num_labels", 2**24),
+        ("vision_config.id2label", {"0": "cat"}),
+        ("text_config.label2id", {"cat": 0}),
     ],
 )
-def test_keys_that_choose_code_are_left_out(changed, key: str, value: Any) -> None:
+def test_keys_that_choose_code_or_name_classes_are_left_out(changed, key: str, value: Any) -> None:
     model, processor = weights.load(changed(key, value))
     said = model.config.base_config
     name = key.rpartition(".")[2]
     assert all(value != getattr(config, name, None) for config in (said, said.text_config, said.vision_config))
     batch = processor(None, "Hello")
     assert torch.equal(model(**batch).logits, tiny_base("qwen3_vl")[0](**batch).logits)
+
+
+def test_no_memory_is_taken_for_a_model_whose_weights_these_are_not(saved: Path) -> None:
+    config, tensors = reading.read(saved)
+    devices: list[str] = []
+
+    def make(config: FO1Config) -> FO1:
+        devices.append(torch.empty(0).device.type)
+        return FO1(config)
+
+    lacking = {name: tensor for name, tensor in tensors.items() if not name.endswith("pos_embed.weight")}
+    with pytest.raises(CheckpointError, match=r"do not fit each other: missing 1: base\.model\.visual\.pos_embed"):
+        reading.build(make, config, lacking, saved)
+    assert devices == ["meta"]
+    reading.build(make, config, tensors, saved)
+    assert devices == ["meta", "meta", "cpu"]
