@@ -125,8 +125,12 @@ def backbone_config(values: Mapping[str, Any]) -> PreTrainedConfig:
     if kind == TIMM:
         _check_timm(values.get("backbone"))
     known: Any = CONFIG_MAPPING[kind]
-    own = {one.name for one in fields(known)} - {one.name for one in fields(PreTrainedConfig)}
-    taken = {key: value for key, value in values.items() if key in own and not key.startswith("_")}
+    shared = {one.name for one in fields(PreTrainedConfig)}
+    own = {one.name: one.default for one in fields(known) if one.name not in shared}
+    taken = {key: value for key, value in own.items() if isinstance(value, tuple)}
+    taken |= {key: value for key, value in values.items() if key in own and not key.startswith("_")}
+    # As JSON has them: ConvNeXt and FocalNet add lists to their widths, and do not take their own defaults.
+    taken = {key: list(value) if isinstance(value, tuple) else value for key, value in taken.items()}
     named = {key: values[key] for key in ("out_features", "out_indices") if values.get(key) is not None}
     try:
         if kind == TIMM:

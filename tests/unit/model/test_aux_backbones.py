@@ -191,6 +191,14 @@ def test_a_configuration_of_transformers_may_be_given_as_it_is() -> None:
     assert json.loads(json.dumps(said)) == said
 
 
+@pytest.mark.parametrize("said", [{"model_type": "convnext"}, {"model_type": "focalnet", "embed_dim": 16}])
+def test_widths_that_are_left_to_a_backbone_s_own_class_build_too(said: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        tower = build_aux({"type": "backbone", "config": said})
+    channels = {"convnext": [96, 192, 384, 768], "focalnet": [16 * 2, 16 * 4, 16 * 8, 16 * 8]}
+    assert [level.channels for level in tower.levels] == channels[said["model_type"]]
+
+
 def test_maps_are_those_that_the_configuration_names() -> None:
     config = {"model_type": "convnext", **STAGES, "out_features": ["stage2", "stage4"]}
     levels = build_aux({"type": "backbone", "config": config}).levels
@@ -205,6 +213,11 @@ def test_maps_are_those_that_the_configuration_names() -> None:
     [
         ({"model_type": "llama"}, "is a backbone of transformers, such as convnext.*got 'llama'"),
         ({"model_type": "convnext", "depths": [1, 1]}, "describes no convnext"),
+        (
+            {"model_type": "swin", "depths": [512] * 64, "num_heads": [1] * 64, "embed_dim": 1},
+            "more parts than any model",
+        ),
+        ({"model_type": "swin", "window_size": 2048}, "numbers beside its weights, wanted at most"),
         ({"model_type": "timm_backbone", "backbone": "hf-hub:some/where"}, "is a model of timm"),
         ({"model_type": "timm_backbone"}, "is a model of timm, such as .* got None"),
     ],
