@@ -50,6 +50,7 @@ from fo1agent.model.sequence import (
     check_length,
     mentioned,
 )
+from fo1agent.model.stored import check_parts
 from fo1agent.model.tensors import FLOATS, dtype_name
 from fo1agent.model.tokenizer_files import add_tokens
 from fo1agent.regions.regions import check_boxes, check_inside, shown
@@ -133,8 +134,10 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
 
         Raises:
             CheckpointError: FO1 does not plug into that family.
+            InputError: `aux` or `parts` say what no config.json may; names the field, what was got and what was wanted.
         """
         adapter, known = bases.adapter(base.config.model_type), base.config
+        check_parts({"aux": None if aux == {} else aux, **parts})
         add_tokens(tokenizer, ProcessingConfig(**parts.get("processing") or {}).max_regions)
         rows = max(tokenizer.get_vocab().values()) + 1
         if rows > len(base.get_input_embeddings().weight):

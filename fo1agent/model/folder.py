@@ -248,7 +248,8 @@ def _told(error: ErrorDetails, tree: Any) -> tuple[str, str, str]:
         name = context["discriminator"].strip("'")
         given = error["input"]
         tag = shown(given[name]) if isinstance(given, dict) and name in given else "missing"
-        return f"{key}.{name}", tag, f"one of {context['expected_tags']}"
+        tags = context.get("expected_tags")  # which pydantic tells only of a wrong one
+        return f"{key}.{name}", tag, f"one of {tags}" if tags else "the name of a kind"
     return key, got, _WANTED.get(kind, error["msg"].removeprefix("Input should be "))
 
 

@@ -6,6 +6,7 @@ layout is `public.py`'s; both share the parts.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from operator import mul
@@ -14,10 +15,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, PlainValidator, Tag, model_validator
 
-from fo1agent.errors import CheckpointError
+from fo1agent.errors import CheckpointError, InputError
 from fo1agent.model.bases.qwen2_5_vl_stored import Base
 from fo1agent.model.bases.stored import OtherBase
-from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, number, shown, wanted
+from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, number, one_line, shown, wanted
 from fo1agent.model.stored_towers import MAX_SIDE, Backbone, DaViT, MobileNet, Strides
 from fo1agent.model.views import LEVELS, NUM_CLASSES, PIXELS
 
@@ -193,13 +194,9 @@ def _schema(base: object) -> str:
 AnyBase = Annotated[Annotated[Base, Tag("qwen2_5_vl")] | Annotated[OtherBase, Tag("other")], Discriminator(_schema)]
 
 
-class OwnConfig(Stored):
-    """config.json of `model_type` "fo1"; keys that transformers adds (architectures, dtype, …) say nothing here."""
+class Parts(Stored):
+    """All of `FO1Config` but the base."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    model_type: Literal["fo1"]
-    base_config: AnyBase
     aux: Annotated[DaViT | MobileNet | Backbone, Field(discriminator="type")] | None = None
     region: Region | None = None
     image_projector: Projector | None = None
@@ -212,20 +209,9 @@ class OwnConfig(Stored):
     thresholds: Thresholds | None = None
     calibration: Scores | None = None
 
-    @property
-    def known_base(self) -> Base:
-        """The base, where it is of the family that has a schema of its own, as that of a model with graphs is."""
-        assert isinstance(self.base_config, Base)
-        return self.base_config
-
     @model_validator(mode="after")
-    def _fit_together(self) -> OwnConfig:
-        text = self.base_config.text_config
+    def _fit_each_other(self) -> Parts:
         aux, region = self.aux or DaViT(), self.region or Region()
-        if isinstance(self.base_config, Base):  # of other families the model looks when it is made
-            self._check_base(self.base_config, region)
-        if self.first_mention is not None and self.first_mention >= text.vocab_size:
-            raise wanted(f"less than the vocab_size {text.vocab_size}", "first_mention", str(self.first_mention))
         levels = _levels(aux)
         self._check_pools([(0.0, region.aux_fpn_channels)] * 4 if region.aux_fpn_channels else levels, region)
         self._check_detector(aux, region)
@@ -236,30 +222,6 @@ class OwnConfig(Stored):
         if self.lessons and self.vocabulary is None:
             raise wanted("names beside which the lessons stand", "vocabulary", "none")
         return self
-
-    def _check_base(self, base: Base, region: Region) -> None:
-        vision, width = base.vision_config, base.text_config.hidden_size
-        seen = vision.out_hidden_size
-        name = "out_hidden_size" if region.of_tokens else "hidden_size"
-        if not (self.image_projector and self.image_projector.layers) and seen != width:
-            raise wanted(
-                f"the hidden_size {width} of text_config, for there is no image_projector",
-                "base_config.vision_config.out_hidden_size",
-                str(seen),
-            )
-        if region.primary_channels not in (0, getattr(vision, name)):
-            raise wanted(
-                f"0, or the {name} {getattr(vision, name)} of vision_config",
-                "region.primary_channels",
-                str(region.primary_channels),
-            )
-        processing = self.processing or Processing()
-        if processing.max_pixels < vision.cell**2:
-            raise wanted(
-                f"at least the {vision.cell**2} pixels of one image token",
-                "processing.max_pixels",
-                str(processing.max_pixels),
-            )
 
     @property
     def proposes(self) -> bool:
@@ -293,6 +255,73 @@ class OwnConfig(Stored):
         for name, right in {"classes": NUM_CLASSES, "views": views}.items():
             if getattr(match, name) != right:
                 raise wanted(f"{right}, as the tower has", f"heads.match.{name}", str(getattr(match, name)))
+
+
+class OwnConfig(Parts):
+    """config.json of `model_type` "fo1"; keys that transformers adds (architectures, dtype, …) say nothing here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model_type: Literal["fo1"]
+    base_config: AnyBase
+
+    @property
+    def known_base(self) -> Base:
+        """The base, where it is of the family that has a schema of its own, as that of a model with graphs is."""
+        assert isinstance(self.base_config, Base)
+        return self.base_config
+
+    @model_validator(mode="after")
+    def _fit_the_base(self) -> OwnConfig:
+        text = self.base_config.text_config
+        if isinstance(self.base_config, Base):  # of other families the model looks when it is made
+            self._check_base(self.base_config, self.region or Region())
+        if self.first_mention is not None and self.first_mention >= text.vocab_size:
+            raise wanted(f"less than the vocab_size {text.vocab_size}", "first_mention", str(self.first_mention))
+        return self
+
+    def _check_base(self, base: Base, region: Region) -> None:
+        vision, width = base.vision_config, base.text_config.hidden_size
+        seen = vision.out_hidden_size
+        name = "out_hidden_size" if region.of_tokens else "hidden_size"
+        if not (self.image_projector and self.image_projector.layers) and seen != width:
+            raise wanted(
+                f"the hidden_size {width} of text_config, for there is no image_projector",
+                "base_config.vision_config.out_hidden_size",
+                str(seen),
+            )
+        if region.primary_channels not in (0, getattr(vision, name)):
+            raise wanted(
+                f"0, or the {name} {getattr(vision, name)} of vision_config",
+                "region.primary_channels",
+                str(region.primary_channels),
+            )
+        processing = self.processing or Processing()
+        if processing.max_pixels < vision.cell**2:
+            raise wanted(
+                f"at least the {vision.cell**2} pixels of one image token",
+                "processing.max_pixels",
+                str(processing.max_pixels),
+            )
+
+
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse what no config.json could say of the parts of a model.
+
+    Args:
+        parts: fields of `FO1Config` beside the base; configurations of transformers may stand in it as they are.
+
+    Raises:
+        InputError: names the field, what was got and what was wanted.
+    """
+    try:
+        tree = json.loads(json.dumps(dict(parts), default=lambda config: config.to_dict()))
+    except (AttributeError, TypeError, ValueError, RecursionError) as exc:
+        raise InputError(f"The parts of a model are what JSON can hold: {one_line(exc)}.") from exc
+    try:
+        checked(Parts, tree, Path("FO1.attach"))
+    except CheckpointError as exc:
+        raise InputError(str(exc)) from exc
 
 
 def proposes(raw: Mapping[str, Any], path: Path) -> bool:

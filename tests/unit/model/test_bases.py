@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 import fo1agent
-from fo1agent.errors import CheckpointError
+from fo1agent.errors import CheckpointError, InputError
 from fo1agent.model import bases, branches, weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy, greedy_behind, greedy_many
@@ -254,6 +254,34 @@ def test_fo1_is_put_around_a_base_and_leaves_its_numbers_alone(pair: Pair, tmp_p
     batch = processor(picture(), "What is <region2>?", BOXES)
     assert torch.equal(again(picture(), "What is <region2>?", BOXES)["input_ids"], batch["input_ids"])
     assert torch.equal(found.generate(**batch, max_new_tokens=3), model.generate(**batch, max_new_tokens=3))
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"aux": 3}, r"aux is 3, wanted an object"),
+        ({"aux": {"type": "backbone"}}, r"aux\.config is missing, wanted an object"),
+        (
+            {"aux": {"type": "backbone", "config": {"model_type": "llama"}}},
+            r"aux\.config is .*, wanted a backbone that",
+        ),
+        ({"aux": {"x": 1}}, r"aux\.type is missing, wanted the name of a kind"),
+        ({"region": 3}, r"region is 3, wanted an object"),
+        ({"region": {"x": 1}}, r"region\.x is an unknown key, wanted one of pools, "),
+        ({"foo": 1}, r"foo is an unknown key, wanted one of aux, region, "),
+        ({"processing": {"max_regions": 10**7}}, r"max_regions is 10000000, wanted an integer from \d+ to 1000"),
+        ({"heads": {"match": object()}}, r"what JSON can hold: 'object' object has no attribute 'to_dict'"),
+    ],
+)
+def test_parts_that_no_config_could_say_are_refused_before_anything_is_touched(
+    parts: dict[str, Any], told: str
+) -> None:
+    base, words = tiny_base("qwen3_vl")[0].base, copy.deepcopy(tokenizer())
+    before = len(words)
+    with pytest.raises(InputError, match=told) as error:
+        FO1.attach(base, words, **parts)
+    assert len(words) == before
+    assert "\n" not in str(error.value)
 
 
 def test_a_family_that_nobody_knows_is_named_with_those_that_are() -> None:
