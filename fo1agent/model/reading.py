@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from fo1agent.errors import CheckpointError
+from fo1agent.model import bases
 from fo1agent.model.config import FO1Config
 from fo1agent.model.finding import CONFIG, read_all, weight_files
 from fo1agent.model.folder import (
@@ -30,6 +31,7 @@ from fo1agent.model.folder import (
     wrong,
 )
 from fo1agent.model.outline import outline
+from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.public import public_config, rename_all
 from fo1agent.model.stored import PUBLIC_TYPES, OwnConfig
 from fo1agent.model.tensors import (
@@ -73,12 +75,31 @@ def read_config(folder: Path) -> FO1Config:
     path = folder / CONFIG
     raw = read_json(path)
     if layout := _layout(raw, path):
-        return layout.config(raw, read_tensors(folder, check=False), path)
+        return _readable(layout.config(raw, read_tensors(folder, check=False), path), path)
     said = checked(OwnConfig, raw, path).model_dump(exclude={"model_type"}, exclude_unset=True)
     try:
-        return FO1Config(**said)
+        config = FO1Config(**said)
     except Exception as exc:  # of families without a schema of ours transformers is the judge, with errors of its own
         raise CheckpointError(f"{path}: base_config describes no model of transformers: {one_line(exc)}.") from exc
+    return _readable(config, path)
+
+
+def _readable(config: FO1Config, path: Path) -> FO1Config:
+    """The configuration again, of a base that can read pictures.
+
+    Raises:
+        CheckpointError: it cannot.
+    """
+    base = config.base_config
+    try:
+        adapter = bases.adapter(base.model_type)
+        adapter.check(base)
+        adapter.image_processor(base, ProcessingConfig(**config.processing))
+    except CheckpointError as exc:
+        raise CheckpointError(f"{path}: {exc}") from exc
+    except Exception as exc:  # sizes that are missing, or of a kind that nobody expects
+        raise CheckpointError(f"{path}: base_config describes no {base.model_type}: {one_line(exc)}.") from exc
+    return config
 
 
 def read(folder: Path) -> tuple[FO1Config, dict[str, Tensor]]:

@@ -14,7 +14,7 @@ from fo1agent.model.views import PARITY, VIEWS
 # Twice the side of the reference, which reads pictures of up to 2048 x 2048 pixels.
 MAX_SIDE = 4096
 
-Strides = Annotated[list[Annotated[float, number(0, 1024, above=True)]], Field(min_length=4, max_length=4)]
+Strides = Annotated[list[Annotated[float, number(0.125, 1024)]], Field(min_length=4, max_length=4)]
 Stages = Field(min_length=1, max_length=8)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fo1agent.errors import CheckpointError, TrainingError
 from fo1agent.model.bases.chat import Chat
+from fo1agent.model.folder import shown
 from fo1agent.model.frames import TowerInput, Vision
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ class Adapter(ABC):
     can_branch: bool = True
 
     # --- the model ---------------------------------------------------------------------------------------------
+
+    def check(self, config: Any) -> None:  # noqa: B027 (most families have nothing to refuse)
+        """Refuse what transformers builds, and fails at when it reads a picture; called when a folder is loaded.
+
+        Raises:
+            CheckpointError: by `refuse_unless`.
+        """
 
     @abstractmethod
     def build(self, config: Any) -> Any:
@@ -161,6 +169,16 @@ class Adapter(ABC):
             extras: as of `Vision`, each [n, d], of the n tokens in the slots, row after row.
         """
         return {}
+
+
+def refuse_unless(right: bool, key: str, got: Any, wanted: str) -> None:
+    """Of a value in a base's configuration.
+
+    Raises:
+        CheckpointError: it is not right; names key, what was got and what was wanted.
+    """
+    if not right:
+        raise CheckpointError(f"base_config.{key} is {shown(got)}, wanted {wanted}.")
 
 
 def adapter(model_type: str) -> Adapter:

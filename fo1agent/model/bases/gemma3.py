@@ -6,6 +6,7 @@ come scaled; image and region tokens go in as they are. Its region map is the to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from transformers import Gemma3ForConditionalGeneration
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
-from fo1agent.model.bases import Adapter
+from fo1agent.model.bases import Adapter, refuse_unless
 from fo1agent.model.bases.chat import Chat
 from fo1agent.model.frames import TowerInput, Vision
 from fo1agent.model.prompting import ProcessingConfig
@@ -35,6 +36,12 @@ class Gemma3(Adapter):
     """See the module."""
 
     chat = CHAT
+
+    def check(self, config: Any) -> None:
+        vision, tokens = config.vision_config, config.mm_tokens_per_image
+        cells, side = vision.image_size // vision.patch_size, math.isqrt(tokens)
+        fits = side > 0 and side * side == tokens and cells % side == 0
+        refuse_unless(fits, "mm_tokens_per_image", tokens, f"a square whose side divides {cells} cells")
 
     def build(self, config: Any) -> Any:
         return Gemma3ForConditionalGeneration(config)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import Gemma4ForConditionalGeneration
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 
+from fo1agent.model.bases import refuse_unless
 from fo1agent.model.bases.gemma3 import CHAT, Gemma3
 from fo1agent.model.bases.hooks import recorded
 from fo1agent.model.frames import TowerInput, Vision
@@ -39,6 +40,11 @@ class Gemma4(Gemma3):
         next_turn="\n<|turn>user\n",
         markers=("<|", "<turn|>", "<image|>", "<channel|>", "<bos>", "<eos>", "<pad>", "<unused"),
     )
+
+    def check(self, config: Any) -> None:
+        padding, words = config.text_config.pad_token_id, config.text_config.vocab_size
+        known = type(padding) is int and 0 <= padding < words
+        refuse_unless(known, "text_config.pad_token_id", padding, f"an integer from 0 to {words - 1}")
 
     def build(self, config: Any) -> Any:
         return Gemma4ForConditionalGeneration(config)

@@ -7,6 +7,7 @@ in whole cells, so that theirs would fit the picture only to about a cell.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +18,14 @@ from transformers import LlavaOnevisionForConditionalGeneration
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.utils.constants import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
 
+from fo1agent.model.bases import refuse_unless
 from fo1agent.model.bases.chat import QWEN
 from fo1agent.model.bases.tiles import Tiled, stitched
 from fo1agent.model.frames import TowerInput, Vision
 from fo1agent.model.prompting import ProcessingConfig
+
+MOST_SHAPES, MOST_TILES = 256, 12  # in all, and along a side; the released models have 36 and 6
+_RATIO = re.compile(r"anyres_max_[1-9][0-9]{0,3}")
 
 
 class Limited(LlavaOnevisionImageProcessorPil):
@@ -41,6 +46,27 @@ class LlavaOnevision(Tiled):
         next_turn="<|im_start|>user \n",
         markers=("<|", "<image>", "<video>"),
     )
+
+    def check(self, config: Any) -> None:
+        side, layers = config.vision_config.image_size, config.vision_config.num_hidden_layers
+        read = config.vision_feature_layer
+        known = all(-layers - 1 <= layer <= layers for layer in ([read] if isinstance(read, int) else read))
+        refuse_unless(known, "vision_feature_layer", read, f"a number from {-layers - 1} to {layers}")
+        how = config.vision_feature_select_strategy
+        refuse_unless(
+            how == "full", "vision_feature_select_strategy", how, "'full', the only one whose cells are a grid"
+        )
+        ratio = config.vision_aspect_ratio
+        refuse_unless(
+            bool(_RATIO.fullmatch(ratio)), "vision_aspect_ratio", ratio, "'anyres_max_' and a number of tiles"
+        )
+        shapes = config.image_grid_pinpoints
+        fit = 0 < len(shapes) <= MOST_SHAPES and all(
+            len(shape) == 2 and all(0 < one <= MOST_TILES * side and one % side == 0 for one in shape)
+            for shape in shapes
+        )
+        wanted = f"1 to {MOST_SHAPES} pairs of multiples of {side}, each at most {MOST_TILES} times that"
+        refuse_unless(fit, "image_grid_pinpoints", shapes, wanted)
 
     def build(self, config: Any) -> Any:
         return LlavaOnevisionForConditionalGeneration(config)

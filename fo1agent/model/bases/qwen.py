@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from fo1agent.model.bases import Adapter
+from fo1agent.model.bases import Adapter, refuse_unless
 from fo1agent.model.bases.chat import QWEN
 from fo1agent.model.frames import TowerInput
 from fo1agent.model.prompting import ProcessingConfig
@@ -28,6 +28,21 @@ class Qwen(Adapter):
     axes = 3
     mean: tuple[float, ...] = tuple(OPENAI_CLIP_MEAN)
     deviation: tuple[float, ...] = tuple(OPENAI_CLIP_STD)
+
+    def check(self, config: Any) -> None:
+        text = config.get_text_config()
+        rope = text.rope_parameters or {}
+        if (sections := rope.get("mrope_section")) is None:
+            return
+        width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        half = int(width * rope.get("partial_rotary_factor", 1.0)) // 2
+        known = isinstance(sections, (list, tuple)) and all(type(one) is int and one >= 0 for one in sections)
+        refuse_unless(
+            known and len(sections) == 3 and sum(sections) == half,
+            "text_config.rope_parameters.mrope_section",
+            sections,
+            f"three numbers that make {half}, half of the part of a head that turns",
+        )
 
     def vision_tower(self, base: Any) -> nn.Module:
         return base.model.visual

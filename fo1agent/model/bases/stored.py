@@ -20,6 +20,12 @@ _LAYERS = ("num_hidden_layers", "depth")
 _LISTS_LAYERS = ("deepstack_visual_indexes", "fullatt_block_indexes")  # each entry is a layer of the tower
 # Of a number of labels transformers makes tables of names, as long as it says; no part of FO1 is a classifier.
 _DROPPED = ("auto_map", "quantization_config", "num_labels", "id2label", "label2id")
+# Sizes of pictures and their parts, and of contexts, are above 0, whoever's they are; the most that each may be.
+_SIZES = {
+    **dict.fromkeys(("image_size", "patch_size", "tile_size"), 8192),
+    **dict.fromkeys(("pooling_kernel_size", "downsample_factor", "scale_factor", "spatial_merge_size"), 64),
+    **{"num_patches": _MOST, "downsample_ratio": 1, "temporal_patch_size": 64, "max_position_embeddings": _LARGEST},
+}
 
 
 def _family(name: Any) -> str:
@@ -28,20 +34,23 @@ def _family(name: Any) -> str:
     return name
 
 
-def _bounded(value: Any, key: str) -> None:
+def _bounded(value: Any, key: str, name: str = "") -> None:
+    """Hold a value against the bounds of its name, which is also that of each part of a list."""
     if isinstance(value, dict):
-        for name, one in value.items():
-            _bounded(one, f"{key}.{name}" if key else name)
+        for part, one in value.items():
+            _bounded(one, f"{key}.{part}" if key else part, part)
     elif isinstance(value, list):
         if len(value) > _MOST:
             raise wanted(f"at most {_MOST} of them", key, shown(value))
         for place, one in enumerate(value):
-            _bounded(one, f"{key}.{place}")
+            _bounded(one, f"{key}.{place}", name)
     elif isinstance(value, str):
         if len(value) > _LONGEST:
             raise wanted(f"at most {_LONGEST} characters", key, shown(value))
     elif isinstance(value, (int, float)):
-        most = _DEEPEST if key.rpartition(".")[2] in _LAYERS else 1e12 if isinstance(value, float) else _LARGEST
+        most = _DEEPEST if name in _LAYERS else 1e12 if isinstance(value, float) else _LARGEST
+        if name in _SIZES and not 0 < value <= _SIZES[name]:
+            raise wanted(f"a number above 0, at most {_SIZES[name]}", key, shown(value))
         if not math.isfinite(value) or abs(value) > most:
             raise wanted(f"a number of at most {most:g}", key, shown(value))
 

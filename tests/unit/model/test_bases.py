@@ -268,6 +268,7 @@ def test_fo1_is_put_around_a_base_and_leaves_its_numbers_alone(pair: Pair, tmp_p
         ({"aux": {"x": 1}}, r"aux\.type is missing, wanted the name of a kind"),
         ({"region": 3}, r"region is 3, wanted an object"),
         ({"region": {"x": 1}}, r"region\.x is an unknown key, wanted one of pools, "),
+        ({"region": {"fpn_strides": [1e-300] * 4}}, r"strides\.0 is 1e-300, wanted a finite number from 0.125 to 1024"),
         ({"foo": 1}, r"foo is an unknown key, wanted one of aux, region, "),
         ({"processing": {"max_regions": 10**7}}, r"max_regions is 10000000, wanted an integer from \d+ to 1000"),
         ({"heads": {"match": object()}}, r"what JSON can hold: 'object' object has no attribute 'to_dict'"),
