@@ -96,6 +96,17 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._end, text.encode())
 
+    def interrupt(self, prompt: str) -> None:
+        """Press Ctrl-C, as often as it takes: one just before Python waits for a key is seen with the next."""
+        before = len(self.shown)
+        for _ in range(60):
+            self.type("\x03")
+            while select.select([self._end], [], [], 2)[0]:
+                self.shown += self._read()
+                if self.shown[before:].endswith(prompt):
+                    return
+        raise AssertionError(f"no {prompt!r} in {self.shown[before:]!r}")
+
     def ask(self, line: str, prompt: str = "cat.jpg> ") -> str:
         """What is printed after a line, until the prompt comes again."""
         self.type(f"{line}\r")
@@ -148,8 +159,7 @@ def test_a_chat_at_a_terminal(terminal: Terminal, folder: Path, repo: Path) -> N
     assert "* 1  cat.jpg  640 × 407" in terminal.ask("/pic\t")
     terminal.type("Is there a")
     terminal.wait_for("Is there a")
-    terminal.type("\x03")
-    terminal.wait_for("cat.jpg> ")
+    terminal.interrupt("cat.jpg> ")
     assert "bus.jpg> " in terminal.ask("/open b\t", "bus.jpg> ")
     assert "Yes, there is 1 bus." in terminal.ask("Is there a bus?", "bus.jpg> ")
     assert "  evidence " in terminal.ask("\x1b[A", "bus.jpg> ")  # the line before, asked again
