@@ -107,8 +107,8 @@ class Sharing:
         if not isinstance(model, Model) or not hasattr(model.predictor, "recalled"):
             return model
         predictor: Any = model.predictor
-        if isinstance(predictor, Batched):
-            predictor = predictor.free  # of a scene that was kept when another sharing ended
+        # Of a scene that was kept when another sharing ended; a run that was traced has wrapped it.
+        predictor = getattr(predictor, "free", predictor)
         with self._guard:
             if id(predictor) not in self._batched:
                 self._batched[id(predictor)] = Batched(

@@ -19,6 +19,7 @@ from fo1agent.runs.answer import Answer
 from fo1agent.runs.budget import Budget
 from fo1agent.scene import Model
 from fo1agent.traces import store as traces
+from fo1agent.traces.store import Memory
 from tests.fakes import FakePredictor
 
 OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
@@ -190,7 +191,8 @@ def test_an_error_that_is_not_ours_takes_the_place_of_one_answer() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_scene_that_was_kept_lives_on_after_the_batch_and_in_the_next() -> None:
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_scene_that_was_kept_lives_on_after_the_batch_and_in_the_next(traced: bool) -> None:
     class Keeps(Model):
         def open(self, source: Any, boxes: Any = None, limits: Any = None) -> Any:
             kept.append(super().open(source, boxes, limits))
@@ -198,7 +200,7 @@ def test_a_scene_that_was_kept_lives_on_after_the_batch_and_in_the_next() -> Non
 
     kept: list[Any] = []
     model = Many()
-    agent = Agent(Keeps(model))
+    agent = Agent(Keeps(model), traces=Memory() if traced else None)
     agent.batch([(PICTURE, QUESTIONS[0])])
     assert kept[0].count("person").value == 1
     assert kept[0].count("zebra").value is None
