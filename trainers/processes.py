@@ -7,9 +7,11 @@ collective: every process calls them, in the same order. This file knows no stag
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -123,8 +125,15 @@ def find_processes() -> Processes:
         raise TrainingError(
             f"The launcher started {size} processes, and accelerate sees {state.num_processes} of them."
         )
+    _part_at_exit()
     device = torch.device("cpu" if cpu else state.device or "cpu")
     return Processes(state.process_index, state.num_processes, device)
+
+
+@cache
+def _part_at_exit() -> None:
+    """Let the processes part before Python ends: threads by which they talk, still running then, may abort it."""
+    atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
 
 
 def as_split(tensor: Tensor) -> DTensor | None:
