@@ -50,16 +50,8 @@ QUESTIONS = [f"What is beside <region{k}>, and what does it do there?" for k in 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--layers", type=int, default=12, help="of the language model; the 3B has 36")
-    parser.add_argument("--blocks", type=int, default=8, help="of the vision tower; the 3B has 32")
-    parser.add_argument("--size", default="640x480")
-    parser.add_argument("--boxes", type=int, default=100)
-    parser.add_argument("--tokens", type=int, default=12, help="of each answer")
-    parser.add_argument("--dtype", default="bfloat16")
+    parser = options_of(__doc__, layers=12, blocks=8, rounds=1)
     parser.add_argument("--pack", action="store_true", help="measure ours again with load(pack=True)")
-    parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -79,6 +71,20 @@ def main() -> None:
     print(f"{platform.machine()}, 1 thread, torch {torch.__version__}, {options.dtype}, {options.size}; CPU seconds")
     for name, value in figures.items():
         print(f"  {name:<44}{value:>10.2f}")
+
+
+def options_of(told: str | None, layers: int, blocks: int, rounds: int) -> argparse.ArgumentParser:
+    """The options of a benchmark of a wide model, and how large that is by default."""
+    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--layers", type=int, default=layers, help="of the language model; the 3B has 36")
+    parser.add_argument("--blocks", type=int, default=blocks, help="of the vision tower; the 3B has 32")
+    parser.add_argument("--size", default="640x480")
+    parser.add_argument("--boxes", type=int, default=100)
+    parser.add_argument("--tokens", type=int, default=12, help="of each answer")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
 
 
 # --- a model of the 3B's widths ----------------------------------------------------------------------------------

@@ -9,28 +9,19 @@ turns after one that warms up. What each is stands in `full_size.py`, which meas
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from typing import Any
 
 import torch
-from full_size import PHOTO, measure, some_boxes, wide_predictor
+from full_size import PHOTO, measure, options_of, some_boxes, wide_predictor
 from PIL import Image
 
 from fo1agent.model import running
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--layers", type=int, default=36, help="of the language model")
-    parser.add_argument("--blocks", type=int, default=32, help="of the vision tower")
-    parser.add_argument("--size", default="640x480")
-    parser.add_argument("--boxes", type=int, default=100)
-    parser.add_argument("--tokens", type=int, default=12, help="of each answer")
-    parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = options_of(__doc__, layers=36, blocks=32, rounds=3)
     parser.add_argument("--compile", action="store_true", help="measure ours again with load(compile=True)")
     parser.add_argument("--device", default="cuda", help="cpu only tries the script")
     options = parser.parse_args()

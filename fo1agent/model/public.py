@@ -15,7 +15,7 @@ from torch import Tensor
 from fo1agent.model.bases.qwen2_5_vl_stored import Sections, TextSizes, Theta, Vision
 from fo1agent.model.config import FO1Config
 from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, shown, wanted, wrong
-from fo1agent.model.renaming import all_renamed, projector_layers, renamed
+from fo1agent.model.renaming import PROJECTORS, all_renamed, projector_layers, renamed
 from fo1agent.model.stored_towers import DaViT, Strides
 
 # Sizes of DaViT by the name of its original file.
@@ -47,10 +47,7 @@ _RENAMES = [
     (r"^model\.(layers|embed_tokens|norm)\.", r"base.model.language_model.\1."),
     (r"^lm_head\.", "base.lm_head."),
     (r"^model\.object_vp_extractor\.simple_fpn\.", "region_encoder.simple_fpn."),
-    (r"^model\.mm_projector_aux\.(weight|bias)$", r"region_projector.0.\1"),
-    (r"^model\.mm_projector_aux\.", "region_projector."),
-    (r"^model\.mm_projector\.(weight|bias)$", r"image_projector.0.\1"),
-    (r"^model\.mm_projector\.", "image_projector."),
+    *PROJECTORS,
     (r"^model\.vision_tower_aux\.image_tower\.", "aux."),
     (r"^(aux\.convs\.\d+)\.proj\.", r"\1.conv."),
     (r"^(aux\.blocks\..*_block\.conv[12])\.fn\.dw\.", r"\1."),

@@ -12,6 +12,13 @@ from fo1agent.model.folder import names
 
 A = TypeVar("A")  # an array of whichever library
 Rules = Sequence[tuple[str, str]]  # pattern and replacement, each applied in turn
+# Both layouts call the projectors so; one linear layer alone has no number there.
+PROJECTORS: Rules = (
+    (r"^model\.mm_projector_aux\.(weight|bias)$", r"region_projector.0.\1"),
+    (r"^model\.mm_projector_aux\.", "region_projector."),
+    (r"^model\.mm_projector\.(weight|bias)$", r"image_projector.0.\1"),
+    (r"^model\.mm_projector\.", "image_projector."),
+)
 
 
 def renamed(key: str, rules: Rules) -> str:

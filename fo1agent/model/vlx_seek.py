@@ -23,7 +23,7 @@ from fo1agent.errors import CheckpointError
 from fo1agent.model.bases.stored import OtherBase
 from fo1agent.model.config import FO1Config
 from fo1agent.model.folder import Stored, TokenId, Width, checked, integer, one_line, shown, wrong
-from fo1agent.model.renaming import all_renamed, projector_layers
+from fo1agent.model.renaming import PROJECTORS, all_renamed, projector_layers
 
 TOWER = "model.vision_tower_aux.image_tower.radio_model."
 PYRAMID = "model.object_vp_extractor.simple_fpn_aux."
@@ -54,10 +54,7 @@ _RENAMES = [
     (r"^model\.object_vp_extractor\.simple_fpn_aux\.", "region_encoder.aux_fpn."),
     # Its levels are numbered by the logarithm of their stride, 4 to 32 pixels; ours are counted.
     *((rf"^(region_encoder\.(?:simple|aux)_fpn)\.simfp_{n + 1}\.", rf"\1.simfp_{n}.") for n in range(1, 5)),
-    (r"^model\.mm_projector_aux\.(weight|bias)$", r"region_projector.0.\1"),
-    (r"^model\.mm_projector_aux\.", "region_projector."),
-    (r"^model\.mm_projector\.(weight|bias)$", r"image_projector.0.\1"),
-    (r"^model\.mm_projector\.", "image_projector."),
+    *PROJECTORS,
     (rf"^{re.escape(TOWER)}model\.patch_generator\.embedder\.", "aux.backbone.embeddings.patch_projection."),
     (rf"^{re.escape(TOWER)}model\.patch_generator\.pos_embed$", "aux.backbone.embeddings.position_embedding"),
     (rf"^{re.escape(TOWER)}model\.patch_generator\.cls_token\.token$", "aux.backbone.embeddings.cls_register_token"),
