@@ -10,7 +10,8 @@ from fo1agent.errors import InputError
 from fo1agent.extras import torch_needed
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.pictures.ocr import OCR, read_lines
-from fo1agent.proposals import resolve_proposer
+from fo1agent.proposals import resolve_finder, resolve_proposer
+from fo1agent.proposals.base import Finder
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model, Predictor, Reader
 
@@ -37,6 +38,7 @@ def load(
     compile: bool = False,
     pack: bool = False,
     proposer: str | Callable[[LoadedImage], Regions] | None = None,
+    finder: str | Finder | Sequence[str | Finder] = (),
     ocr: str | Reader | None = None,
     engine: str = "auto",
     needs_boxes: bool = False,
@@ -56,7 +58,12 @@ def load(
         pack: lay the base model's weights out as a CPU's units for bfloat16 read them: it writes twice as fast, and the
             weights are no longer mapped from disk but in memory.
         proposer: what makes the boxes: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
-            callable from picture to regions; None for the model's own proposal head.
+            callable from picture to regions; None for the model's own proposal head. One that reads phrases, such as
+            `transformers:IDEA-Research/grounding-dino-tiny`, is a finder as well, and makes the boxes only for a model
+            that makes none.
+        finder: detectors that are asked beside the model, each named as a proposer is, or a `proposals.base.Finder`;
+            what they say of phrases counts, and what only they see is found as well. With one that takes any words no
+            word is unknown.
         ocr: what reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
             `read_lines`; None for the built-in reader of Chinese, Japanese and Latin script.
         engine: what computes: `torch`, everything and on every device; `onnx`, ONNX Runtime on a CPU, for folders with
@@ -67,8 +74,8 @@ def load(
 
     Raises:
         CheckpointError: the weights do not exist, or do not fit their configuration; or there are no graphs of them.
-        InputError: an unknown device, dtype, attention, quantisation, proposer, language or engine, an engine that
-            cannot do what is asked, or nothing that makes the boxes which are needed.
+        InputError: an unknown device, dtype, attention, quantisation, proposer, finder, language or engine, an engine
+            that cannot do what is asked, or nothing that makes the boxes which are needed.
         ProposalError: the proposer cannot be loaded.
         MissingExtraError: the engine, the proposer, the reader or the quantisation needs a package that is not
             installed.
@@ -85,9 +92,27 @@ def load(
     if needs_boxes and proposer is None and folder is not None:
         _check_proposes(folder)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
+    finders = [resolve_finder(one, device=device) for one in ([finder] if _is_one(finder) else finder)]
     asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile, "pack": pack}
     predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
-    return Model(predictor, boxes, reader)
+    return _joined(predictor, boxes, finders, reader)
+
+
+def _is_one(finder: Any) -> bool:
+    return isinstance(finder, str | os.PathLike) or hasattr(finder, "find")
+
+
+def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], reader: Reader) -> Model:
+    """The model with what its detectors say."""
+    speaks = hasattr(boxes, "find")
+    asked = [boxes, *finders] if speaks else list(finders)
+    if speaks and boxes.names is None and getattr(predictor, "proposes", False):
+        boxes = None
+    if not asked:
+        return Model(predictor, boxes, reader)
+    from fo1agent.model.joined import JoinedPredictor
+
+    return Model(JoinedPredictor(predictor, asked), boxes, reader)
 
 
 def _check_kinds(device: Any, flags: Mapping[str, Any]) -> None:

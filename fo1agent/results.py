@@ -33,6 +33,7 @@ from fo1agent.pictures.text import TextLine
 from fo1agent.regions.ids import box_name, name_of
 from fo1agent.regions.regions import Region, RegionRef, Regions, as_form, picture_of, shown
 from fo1agent.untrusted import UntrustedText
+from fo1agent.words.english import listed
 
 Untrusted = Annotated[
     str,
@@ -64,6 +65,12 @@ Judged = Annotated[
     str, Field(description="What was looked for, in words, which is less than the phrase where words were not judged.")
 ]
 """The words of a phrase that a model did judge, for tool results: "cat" of "dead cat"."""
+
+By = Annotated[
+    tuple[str, ...],
+    Field(description="Who judged, by name, where detectors were asked as well; empty for the model alone."),
+]
+"""Who judged a phrase, for tool results: ("fo1-nano", "transformers:grounding-dino-tiny")."""
 
 Note = Annotated[
     str, Field(description="Something to know, such as a word that the model does not have; usually empty.")
@@ -125,7 +132,7 @@ class Result(BaseModel):
         return self
 
 
-_SAID = ("none_score", "note", "not_judged", "judged")  # of what a phrase named, by results and by `Regions`
+_SAID = ("none_score", "note", "not_judged", "judged", "by")  # of what a phrase named, by results and by `Regions`
 
 
 class Grounding(Result):
@@ -138,6 +145,7 @@ class Grounding(Result):
     judged: Judged = ""
     not_judged: NotJudged = ()
     note: Note = ""
+    by: By = ()
 
     @classmethod
     def of(cls, found: Regions, phrase: str | None = None) -> Grounding:
@@ -162,6 +170,7 @@ class CountResult(Result):
     judged: Judged = ""
     not_judged: NotJudged = ()
     note: Note = ""
+    by: By = ()
     phrase: SkipJsonSchema[str] = Field(default="", exclude=True)
 
     @classmethod
@@ -395,7 +404,8 @@ def value_of(result: Any) -> int | float | bool | str | None:
 def line_of(result: Any, regions: Sequence[Region]) -> str:
     """How a result reads in one line: as its own `as_line` says, or its value, its text or its regions."""
     line = result.as_line(regions) if isinstance(result, Result) else _line(result, regions)
-    open_words = getattr(result, "not_judged", ())
+    by, open_words = getattr(result, "by", ()), getattr(result, "not_judged", ())
+    line += f"  by {listed(list(by))}" if by else ""
     return f"{line}  not judged: {', '.join(open_words)}" if open_words else line
 
 
@@ -433,4 +443,4 @@ def _said_of(found: Regions, phrase: str | None) -> dict[str, Any]:
     """The fields of a result on what a phrase named. Of one that the model has no word for nothing was judged."""
     unknown = phrase is not None and bool(found.note) and not len(found)
     not_judged = found.not_judged or ((phrase,) if unknown else ())
-    return {"regions": found, "judged": found.judged, "not_judged": not_judged, "note": found.note}
+    return {"regions": found, "judged": found.judged, "not_judged": not_judged, "note": found.note, "by": found.by}

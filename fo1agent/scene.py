@@ -31,7 +31,7 @@ from fo1agent.regions.ids import is_region_id, numbered
 from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, shown
 from fo1agent.regions.relations import between, stand
 from fo1agent.results import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
-from fo1agent.together import Asking, Boxes, Match, Names, Words, alone, together
+from fo1agent.together import Asking, Beyond, Boxes, Match, Names, Words, alone, together
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color
 from fo1agent.words.phrases import Meaning, meanings, mentions
@@ -79,7 +79,8 @@ class Predictor(Protocol):
     `labels` [N]; `generate` gives the raw reply to a question whose text may hold region tokens such as `<region3>`.
 
     A predictor may also have `match_many(encodings, phrases)` and `generate_many(encodings, texts, max_new_tokens)`,
-    which give in one pass what these give for each encoding; see `fo1agent.together`.
+    which give in one pass what these give for each encoding; see `fo1agent.together`. One that asks finders as well has
+    `any_words`, `beyond` and `speakers`; see `fo1agent.model.joined`.
     """
 
     @property
@@ -162,6 +163,16 @@ class Model:
             InputError: one source where several are meant.
         """
         return Album([self.open(source, boxes, limits) for source in several(sources, "open_many", "pictures")])
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """Boxes [N + M, 4] to find things among, those to look at [N + M], and the scores [M] of the last ones, which are
+    none of the scene's regions."""
+
+    boxes: np.ndarray
+    candidates: np.ndarray
+    more: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 class Scene(Pictured):
@@ -254,7 +265,8 @@ class Scene(Pictured):
             Regions with probabilities as scores, best first, each thing once; their label is what was judged of the
             phrase ("cat" of "dead cat"), and `not_judged` holds the rest. If nothing reaches the threshold they are
             empty. `none_score` is the probability that the picture shows no such thing; `note` says so if the model
-            does not know the word. A phrase may name several things ("cats and remotes").
+            does not know the word. A phrase may name several things ("cats and remotes"). With finders, `by` says who
+            judged, and a thing that only they see has its corners as its id (`b10_20_110_220`).
 
         Raises:
             InputError: neither or both of phrase and like, an unknown region, a threshold outside 0..1.
@@ -273,7 +285,7 @@ class Scene(Pictured):
         same = iou(self.encoding.boxes, np.array([reference.box]))[:, 0] > SAME_THING_IOU
         candidates = self._candidates(within) & ~same
         least = _least(self.thresholds["ground"] if threshold is None else threshold)
-        return self._found(reference.label, scores, candidates, least, _most(limit))
+        return self._found(reference.label, scores, _Looked(self.encoding.boxes, candidates), least, _most(limit))
 
     def ground_many(
         self,
@@ -298,9 +310,14 @@ class Scene(Pictured):
         meant = {phrase: self._meanings(phrase) for phrase in phrases}
         names = [name for meanings in meant.values() for meaning in meanings for name in meaning.names]
         scores = yield from self._matching(names)
+        beyond = yield from self._beyond(names)
         return {
             phrase: _together(
-                [self._named_by(meaning, scores, candidates, least, limit) for meaning in meanings], limit
+                [
+                    self._named_by(meaning, scores, self._looked(meaning, beyond, candidates, within), least, limit)
+                    for meaning in meanings
+                ],
+                limit,
             )
             for phrase, meanings in meant.items()
         }
@@ -478,7 +495,7 @@ class Scene(Pictured):
         things = np.zeros(len(regions), dtype=bool)
         for label in dict.fromkeys(labels[regions.scores >= least]):
             if label is not None:
-                found = self._found(label, regions.scores, labels == label, least, None)
+                found = self._found(label, regions.scores, _Looked(regions.boxes, labels == label), least, None)
                 things |= np.isin(regions.ids, found[~parts(found.boxes)].ids)
         named = regions[things]
         return named[nms(named.boxes, named.scores, SAME_BOX_IOU)]
@@ -514,7 +531,7 @@ class Scene(Pictured):
 
     def _meanings(self, phrase: str) -> tuple[Meaning, ...]:
         predictor = self.model.predictor
-        return meanings(phrase, predictor.vocabulary, predictor.name)
+        return meanings(phrase, predictor.vocabulary, predictor.name, any_words=getattr(predictor, "any_words", False))
 
     def _matching(self, queries: Sequence[str]) -> Asking[dict[str, np.ndarray]]:
         """Query → probabilities [N], kept for the next time; with at most one call of the model."""
@@ -527,11 +544,30 @@ class Scene(Pictured):
             return {query: known[query] for query in queries}
         return {query: self._rows.get(query, np.zeros(n)) for query in queries}
 
+    def _beyond(self, queries: Sequence[str]) -> Asking[dict[str, Any]]:
+        """Query → boxes that only finders see; nothing where there are no finders."""
+        if not queries or not hasattr(self.model.predictor, "beyond"):
+            return {}
+        queries = list(dict.fromkeys(queries))
+        return dict(zip(queries, (yield Beyond(self.model.predictor, self.encoding, queries)), strict=True))
+
+    def _looked(self, meaning: Meaning, beyond: Mapping[str, Any], candidates: np.ndarray, within: Target) -> _Looked:
+        """Where a thing is looked for: the scene's regions, then the boxes that finders add."""
+        more = [beyond[name] for name in meaning.names if name in beyond and len(beyond[name].boxes)]
+        if not more:
+            return _Looked(self.encoding.boxes, candidates)
+        boxes = np.concatenate([one.boxes for one in more])
+        return _Looked(
+            np.concatenate([self.encoding.boxes, boxes]),
+            np.concatenate([candidates, self._inside(boxes, within)]),
+            np.concatenate([one.scores for one in more]),
+        )
+
     def _named_by(
         self,
         meaning: Meaning,
         rows: Mapping[str, np.ndarray],
-        candidates: np.ndarray,
+        looked: _Looked,
         threshold: float | None,
         limit: int | None,
     ) -> Regions:
@@ -539,19 +575,28 @@ class Scene(Pictured):
         if not meaning.names:
             return Regions.empty(self.encoding.source, none_score=1.0, note=meaning.note)
         # A word that means several names ("vehicle") is as likely as the likeliest of them.
-        scores = np.max([rows[name] for name in meaning.names], axis=0)
-        found = self._found(meaning.judged, scores, candidates, threshold, limit, meaning.qualities)
+        scores = np.concatenate([np.max([rows[name] for name in meaning.names], axis=0), looked.more])
+        found = self._found(meaning.judged, scores, looked, threshold, limit, meaning.qualities)
+        found = replace(found, by=self._speakers(meaning.names))
         if meaning.qualities and not all(is_plain(self._color_shares(region.box)) for region in found):
             # What shows many colours may be called by any of them, or by none.
             found = replace(found, labels=(meaning.noun,) * len(found))
             return replace(found, not_judged=(*meaning.qualities, *meaning.not_judged), judged=meaning.noun)
         return replace(found, not_judged=meaning.not_judged, judged=meaning.judged)
 
-    def _is_color(self, colors: Sequence[str], scores: np.ndarray) -> np.ndarray:
+    def _speakers(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Who judged these names, if that is not the model alone."""
+        predictor: Any = self.model.predictor
+        if not hasattr(predictor, "speakers"):
+            return ()
+        who = tuple(dict.fromkeys(one for name in names for one in predictor.speakers(name)))
+        return () if who == (predictor.name,) else who
+
+    def _is_color(self, colors: Sequence[str], boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """How far each region is of all these colours, 0 to 1, [N]; 0 for regions that are not among the likeliest."""
         fits = np.zeros(len(scores))
         for k in np.argsort(-scores, kind="stable")[:_LOOKED_AT]:
-            shares = self._color_shares(tuple(self.encoding.boxes[k].tolist()))
+            shares = self._color_shares(tuple(boxes[k].tolist()))
             fits[k] = min(is_color(shares, color) for color in colors)
         return fits
 
@@ -662,51 +707,61 @@ class Scene(Pictured):
     def _candidates(self, within: Target) -> np.ndarray:
         """[N]: the regions to look among."""
         n = len(self.encoding.boxes)
-        if within is None or not n:
-            return np.ones(n, dtype=bool)
-        place = self._region_of(within)
-        inside = coverage(self.encoding.boxes, np.array([place.box]))[:, 0] >= WITHIN_SHARE
-        if isinstance(within, (Region, str)):
+        inside = self._inside(self.encoding.boxes, within)
+        if n and isinstance(within, (Region, str)):
+            place = self._region_of(within)
             inside &= np.array([one != place.id for one in numbered(self.id, range(n))], dtype=bool)
         return inside
+
+    def _inside(self, boxes: np.ndarray, within: Target) -> np.ndarray:
+        """[N]: whether each box lies in a place."""
+        if within is None or not len(boxes):
+            return np.ones(len(boxes), dtype=bool)
+        return coverage(boxes, np.array([self._region_of(within).box]))[:, 0] >= WITHIN_SHARE
 
     def _found(
         self,
         label: str | None,
         scores: np.ndarray,
-        candidates: np.ndarray,
+        looked: _Looked,
         threshold: float | None,
         limit: int | None,
         colors: Sequence[str] = (),
     ) -> Regions:
-        """Candidates with these scores [N], each thing once, best first, cut at the threshold.
+        """What was looked at with these scores [N], each thing once, best first, cut at the threshold.
 
         Colours choose among the things that are there without them, so that red cars are some of the cars.
         """
-        index = np.flatnonzero(candidates)
-        index = index[nms(self.encoding.boxes[index], scores[index], REPEATED_IOU)]
+        boxes = looked.boxes
+        index = np.flatnonzero(looked.candidates)
+        index = index[nms(boxes[index], scores[index], REPEATED_IOU)]
         scores = scores.copy()
-        scores[index] = doubt(self.encoding.boxes[index], scores[index], SAME_THING_IOU, SECOND_THING)
+        scores[index] = doubt(boxes[index], scores[index], SAME_THING_IOU, SECOND_THING)
         index = index[np.argsort(-scores[index], kind="stable")]
         # A closed vocabulary has names and no colours; those the pixels tell.
-        fits = self._is_color(colors, scores) if colors else np.ones(len(scores))
+        fits = self._is_color(colors, boxes, scores) if colors else np.ones(len(scores))
         sure = index[: self._sure(scores[index])]
         scores = scores * fits
         none_score = float(np.prod(1 - np.clip(scores[index], 0, 1)))
         if threshold is None:
-            sure = sure[~parts(self.encoding.boxes[sure])]
-            plain = [not colors or is_plain(self._color_shares(tuple(self.encoding.boxes[k].tolist()))) for k in sure]
+            sure = sure[~parts(boxes[sure])]
+            plain = [not colors or is_plain(self._color_shares(tuple(boxes[k].tolist()))) for k in sure]
             index = sure[(fits[sure] >= SEVERAL) | ~np.array(plain, dtype=bool)]
         index = index[np.argsort(-scores[index], kind="stable")]
         index = index[:limit] if threshold is None else index[scores[index] >= threshold][:limit]
         return Regions(
-            self.encoding.boxes[index],
+            boxes[index],
             np.clip(scores[index], 0, 1),
             (label,) * len(index),
-            numbered(self.id, index),
+            self._ids(boxes, index),
             self.encoding.source,
             none_score,
         )
+
+    def _ids(self, boxes: np.ndarray, index: np.ndarray) -> tuple[str, ...]:
+        """Ids of some of the boxes, of which those behind the scene's own are told by their corners."""
+        n = len(self.encoding.boxes)
+        return tuple(numbered(self.id, [k])[0] if k < n else self._box_id(boxes[k].tolist()) for k in index.tolist())
 
     def _sure(self, ordered: np.ndarray) -> int:
         """How many of the scores, best first, count as found: see `thresholds`."""
@@ -843,7 +898,8 @@ def _together(found: Sequence[Regions], limit: int | None) -> Regions:
     open_words = tuple(dict.fromkeys(word for one in found for word in one.not_judged))
     none_score = math.prod(1.0 if one.none_score is None else one.none_score for one in found)
     together = Regions.from_list(list(best.values())[:limit], none_score, " ".join(notes), open_words)
-    return replace(together, judged=" and ".join(one.judged for one in found if one.judged))
+    speakers = tuple(dict.fromkeys(name for one in found for name in one.by))
+    return replace(together, judged=" and ".join(one.judged for one in found if one.judged), by=speakers)
 
 
 def _inventory(labels: Sequence[str]) -> str:

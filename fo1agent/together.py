@@ -53,6 +53,13 @@ class Match(Need):
 
 
 @dataclass(frozen=True, eq=False)
+class Beyond(Need):
+    """Of each phrase the boxes that only finders see, with scores."""
+
+    phrases: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
 class Words(Need):
     """The raw reply to a question."""
 
@@ -100,7 +107,8 @@ def _boxes(predictor: Any, needs: Sequence[Boxes]) -> list[Any]:
 
 
 def _names(predictor: Any, needs: Sequence[Names]) -> list[Any]:
-    if len(needs) > 1 and predictor.vocabulary is not None and hasattr(predictor, "match_many"):
+    many = predictor.vocabulary is not None and hasattr(predictor, "match_many")
+    if len(needs) > 1 and many and not hasattr(predictor, "beyond"):
         # All that the names need a pass for.
         predictor.match_many([need.encoding for need in needs], [predictor.vocabulary] * len(needs))
     return [predictor.labels(need.encoding) for need in needs]
@@ -110,6 +118,10 @@ def _match(predictor: Any, needs: Sequence[Match]) -> Sequence[np.ndarray]:
     if len(needs) == 1 or not hasattr(predictor, "match_many"):
         return [predictor.match(need.encoding, need.phrases) for need in needs]
     return predictor.match_many([need.encoding for need in needs], [need.phrases for need in needs])
+
+
+def _beyond(predictor: Any, needs: Sequence[Beyond]) -> list[Any]:
+    return [predictor.beyond(need.encoding, need.phrases) for need in needs]
 
 
 def _words(predictor: Any, needs: Sequence[Words]) -> Sequence[str]:
@@ -122,6 +134,7 @@ _PASSES: dict[type[Need], Callable[[Any, Any], Sequence[Any]]] = {
     Boxes: _boxes,
     Names: _names,
     Match: _match,
+    Beyond: _beyond,
     Words: _words,
 }
 """Kind of need → what computes several of one model. Those that others build on come first."""

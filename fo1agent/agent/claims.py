@@ -252,15 +252,16 @@ def open_in_question(question: str, scene: Any) -> tuple[str, ...]:
 def _open_in(plan: Plan, scene: Any) -> tuple[str, ...]:
     """The words of a plan's phrases that the model of a scene cannot judge."""
     model = getattr(scene, "model", None)
-    vocabulary = getattr(getattr(model, "predictor", scene), "vocabulary", None)
+    predictor = getattr(model, "predictor", scene)
+    vocabulary, any_words = getattr(predictor, "vocabulary", None), getattr(predictor, "any_words", False)
     if vocabulary is None:
         return ()
     phrases = [step.phrase for step in plan.steps if isinstance(step, Find) and step.phrase]
     noun = phrases[0] if phrases else "thing"
     phrases += [f"{words} {noun}" for step in plan.steps if isinstance(step, Are) for words in step.words]
     name = getattr(model, "name", "the model")
-    words = (word for phrase in phrases for one in meanings(phrase, vocabulary, name) for word in one.not_judged)
-    return tuple(dict.fromkeys(words))
+    meant = (one for phrase in phrases for one in meanings(phrase, vocabulary, name, any_words=any_words))
+    return tuple(dict.fromkeys(word for one in meant for word in one.not_judged))
 
 
 def _by_phrase(what: str, regions: list[Region], scene: Any, meter: Meter) -> tuple[list[Region], list[str]]:

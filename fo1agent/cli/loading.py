@@ -10,6 +10,12 @@ import click
 _OPTIONS = (
     click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano."),
     click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt."),
+    click.option(
+        "--finder",
+        multiple=True,
+        metavar="NAME",
+        help="A detector to ask beside the model; may be given several times.",
+    ),
     click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."),
     click.option(
         "--dtype",
@@ -42,7 +48,7 @@ _OPTIONS = (
         help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano.",
     ),
 )
-NAMES = ("model_name", "proposer", "device", "dtype", "attn", "quantize", "compile", "pack", "engine")
+NAMES = ("model_name", "proposer", "finder", "device", "dtype", "attn", "quantize", "compile", "pack", "engine")
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

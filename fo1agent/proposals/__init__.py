@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.image import LoadedImage
-from fo1agent.proposals.base import Function, Proposer
+from fo1agent.proposals.base import Finder, Function, Proposer
 from fo1agent.proposals.given import Given
-from fo1agent.regions.regions import Regions
+from fo1agent.regions.regions import Regions, shown
 
-__all__ = ["Given", "Proposer", "resolve_proposer"]
+__all__ = ["Finder", "Given", "Proposer", "resolve_finder", "resolve_proposer"]
 
 _FORMS = (
     "'ultralytics:yolo11n.pt', 'transformers:IDEA-Research/grounding-dino-tiny', the folder of a Hugging Face "
@@ -58,3 +59,21 @@ def resolve_proposer(
 
         return TransformersProposer(text, device=device)
     raise InputError(f"No proposer {text[:80]!r}. Pass {_FORMS}.")
+
+
+def resolve_finder(spec: Any, *, device: str = "cpu") -> Finder:
+    """The finder that `spec` means.
+
+    Args:
+        spec: a finder, or the name of a detector, as for `resolve_proposer`.
+        device: where a detector runs, as torch names it.
+
+    Raises:
+        InputError: `spec` is none of these, or what it names has neither names nor reads phrases.
+        MissingExtraError: the detector's package is not installed.
+        ProposalError: the detector cannot be loaded.
+    """
+    found: Any = resolve_proposer(spec, device=device) if isinstance(spec, (str, os.PathLike)) else spec
+    if not hasattr(found, "find"):
+        raise InputError(f"{shown(spec)} is no finder: it says where something is, not what. Pass it as proposer.")
+    return found

@@ -1,7 +1,7 @@
 """What a proposer is, and how a detector's raw boxes become proposals.
 
-A proposer looks at a picture and says where something could be. Its labels and scores are hints; FO1 decides what a
-region is. No detector is known here.
+A proposer looks at a picture and says where something could be. A finder says where a phrase is: it is asked beside
+FO1, and what it says counts (`fo1agent.model.joined`). No detector is known here.
 """
 
 from __future__ import annotations
@@ -34,6 +34,31 @@ class Proposer(Protocol):
         ...
 
     def __call__(self, image: LoadedImage, /) -> Regions: ...
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """Anything that finds phrases in a picture: a detector that reads text, or one with names of its own.
+
+    It may also have `trust`, a `Trust` that says what its scores are worth.
+    """
+
+    @property
+    def name(self) -> str:
+        """What finds: `transformers:IDEA-Research/grounding-dino-tiny`."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """All that it finds, singular; None if it takes any words."""
+        ...
+
+    def find(self, image: LoadedImage, phrases: Sequence[str], /) -> Sequence[Regions]:
+        """The boxes of each phrase, in their order, with scores from 0 to 1; there may be none.
+
+        What is found of one phrase must not depend on the others. A finder with `names` is asked for those alone.
+        """
+        ...
 
 
 class Function:

@@ -147,6 +147,7 @@ class Regions(Sequence[Region]):
         not_judged: words of the phrase that could not be judged: ("dead",) where only cats were looked for. The regions
             are then those of which the words may be true.
         judged: what was looked for, in words: "cat" of "dead cat"; "" if nothing was looked for.
+        by: who judged it, by name, where finders were asked; () for the model alone.
     """
 
     boxes: np.ndarray
@@ -158,6 +159,7 @@ class Regions(Sequence[Region]):
     note: str = field(default="")
     not_judged: tuple[str, ...] = ()
     judged: str = ""
+    by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         boxes = check_boxes(self.boxes)
@@ -245,6 +247,7 @@ class Regions(Sequence[Region]):
             self.note,
             self.not_judged,
             self.judged,
+            self.by,
         )
 
     def by_id(self, region_id: str) -> Region:

@@ -153,6 +153,15 @@ class Batched:
     def thresholds(self) -> Mapping[str, float]:
         return self._inner.thresholds
 
+    def __getattr__(self, name: str) -> Any:
+        # What a predictor has only where finders are asked as well.
+        if name not in ("any_words", "speakers", "beyond"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._ask_beyond if hasattr(self._inner, name) and name == "beyond" else getattr(self._inner, name)
+
+    def _ask_beyond(self, encoding: Any, phrases: Sequence[str]) -> Any:
+        return self._ask(_Job("beyond", id(encoding), tuple(phrases), (encoding, phrases)))
+
     def encode(self, image: LoadedImage, proposals: Regions | None = None) -> Any:
         given = None if proposals is None else (proposals.boxes.tobytes(), proposals.scores.tobytes())
         key = (image.sha256, given)
@@ -177,12 +186,14 @@ class Batched:
         return [found[k] if rows is None else rows for k, rows in enumerate(known)]
 
     def labels(self, encoding: Any) -> tuple[list[str | None], np.ndarray]:
+        if hasattr(self._inner, "beyond"):  # not every finder is asked for names
+            return self.alone(lambda: self._inner.labels(encoding))
         if self._inner.vocabulary is not None:
             self.match(encoding, self._inner.vocabulary)  # all that the next line needs a pass for
         return self._inner.labels(encoding)
 
     def similar(self, encoding: Any, index: int) -> np.ndarray:
-        if self._inner.vocabulary is not None:
+        if self._inner.vocabulary is not None and not hasattr(self._inner, "beyond"):
             self.match(encoding, self._inner.vocabulary)
             return self._inner.similar(encoding, index)
         return self._ask(_Job("similar", id(encoding), index, (encoding, index)))
@@ -329,10 +340,11 @@ def _generate(model: ManyPredictor, asked: list[Any]) -> list[str]:
     return model.generate_many([about for about, _, _ in asked], [text for _, text, _ in asked], asked[0][2])
 
 
-_PASSES: dict[str, Callable[[ManyPredictor, list[Any]], Sequence[Any]]] = {
+_PASSES: dict[str, Callable[[Any, list[Any]], Sequence[Any]]] = {
     "encode": lambda model, asked: [model.encode(*one) for one in asked],
     "boxes": lambda model, asked: [model.with_boxes(*one) for one in asked],
     "match": _match,
+    "beyond": lambda model, asked: [model.beyond(*one) for one in asked],
     "similar": lambda model, asked: [model.similar(*one) for one in asked],
     "generate": _generate,
     "alone": lambda model, asked: [work() for work in asked],

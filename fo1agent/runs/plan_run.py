@@ -779,6 +779,8 @@ class Run:
         else:
             shown = " ".join(r.name for r in result[:8]) or "none"
         shown += f"  … {len(result)} in all" if len(result) > 8 else ""
+        if step.op == "find" and result.by:
+            shown += f"  by {listed(list(result.by))}"
         if self._own_open_words(step):
             shown += f"  not judged: {', '.join(self._own_open_words(step))}"
         return shown

@@ -77,7 +77,11 @@ class Meaning:
 
 
 def meanings(
-    phrase: str, vocabulary: Sequence[str] | None, model: str, adjectives: Collection[str] = COLORS
+    phrase: str,
+    vocabulary: Sequence[str] | None,
+    model: str,
+    adjectives: Collection[str] = COLORS,
+    any_words: bool = False,
 ) -> tuple[Meaning, ...]:
     """What a phrase names, one `Meaning` for each thing ("cats and remotes" names two).
 
@@ -86,11 +90,12 @@ def meanings(
         vocabulary: the names that the model knows; None where any words will do.
         model: what the model is called, for notes.
         adjectives: qualities that can be judged beside names.
+        any_words: whether a noun that is no name of the vocabulary can be judged as it stands, by a finder.
     """
     phrase = " ".join(phrase.split())
     if vocabulary is None:
         return (Meaning((phrase,), judged=phrase),)
-    return _meanings(phrase, tuple(vocabulary), model, frozenset(adjectives))
+    return _meanings(phrase, _Words(tuple(vocabulary), model, frozenset(adjectives), any_words))
 
 
 def mentions(text: str, vocabulary: Sequence[str]) -> list[str]:
@@ -109,9 +114,35 @@ def mentions(text: str, vocabulary: Sequence[str]) -> list[str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What can be judged: see `meanings`."""
+
+    vocabulary: tuple[str, ...]
+    model: str
+    adjectives: frozenset[str]
+    any_words: bool
+
+    def resolve(self, words: Sequence[str]) -> lexicon.Resolution:
+        """What a noun with words before it means; as it stands, where any words can be judged and no name says it."""
+        found = lexicon.resolve(" ".join(words), self.vocabulary)
+        if not words or not self.any_words or (found.names and not found.special):
+            return found
+        said = lexicon.singular(" ".join(words).lower()).split()
+        plain = (k for k, word in enumerate(said) if word not in _NEGATIONS and not _is_adjective(word, COLORS))
+        noun = next((k for k in range(len(said)) if lexicon.is_noun(" ".join(said[k:]))), next(plain, len(said) - 1))
+        return lexicon.Resolution((" ".join(said[noun:]),), exact=True, modifiers=tuple(said[:noun]))
+
+    def stands(self, words: Sequence[str]) -> bool:
+        """Whether words end in a noun that can be judged, so that what follows is said of it."""
+        if lexicon.resolve(" ".join(words), self.vocabulary).names:
+            return True
+        return self.any_words and lexicon.is_thing(words[-1])
+
+
 @lru_cache(maxsize=4096)
-def _meanings(phrase: str, vocabulary: tuple[str, ...], model: str, adjectives: frozenset[str]) -> tuple[Meaning, ...]:
-    if phrase in vocabulary:  # whatever its words mean by themselves ("no entry sign")
+def _meanings(phrase: str, known: _Words) -> tuple[Meaning, ...]:
+    if phrase in known.vocabulary:  # whatever its words mean by themselves ("no entry sign")
         return (Meaning((phrase,), judged=phrase),)
     text = re.sub(
         r"\b(\w+)-(?!red\b)(\w+(?:ed|ing))\b", r"\1\2", phrase.lower().replace("’", "'")
@@ -121,33 +152,33 @@ def _meanings(phrase: str, vocabulary: tuple[str, ...], model: str, adjectives: 
     for at, word in enumerate(words):
         if word not in ("and", "or", ",", "&", "plus") or not 0 < at < len(words) - 1:
             continue
-        first = _meaning(words[:at], vocabulary, model, adjectives)
-        if not first.names or _is_adjective(words[at - 1], adjectives):
+        first = _meaning(words[:at], known)
+        if not first.names or _is_adjective(words[at - 1], known.adjectives):
             continue
-        others = _meanings(" ".join(words[at + 1 :]), vocabulary, model, adjectives)
+        others = _meanings(" ".join(words[at + 1 :]), known)
         if all(other.names for other in others):
             return (first, *others)
-    return (_meaning(words, vocabulary, model, adjectives),)
+    return (_meaning(words, known),)
 
 
-def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adjectives: frozenset[str]) -> Meaning:
+def _meaning(words: Sequence[str], known: _Words) -> Meaning:
     words = [word for word in words if word != ","]
     counted: list[str] = []
     while len(words) > 1 and (words[0] in _POINTERS or words[0] in _HOW_MANY or words[0].isdigit()):
         counted += [words[0]] if words[0] not in _POINTERS else []
         words = words[1:]
     if not words:
-        return Meaning((), note=f"{model} does not know “”.")
-    head, behind = _split(words, vocabulary)
-    counted_of = _of_what(head, vocabulary)
-    if counted_of is None:
-        known = lexicon.resolve(" ".join(head[head.index("of", 1) + 1 :]), vocabulary).names
-        return Meaning((), note=_unknown(model, " ".join(head), known))
-    head, group = counted_of
-    found = lexicon.resolve(" ".join(head), vocabulary)
+        return Meaning((), note=f"{known.model} does not know “”.")
+    head, behind = _split(words, known)
+    counted_of = _of_what(head, known.vocabulary)
+    if counted_of is None and not known.any_words:
+        near = lexicon.resolve(" ".join(head[head.index("of", 1) + 1 :]), known.vocabulary).names
+        return Meaning((), note=_unknown(known.model, " ".join(head), near))
+    head, group = counted_of or (head, "")
+    found = known.resolve(head)
     said = lexicon.singular(" ".join(head))
     if not found.names:
-        return Meaning((), note=_unknown(model, said, found.near))
+        return Meaning((), note=_unknown(known.model, said, found.near))
     qualities: list[str] = []
     open_words = [*counted, group] if group else counted
     negated = ""
@@ -156,7 +187,7 @@ def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adje
             negated = word
         elif word in _SAYS_NOTHING or all(word in name.split() for name in found.names):
             continue
-        elif _is_adjective(word, adjectives) and not negated and found.names != ("traffic light",):
+        elif _is_adjective(word, known.adjectives) and not negated and found.names != ("traffic light",):
             qualities.append(word)
         else:
             open_words.append(f"{negated} {word}".strip())
@@ -166,7 +197,7 @@ def _meaning(words: Sequence[str], vocabulary: tuple[str, ...], model: str, adje
     if found.special:
         open_words.append(found.special)
     colored = _IS_COLORED.fullmatch(behind)
-    if colored and _is_adjective(colored[1], adjectives):
+    if colored and _is_adjective(colored[1], known.adjectives):
         qualities.append(colored[1])
     elif behind and not _IN_THE_PICTURE.fullmatch(behind):
         open_words.append(behind.removeprefix("that is ").removeprefix("that "))
@@ -193,7 +224,7 @@ def _of_what(head: list[str], vocabulary: tuple[str, ...]) -> tuple[list[str], s
     return None if noun in _PARTS else (head, "")
 
 
-def _split(words: list[str], vocabulary: tuple[str, ...]) -> tuple[list[str], str]:
+def _split(words: list[str], known: _Words) -> tuple[list[str], str]:
     """(words up to and with the noun, what is said of it behind): "people", "sitting on a bench"."""
     for at in range(1, len(words)):
         word = words[at]
@@ -201,11 +232,7 @@ def _split(words: list[str], vocabulary: tuple[str, ...]) -> tuple[list[str], st
         participle = word.endswith("ing") and len(word) > 4 and not lexicon.is_thing(word) and not compound
         joins = word in ("and", "or") and basic_color(words[at - 1]) is not None
         goes_on = participle or (word in _GOES_ON and not joins)
-        if (
-            goes_on
-            and not _is_adjective(words[at - 1], COLORS)
-            and lexicon.resolve(" ".join(words[:at]), vocabulary).names
-        ):
+        if goes_on and not _is_adjective(words[at - 1], COLORS) and known.stands(words[:at]):
             return words[:at], " ".join(words[at:])
     return words, ""
 

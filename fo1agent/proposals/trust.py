@@ -1,0 +1,65 @@
+"""How far a finder's scores are taken for probabilities.
+
+Detectors score in ways of their own: what one is sure of, it gives 0.9, another 0.3. A `Trust` turns a score into
+log-odds, and says how much they weigh beside FO1's own. `fo1agent calibrate` fits one to labelled pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from fo1agent.errors import InputError
+
+_LEAST = 1e-4
+"""Probabilities are taken for no less, and no more than 1 minus this."""
+
+
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)) of probabilities [N], within bounds."""
+    clipped = np.clip(np.asarray(probability, dtype=np.float64), _LEAST, 1 - _LEAST)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a finder's scores are worth.
+
+    Attributes:
+        scale, bias: log-odds of a score s are scale * log(s / (1 - s)) + bias.
+        weight: of the finder beside FO1's own opinion, which weighs 1, where both know a word. 0: it is not heard.
+        silent: the score of a box to which the finder says nothing.
+    """
+
+    scale: float = 1.0
+    bias: float = 0.0
+    weight: float = 1.0
+    silent: float = 0.03
+
+    def __post_init__(self) -> None:
+        values = (self.scale, self.bias, self.weight, self.silent)
+        if not all(isinstance(one, (int, float)) and math.isfinite(one) for one in values):
+            raise InputError(f"A Trust is made of finite numbers, got {values}.")
+        if self.scale < 0 or self.weight < 0 or not 0 < self.silent < 1:
+            raise InputError(
+                f"A Trust needs scale and weight of 0 or more and silent between 0 and 1, got {self.scale:g}, "
+                f"{self.weight:g} and {self.silent:g}."
+            )
+
+    @classmethod
+    def of(cls, finder: Any) -> Self:
+        """That which a finder comes with, as its attribute `trust`; else its scores are probabilities."""
+        own = getattr(finder, "trust", None)
+        return own if isinstance(own, cls) else cls()
+
+    @classmethod
+    def at(cls, threshold: float, ours: float = 0.25) -> Self:
+        """For a detector whose makers keep what scores `threshold` or more: that is as good as `ours` of FO1."""
+        return cls(bias=float(log_odds(np.array(ours)) - log_odds(np.array(threshold))), silent=threshold / 10)
+
+    def log_odds(self, scores: np.ndarray) -> np.ndarray:
+        """Of scores [N] from 0 to 1."""
+        return self.scale * log_odds(np.maximum(scores, self.silent)) + self.bias

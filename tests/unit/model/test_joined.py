@@ -1,0 +1,125 @@
+"""What finders say of a picture beside the model: a toy model and toy finders, so that every number is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fo1agent
+from fo1agent.errors import InputError, ProposalError
+from fo1agent.model.joined import JoinedPredictor
+from fo1agent.proposals.base import to_regions
+from fo1agent.proposals.trust import Trust, log_odds
+from fo1agent.regions.regions import Regions
+from fo1agent.scene import Model
+
+CAT = Path(fo1agent.__file__).parent / "data" / "demo" / "cat.jpg"
+
+
+class Toy:
+    """Finds fixed boxes, and remembers what it was asked."""
+
+    def __init__(
+        self, boxes: dict[str, list[tuple[list[float], float]]], names=None, trust: Trust | None = None
+    ) -> None:
+        self.boxes, self.names, self.name, self.asked = boxes, names, "toy", []
+        self.trust = trust or Trust(silent=0.03)
+
+    def find(self, image, phrases):
+        self.asked += phrases
+        return [self._of(image, self.boxes.get(phrase, [])) for phrase in phrases]
+
+    def _of(self, image, found):
+        boxes, scores = [box for box, _ in found], [score for _, score in found]
+        return to_regions(image, np.array(boxes).reshape(-1, 4), np.array(scores), [None] * len(found), self.name)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return fo1agent.load()
+
+
+def _open(alone, *finders: Toy):
+    return Model(JoinedPredictor(alone.predictor, finders), alone.proposer).open(CAT)
+
+
+def test_a_word_that_only_a_finder_knows_is_found_where_it_says(alone) -> None:
+    assert alone.open(CAT).ground("ostrich").note == "fo1-nano does not know “ostrich”. It knows bird."
+    found = _open(alone, Toy({"ostrich": [([300, 350, 330, 400], 0.9)]})).ground("ostriches")
+    assert [(one.name, one.label) for one in found] == [("b300_350_330_400", "ostrich")]
+    assert found.scores == pytest.approx([0.9])
+    assert (found.by, found.note) == (("toy",), "")
+
+
+def test_who_does_not_know_a_word_costs_nothing(alone) -> None:
+    scene = _open(alone, Toy({}, names=("zebra",)))
+    plain = alone.open(CAT)
+    assert np.abs(scene.ground("cat").scores - plain.ground("cat").scores).max() < 1e-9
+    assert scene.ground("cat").by == ()
+
+
+def test_opinions_are_joined_in_log_odds_by_their_weights(alone) -> None:
+    plain = alone.open(CAT)
+    cat = plain.ground("cat")[0]
+    toy = Toy({"cat": [(list(cat.box), 0.6)]}, trust=Trust(scale=2.0, bias=0.5, weight=3.0))
+    found = _open(alone, toy).ground("cat")
+    own, its = log_odds(np.array(cat.score)), 2.0 * log_odds(np.array(0.6)) + 0.5
+    assert found[0].score == pytest.approx(1 / (1 + np.exp(-(own + 3 * its) / 4)), abs=1e-6)
+    assert found.by == ("fo1-nano", "toy")
+
+
+def test_a_finder_without_weight_changes_nothing(alone) -> None:
+    plain = alone.open(CAT).ground("remote")
+    found = _open(alone, Toy({"remote": [([0, 0, 50, 50], 0.9)]}, trust=Trust(weight=0.0))).ground("remote")
+    assert [one.name for one in found] == [one.name for one in plain]
+    assert found.scores == pytest.approx(plain.scores)
+
+
+def test_a_closed_finder_is_asked_for_its_names_and_adds_them_to_the_vocabulary(alone) -> None:
+    toy = Toy({"sofa": [([5, 60, 620, 460], 0.9)], "ostrich": [([300, 350, 330, 400], 0.9)]}, names=("sofa", "ostrich"))
+    scene = _open(alone, toy)
+    assert scene.ground("couch").by == ("fo1-nano", "toy")
+    assert toy.asked == ["sofa"]
+    assert scene.ground("ostrich")[0].name == "b300_350_330_400"
+    assert scene.model.predictor.vocabulary == (*alone.predictor.vocabulary, "ostrich")
+    assert scene.ground("giraffe").by == ()
+    assert scene.ground("lemur").note
+
+
+def test_a_finder_is_asked_once_about_a_phrase_and_ids_do_not_depend_on_what_was_asked_before(alone) -> None:
+    boxes = {"ostrich": [([300, 350, 330, 400], 0.9)], "lemur": [([10, 350, 40, 400], 0.9)]}
+    first, other = Toy(boxes), Toy(boxes)
+    scene, again = _open(alone, first), _open(alone, other)
+    before = scene.regions.ids
+    ids = {phrase: scene.ground(phrase).ids for phrase in ("ostrich", "lemur", "ostrich")}
+    assert {phrase: again.ground(phrase).ids for phrase in ("lemur", "ostrich")} == ids
+    assert first.asked == ["ostrich", "lemur"]
+    assert scene.regions.ids == before
+    assert (scene.count("ostrich", within="r1").value, scene.count("lemur", within="r1").value) == (1, 0)
+
+
+def test_what_a_phrase_says_beside_its_noun_stays_not_judged(alone) -> None:
+    found = _open(alone, Toy({"ostrich": [([300, 350, 330, 400], 0.9)]})).ground(
+        "two angry ostriches sitting on a couch"
+    )
+    assert (found.judged, set(found.not_judged)) == ("ostrich", {"two", "angry", "sitting on a couch"})
+
+
+def test_a_finder_that_gives_something_else_is_told(alone) -> None:
+    class Wrong(Toy):
+        def find(self, image, phrases):
+            return [Regions.empty()] * (len(phrases) + 1)
+
+    with pytest.raises(ProposalError, match="toy was asked for 1 phrases; wanted Regions of each"):
+        _open(alone, Wrong({})).ground("ostrich")
+    with pytest.raises(InputError, match="is no finder"):
+        fo1agent.load(finder=[lambda image: None])
+
+
+def test_a_plan_says_who_judged(alone) -> None:
+    scene = _open(alone, Toy({"ostrich": [([300, 350, 330, 400], 0.9)]}))
+    answer = fo1agent.Agent(scene.model).ask(scene, "How many ostriches are there?")
+    assert answer.value == 1
+    assert answer.steps[0].gave == "b300_350_330_400 0.90  by toy"
