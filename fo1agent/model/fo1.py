@@ -427,9 +427,9 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         window = adapter.window(self.config.base_config)
         return attention_mask(sight, queries, self.base.dtype, window, adapter.look_ahead(self.config.base_config))
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Last hidden states [..., d] → logits [..., V]."""
-        return self.adapter.logits(self.base, hidden)
+    def logits(self, hidden: Tensor, words: Sequence[int] | None = None) -> Tensor:
+        """Last hidden states [..., d] → logits [..., V], or [..., K] of the ids `words` alone."""
+        return self.adapter.logits(self.base, hidden, words)
 
     def decode(
         self,

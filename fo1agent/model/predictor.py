@@ -183,7 +183,7 @@ class Predictor(BasePredictor):
         found = []
         for encoding, states in zip(encodings, self._states([one.prefix for one in encodings], branches), strict=True):
             regions = self.processor.region_ids(encoding.read)
-            logits = _word_logits(self.model.base.lm_head, states, [*regions, self.processor.token_id("</objects>")])
+            logits = self.model.logits(states, [*regions, self.processor.token_id("</objects>")])
             found.append(self._probability(logits[:, :-1] - logits[:, -1:]))
         return found
 
@@ -233,13 +233,6 @@ class Predictor(BasePredictor):
             return model.logits(hidden[:, -1])[0].float().cpu().numpy()
 
         return read
-
-
-def _word_logits(head: torch.nn.Module, states: Tensor, ids: Sequence[int]) -> Tensor:
-    """Logits [P, K] of a few words after states [P, d]."""
-    if type(head) is torch.nn.Linear and type(head.weight) is torch.nn.Parameter:
-        return states @ head.weight[ids].T  # a few rows of 150,000
-    return head(states)[:, ids]  # a quantised one has no rows to take
 
 
 # --- loading -----------------------------------------------------------------------------------------------------

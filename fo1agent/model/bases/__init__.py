@@ -100,9 +100,19 @@ class Adapter(ABC):
         """What else the decoder takes of the ids [B, L] that it reads; slots among them are negative."""
         return {}
 
-    def logits(self, base: Any, hidden: Tensor) -> Tensor:
-        """Last hidden states [..., d] → logits [..., V]."""
-        return base.lm_head(hidden)
+    def logits(self, base: Any, hidden: Tensor, words: Sequence[int] | None = None) -> Tensor:
+        """Last hidden states [..., d] → logits [..., V], or [..., K] of the ids `words` alone.
+
+        A family that bounds or scales what its head gives calls this and does so with either.
+        """
+        head = base.lm_head
+        if words is None:
+            return head(hidden)
+        from torch import nn
+
+        if type(head) is nn.Linear and type(head.weight) is nn.Parameter:  # a few rows of 150,000
+            return nn.functional.linear(hidden, head.weight[words], None if head.bias is None else head.bias[words])
+        return head(hidden)[..., words]  # a quantised one has no rows to take
 
     # --- a picture ---------------------------------------------------------------------------------------------
 

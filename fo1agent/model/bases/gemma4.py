@@ -8,7 +8,7 @@ for the layers, as image tokens do in the base itself. Logits are bounded.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,8 +62,8 @@ class Gemma4(Gemma3):
         words = ids.masked_fill(ids < 0, text.pad_token_id)
         return {"per_layer_inputs": base.model.language_model.get_per_layer_inputs(words)}
 
-    def logits(self, base: Any, hidden: Tensor) -> Tensor:
-        found, most = base.lm_head(hidden), base.config.text_config.final_logit_softcapping
+    def logits(self, base: Any, hidden: Tensor, words: Sequence[int] | None = None) -> Tensor:
+        found, most = super().logits(base, hidden, words), base.config.text_config.final_logit_softcapping
         return found if most is None else torch.tanh(found / most) * most
 
     def image_processor(self, config: Any, settings: ProcessingConfig) -> Any:

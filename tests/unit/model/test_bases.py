@@ -20,9 +20,12 @@ from fo1agent.model import bases, branches, weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.generation import greedy, greedy_behind, greedy_many
 from fo1agent.model.packing import pack, spread
+from fo1agent.model.predictor import Predictor
 from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, Sample
+from fo1agent.prompts import render
+from fo1agent.scene import Model
 from tests.tiny_bases import AUX, FAMILIES, VOCABULARY, tiny_base, tokenizer
 
 BOXES = [[10.0, 5.0, 60.0, 40.0], [0.0, 0.0, 90.0, 64.0], [30.0, 30.0, 50.0, 60.0]]
@@ -208,7 +211,7 @@ def test_questions_about_several_pictures_get_the_replies_of_each_alone(pair: Pa
         for two in zip(was, own.tensors(), strict=True)
     )
     first = [one.logits[0] for one in each if one.logits is not None]
-    read = model.adapter.logits(model.base, branches.start_behind(model, prefixes, asked).read())
+    read = model.logits(branches.start_behind(model, prefixes, asked).read())
     torch.testing.assert_close(read, torch.stack(first), **CLOSE)
 
 
@@ -222,6 +225,20 @@ def test_a_batch_writes_what_each_prompt_writes_alone(pair: Pair) -> None:
         assert row.tolist() == model.generate(**alone, max_new_tokens=5, eos_token_id=None)[0].tolist()
         with torch.inference_mode():
             assert int(model(**alone, logits_to_keep=1).logits[0, -1].argmax()) == int(row[0])
+
+
+@torch.inference_mode()
+def test_regions_are_scored_by_the_logits_with_which_they_would_be_named(pair: Pair) -> None:
+    model, processor = copy.deepcopy(pair[0]), pair[1]
+    model.match_head = None  # as the public checkpoint, which lists regions in words
+    scene = Model(Predictor(model, processor)).open(picture(), BOXES)
+    found = scene.model.predictor.match(scene.encoding, ["dog"])[0]
+    listing = [processor.question_ids([3], render("od", "dog")), processor.text_ids("<ground>dog</ground><objects>")]
+    logits = greedy(model, scene.encoding.prefix, torch.cat(listing), (), 1, keep_logits=True).logits
+    assert logits is not None
+    against = logits[0] - logits[0, processor.token_id("</objects>")]
+    wanted = torch.sigmoid(against[processor.region_ids(3)]).double().numpy()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
 
 
 def test_a_saved_model_is_found_again_and_names_regions(pair: Pair, tmp_path: Path) -> None:
