@@ -1,4 +1,4 @@
-"""A package of somebody else's that publishes tools: a folder on the path, with what an installer would write."""
+"""Somebody else's package that publishes tools or bases: a folder on the path, with what an installer would write."""
 
 from __future__ import annotations
 
@@ -64,14 +64,20 @@ number = 3
 
 
 def publish(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *points: str, package: str = "their-eyes", module: str = "their_eyes"
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *points: str,
+    package: str = "their-eyes",
+    module: str = "their_eyes",
+    text: str = MODULE,
+    group: str = "fo1agent.tools",
 ) -> None:
     """Install a package with these entry points, `name = module:object`, into a folder on the path."""
-    (folder / f"{module}.py").write_text(MODULE)
+    (folder / f"{module}.py").write_text(text, encoding="utf-8")
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("\n".join(["[fo1agent.tools]", *points, ""]))
+    (about / "entry_points.txt").write_text("\n".join([f"[{group}]", *points, ""]))
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delitem(__import__("sys").modules, module, raising=False)
 

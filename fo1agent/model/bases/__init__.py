@@ -1,18 +1,21 @@
 """Base adapters: the little that FO1 must know about a family of vision-language models.
 
-`Adapter` is the whole contract; `adapter` finds a family's. Nothing else in the package imports a family by name.
-docs/bases.md shows how one is added. Imported without torch.
+`Adapter` is the whole contract; `adapter` finds a family's: one of ours, or of an installed package. Nothing else here
+imports a family by name. docs/bases.md shows how one is added. Imported without torch.
 """
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from fo1agent.errors import CheckpointError, TrainingError
+from fo1agent.foreign import one_line, stdout_to_stderr
 from fo1agent.model.bases.chat import Chat
 from fo1agent.model.folder import shown
 from fo1agent.model.frames import TowerInput, Vision
@@ -38,6 +41,8 @@ FAMILIES = {
     "lfm2_vl": "fo1agent.model.bases.lfm2_vl",
     "glm4v": "fo1agent.model.bases.glm4v",
 }
+GROUP = "fo1agent.bases"
+"""The entry points of packages that publish families; each has the family's `model_type` as name and its `Adapter`."""
 
 
 class Adapter(ABC):
@@ -194,14 +199,56 @@ def refuse_unless(right: bool, key: str, got: Any, wanted: str) -> None:
 def adapter(model_type: str) -> Adapter:
     """The adapter of a Hugging Face `model_type`.
 
+    One that an installed package publishes is loaded when it is first asked for; the families of `FAMILIES` stay ours.
+
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, two packages publish one, or what one publishes is none.
     """
-    if model_type not in FAMILIES:
-        raise CheckpointError(f"FO1 plugs into {', '.join(sorted(FAMILIES))}, not into {model_type!r}.")
-    return _of(FAMILIES[model_type])
+    if model_type in FAMILIES:
+        return _of(FAMILIES[model_type])
+    points = _published(tuple(sys.path)).get(model_type, ())
+    if not points:
+        raise CheckpointError(f"FO1 plugs into {', '.join(families())}, not into {model_type!r}.")
+    if len(points) > 1:
+        packages = " and ".join(_package(point) for point in points)
+        raise CheckpointError(f"The packages {packages} publish the base {model_type!r}. Uninstall all but one.")
+    return _loaded(points[0])
+
+
+def families() -> list[str]:
+    """Every `model_type` that FO1 plugs into, sorted: ours, and those that installed packages publish."""
+    return sorted({*FAMILIES, *_published(tuple(sys.path))})
 
 
 @cache  # it is asked for at every token
 def _of(module: str) -> Adapter:
     return import_module(module).ADAPTER
+
+
+@lru_cache(maxsize=1)
+def _published(path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
+    """`model_type` → who publishes it; `path` is where packages are looked for, so that others are found with it."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in sorted(entry_points(group=GROUP), key=_package):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+@cache
+def _loaded(point: EntryPoint) -> Adapter:
+    said = f"The package {_package(point)} publishes the base {point.name!r} as {point.value}"
+    try:
+        with stdout_to_stderr():
+            found = point.load()
+    except (Exception, SystemExit) as exc:  # their code, whatever it does
+        why = one_line(f"{type(exc).__name__}: {exc}", 300)
+        raise CheckpointError(f"{said}, which cannot be loaded ({why}). Update or uninstall it.") from exc
+    if not isinstance(found, Adapter):
+        raise CheckpointError(
+            f"{said}, which is no Adapter but of the type {type(found).__name__}. Update or uninstall it."
+        )
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module

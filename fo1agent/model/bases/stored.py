@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, PlainValidator, model_validator
 
-from fo1agent.model.bases import FAMILIES
+from fo1agent.model.bases import FAMILIES, adapter, families
 from fo1agent.model.folder import Stored, TokenId, Width, integer, shown, wanted
 
 _LARGEST, _LONGEST, _MOST = 2**24, 1000, 65_536
@@ -29,8 +29,10 @@ _SIZES = {
 
 
 def _family(name: Any) -> str:
-    if not isinstance(name, str) or name not in FAMILIES:
-        raise wanted(f"one of {', '.join(sorted(FAMILIES))}")
+    if not isinstance(name, str) or (name not in FAMILIES and name not in families()):
+        raise wanted(f"one of {', '.join(families())}")
+    if name not in FAMILIES:
+        adapter(name)  # whoever publishes a family may bring its configuration too, and has that known when loaded
     return name
 
 

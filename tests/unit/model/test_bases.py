@@ -26,6 +26,7 @@ from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import IGNORED, IMAGE_SLOT, Sample
 from fo1agent.prompts import render
 from fo1agent.scene import Model
+from tests.published import publish
 from tests.tiny_bases import AUX, FAMILIES, VOCABULARY, tiny_base, tokenizer
 
 BOXES = [[10.0, 5.0, 60.0, 40.0], [0.0, 0.0, 90.0, 64.0], [30.0, 30.0, 50.0, 60.0]]
@@ -73,6 +74,49 @@ def learnable(one: Sample) -> Sample:
 
 def test_every_family_is_tried() -> None:
     assert sorted(FAMILIES) == sorted(bases.FAMILIES)
+
+
+ADAPTER = """
+from fo1agent.model.bases.glm4v import Glm4V
+ADAPTER = Glm4V()
+number = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        (
+            ["own = their_base:number"],
+            "their-base publishes the base 'own' as their_base:number, which is no Adapter but of the type int",
+        ),
+        (["own = their_base:nothing"], r"their-base .* as their_base:nothing, which cannot be loaded \(AttributeError"),
+        (["other = their_base:ADAPTER"], "FO1 plugs into .*other, .*not into 'own'"),
+    ],
+)
+def test_a_published_base_that_is_none_is_told_with_its_package(
+    points: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, monkeypatch, *points, package="their-base", module="their_base", text=ADAPTER, group=bases.GROUP)
+    with pytest.raises(CheckpointError, match=said):
+        bases.adapter("own")
+
+
+def test_a_base_that_two_packages_publish_is_neither_s_and_ours_stay_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = bases.adapter("glm4v")
+    for name in ("one", "two"):
+        points = [f"{kind} = {name}_base:ADAPTER" for kind in ("own", "glm4v", name)]
+        own = {"package": f"{name}-base", "module": f"{name}_base"}
+        publish(tmp_path, monkeypatch, *points, **own, text=ADAPTER, group=bases.GROUP)
+    with pytest.raises(
+        CheckpointError, match=r"one-base and two-base publish the base 'own'\. Uninstall all but one\."
+    ):
+        bases.adapter("own")
+    assert bases.adapter("glm4v") is ours
+    assert bases.adapter("two").chat == ours.chat
+    assert {"own", "one", "two", *bases.FAMILIES} == set(bases.families())
 
 
 @torch.inference_mode()
