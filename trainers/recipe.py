@@ -67,10 +67,10 @@ def _parse(text: str, where: str) -> Any:
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one `a.b=value` in a tree of mappings, in place.
+    """Set one `a.b=value` in a tree of mappings, in place; a group takes the place of a value.
 
     Raises:
-        InputError: no `=`, a value that is no YAML, or a key below something that is not a mapping.
+        InputError: no `=`, or a value that is no YAML.
     """
     key, sign, text = override.partition("=")
     if not sign or not key.strip():
@@ -78,11 +78,9 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     value = _parse(text, f"Override {override!r}: the value")
     *parents, last = key.strip().split(".")
     for name in parents:
-        if tree.get(name) is None:
+        if not isinstance(tree.get(name), dict):
             tree[name] = {}
         tree = tree[name]
-        if not isinstance(tree, dict):
-            raise InputError(f"Override {override!r}: {name} is a value, not a group of keys.")
     tree[last] = value
 
 
@@ -114,7 +112,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (inner,) = [a for a in arguments if a is not type(None)]
+        plain = [a for a in arguments if a is not type(None) and not dataclasses.is_dataclass(a)]
+        groups = [a for a in arguments if dataclasses.is_dataclass(a)]
+        (inner,) = groups if groups and (isinstance(value, Mapping) or not plain) else plain
         return _convert(inner, value, where)
     if origin is Literal:
         if value not in arguments:
@@ -148,6 +148,8 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
             pass
     elif kind is Path and isinstance(value, str):
         return Path(value).expanduser()
+    elif isinstance(value, Mapping) and kind is not Any:
+        raise InputError(f"{where} is a value, not a group of keys; got {dict(value)!r}.")
     elif kind is Any or (kind in (int, bool, str) and type(value) is kind):
         return value
     raise InputError(f"{where} is of type {getattr(kind, '__name__', kind)}, got {value!r}.")

@@ -25,6 +25,7 @@ from fo1agent.model.predictor import load_predictor
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.tensors import dtype_name
 from fo1agent.trainers import lora, rows
+from fo1agent.trainers.attached import BaseRecipe, attached
 from fo1agent.trainers.data.augment import AugmentRecipe
 from fo1agent.trainers.data.formats import SourceRecipe
 from fo1agent.trainers.data.mixture import Mixture
@@ -47,7 +48,8 @@ class TuneRecipe:
     """All that decides what comes out.
 
     Attributes:
-        model: folder or hub name of the model to start from; None for the packaged fo1-nano.
+        model: folder or hub name of the model to start from; a base to put FO1 around (`BaseRecipe`); None for the
+            packaged fo1-nano.
         sources: what to learn from, a weighted mixture (see `SourceRecipe`).
         out: folder of the finished model; run: folder of the run, which may be stopped and resumed.
         train: how long and how fast.
@@ -67,7 +69,7 @@ class TuneRecipe:
     train: TrainSettings
     out: Path
     run: Path
-    model: str | None = None
+    model: str | BaseRecipe | None = None
     batch_size: int = 8
     boxes: str = "auto"
     heads: Mapping[str, Any] = field(default_factory=dict)
@@ -146,8 +148,12 @@ def prepare(recipe: TuneRecipe, table: StageTable, mixture: Mixture) -> tuple[FO
 
     On a GPU under bfloat16, what does not train stays in half precision; all that trains is float32.
     """
-    folder, name = find_folder(recipe.model)
-    model, processor = weights.load(folder)
+    if isinstance(recipe.model, BaseRecipe):
+        torch.manual_seed(recipe.train.seed)
+        model, processor, name = attached(recipe.model)
+    else:
+        folder, name = find_folder(recipe.model)
+        model, processor = weights.load(folder)
     stored = next(model.base.parameters()).dtype
     device = find_processes().device
     half = device.type != "cpu" and resolve(recipe.train.precision, device) == dtype_name(stored)
