@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent.model.prompting import IMAGE_SLOT
+from fo1agent.regions.boxes import overlaps, suppress
 
 LEAST_OVERLAP, FLOOR, SCALE = 0.45, -8.0, 4.0  # as in `heads`
 
@@ -23,35 +24,6 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 # --- boxes -------------------------------------------------------------------------------------------------------
-
-
-def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU [N, M] of boxes, axis by axis: `regions.boxes.iou` in a third of its time, for thousands of candidates."""
-    low_x, low_y, high_x, high_y = (pick(a[:, k, None], b[None, :, k]) for k, pick in enumerate(_MEET))
-    shared = (high_x - low_x).clip(min=0) * (high_y - low_y).clip(min=0)
-    area_a, area_b = ((one[:, 2] - one[:, 0]) * (one[:, 3] - one[:, 1]) for one in (a, b))
-    union = area_a[:, None] + area_b[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
-_AT_ONCE = 64
-_MEET: Any = (np.maximum, np.maximum, np.minimum, np.minimum)
-
-
-def suppress(boxes: np.ndarray, overlap: float, limit: int) -> np.ndarray:
-    """Positions of the first `limit` boxes of [N, 4], best first, that overlap no better one which is kept."""
-    left, kept = np.arange(len(boxes)), list[int]()
-    while len(left) and len(kept) < limit:
-        # The best that are left are compared with all others at once, and decided one after the other.
-        first = left[:_AT_ONCE]
-        beaten = overlaps(boxes[first], boxes[left]) > overlap
-        alive = np.ones(len(left), dtype=bool)
-        for k in range(len(first)):
-            if alive[k]:
-                kept.append(int(first[k]))
-                alive &= ~beaten[k]
-        left = left[len(first) :][alive[len(first) :]]
-    return np.array(kept[:limit], dtype=np.int64)
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:

@@ -47,17 +47,28 @@ def centers(boxes: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 2"]:
 
 def intersections(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
     """Square pixels that each box of `boxes_a` shares with each box of `boxes_b`."""
-    a = np.asarray(boxes_a, dtype=np.float64)[:, None]  # [N, 1, 4]
-    b = np.asarray(boxes_b, dtype=np.float64)[None]  # [1, M, 4]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])  # [N, M, 2]
-    return np.clip(sides, 0, None).prod(axis=2)
+    return _shared(np.asarray(boxes_a, dtype=np.float64), np.asarray(boxes_b, dtype=np.float64))
 
 
 def iou(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
     """Intersection over union, 0 to 1; 0 where both boxes have no area."""
-    shared = intersections(boxes_a, boxes_b)
-    union = areas(boxes_a)[:, None] + areas(boxes_b)[None] - shared
+    return overlaps(np.asarray(boxes_a, dtype=np.float64), np.asarray(boxes_b, dtype=np.float64))
+
+
+def overlaps(boxes_a: Float[np.ndarray, "n 4"], boxes_b: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """`iou`, computed in the precision of the boxes."""
+    shared = _shared(boxes_a, boxes_b)
+    area_a, area_b = ((one[:, 2] - one[:, 0]) * (one[:, 3] - one[:, 1]) for one in (boxes_a, boxes_b))
+    union = area_a[:, None] + area_b[None] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`intersections`, axis by axis: numpy is three times as fast as with the corners in an axis of their own."""
+    width, height = (
+        np.minimum(a[:, k + 2, None], b[None, :, k + 2]) - np.maximum(a[:, k, None], b[None, :, k]) for k in (0, 1)
+    )
+    return width.clip(min=0) * height.clip(min=0)
 
 
 def coverage(boxes_a: Num[np.ndarray, "n 4"], boxes_b: Num[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
@@ -131,16 +142,55 @@ def nms(
     Returns:
         Positions of the kept boxes, best score first.
     """
-    overlap = iou(boxes, boxes) > threshold
-    if groups is not None:
-        overlap &= groups[:, None] == groups[None]
-    alive = np.ones(len(boxes), dtype=bool)
-    kept = []
-    for i in np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable"):
-        if alive[i]:
-            kept.append(i)
-            alive &= ~overlap[i]
-    return np.array(kept, dtype=np.int64)
+    order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
+    boxes = np.asarray(boxes, dtype=np.float64)[order]
+    return order[suppress(boxes, threshold, groups=None if groups is None else groups[order])]
+
+
+def suppress(
+    boxes: Float[np.ndarray, "n 4"],
+    threshold: float | int,
+    limit: int | None = None,
+    groups: Shaped[np.ndarray, " n"] | None = None,
+) -> Int[np.ndarray, " k"]:
+    """`nms` of boxes that come best first, in their own precision; at most `limit` are kept.
+
+    Boxes are decided block by block: those of a block among each other, and those of it that stay against all behind.
+    So memory is that of a block against the rest, and what was suppressed is compared with nothing more.
+    """
+    left, kept = np.arange(len(boxes)), np.zeros(0, dtype=np.int64)
+    while True:
+        first, left = left[:_AT_ONCE], left[_AT_ONCE:]
+        first = first[_undefeated(np.triu(_beats(boxes, first, first, threshold, groups), k=1))]
+        kept = np.concatenate([kept, first])
+        if not len(left) or (limit is not None and len(kept) >= limit):
+            return kept[:limit]
+        left = left[~_beats(boxes, first, left, threshold, groups).any(axis=0)]
+
+
+_AT_ONCE = 128
+
+
+def _beats(
+    boxes: np.ndarray, mine: np.ndarray, others: np.ndarray, threshold: float, groups: np.ndarray | None
+) -> np.ndarray:
+    """Whether each box of `mine` would suppress each of `others`, were it better; both are positions."""
+    beats = overlaps(boxes[mine], boxes[others]) > threshold
+    return beats if groups is None else beats & (groups[mine, None] == groups[None, others])
+
+
+def _undefeated(beats: np.ndarray) -> np.ndarray:
+    """Which of n boxes, best first, no kept one suppresses; `beats` [n, n] holds only worse boxes for each.
+
+    All are taken to be kept, and then again those that no kept one beats, until that changes nothing: after k rounds
+    every box is decided that is at the end of a chain of at most k boxes, each beaten by the one before.
+    """
+    kept = np.ones(len(beats), dtype=bool)
+    while True:
+        found = ~beats[kept].any(axis=0)
+        if np.array_equal(found, kept):
+            return kept
+        kept = found
 
 
 def claims(overlap: Float[np.ndarray, "n m"], least: float | int) -> Bool[np.ndarray, " n"]:

@@ -1,5 +1,7 @@
 """Laws of box arithmetic."""
 
+from unittest import mock
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,3 +62,27 @@ def test_nms_keeps_no_pair_above_the_threshold_and_drops_none_needlessly(some, t
     assert (overlap[np.ix_(kept, kept)][~np.eye(len(kept), dtype=bool)] <= threshold).all()
     for gone in set(range(len(some))) - set(kept.tolist()):
         assert any(overlap[gone, k] > threshold and scores[k] >= scores[gone] for k in kept)
+
+
+def one_by_one(some, scores, threshold, groups):
+    """Greedy suppression as it is told: the best box that is left, then the next."""
+    kept = []
+    for i in sorted(range(len(some)), key=lambda i: -scores[i]):
+        if all(groups[i] != groups[k] or boxes.iou(some[[i]], some[[k]])[0, 0] <= threshold for k in kept):
+            kept.append(i)
+    return kept
+
+
+@given(st.integers(0, 40), st.sampled_from([0.0, 0.3, 0.5, 0.7]), st.integers(1, 7), st.integers(0, 2**32 - 1))
+def test_nms_decides_block_by_block_as_it_would_one_by_one(number, threshold, block, seed):
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 12, (number, 2, 2)).astype(float)  # so that boxes are often the same, or touch
+    some = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    scores, groups = rng.integers(0, 4, number) / 4, rng.integers(0, 2, number)
+    with mock.patch.object(boxes, "_AT_ONCE", block):
+        assert boxes.nms(some, scores, threshold).tolist() == one_by_one(some, scores, threshold, np.zeros(number))
+        grouped = boxes.nms(some, scores, threshold, groups)
+        order = np.argsort(-scores, kind="stable")
+        best = boxes.suppress(some[order].astype(np.float32), threshold, 5)
+    assert grouped.tolist() == one_by_one(some, scores, threshold, groups)
+    assert order[best].tolist() == one_by_one(some, scores, threshold, np.zeros(number))[:5]
