@@ -277,7 +277,7 @@ class Scene(Pictured):
             if not isinstance(phrase, str):
                 raise InputError(f'A phrase must say what to look for, such as "bus"; got {shown(phrase)}.')
             return self.ground_many([phrase], within=within, threshold=threshold, limit=limit)[phrase]
-        encoding, index, reference = alone(self._locating(like))
+        encoding, index, reference = alone(self._locating(like, among_all=True))
         scores = np.zeros(len(self.encoding.boxes))
         # A box drawn by hand stands behind the scene's own; if there was no room, in the place of the last one.
         shared = len(scores) if encoding is self.encoding else index
@@ -510,13 +510,19 @@ class Scene(Pictured):
             return Regions.from_list([self._region_of(one) for one in what])
         return Regions.from_list([self._region_of(what)])
 
-    def _locating(self, target: Target) -> Asking[tuple[Any, int, Region]]:
-        """(encoding that holds the target, its index there, the target)."""
+    def _locating(self, target: Target, among_all: bool = False) -> Asking[tuple[Any, int, Region]]:
+        """(encoding that holds the target, its index there, the target).
+
+        Args:
+            target: a box drawn by hand is read anew, in one prompt with the first regions.
+            among_all: read all regions with it where they stand in several prompts, to compare it with each.
+        """
         region = self._region_of(target)
         if region.index is not None:
             return self.encoding, region.index, region
         # One region more; with no room for more, the last proposal, the least likely one, makes place.
-        kept = self.encoding.boxes[: self.model.predictor.max_regions - 1]
+        kept, room = self.encoding.boxes, self.model.predictor.max_regions - 1
+        kept = kept if among_all and len(kept) > room + 1 else kept[:room]
         boxes = np.concatenate([kept, np.array([region.box])])
         encoding = yield Boxes(self.model.predictor, self.encoding, boxes)
         return encoding, len(kept), region

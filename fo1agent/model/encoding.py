@@ -75,6 +75,8 @@ class SceneEncoding:
     """A picture with its boxes, as the model keeps it. Only the first four fields are for everyone.
 
     The language model has read the first R boxes; behind them stand those that lessons found. Without lessons R is N.
+    Boxes that are more than one prompt holds are read in several, which are `chunks`; words about the whole picture,
+    and what stands in `prefix` and `match_keys`, are then of the first, which holds the best.
 
     Attributes:
         boxes: [N, 4] float64 xyxy pixels of the original picture; region n is `<region n>`.
@@ -88,6 +90,7 @@ class SceneEncoding:
         match_keys: what the match head compares phrases with; None for a model without one.
         matched: phrase → [N] probabilities already computed.
         taught: name → [N] probabilities by the lessons; of each name that one teaches.
+        chunks: the prompts of a picture that has several; else none.
     """
 
     boxes: np.ndarray
@@ -101,6 +104,7 @@ class SceneEncoding:
     match_keys: Any = field(default=None, repr=False)
     matched: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     taught: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    chunks: tuple[Chunk, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -111,12 +115,31 @@ class SceneEncoding:
         return len(self.region_tokens)
 
     @property
+    def prompts(self) -> tuple[Chunk, ...]:
+        """The boxes that were read, by prompt: `chunks`, or this encoding itself."""
+        return self.chunks or (Chunk(np.arange(self.read), self),)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the tensors kept, and of the probabilities."""
         tensors = [*self.features.tensors(), self.region_vectors, self.region_tokens]
-        if self.match_keys is not None:
-            tensors += self.match_keys.tensors()
-        return sum(t.nbytes for t in tensors) + self.prefix.nbytes + 8 * len(self.matched) * len(self)
+        for prompt in self.prompts:
+            tensors += prompt.encoding.match_keys.tensors() if prompt.encoding.match_keys is not None else ()
+        read = sum(prompt.encoding.prefix.nbytes for prompt in self.prompts)
+        return sum(t.nbytes for t in tensors) + read + 8 * len(self.matched) * len(self)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Boxes of a picture that stand in one prompt.
+
+    Attributes:
+        places: [n] which of the picture's boxes they are, rising.
+        encoding: of these boxes alone; of its tensors only `prefix` and `match_keys` are its own.
+    """
+
+    places: np.ndarray
+    encoding: SceneEncoding
 
 
 def encoding_key(sha256: str, boxes: np.ndarray | None, scores: np.ndarray | None, fingerprint: str) -> str:

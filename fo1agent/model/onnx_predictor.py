@@ -209,21 +209,29 @@ class OnnxPredictor(BasePredictor):
         return boxes, np.concatenate([scores[:sure], found_scores[new], scores[sure:]])[:limit]
 
     def _read(self, features: ImageFeatures, boxes: np.ndarray, scores: np.ndarray, source: str) -> SceneEncoding:
-        kept, note = self.processor.keep_best(scores)
-        boxes, scores = boxes[kept], scores[kept]
+        boxes, scores, note = self._kept(boxes, scores, source)
         evidence = arrays.evidence(
             list(zip(features.candidates.boxes, features.candidates.logits, strict=True)),
             features.sizes.to_fractions(boxes),
         )
         tokens, fit = self._region_tokens(features, boxes, evidence)
-        ids = self.processor.prefix_ids([len(boxes)])
-        prefix = self._prefill(ids, [features.image_tokens], [features.grid_hw], tokens)
-        keys = None
-        if len(boxes):
-            found = self._run("keys", states=prefix.region_states, tokens=tokens, evidence=evidence)
-            keys = Keys(dict(zip(("keys", "named", "detected", "seen"), found, strict=True), fit=fit))
+
+        def read(places: np.ndarray, _: Prefix | None) -> tuple[Prefix, Keys | None]:
+            return self._prompted(features, tokens[places], evidence[places], fit[places])
+
         # Of region vectors only lessons read the pooled numbers, and there are none.
-        return SceneEncoding(boxes, scores, note, source, features, evidence, tokens, prefix, keys)
+        return self._by_prompts(SceneEncoding(boxes, scores, note, source, features, evidence, tokens, None), read)
+
+    def _prompted(
+        self, features: ImageFeatures, tokens: np.ndarray, evidence: np.ndarray, fit: np.ndarray
+    ) -> tuple[Prefix, Keys | None]:
+        """The beginning of a prompt about these regions, and what phrases are compared with."""
+        ids = self.processor.prefix_ids([len(tokens)])
+        prefix = self._prefill(ids, [features.image_tokens], [features.grid_hw], tokens)
+        if not len(tokens):
+            return prefix, None
+        found = self._run("keys", states=prefix.region_states, tokens=tokens, evidence=evidence)
+        return prefix, Keys(dict(zip(("keys", "named", "detected", "seen"), found, strict=True), fit=fit))
 
     def _region_tokens(
         self, features: ImageFeatures, boxes: np.ndarray, evidence: np.ndarray
@@ -326,11 +334,9 @@ class OnnxPredictor(BasePredictor):
     def _match(self, encodings: Sequence[SceneEncoding], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
         return [found[0] for found in self._matched(encodings, phrases, [()])]
 
-    def match_without(
+    def _match_without(
         self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
     ) -> list[np.ndarray]:
-        if not encoding.read or not phrases:
-            return [np.zeros((len(phrases), encoding.read))] * len(silenced)
         return self._matched([encoding], [phrases], silenced)[0]
 
     def _matched(

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from fo1agent.errors import InputError
-from fo1agent.model.encoding import EncodingCache, SceneEncoding, encoding_key
+from fo1agent.model.encoding import Chunk, EncodingCache, SceneEncoding, encoding_key
+from fo1agent.model.prompting import MOST_REGIONS
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.regions.regions import Regions, check_boxes
 
@@ -107,19 +108,10 @@ class BasePredictor(ABC):
         """What reads one text without pictures as it grows: new ids → logits [V] of the id that follows."""
 
     @abstractmethod
-    def match_without(
+    def _match_without(
         self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
     ) -> list[np.ndarray]:
-        """`match` by some of the match head's terms alone, to measure what the others add.
-
-        Args:
-            encoding, phrases: as for `match`; the phrases are read once.
-            silenced: for each result the terms (`MatchHead.TERMS`) whose weight is taken for zero. What lessons say has
-                no such terms, and stays.
-
-        Raises:
-            InputError: the model has no match head.
-        """
+        """What the model itself says [P, R] of the regions of one prompt, for each of `silenced`."""
 
     # --- pictures ----------------------------------------------------------------------------------------------
 
@@ -128,8 +120,8 @@ class BasePredictor(ABC):
 
         Args:
             image: the picture.
-            proposals: boxes to look at, at most `max_regions` of which are kept, best first; the encoding's note says
-                so. None: the model proposes its own.
+            proposals: boxes to look at; None: the model proposes its own. Of more than `MOST_REGIONS` the best are
+                kept; those that are more than `max_regions` are read in several prompts. The encoding's note says so.
 
         Raises:
             InputError: no proposals are given and the model cannot make any.
@@ -154,6 +146,48 @@ class BasePredictor(ABC):
         """
         given = [None] * len(images) if proposals is None else proposals
         return [self.encode(*pair) for pair in zip(images, given, strict=True)]
+
+    def _kept(self, boxes: np.ndarray, scores: np.ndarray, source: str) -> tuple[np.ndarray, np.ndarray, str]:
+        """The boxes [N, 4] and scores [N] that are looked at, numbered as they will be, and a note if some are not."""
+        kept, note = self.processor.keep_best(scores, max(MOST_REGIONS, self.max_regions))
+        if source != "given":  # whoever gave the boxes has numbered them
+            kept = kept[self.processor.reading_order(boxes[kept])]
+        return boxes[kept], scores[kept], note
+
+    def _by_prompts(self, encoding: SceneEncoding, read: Callable[[np.ndarray, Any], tuple[Any, Any]]) -> SceneEncoding:
+        """An encoding whose boxes the language model has read, in one prompt if it holds them.
+
+        Args:
+            encoding: what was made of all boxes; `prefix` is what was read of another prompt about the same picture,
+                or None.
+            read: positions of boxes, and such a prefix → the prefix of their prompt, and the match head's keys.
+        """
+        chunks, note = self.processor.chunks(encoding.objectness)
+        made, known = [], encoding.prefix
+        for places in chunks:
+            made.append(read(places, known))
+            known = made[0][0]
+        whole = replace(encoding, prefix=made[0][0], match_keys=made[0][1])
+        if len(chunks) == 1:
+            return whole
+        parts = [
+            Chunk(
+                places,
+                replace(
+                    whole,
+                    boxes=encoding.boxes[places],
+                    objectness=encoding.objectness[places],
+                    region_vectors=encoding.region_vectors[places],
+                    region_tokens=encoding.region_tokens[places],
+                    prefix=prefix,
+                    match_keys=keys,
+                    matched={},
+                ),
+            )
+            for places, (prefix, keys) in zip(chunks, made, strict=True)
+        ]
+        notes = [one for one in (encoding.note, note) if one]
+        return replace(whole, note="; ".join(notes), chunks=tuple(parts))
 
     # --- phrases and regions -----------------------------------------------------------------------------------
 
@@ -192,16 +226,38 @@ class BasePredictor(ABC):
 
     def _learned(self, pairs: Sequence[tuple[SceneEncoding, list[str]]]) -> list[dict[str, np.ndarray]]:
         """New phrases of each picture and their rows [N], which are kept."""
-        read = [pair for pair in pairs if pair[0].read]
+        read = [(prompt.encoding, phrases) for one, phrases in pairs if one.read for prompt in one.prompts]
         said = iter(self._match([one for one, _ in read], [phrases for _, phrases in read]) if read else [])
         made = []
         for encoding, phrases in pairs:
-            own = next(said) if encoding.read else np.zeros((len(phrases), 0))
+            own = np.zeros((len(phrases), encoding.read))
+            for prompt in encoding.prompts if encoding.read else ():
+                own[:, prompt.places] = next(said)
             made.append(dict(zip(phrases, self._with_taught(encoding, phrases, own), strict=True)))
             if len(encoding.matched) > _PHRASES_KEPT:
                 encoding.matched.clear()
             encoding.matched.update(made[-1])
         return made
+
+    def match_without(
+        self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
+    ) -> list[np.ndarray]:
+        """`match` by some of the match head's terms alone, to measure what the others add.
+
+        Args:
+            encoding, phrases: as for `match`; the phrases are read once.
+            silenced: for each result the terms (`MatchHead.TERMS`) whose weight is taken for zero. What lessons say has
+                no such terms, and stays.
+
+        Raises:
+            InputError: the model has no match head.
+        """
+        rows = [np.zeros((len(phrases), encoding.read)) for _ in silenced]
+        for prompt in encoding.prompts if encoding.read and phrases else ():
+            found = self._match_without(prompt.encoding, phrases, silenced)
+            for row, own in zip(rows, found, strict=True):
+                row[:, prompt.places] = own
+        return [self._with_taught(encoding, phrases, row) for row in rows]
 
     def recalled(self, encoding: SceneEncoding, phrases: Sequence[str]) -> np.ndarray | None:
         """What `match` gives, if that needs no pass of the model; else None."""
@@ -266,11 +322,12 @@ class BasePredictor(ABC):
         Args:
             about: one picture, whose prefix is reused; several, whose regions are numbered through in their order; or
                 none (`[]`), for words alone.
-            text: the question; `<regionN>` in it refers to regions.
+            text: the question; `<regionN>` in it refers to regions. Of a picture that is read in several prompts it is
+                asked in the one that holds the regions it speaks of, else in the first.
             max_new_tokens: of the reply.
 
         Raises:
-            InputError: the question is too long.
+            InputError: the question is too long, or speaks of more regions than a prompt holds.
         """
         return self.generate_many([about], [text], max_new_tokens)[0]
 
@@ -285,7 +342,7 @@ class BasePredictor(ABC):
             max_new_tokens: of each reply.
 
         Raises:
-            InputError: a question is too long, or there are not as many of `about` as questions.
+            InputError: as for `generate`, or there are not as many of `about` as questions.
         """
         abouts: Sequence[About] = [about] * len(texts) if isinstance(about, SceneEncoding) else about
         if len(abouts) != len(texts):
@@ -293,14 +350,14 @@ class BasePredictor(ABC):
                 f"generate_many got {len(texts)} questions about {len(abouts)} pictures. Pass one of each."
             )
         groups: dict[tuple[int, ...], _Group] = {}
+        numberings: list[Numbering | None] = []
         for place, (one, text) in enumerate(zip(abouts, texts, strict=True)):
-            seen = [one] if isinstance(one, SceneEncoding) else list(one)
-            if len(seen) == 1:
-                seen[0], text = self._readable(seen[0], text)
+            seen, text, numbering = self._about(one, text)
             question = self.processor.question_ids([encoding.read for encoding in seen], text)
             group = groups.setdefault(tuple(map(id, seen)), _Group(seen, [], []))
             group.questions.append(at_most(LONGEST_QUESTION, question, text))
             group.places.append(place)
+            numberings.append(numbering)
         replies = [""] * len(texts)
         asked = list(groups.values())
         for parts in self._passes([group.length for group in asked], [group.questions for group in asked]):
@@ -308,7 +365,8 @@ class BasePredictor(ABC):
             questions = [asked[number].questions[part] for number, part in parts]
             places = [place for number, part in parts for place in asked[number].places[part]]
             for place, ids in zip(places, self._write(prefixes, questions, max_new_tokens), strict=True):
-                replies[place] = self.processor.decode(ids)
+                reply, numbering = self.processor.decode(ids), numberings[place]
+                replies[place] = reply if numbering is None else numbering.heard(reply)
         return replies
 
     def _passes(self, lengths: Sequence[int], branches: Sequence[Sequence[B]]) -> Iterator[list[tuple[int, slice]]]:
@@ -341,20 +399,69 @@ class BasePredictor(ABC):
         """The beginning of a prompt about pictures; that of one is there already."""
         return encodings[0].prefix if len(encodings) == 1 else self._prefix(encodings)
 
-    def _readable(self, encoding: SceneEncoding, text: str) -> tuple[SceneEncoding, str]:
-        """An encoding and a question about it whose regions the language model has all read.
+    def _about(self, about: About, text: str) -> tuple[list[SceneEncoding], str, Numbering | None]:
+        """What a question is asked about, its text there, and how regions are numbered there, if not as for the caller.
 
-        Boxes that lessons found it has not; those that the question speaks of take the places of the last boxes.
+        Of each of several pictures the first prompt is taken.
         """
-        asked = _unread(encoding, text)
-        if not asked:
-            return encoding, text
-        kept = min(encoding.read, self.max_regions - len(asked))
+        seen = [about] if isinstance(about, SceneEncoding) else list(about)
+        if len(seen) == 1:
+            one, text, numbering = self._readable(seen[0], text)
+            return [one], text, numbering
+        if not any(one.chunks for one in seen):
+            return seen, text, None
+        first = np.cumsum([0, *(one.read for one in seen)])
+        prompts = [one.prompts[0] for one in seen]
+        numbers = np.concatenate([start + prompt.places for start, prompt in zip(first, prompts, strict=False)])
+        numbering = Numbering(numbers, int(first[-1]))
+        if lost := [k for k in _mentioned(text, numbering.total) if k not in numbers]:
+            raise InputError(
+                f"The question about {len(seen)} pictures speaks of region {lost[0]}, which is not among the best "
+                f"{self.max_regions} of its picture, all that is read then. Ask about its picture alone."
+            )
+        return [prompt.encoding for prompt in prompts], numbering.said(text), numbering
+
+    def _readable(self, encoding: SceneEncoding, text: str) -> tuple[SceneEncoding, str, Numbering | None]:
+        """As `_about`, of one picture: its prompt that holds all regions which the question speaks of.
+
+        If none does, because they stand in several or lessons found them, a prompt is made in which they take the
+        places of the last of the best.
+        """
+        asked = _mentioned(text, len(encoding))
+        for prompt in encoding.prompts:
+            if set(asked) <= set(prompt.places.tolist()):
+                numbering = Numbering(prompt.places, len(encoding)) if encoding.chunks else None
+                return prompt.encoding, text if numbering is None else numbering.said(text), numbering
+        kept = self.max_regions - len(asked)
         if kept < 0:
             raise InputError(f"The question speaks of {len(asked)} regions; {self.name} reads {self.max_regions}.")
-        other = self.with_boxes(encoding, np.concatenate([encoding.boxes[:kept], encoding.boxes[asked]]))
-        places = {k: kept + place for place, k in enumerate(asked)}
-        return other, _MENTION.sub(lambda found: f"<region{places.get(int(found[1]), int(found[1]))}>", text)
+        best = encoding.prompts[0].places
+        numbers = np.concatenate([best[~np.isin(best, asked)][:kept], asked])
+        numbering = Numbering(numbers, len(encoding))
+        return self.with_boxes(encoding, encoding.boxes[numbers]), numbering.said(text), numbering
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Regions of a prompt that are numbered otherwise than for the caller.
+
+    Attributes:
+        numbers: [n] the caller's number of each region of the prompt.
+        total: how many regions the caller knows.
+    """
+
+    numbers: np.ndarray
+    total: int
+
+    def said(self, text: str) -> str:
+        """A question as the prompt says it."""
+        places = {number: place for place, number in enumerate(self.numbers.tolist())}
+        return _renumbered(text, lambda number: places.get(number, number))
+
+    def heard(self, text: str) -> str:
+        """A reply as the caller reads it; a region that the prompt does not have is none for the caller either."""
+        numbers = self.numbers.tolist()
+        return _renumbered(text, lambda place: numbers[place] if place < len(numbers) else place + self.total)
 
 
 @dataclass
@@ -371,9 +478,13 @@ class _Group:
         return sum(encoding.prefix.length for encoding in self.seen)
 
 
-def _unread(encoding: SceneEncoding, text: str) -> list[int]:
-    """The regions that a text mentions and the language model has not read, each once, in order."""
-    return sorted({k for number in _MENTION.findall(text) if encoding.read <= (k := int(number)) < len(encoding)})
+def _mentioned(text: str, count: int) -> list[int]:
+    """The regions, of so many, that a text mentions, each once, in order."""
+    return sorted({k for number in _MENTION.findall(text) if (k := int(number)) < count})
+
+
+def _renumbered(text: str, number: Callable[[int], int]) -> str:
+    return _MENTION.sub(lambda found: f"<region{number(int(found[1]))}>", text)
 
 
 def no_proposals(name: str) -> InputError:

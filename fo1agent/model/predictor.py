@@ -24,6 +24,7 @@ from fo1agent.model.encoding import EncodingCache, SceneEncoding
 from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import greedy, greedy_behind
+from fo1agent.model.heads import RegionKeys
 from fo1agent.model.lesson import OWN_LEAST, own_boxes
 from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, either
 from fo1agent.model.prefix import Prefix
@@ -31,7 +32,7 @@ from fo1agent.model.processing import FO1Processor
 from fo1agent.model.sequence import Sample
 from fo1agent.model.tensors import dtype_name
 from fo1agent.pictures.image import LoadedImage
-from fo1agent.prompts import render
+from fo1agent.prompts import parse, render
 from fo1agent.regions.regions import Regions
 
 log = logging.getLogger(__name__)
@@ -87,19 +88,25 @@ class Predictor(BasePredictor):
         source: str,
         known: Prefix | None = None,
     ) -> SceneEncoding:
-        kept, note = self.processor.keep_best(scores)
-        if source != "given":  # whoever gave the boxes has numbered them
-            kept = kept[self.processor.reading_order(boxes[kept])]
-        boxes, scores = boxes[kept], scores[kept]
+        boxes, scores, note = self._kept(boxes, scores, source)
         vectors, tokens = self.model.encode_regions(features, torch.from_numpy(boxes))
-        sample = Sample(self.processor.prefix_ids([len(boxes)]), [features.picture], tokens)
+
+        def read(places: np.ndarray, known: Prefix | None) -> tuple[Prefix, RegionKeys | None]:
+            return self._prompted(features, vectors[places], tokens[places], known)
+
+        return self._by_prompts(SceneEncoding(boxes, scores, note, source, features, vectors, tokens, known), read)
+
+    def _prompted(
+        self, features: ImageFeatures, vectors: Tensor, tokens: Tensor, known: Prefix | None
+    ) -> tuple[Prefix, RegionKeys | None]:
+        """The beginning of a prompt about these regions, and what phrases are compared with."""
+        sample = Sample(self.processor.prefix_ids([len(tokens)]), [features.picture], tokens)
         prefix = self.model.prefill(sample, known)
-        keys = None
-        if self.model.match_head is not None:
-            fit = None if self.model.iou_head is None else self.model.iou_head(tokens)
-            evidence = vectors[:, self.model.region_encoder.pooled_size :]
-            keys = self.model.match_head.keys(prefix.region_states, tokens, evidence, fit)
-        return SceneEncoding(boxes, scores, note, source, features, vectors, tokens, prefix, keys)
+        if self.model.match_head is None:
+            return prefix, None
+        fit = None if self.model.iou_head is None else self.model.iou_head(tokens)
+        evidence = vectors[:, self.model.region_encoder.pooled_size :]
+        return prefix, self.model.match_head.keys(prefix.region_states, tokens, evidence, fit)
 
     @torch.inference_mode()
     def _teach(self, encoding: SceneEncoding, own: bool = False) -> SceneEncoding:
@@ -127,33 +134,39 @@ class Predictor(BasePredictor):
     # --- phrases and regions -----------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def match_without(
+    def _match_without(
         self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
     ) -> list[np.ndarray]:
         head = self.model.match_head
         if head is None:
             raise InputError(f"{self.name} has no match head, so no terms of it can be silenced.")
-        if not encoding.read or not phrases:
-            return [self._with_taught(encoding, phrases, np.zeros((len(phrases), encoding.read)))] * len(silenced)
         (states,) = self._states([encoding.prefix], [[self.processor.phrase_ids(phrase) for phrase in phrases]])
         results = []
         for terms in silenced:
             kept = head.weights.new_tensor([float(term not in terms) for term in head.TERMS])
             logits = torch.func.functional_call(head, {"weights": head.weights * kept}, (states, encoding.match_keys))
-            results.append(self._with_taught(encoding, phrases, self._probability(logits)))
+            results.append(self._probability(logits))
         return results
 
     @torch.inference_mode()
     def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
         if self.vocabulary is not None:
             return super()._same_kind(encoding, index)
-        question = self.processor.question_ids([len(encoding)], render("visual_prompt_od", f"<region{index}>"))
+        prompt, text, numbering = self._readable(encoding, render("visual_prompt_od", f"<region{index}>"))
+        question = self.processor.question_ids([prompt.read], text)
         opened = self.processor.token_id("<objects>")
         # The model names the category itself; the regions are read where it would list them.
-        said = greedy(self.model, encoding.prefix, question, self.stop_ids | {opened}, max_new_tokens=32).ids
+        said = greedy(self.model, prompt.prefix, question, self.stop_ids | {opened}, max_new_tokens=32).ids
         said = said[said != opened]
         said = said[~torch.isin(said, torch.tensor(sorted(self.stop_ids)))]
-        return self._name_regions([encoding], [[torch.cat([question, said, torch.tensor([opened])])]])[0][0]
+        (row,) = self._name_regions([prompt], [[torch.cat([question, said, torch.tensor([opened])])]])[0]
+        if numbering is None:
+            return row
+        # Other prompts do not hold the example; their regions are judged by what it was called, or by nothing.
+        named = parse(f"{self.processor.decode(said)}<objects></objects>", 0).groups
+        found = self.match(encoding, [named[0].label])[0] if named and named[0].label else np.zeros(len(encoding))
+        found[numbering.numbers] = row
+        return found
 
     @torch.inference_mode()
     def _match(self, encodings: Sequence[SceneEncoding], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from fo1agent.regions.regions import shown
 
 IMAGE_SLOT, REGION_SLOT = -200, -300
 LONGEST_ASPECT = 200
+MOST_REGIONS = 1000  # of one picture, read in several prompts: bounds what boxes from outside may cost
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ProcessingConfig:
         max_side: pictures with a longer side are shrunk to it.
         min_pixels, max_pixels: limits of the primary tower's input, pixels.
         aux_aspect: size of the DaViT input: `dynamic` (as is), `squash` (768 x 768) or `dynamic_square`.
-        max_regions: boxes kept per picture, best first.
+        max_regions: boxes that one prompt holds at most; those of a picture with more are read in several.
         box_order: how proposals are numbered: as they come (`given`), by rows and in them from the left by their upper
             left corners (`raster`), or by size (`area_asc`, `area_desc`). Boxes that a caller numbers stay as they are.
         closing: the text behind the user's words; None: the base's own.
@@ -102,13 +103,27 @@ class Prompting(ABC):
         scale = (width / image.width, height / image.height)
         return image.resize((width, height), Image.Resampling.BICUBIC), scale
 
-    def keep_best(self, scores: Sequence[float] | np.ndarray) -> tuple[np.ndarray, str]:
-        """Which boxes are kept, as positions in their given order, and a note for a person if some are not."""
-        scores, limit = np.asarray(scores, dtype=np.float64), self.settings.max_regions
+    def keep_best(self, scores: Sequence[float] | np.ndarray, limit: int | None = None) -> tuple[np.ndarray, str]:
+        """Which boxes are kept, as positions in their given order, and a note for a person if some are not.
+
+        Args:
+            scores: of the boxes.
+            limit: how many are kept at most; None: as many as one prompt holds.
+        """
+        limit = self.settings.max_regions if limit is None else limit
+        best = _best_first(scores)[:limit]
+        return np.sort(best), f"{len(scores)} boxes given, best {limit} kept" if len(scores) > limit else ""
+
+    def chunks(self, scores: np.ndarray) -> tuple[list[np.ndarray], str]:
+        """Positions of boxes by the prompt that holds them, rising in each: the best in the first one, and so on; and a
+        note for a person if there is more than one prompt."""
+        limit = self.settings.max_regions
         if len(scores) <= limit:
-            return np.arange(len(scores)), ""
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return np.sort(best), f"{len(scores)} boxes given, best {limit} kept"
+            return [np.arange(len(scores))], ""
+        order = _best_first(scores)
+        parts = [np.sort(order[first : first + limit]) for first in range(0, len(order), limit)]
+        note = f"{len(order)} boxes, judged in {len(parts)} prompts of at most {limit}"
+        return parts, f"{note}; words about the whole picture are of the best {limit}"
 
     def reading_order(self, boxes: np.ndarray) -> np.ndarray:
         """Positions of boxes [N, 4] in the order in which the model is used to read them; see `box_order`."""
@@ -194,6 +209,10 @@ class Prompting(ABC):
     def _spoken(self, text: str) -> str:
         """A reply up to its end."""
         return text.partition(self.chat.stop)[0].strip()
+
+
+def _best_first(scores: Sequence[float] | np.ndarray) -> np.ndarray:
+    return np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
 
 
 def check_text(text: Any) -> str:

@@ -187,7 +187,7 @@ def _undefeated(beats: np.ndarray) -> np.ndarray:
     """
     kept = np.ones(len(beats), dtype=bool)
     while True:
-        found = ~beats[kept].any(axis=0)
+        found = np.logical_not(beats[kept].any(axis=0))
         if np.array_equal(found, kept):
             return kept
         kept = found

@@ -13,13 +13,16 @@ from PIL import Image
 
 from fo1agent.errors import CheckpointError, InputError
 from fo1agent.model import predicting as module
+from fo1agent.model import predictor as predictor_module
 from fo1agent.model import weights
 from fo1agent.model.encoding import EncodingCache
 from fo1agent.model.fo1 import FO1
+from fo1agent.model.generation import Generated
 from fo1agent.model.predictor import Predictor, load_predictor
 from fo1agent.pictures.image import load_image
 from fo1agent.regions.regions import Regions
 from fo1agent.runs.batching import Batched
+from fo1agent.scene import Model
 from tests import forged
 from tests.tiny_models import CHECKPOINT, FIXTURES, VOCABULARY, nano, reference
 
@@ -161,13 +164,112 @@ def test_no_regions_are_ordinary(predictor: Predictor):
     assert predictor.match(predictor.encode(IMAGE, given(BOXES)), []).shape == (0, 3)
 
 
-def test_of_132_boxes_the_best_100_are_kept_and_it_is_said(predictor: Predictor):
-    boxes = [[float(i % 12), 1.0, 20.0 + i / 4, 30.0] for i in range(132)]
-    encoding = predictor.encode(IMAGE, given(boxes, [i / 131 for i in range(132)]))
-    assert len(encoding) == 100
-    assert encoding.note == "132 boxes given, best 100 kept"
-    np.testing.assert_array_equal(encoding.boxes[0], boxes[32])
-    assert predictor.match(encoding, ["dog"]).shape == (1, 100)
+MANY = [[float(i % 12), 1.0, 20.0 + i / 4, 30.0] for i in range(132)]
+RISING = [i / 131 for i in range(132)]
+
+
+def test_132_boxes_are_read_in_two_prompts_and_it_is_said(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    calls = count_passes(monkeypatch)
+    encoding = predictor.encode(IMAGE, given(MANY, RISING))
+    assert calls == {"encode_image": 1, "prefill": 2}
+    assert encoding.note == (
+        "132 boxes, judged in 2 prompts of at most 100; words about the whole picture are of the best 100"
+    )
+    np.testing.assert_array_equal(encoding.boxes, MANY)  # as they were numbered
+    np.testing.assert_array_equal(encoding.objectness, RISING)
+    assert [chunk.places.tolist() for chunk in encoding.chunks] == [list(range(32, 132)), list(range(32))]
+    first, second = (chunk.encoding for chunk in encoding.chunks)
+    assert (encoding.prefix, encoding.match_keys) == (first.prefix, first.match_keys)
+    assert encoding.nbytes > first.nbytes + second.prefix.nbytes
+    rows = predictor.match(encoding, ["dog", "red car"])
+    alone = [
+        predictor.match(predictor.with_boxes(encoding, part), ["dog", "red car"]) for part in (MANY[32:], MANY[:32])
+    ]
+    np.testing.assert_allclose(rows, np.concatenate(alone[::-1], axis=1), atol=1e-5)
+    np.testing.assert_array_equal(predictor.recalled(encoding, ["red car"]), rows[1:])
+    labels, scores = predictor.labels(encoding)
+    assert len(labels) == len(scores) == 132
+
+
+def test_a_prompt_reads_no_picture_token_that_another_has_read(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    made = decodes(monkeypatch)
+    encoding = predictor.encode(IMAGE, given(MANY, RISING))
+    (_, first), (_, second) = made
+    assert first > len(encoding.features.image_tokens)
+    assert second < 32 / 100 * first
+
+
+def test_more_boxes_than_any_picture_has_are_cut_to_the_best(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MOST_REGIONS", 110)
+    encoding = predictor.encode(IMAGE, given(MANY, RISING))
+    assert encoding.note.startswith("132 boxes given, best 110 kept; 110 boxes, judged in 2 prompts of at most 100;")
+    np.testing.assert_array_equal(encoding.boxes, MANY[22:])
+
+
+def test_a_question_is_asked_in_the_prompt_that_holds_its_regions(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+):
+    encoding = predictor.encode(IMAGE, given(MANY, RISING))
+    first, second = (chunk.encoding for chunk in encoding.chunks)
+    mixed = predictor.with_boxes(encoding, [*MANY[32:130], MANY[3], MANY[131]])
+    asked = [
+        (first, "What is <region40>, not <region999>?", "What is <region8>, not <region999>?"),
+        (second, "What is <region31>?", "What is <region31>?"),
+        (first, "What?", "What?"),
+        (mixed, "Is <region3> or <region131> red?", "Is <region98> or <region99> red?"),
+    ]
+    seen: list[tuple[int, str]] = []
+    write = type(predictor)._write
+
+    def heard(self, prefixes, questions, max_new_tokens):
+        for prefix, own in zip(prefixes, questions, strict=True):
+            seen.extend((prefix.length, self.processor.decode(ids)) for ids in own)
+        return write(self, prefixes, questions, max_new_tokens)
+
+    monkeypatch.setattr(type(predictor), "_write", heard)
+    replies = predictor.generate_many(encoding, [text for _, text, _ in asked], 4)
+    whole = set(seen)
+    seen.clear()
+    assert replies == [predictor.generate(encoding, text, 4) for _, text, _ in asked]
+    assert set(seen) == whole
+    seen.clear()
+    for about, _, text in asked:
+        predictor.generate(about, text, 4)
+    assert set(seen) == whole
+    with pytest.raises(InputError, match=r"The question speaks of 132 regions; \w+ reads 100"):
+        predictor.generate(encoding, "".join(f"<region{k}>" for k in range(132)))
+
+
+def test_of_several_pictures_each_is_asked_in_its_first_prompt(predictor: Predictor):
+    many, few = predictor.encode(IMAGE, given(MANY[:102], RISING[:102])), predictor.encode(IMAGE, given(BOXES))
+    best = many.chunks[0].encoding
+    assert predictor.generate([few, many], "Is <region0> <region5>?", 3) == module.Numbering(
+        np.array([0, 1, 2, *range(5, 105)]), 105
+    ).heard(predictor.generate([few, best], "Is <region0> <region3>?", 3))
+    with pytest.raises(InputError, match="speaks of region 4, which is not among the best 100 of its picture"):
+        predictor.generate([few, many], "What is <region4>?")
+
+
+def test_regions_are_numbered_for_a_prompt_and_back():
+    numbering = module.Numbering(np.array([4, 2, 7]), 9)
+    assert numbering.said("<region2> on <region7>, <region12>") == "<region1> on <region2>, <region12>"
+    assert numbering.heard("<region1> on <region2>, <region3>") == "<region2> on <region7>, <region12>"
+
+
+def test_what_is_similar_is_looked_for_in_every_prompt(predictor: Predictor, monkeypatch: pytest.MonkeyPatch):
+    encoding = predictor.encode(IMAGE, given(MANY, RISING))
+    said = predictor.processor.text_ids("<ground>dog</ground>")
+    if predictor.vocabulary is None:  # random weights do not say what a thing is
+        monkeypatch.setattr(predictor_module, "greedy", lambda *args, **named: Generated(said, None, True))
+    same = predictor.similar(encoding, 3)
+    assert same.shape == (132,)
+    assert same[3] == 1
+    if predictor.vocabulary is None:
+        np.testing.assert_array_equal(same[32:], predictor.match(encoding, ["dog"])[0, 32:])
+        within = predictor.similar(encoding.chunks[1].encoding, 3)
+        np.testing.assert_allclose(same[:32], within, atol=1e-5)
+        monkeypatch.setattr(predictor_module, "greedy", lambda *args, **named: Generated(said[:0], None, True))
+        assert not predictor.similar(encoding, 3)[32:].any()
 
 
 def test_the_open_model_s_reply_is_the_reference_s(open_model: Predictor):
@@ -183,6 +285,22 @@ def test_words_alone_and_several_pictures_are_answered(predictor: Predictor):
     assert isinstance(predictor.generate([], "Hello", max_new_tokens=3), str)
     first, second = predictor.encode(IMAGE, given(BOXES)), predictor.encode(IMAGE.rotate(180), given(BOXES[:1]))
     assert isinstance(predictor.generate([first, second], "Which is larger?", max_new_tokens=3), str)
+
+
+def test_a_scene_finds_regions_of_every_prompt_and_keeps_their_ids(predictor: Predictor):
+    rows = [[6.0 * (k % 16), 4.0 * (k // 16), 6.0 * (k % 16) + 6, 4.0 * (k // 16) + 4] for k in range(240)]
+    scene = Model(predictor).open(IMAGE, boxes=rows[:230])
+    assert scene.note.startswith("230 boxes, judged in 3 prompts of at most 100;")
+    assert scene.regions.note == scene.note
+    np.testing.assert_array_equal(scene.regions.boxes, rows[:230])
+    assert set(scene.ground("dog", threshold=0.0).ids) == set(scene.regions.ids)
+    assert scene.ground("dog", threshold=0.0, within="r229").ids == ()
+    if predictor.vocabulary is not None:
+        for like, others in (("r229", 229), (tuple(rows[235]), 230)):
+            found = scene.ground(like=like, threshold=0.0)
+            assert len(found) == others
+            assert (found.scores > 0).all()
+    assert scene.describe_many(["r5", "r229"])[1].regions.boxes.tolist() == [rows[229]]
 
 
 def test_an_open_model_names_nothing_and_makes_no_proposals(open_model: Predictor):
