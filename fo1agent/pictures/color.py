@@ -44,19 +44,35 @@ def color_shares(rgb: np.ndarray) -> dict[str, float]:
     return dict(zip(COLORS, (counts / max(1, len(rgb))).tolist(), strict=True))
 
 
-def box_color_shares(image: Image.Image, box: Sequence[int]) -> dict[str, float]:
+def box_color_shares(image: Image.Image, box: Sequence[int], thing: np.ndarray | None = None) -> dict[str, float]:
     """Share of each colour of the thing in a box; they add up to 1.
 
     Args:
         image: the whole picture, RGB.
         box: x1, y1, x2, y2 in pixels, within the picture, at least one pixel.
+        thing: [height, width] truth values of the box's pixels: which are the thing's, where that is known. No other
+            pixel then counts; None for all of the box, of which what is likelier the thing counts more.
     """
     looks, places = box_pixels(image, box)
     learned = _learned()
+    if thing is not None:
+        kept = _as_seen(thing, image, box)
+        looks, places = looks[kept], np.zeros((int(kept.sum()), places.shape[1]))
     hidden = np.tanh(_product(looks, learned["hidden"]) + learned["hidden_bias"])
     words = _softmax(_product(hidden, learned["word"]) + learned["word_bias"])
     weights = _softmax(np.concatenate([places, looks[:, _LOOKS_OF_WEIGHT]], axis=1) @ learned["weight"])
     return dict(zip(COLORS, (weights @ words).tolist(), strict=True))
+
+
+def _as_seen(thing: np.ndarray, image: Image.Image, box: Sequence[int]) -> np.ndarray:
+    """[N]: which of the pixels that `box_pixels` looks at are at least half the thing's; if none is, those that are
+    most."""
+    from PIL import Image as images
+
+    left, top, right, bottom = _around(image, box)[1]
+    small = images.fromarray(thing.astype(np.uint8) * 255).resize((right - left, bottom - top), _BOX_FILTER)
+    share = np.asarray(small).ravel()
+    return share >= min(128, share.max())
 
 
 def _product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:

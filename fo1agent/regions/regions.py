@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, core_schema
 
 from fo1agent.errors import BoxError, InputError
-from fo1agent.regions.boxes import clip, visible
+from fo1agent.regions.boxes import areas, clip, visible
 from fo1agent.regions.ids import RegionId, name_of
+from fo1agent.regions.masks import Mask
 
 Box = tuple[float, float, float, float]
 
@@ -43,6 +44,7 @@ class Region:
         score: probability, 0 to 1, that the region is what `label` says.
         label: what was judged of the phrase by which it was found, or its name; None if it has none.
         source: what made the box: `given`, `fo1`, `ultralytics:yolo11n`, `ocr`, …
+        mask: which pixels are the thing's, once it was segmented; else None. Two regions are equal whatever theirs are.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Region:
     score: float
     label: str | None = None
     source: str = "given"
+    mask: Mask | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -70,7 +73,9 @@ class Region:
 
     @property
     def area(self) -> float:
-        """Square pixels."""
+        """Square pixels: of its mask where it has one, else of its box."""
+        if self.mask is not None:
+            return float(self.mask.area)
         x1, y1, x2, y2 = self.box
         return (x2 - x1) * (y2 - y1)
 
@@ -148,6 +153,7 @@ class Regions(Sequence[Region]):
             are then those of which the words may be true.
         judged: what was looked for, in words: "cat" of "dead cat"; "" if nothing was looked for.
         by: who judged it, by name, where finders were asked; () for the model alone.
+        masks: N masks, or None where a region has none; left out, none has.
     """
 
     boxes: np.ndarray
@@ -160,22 +166,27 @@ class Regions(Sequence[Region]):
     not_judged: tuple[str, ...] = ()
     judged: str = ""
     by: tuple[str, ...] = ()
+    masks: tuple[Mask | None, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         boxes = check_boxes(self.boxes)
         scores = np.array(self.scores, dtype=np.float64).reshape(-1)
         n = len(boxes)
+        masks = tuple(self.masks) or (None,) * n
         if not (len(scores) == len(self.labels) == len(self.ids) == n):
             raise InputError(
                 f"Regions got {n} boxes, {len(scores)} scores, {len(self.labels)} labels and {len(self.ids)} ids. "
                 "Pass one of each per region."
             )
+        if len(masks) != n:
+            raise InputError(f"Regions got {n} boxes and {len(masks)} masks. Pass one for each, or none at all.")
         if n and not (np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()):
             raise InputError(f"Region scores must lie in [0, 1], got {scores.min()}..{scores.max()}.")
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "scores", scores)
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "ids", tuple(self.ids))
+        object.__setattr__(self, "masks", masks)
 
     @classmethod
     def empty(
@@ -208,6 +219,7 @@ class Regions(Sequence[Region]):
             none_score,
             note,
             not_judged,
+            masks=tuple(r.mask for r in regions),
         )
 
     @classmethod
@@ -231,7 +243,8 @@ class Regions(Sequence[Region]):
         """A region, or the subset that a slice, a list of positions or a boolean mask [N] names."""
         if isinstance(index, (int, np.integer)):
             x1, y1, x2, y2 = (float(v) for v in self.boxes[index])
-            return Region(self.ids[index], (x1, y1, x2, y2), float(self.scores[index]), self.labels[index], self.source)
+            score, label, mask = float(self.scores[index]), self.labels[index], self.masks[index]
+            return Region(self.ids[index], (x1, y1, x2, y2), score, label, self.source, mask)
         if not isinstance(index, slice):
             index = np.asarray(index)
             if not index.size:  # numpy makes an empty list one of floats, which name no position
@@ -248,6 +261,14 @@ class Regions(Sequence[Region]):
             self.not_judged,
             self.judged,
             self.by,
+            tuple(self.masks[i] for i in keep),
+        )
+
+    def areas(self) -> np.ndarray:
+        """[N] square pixels, measured of all alike: of their masks if every region has one, else of their boxes."""
+        masks = [mask for mask in self.masks if mask is not None]
+        return (
+            np.array([mask.area for mask in masks], dtype=np.float64) if len(masks) == len(self) else areas(self.boxes)
         )
 
     def by_id(self, region_id: str) -> Region:

@@ -113,3 +113,20 @@ def test_a_product_in_parts_is_the_product(rows: int) -> None:
     random = np.random.default_rng(0)
     left, right = random.normal(size=(rows, 9)), random.normal(size=(9, 16))
     np.testing.assert_allclose(_product(left, right), left @ right, atol=1e-12)
+
+
+def test_colors_of_a_masked_thing_are_those_of_its_pixels_alone() -> None:
+    picture = Image.new("RGB", (200, 160), "white")
+    picture.paste((20, 40, 220), (40, 30, 160, 130))  # what is seen through the ring
+    pixels = np.zeros((160, 200), dtype=bool)
+    pixels[30:130, 40:160] = True
+    pixels[44:116, 54:146] = False
+    red = np.array(picture)
+    red[pixels] = (220, 20, 20)
+    picture, box = Image.fromarray(red), (40, 30, 160, 130)
+    assert main_color(box_color_shares(picture, box))[0] == "blue"
+    assert colors_of(box_color_shares(picture, box, pixels[30:130, 40:160])) == ("red",)
+    # One thin enough to be lost when the box is made small still has its colour.
+    line = np.zeros((100, 120), dtype=bool)
+    line[0, :] = True
+    assert main_color(box_color_shares(picture, box, line))[0] == "red"
