@@ -13,6 +13,7 @@
     ├── ToolError                        a tool did not give a result
     │   ├── ToolRetry                    other arguments may work; the message says what to change
     │   └── ToolFailed                   this call cannot succeed; the message says why
+    │       └── SegmentationError        a segmenter cannot be loaded, failed, or gave what is no mask
     ├── AgentError                       the agent could not run
     │   ├── PlanError                    a plan is malformed, or refers to a step that does not exist
     │   └── BudgetExceeded               a run reached its limit of steps, seconds, calls or pixels
@@ -72,6 +73,10 @@ class ToolRetry(ToolError):
 
 class ToolFailed(ToolError):
     """This call cannot succeed; compare `ToolRetry`. The message tells the planner why."""
+
+
+class SegmentationError(ToolFailed):
+    """A segmenter cannot be loaded, failed, or gave something that is no mask of the picture."""
 
 
 class AgentError(FO1AgentError):

@@ -56,8 +56,8 @@ class UltralyticsProposer:
             ProposalError: the weights cannot be loaded, or are of a model that makes no boxes.
             InputError: no such file and no such release, or phrases for a model that reads no text.
         """
-        ultralytics = _import()
-        path = _existing(os.fspath(weights))
+        ultralytics = import_ultralytics("A proposer of ultralytics")
+        path = existing(os.fspath(weights))
         self.name = f"ultralytics:{Path(path).stem}"
         self._options = {"conf": min_score, "imgsz": image_size, "max_det": limit, "device": device}
         self._limit = limit
@@ -89,14 +89,21 @@ class UltralyticsProposer:
         return to_regions(image, boxes, scores, labels, self.name, self._limit)
 
 
-def _import() -> Any:
+def import_ultralytics(what: str) -> Any:
+    """The package, kept to itself.
+
+    Args:
+        what: what needs it, as the first words of the message that it is not installed.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
     with _environment(_SETTINGS):
         try:
             import ultralytics
         except ImportError as exc:
             raise MissingExtraError(
-                "Proposals by ultralytics need one more package (mind its licence, AGPL-3.0): "
-                f"{install_line('ultralytics')}"
+                f"{what} needs one more package (mind its licence, AGPL-3.0): {install_line('ultralytics')}"
             ) from exc
         return ultralytics
 
@@ -113,8 +120,12 @@ def _environment(defaults: dict[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _existing(weights: str) -> str:
-    """The local file, or the name of a release; checked here because ultralytics would search the internet for it."""
+def existing(weights: str) -> str:
+    """The local file, or the name of a release; checked here because ultralytics would search the internet for it.
+
+    Raises:
+        InputError: it is neither.
+    """
     from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
     if os.path.exists(weights):
@@ -129,7 +140,7 @@ def _existing(weights: str) -> str:
 
 def _open(ultralytics: Any, path: str, phrases: Sequence[str] | None) -> Any:
     """The model in its own class: `YOLO` finds most by itself, but text models only by the file's name."""
-    with _safe_unpickling():
+    with safe_unpickling():
         model = ultralytics.YOLO(path)
         network = type(model.model).__name__
         if network == "WorldModel" and not isinstance(model, ultralytics.YOLOWorld):
@@ -144,7 +155,7 @@ def _open(ultralytics: Any, path: str, phrases: Sequence[str] | None) -> Any:
 
 
 @contextlib.contextmanager
-def _safe_unpickling() -> Iterator[None]:
+def safe_unpickling() -> Iterator[None]:
     """A .pt file is a pickle, which can run code: build nothing from it but ultralytics' and torch's own classes.
 
     ULTRALYTICS_SAFE_LOAD=false in the environment allows the rest, for weights whose maker you trust.
@@ -152,11 +163,16 @@ def _safe_unpickling() -> Iterator[None]:
     tasks: Any = importlib.import_module("ultralytics.nn.tasks")
 
     before = tasks.SAFE_LOAD
-    tasks.SAFE_LOAD = os.environ.get("ULTRALYTICS_SAFE_LOAD", "true").lower() not in ("0", "false", "no", "off")
+    tasks.SAFE_LOAD = not unpickles_all()
     try:
         yield
     finally:
         tasks.SAFE_LOAD = before
+
+
+def unpickles_all() -> bool:
+    """Whether the user allows what a .pt file may hold besides weights and models; see `safe_unpickling`."""
+    return os.environ.get("ULTRALYTICS_SAFE_LOAD", "true").lower() in ("0", "false", "no", "off")
 
 
 def _numpy(tensor: Any) -> np.ndarray:

@@ -37,9 +37,9 @@ head:
 def ultralytics(tmp_path_factory) -> Any:
     """The package, imported the way the adapter does it, its settings file out of the user's home."""
     os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
-    from fo1agent.proposals.ultralytics import _import
+    from fo1agent.proposals.ultralytics import import_ultralytics
 
-    return _import()
+    return import_ultralytics("A test")
 
 
 @pytest.fixture(scope="module")
