@@ -106,7 +106,8 @@ def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], reader: Reade
     """The model with what its detectors say."""
     speaks = hasattr(boxes, "find")
     asked = [boxes, *finders] if speaks else list(finders)
-    if speaks and boxes.names is None and getattr(predictor, "proposes", False):
+    generic = speaks and boxes.names is None and getattr(boxes, "phrases", None) is None
+    if generic and getattr(predictor, "proposes", False):
         boxes = None
     if not asked:
         return Model(predictor, boxes, reader)

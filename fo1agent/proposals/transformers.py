@@ -1,5 +1,5 @@
-"""Any Hugging Face object detector as a proposer: DETR, RT-DETR, RF-DETR, YOLOS, …, and those that read phrases:
-Grounding DINO, OWL-ViT, OWLv2, OmDet-Turbo.
+"""Any Hugging Face object detector as a proposer and a finder: DETR, RT-DETR, RF-DETR, D-FINE, YOLOS, …, with the names
+of their classes; and those that read phrases: Grounding DINO, LLMDet, OWL-ViT, OWLv2, OmDet-Turbo, SAM 3.
 
 What kind a checkpoint is, its configuration says, not its name. No remote code is run. torch and transformers are
 imported when a proposer is made.
@@ -8,9 +8,10 @@ imported when a proposer is made.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +19,33 @@ from fo1agent.errors import InputError, MissingExtraError, ProposalError
 from fo1agent.extras import torch_needed
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.proposals.base import to_regions
+from fo1agent.proposals.labels import names_of, scores_of
+from fo1agent.proposals.readers import READERS, Found, Kept, as_array
+from fo1agent.proposals.trust import Trust
 from fo1agent.regions.boxes import cxcywh_to_xyxy
 from fo1agent.regions.regions import LIMIT, Regions
 
-if TYPE_CHECKING:
-    import torch
-
-Detections = tuple[np.ndarray, np.ndarray, list[str | None]]
-"""Boxes [N, 4] xyxy original pixels, scores [N], N labels."""
+# The score from which a closed detector's makers keep what it finds, by `model_type`.
+_KEEPS = {
+    "detr": 0.7,  # the notebook of github.com/facebookresearch/detr
+    "rt_detr": 0.6,  # --thrh of github.com/lyuwenyu/RT-DETR, references/deploy; `rt_detr_v2` and D-FINE come from there
+    "rt_detr_v2": 0.6,
+    "table-transformer": 0.7,
+    "yolos": 0.9,  # its model card
+}
+_KEEPS_ELSE = 0.5  # `post_process_object_detection` of transformers, and RF-DETR's own `predict`
 
 
 class TransformersProposer:
-    """Boxes of one Hugging Face detector, all classes together."""
+    """One Hugging Face detector: its boxes, all classes together, and where it finds names or phrases. Threads that
+    share it wait for each other.
+
+    Attributes:
+        name: `transformers:` and the hub name, or the folder's.
+        names: of its classes; None for one that reads phrases.
+        phrases: what its boxes are of, for one that reads phrases and was given some; else None.
+        trust: what its scores are worth, by the threshold that its makers advise.
+    """
 
     def __init__(
         self,
@@ -45,8 +61,8 @@ class TransformersProposer:
         Args:
             name_or_folder: a hub name such as `PekingU/rtdetr_v2_r18vd`, or a local folder with model and processor.
             phrases: what to look for, for detectors that read text; None means `("object",)` for those.
-            min_score: boxes below are not proposed. Low, because FO1 judges them again.
-            limit: at most so many boxes.
+            min_score: boxes below are not proposed, and not found. Low, because FO1 judges them again.
+            limit: at most so many boxes, and so many of a phrase.
             device: as torch names it.
 
         Raises:
@@ -54,131 +70,130 @@ class TransformersProposer:
             MissingExtraError: it needs a package that is not installed, such as timm.
             InputError: phrases for a detector that reads no text, or empty ones.
         """
-        with torch_needed("A proposer of transformers"):
-            from transformers import (
-                AutoConfig,
-                AutoImageProcessor,
-                AutoModelForObjectDetection,
-                AutoModelForZeroShotObjectDetection,
-                AutoProcessor,
-            )
-            from transformers.models.auto.modeling_auto import (
-                MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES,
-                MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES,
-            )
-
         source = os.fspath(name_or_folder)
         self.name = f"transformers:{Path(source).resolve().name if os.path.isdir(source) else source}"
-        self._phrases = _checked(phrases)
-        self._min_score, self._limit, self._device = min_score, limit, device
-        try:
-            kind = AutoConfig.from_pretrained(source).model_type
-            if kind in MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES:
-                self._detect: Callable[[LoadedImage], Detections] = self._by_phrases(kind)
-                self._processor: Any = AutoProcessor.from_pretrained(source)
-                model, loaded = AutoModelForZeroShotObjectDetection.from_pretrained(source, output_loading_info=True)
-            elif kind not in MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES:
-                raise ProposalError(f"{self.name} is a {kind!r}, which is no object detector.")
-            elif phrases is not None:
-                raise InputError(f"{self.name} is a {kind!r}, which reads no phrases. Pass none.")
-            else:
-                self._detect = self._by_classes
-                self._processor = AutoImageProcessor.from_pretrained(source)
-                model, loaded = AutoModelForObjectDetection.from_pretrained(source, output_loading_info=True)
-        except (InputError, ProposalError):
-            raise
-        except ImportError as exc:
-            raise MissingExtraError(f"{self.name} needs a package that is not installed: {_one_line(exc)}") from exc
-        except Exception as exc:  # a stranger's files: configuration, tokenizer, weights, each with its own errors
-            raise ProposalError(f"{self.name} cannot be loaded: {_one_line(exc)}") from exc
-        # transformers would fill what the weights lack with random numbers, and go on.
-        missing = sorted(key for key in loaded["missing_keys"] if not key.endswith("num_batches_tracked"))
-        if missing:
-            raise ProposalError(f"{self.name} cannot be loaded: its weights lack {', '.join(missing[:3])} and so on.")
-        self._model: Any = model.to(device).eval()
+        self.phrases = None if phrases is None else _checked(phrases)
+        self._min_score, self._limit = min_score, limit
+        with torch_needed("A proposer of transformers"):
+            kind, model, processor = _loaded(source, self.name, self.phrases is not None)
+        model = model.to(device).eval()
+        self._reader = READERS[kind](model, processor, device, self.name) if kind in READERS else None
+        self._classes = None if self._reader else _Classes(model, processor, device)
+        self.names = None if self._classes is None else tuple(self._classes.names)
+        self.trust = Trust.at(self._reader.keeps if self._reader else _KEEPS.get(kind, _KEEPS_ELSE))
+        self._lock = threading.Lock()
 
     def __call__(self, image: LoadedImage) -> Regions:
         """Boxes in original pixels, best first, named by the detector's classes or by the phrases.
 
         Raises:
             ProposalError: the detector failed, or gave something that is no box or no score.
-            InputError: the phrases are more than the detector can read at once.
+            InputError: a phrase is longer than the detector can read.
         """
+        names = self.phrases or ("object",) if self._classes is None else tuple(self._classes.names)
+        if not names:
+            return Regions.empty(self.name)
+        boxes, scores = self._scored(image, names)
+        best = scores.argmax(axis=0)
+        return self._regions(image, (boxes, scores.max(axis=0)), [names[k] for k in best])
+
+    def find(self, image: LoadedImage, phrases: Sequence[str]) -> list[Regions]:
+        """The boxes of each phrase, or of each of its names; errors as for a call."""
+        readable = [" ".join(one.lower().replace(".", " ").split()) for one in phrases]
+        found = self._found(image, readable)
+        return [self._regions(image, one, [phrase] * len(one[0])) for one, phrase in zip(found, phrases, strict=True)]
+
+    def _scored(self, image: LoadedImage, names: Sequence[str]) -> Found:
+        """Boxes [N, 4], and of each name a score [P, N]."""
+        found = self._found(image, names)
+        if self._classes is not None:
+            return found[0][0], np.stack([scores for _, scores in found])
+        lengths = [len(boxes) for boxes, _ in found]
+        scores = np.zeros((len(names), sum(lengths)))
+        ends = np.cumsum(lengths)
+        for row, end, (_, own) in zip(scores, ends, found, strict=True):
+            row[end - len(own) : end] = own
+        return np.concatenate([boxes for boxes, _ in found]), scores
+
+    def _found(self, image: LoadedImage, phrases: Sequence[str]) -> list[Found]:
         import torch
 
         try:
-            with torch.inference_mode():
-                boxes, scores, labels = self._detect(image)
+            with self._lock, torch.inference_mode():
+                return (self._reader or self._classes).find(image, phrases)  # pyright: ignore[reportOptionalMemberAccess]
         except InputError:
             raise
         except Exception as exc:  # a detector's failure, whatever it is, is one for the caller
             raise ProposalError(f"{self.name} failed: {_one_line(exc)}") from exc
-        return to_regions(image, boxes, scores, labels, self.name, self._limit)
 
-    def _by_phrases(self, kind: str) -> Callable[[LoadedImage], Detections]:
-        return {"omdet-turbo": self._by_omdet, "owlv2": self._by_owl, "owlvit": self._by_owl}.get(kind, self._by_dino)
+    def _regions(self, image: LoadedImage, found: Found, labels: Sequence[str | None]) -> Regions:
+        boxes, scores = found
+        kept = np.flatnonzero(~(scores < self._min_score))  # what is no number is told, not dropped
+        return to_regions(image, boxes[kept], scores[kept], [labels[k] for k in kept], self.name, self._limit)
 
-    def _by_classes(self, image: LoadedImage) -> Detections:
+
+class _Classes:
+    """A detector with classes. It looks at each picture once. Not safe to share between threads."""
+
+    def __init__(self, model: Any, processor: Any, device: str) -> None:
+        self._model, self._processor, self._device = model, processor, device
+        self._labels = model.config.id2label
+        self.names = names_of(self._labels, len(self._labels))
+        self._pictures = Kept()
+
+    def find(self, image: LoadedImage, names: Sequence[str]) -> list[Found]:
+        """All boxes, with the scores of each name."""
+        boxes, scores = self._pictures.get_or_make(image.sha256, lambda: self._look(image))
+        return [(boxes, scores_of(self.names[name], scores)) for name in names]
+
+    def _look(self, image: LoadedImage) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes [N, 4] and scores [N, K] of all classes."""
         outputs = self._model(**self._processor(images=image.pixels, return_tensors="pt").to(self._device))
-        found = self._processor.post_process_object_detection(outputs, self._min_score, [image.size_hw])[0]
-        names = self._model.config.id2label
-        return _numpy(found["boxes"]), _numpy(found["scores"]), [names.get(int(k)) for k in found["labels"]]
-
-    def _by_owl(self, image: LoadedImage) -> Detections:
-        texts = [list(self._phrases)]
-        inputs = self._processor(images=image.pixels, text=texts, return_tensors="pt").to(self._device)
-        found = self._processor.post_process_grounded_object_detection(
-            self._model(**inputs), threshold=self._min_score, target_sizes=[image.size_hw], text_labels=texts
-        )[0]
-        return _numpy(found["boxes"]), _numpy(found["scores"]), list(found["text_labels"])
-
-    def _by_omdet(self, image: LoadedImage) -> Detections:
-        texts = [list(self._phrases)]
-        inputs = self._processor(images=image.pixels, text=texts, return_tensors="pt").to(self._device)
-        found = self._processor.post_process_grounded_object_detection(
-            self._model(**inputs),
-            text_labels=texts,
-            threshold=self._min_score,
-            nms_threshold=0.7,
-            target_sizes=[image.size_hw],
-        )[0]
-        return _numpy(found["boxes"]), _numpy(found["scores"]), list(found["text_labels"])
-
-    def _by_dino(self, image: LoadedImage) -> Detections:
-        # The processor's own step names a box by every token above a threshold, which runs phrases into each other.
-        # Here a box belongs to the phrase that holds its best token.
-        text = " ".join(f"{phrase}." for phrase in self._phrases)
-        inputs = self._processor(images=image.pixels, text=text, return_tensors="pt").to(self._device)
-        tokens = self._tokens_of_phrases(inputs["input_ids"][0])
-        outputs = self._model(**inputs)
-        per_token = _numpy(outputs.logits[0].sigmoid())  # [Q, T]
-        scores = np.stack([per_token[:, positions].max(axis=1) for positions in tokens], axis=1)  # [Q, P]
-        height, width = image.size_hw
-        boxes = cxcywh_to_xyxy(_numpy(outputs.pred_boxes[0])) * [width, height, width, height]
-        best, kept = scores.max(axis=1), scores.max(axis=1) >= self._min_score
-        return boxes[kept], best[kept], [self._phrases[k] for k in scores.argmax(axis=1)[kept]]
-
-    def _tokens_of_phrases(self, input_ids: torch.Tensor) -> list[list[int]]:
-        """For each phrase, where its tokens stand in `input_ids`."""
-        tokenizer = self._processor.tokenizer
-        full_stop = tokenizer.convert_tokens_to_ids(".")
-        positions: list[list[int]] = [[]]
-        for position, token in enumerate(input_ids.tolist()):
-            if token == full_stop:
-                positions.append([])
-            elif token not in tokenizer.all_special_ids:
-                positions[-1].append(position)
-        positions = positions[: len(self._phrases)]
-        if len(input_ids) > self._model.config.max_text_len or not all(positions):
-            raise InputError(
-                f"{self.name} cannot read {len(self._phrases)} phrases at once. Pass fewer or shorter ones."
-            )
-        return positions
+        if "pred_boxes" not in outputs:  # another kind of network, of which only its own processor knows
+            found = self._processor.post_process_object_detection(outputs, 0.0, [image.size_hw])[0]
+            scores = np.zeros((len(found["boxes"]), len(self._labels)))
+            scores[np.arange(len(scores)), as_array(found["labels"]).astype(int)] = as_array(found["scores"])
+            return as_array(found["boxes"]), scores
+        logits = outputs.logits[0]
+        # Those with a class of nothing, behind the others, are trained by softmax; the rest by sigmoid.
+        nothing = logits.shape[-1] == len(self._labels) + 1
+        scores = as_array(logits.softmax(-1)[:, :-1] if nothing else logits.sigmoid())
+        return cxcywh_to_xyxy(as_array(outputs.pred_boxes[0])) * ([image.width, image.height] * 2), scores
 
 
-def _checked(phrases: Sequence[str] | None) -> tuple[str, ...]:
-    if phrases is None:
-        return ("object",)
+def _loaded(source: str, name: str, phrases: bool) -> tuple[str, Any, Any]:
+    """`model_type`, model and processor."""
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
+
+    try:
+        kind = transformers.AutoConfig.from_pretrained(source).model_type
+        if kind in READERS:
+            sam = kind.startswith("sam3")  # the video model's checkpoints hold it
+            of_model: Any = transformers.Sam3Model if sam else transformers.AutoModelForZeroShotObjectDetection
+            processor = (transformers.Sam3Processor if sam else transformers.AutoProcessor).from_pretrained(source)
+        elif kind not in MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES:
+            raise ProposalError(f"{name} is a {kind!r}, which is no object detector.")
+        elif phrases:
+            raise InputError(f"{name} is a {kind!r}, which reads no phrases. Pass none.")
+        else:
+            processor = transformers.AutoImageProcessor.from_pretrained(source)
+            of_model = transformers.AutoModelForObjectDetection
+        model, loaded = of_model.from_pretrained(source, output_loading_info=True)
+    except (InputError, ProposalError):
+        raise
+    except ImportError as exc:
+        raise MissingExtraError(f"{name} needs a package that is not installed: {_one_line(exc)}") from exc
+    except Exception as exc:  # a stranger's files: configuration, tokenizer, weights, each with its own errors
+        raise ProposalError(f"{name} cannot be loaded: {_one_line(exc)}") from exc
+    # transformers would fill what the weights lack with random numbers, and go on.
+    missing = sorted(key for key in loaded["missing_keys"] if not key.endswith("num_batches_tracked"))
+    if missing:
+        raise ProposalError(f"{name} cannot be loaded: its weights lack {', '.join(missing[:3])} and so on.")
+    return kind, model, processor
+
+
+def _checked(phrases: Sequence[str]) -> tuple[str, ...]:
     if isinstance(phrases, str):
         raise InputError("phrases must be a list of strings, not one string.")
     # A full stop ends a phrase for the detectors that read them all in one line.
@@ -186,10 +201,6 @@ def _checked(phrases: Sequence[str] | None) -> tuple[str, ...]:
     if not cleaned or not all(cleaned):
         raise InputError(f"phrases must be one or more words each, got {list(phrases)!r:.120}.")
     return cleaned
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().float().cpu().numpy()
 
 
 def _one_line(exc: Exception) -> str:

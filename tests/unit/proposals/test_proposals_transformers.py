@@ -9,16 +9,24 @@ import pytest
 import torch
 from transformers import (
     AutoImageProcessor,
+    AutoModelForObjectDetection,
     BertTokenizer,
     CLIPTextConfig,
     CLIPTokenizer,
+    DeformableDetrConfig,
+    DeformableDetrForObjectDetection,
+    DeformableDetrImageProcessor,
     DetrConfig,
     DetrForObjectDetection,
     DetrImageProcessor,
+    DFineConfig,
+    DFineForObjectDetection,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
     GroundingDinoProcessor,
+    MMGroundingDinoConfig,
+    MMGroundingDinoForObjectDetection,
     OmDetTurboConfig,
     OmDetTurboForObjectDetection,
     OmDetTurboProcessor,
@@ -35,6 +43,10 @@ from transformers import (
     RTDetrForObjectDetection,
     RTDetrImageProcessor,
     RTDetrResNetConfig,
+    Sam3Config,
+    Sam3ImageProcessor,
+    Sam3Model,
+    Sam3Processor,
     SwinConfig,
     YolosConfig,
     YolosForObjectDetection,
@@ -43,7 +55,8 @@ from transformers import (
 
 from fo1agent.errors import InputError, ProposalError
 from fo1agent.pictures.image import LoadedImage, load_image
-from fo1agent.proposals import Proposer, resolve_proposer
+from fo1agent.proposals import Finder, Proposer, resolve_proposer
+from fo1agent.proposals.labels import names_of
 from fo1agent.proposals.transformers import TransformersProposer
 from fo1agent.regions.boxes import cxcywh_to_xyxy
 
@@ -344,9 +357,7 @@ def test_owlvit_sees_the_picture_squeezed(tmp_path, wide):
     np.testing.assert_allclose(inner[:, 3] - inner[:, 1], 75, atol=1)
 
 
-@pytest.mark.parametrize(
-    "build", [lambda f: tiny_owl(f, True), lambda f: tiny_owl(f, False), tiny_grounding_dino, tiny_omdet]
-)
+@pytest.mark.parametrize("build", [lambda f: tiny_owl(f, True), tiny_grounding_dino, tiny_omdet])
 def test_phrases_become_labels(build, tmp_path, wide):
     folder = build(tmp_path / "detector")
     regions = TransformersProposer(folder, phrases=["A red  cat.", "dog"], min_score=0.0)(wide)
@@ -361,19 +372,218 @@ def test_phrases_become_labels(build, tmp_path, wide):
 
 def test_grounding_dino_scores_each_phrase_by_its_own_tokens(tmp_path, wide):
     folder = tiny_grounding_dino(tmp_path / "dino")
-    proposer = TransformersProposer(folder, phrases=PHRASES, min_score=0.0)
-    regions = proposer(wide)
+    regions = TransformersProposer(folder, min_score=0.0).find(wide, ["a red cat"])[0]
     processor: Any = GroundingDinoProcessor.from_pretrained(folder)
     model = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
-    inputs = processor(images=wide.pixels, text="a red cat. dog.", return_tensors="pt")
+    inputs = processor(images=wide.pixels, text="a red cat.", return_tensors="pt")
     with torch.inference_mode():
         per_token = model(**inputs).logits[0].sigmoid().numpy()
-    # [CLS] a red cat . dog . [SEP]
-    assert processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])[1:6] == ["a", "red", "cat", ".", "dog"]
-    by_phrase = np.stack([per_token[:, 1:4].max(axis=1), per_token[:, 5]], axis=1)
-    best = by_phrase.max(axis=1).argmax()
-    assert regions.scores[0] == pytest.approx(by_phrase[best].max(), abs=1e-5)
-    assert regions.labels[0] == PHRASES[by_phrase[best].argmax()]
+    # [CLS] a red cat . [SEP]
+    assert processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])[1:5] == ["a", "red", "cat", "."]
+    assert regions.scores[0] == pytest.approx(per_token[:, 1:4].max(), abs=1e-5)
+
+
+def tiny_sam3(folder: Path) -> Path:
+    tokenizer = clip_tokenizer(folder.parent / "tokenizer")
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    config = Sam3Config(
+        vision_config={
+            "backbone_config": {
+                **small,
+                "model_type": "sam3_vit_model",
+                "num_hidden_layers": 1,
+                "image_size": 56,
+                "pretrain_image_size": 56,
+                "window_size": 2,
+                "global_attn_indexes": [0],
+            },
+            "fpn_hidden_size": 16,
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        },
+        text_config={
+            **small,
+            "vocab_size": len(tokenizer),
+            "num_hidden_layers": 1,
+            "max_position_embeddings": 32,
+            "projection_dim": 16,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        },
+        geometry_encoder_config={**small, "num_layers": 1, "roi_size": 2},
+        detr_encoder_config={**small, "num_layers": 1},
+        detr_decoder_config={**small, "num_layers": 1, "num_queries": 8},
+        mask_decoder_config={"hidden_size": 16, "num_upsampling_stages": 2, "num_attention_heads": 2},
+    )
+    image_processor = Sam3ImageProcessor(size={"height": 56, "width": 56})
+    return save(folder, Sam3Model(config), Sam3Processor(image_processor=image_processor, tokenizer=tokenizer))
+
+
+def tiny_mm_grounding_dino(folder: Path) -> Path:
+    made = GroundingDinoConfig.from_pretrained(tiny_grounding_dino(folder)).to_dict()
+    config = MMGroundingDinoConfig(**{name: one for name, one in made.items() if name != "model_type"})
+    MMGroundingDinoForObjectDetection(config).save_pretrained(folder)
+    return folder
+
+
+def tiny_d_fine(folder: Path) -> Path:
+    backbone = {
+        "model_type": "hgnet_v2",
+        "stem_channels": [3, 8, 8],
+        "stage_in_channels": [8, 8, 8, 8],
+        "stage_mid_channels": [8, 8, 8, 8],
+        "stage_out_channels": [8, 8, 8, 8],
+        "stage_num_blocks": [1, 1, 1, 1],
+        "stage_numb_of_layers": [1, 1, 1, 1],
+        "hidden_sizes": [8, 8, 8, 8],
+        "depths": [1, 1, 1, 1],
+        "embedding_size": 8,
+        "out_features": ["stage2", "stage3", "stage4"],
+    }
+    config = make(
+        DFineConfig,
+        backbone_config=backbone,
+        encoder_in_channels=[8, 8, 8],
+        encoder_hidden_dim=16,
+        encoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        decoder_in_channels=[16, 16, 16],
+        d_model=16,
+        decoder_ffn_dim=16,
+        decoder_layers=2,
+        decoder_attention_heads=2,
+        decoder_n_points=[2, 2, 2],
+        eval_idx=-1,
+        num_queries=20,
+        num_denoising=0,
+        hidden_expansion=0.5,
+        id2label=NAMES,
+        label2id={v: k for k, v in NAMES.items()},
+    )
+    return save(folder, DFineForObjectDetection(config), RTDetrImageProcessor(size={"height": 128, "width": 128}))
+
+
+def tiny_deformable_detr(folder: Path) -> Path:
+    config = make(
+        DeformableDetrConfig,
+        use_timm_backbone=False,
+        backbone=None,
+        use_pretrained_backbone=False,
+        backbone_config=make(
+            ResNetConfig,
+            embedding_size=8,
+            hidden_sizes=[8, 8, 8, 8],
+            depths=[1, 1, 1, 1],
+            out_features=["stage2", "stage3", "stage4"],
+        ),
+        num_queries=9,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        id2label=NAMES,
+        label2id={v: k for k, v in NAMES.items()},
+    )
+    processor = DeformableDetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 200})
+    return save(folder, DeformableDetrForObjectDetection(config), processor)
+
+
+@pytest.mark.parametrize("build", [tiny_detr, tiny_yolos, tiny_rt_detr, tiny_d_fine, tiny_deformable_detr])
+def test_names_have_the_scores_of_the_class_s_own_post_processing(build, tmp_path, wide):
+    folder = build(tmp_path / "detector")
+    finder = TransformersProposer(folder, min_score=0.0, limit=10_000)
+    assert finder.names == ("cat", "dog", "bus")
+    processor: Any = AutoImageProcessor.from_pretrained(folder)
+    model: Any = AutoModelForObjectDetection.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        outputs = model(**processor(images=wide.pixels, return_tensors="pt"))
+    own = processor.post_process_object_detection(outputs, 0.0, [wide.size_hw])[0]
+    found = finder.find(wide, ["dog", "cat", "bus"])
+    best = {names: one.scores.max() for names, one in zip(("dog", "cat", "bus"), found, strict=True)}
+    label = NAMES[int(own["labels"][own["scores"].argmax()])]
+    assert max(best.values()) == pytest.approx(best[label], abs=1e-5)
+    assert best[label] == pytest.approx(float(own["scores"].max()), abs=1e-5)
+
+
+def test_a_closed_detector_looks_at_a_picture_once(tmp_path, wide):
+    finder = TransformersProposer(tiny_rt_detr(tmp_path / "detector"), min_score=0.0)
+    own: Any = finder._classes
+    looks, look = [], own._look
+    own._look = lambda image: looks.append(image.id) or look(image)
+    boxes = finder(wide).boxes
+    assert len(finder.find(wide, ["dog"])[0]) > 0
+    assert finder(wide).boxes.tolist() == boxes.tolist()
+    other = load_image(np.zeros((64, 64, 3), dtype=np.uint8))
+    finder.find(other, ["cat"])
+    assert looks == [wide.id, other.id]
+
+
+def test_labels_are_made_plain():
+    labels = {0: "N/A", 1: "traffic_light", 2: "Cabinet/shelf", 3: "Street Lights", 4: "bow_(decorative_ribbons)"}
+    more = {5: "tench, Tinca tinca", 6: "background", 7: "Traffic light", 8: "StopSign", 9: "beyond"}
+    assert names_of({**labels, **more}, 9) == {
+        "traffic light": [1, 7],
+        "cabinet": [2],
+        "shelf": [2],
+        "street light": [3],
+        "bow": [4],
+        "tench": [5],
+        "tinca tinca": [5],
+        "stop sign": [8],
+    }
+
+
+def test_makers_thresholds_are_as_good_as_the_model_s(tmp_path):
+    trust = TransformersProposer(tiny_owl(tmp_path / "owl", True)).trust
+    assert trust.log_odds(np.array([0.1]))[0] == pytest.approx(np.log(1 / 3))
+    assert TransformersProposer(tiny_detr(tmp_path / "detr")).trust.log_odds(np.array([0.1]))[0] < -3
+
+
+OPEN = [
+    lambda f: tiny_owl(f, True),
+    lambda f: tiny_owl(f, False),
+    tiny_grounding_dino,
+    tiny_mm_grounding_dino,
+    tiny_omdet,
+    tiny_sam3,
+]
+
+
+@pytest.mark.parametrize("build", OPEN)
+def test_what_is_found_of_a_phrase_depends_on_no_other_and_the_picture_is_read_once(build, tmp_path, wide):
+    folder = build(tmp_path / "detector")
+    finder, alone = (TransformersProposer(folder, min_score=0.0) for _ in range(2))
+    assert isinstance(finder, Finder)
+    assert finder.names is None
+    read = count_calls(finder)
+    asked = ["dog", "a red cat", "cat", "a cat", "red dog", "dog cat"]
+    together = finder.find(wide, asked)
+    assert sum(read) == len(read) > 0
+    finder.find(wide, ["red"])
+    assert sum(read) == len(read)
+    for phrase, found in zip(asked, together, strict=True):
+        (own,) = alone.find(wide, [phrase])
+        assert len(own) == len(found) > 0
+        np.testing.assert_allclose(found.scores, own.scores, atol=1e-4)
+        assert set(found.labels) == {phrase}
+        assert found.boxes[:, 2].max() > 300  # pixels of the picture
+    assert together[0].scores.tolist() != together[1].scores.tolist()
+
+
+def count_calls(finder: TransformersProposer) -> list[int]:
+    """How often each part that looks at the picture alone was computed."""
+    reader: Any = finder._reader
+    counts = [0] * len(reader._once)
+    for k, part in enumerate(reader._once):
+
+        def counted(*args, k=k, forward=part._forward, **kwargs):
+            counts[k] += 1
+            return forward(*args, **kwargs)
+
+        part._forward = counted
+    return counts
 
 
 def test_a_score_below_the_threshold_is_not_proposed(tmp_path, wide):
@@ -409,10 +619,11 @@ def test_phrases_for_a_detector_of_classes_are_refused(tmp_path):
         TransformersProposer(tiny_detr(tmp_path / "detector"), phrases=["cat"])
 
 
-def test_more_phrases_than_the_detector_reads_are_refused(tmp_path, wide):
-    proposer = TransformersProposer(tiny_grounding_dino(tmp_path / "dino"), phrases=["cat"] * 60)
-    with pytest.raises(InputError, match="cannot read 60 phrases"):
-        proposer(wide)
+@pytest.mark.parametrize(("build", "most"), [(tiny_grounding_dino, 64), (lambda f: tiny_owl(f, True), 16)])
+def test_a_phrase_longer_than_the_detector_reads_is_refused(build, most, tmp_path, wide):
+    finder = TransformersProposer(build(tmp_path / "detector"))
+    with pytest.raises(InputError, match=f"reads {most} tokens; “cat cat"):
+        finder.find(wide, ["dog", "cat " * 80])
 
 
 def test_a_model_that_is_no_detector_is_refused(tmp_path):
