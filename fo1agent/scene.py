@@ -25,6 +25,7 @@ from fo1agent.pictured import Pictured, Target, pairs, phrases_of, several
 from fo1agent.pictures.color import SEVERAL, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.pictures.ocr import TextLine, read_lines, rows
+from fo1agent.proposals.base import propose_many
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import coverage, doubt, iou, nms, parts
 from fo1agent.regions.ids import is_region_id, numbered
@@ -139,18 +140,14 @@ class Model:
             ImageError: the picture cannot be read or breaks a limit.
             BoxError: a box is malformed or lies outside the picture, or all are parts of its size instead of pixels.
         """
-        image = load_image(source, limits)
-        propose = self.proposer if boxes is None else _given(boxes)
-        proposals = None if propose is None else propose(image)
-        encoding = self.predictor.encode(image, proposals)
-        notes = dict.fromkeys(note for note in (proposals.note if proposals else "", encoding.note) if note)
-        return Scene(self, image, encoding, note=" ".join(notes))
+        return self._opened([load_image(source, limits)], boxes)[0]
 
     def open_many(self, sources: Iterable[ImageSource], boxes: Any = None, limits: ImageLimits | None = None) -> Album:
         """Open several pictures, to be asked together: `model.open_many(paths).describe()`.
 
-        All of them stay open, and hold what the model knows of them: `scene.encoding.nbytes`, a few MB with fo1-nano,
-        hundreds with a large model. Of very many pictures open some at a time.
+        A proposer looks at several of them at once if it can. All of them stay open, and hold what the model knows of
+        them: `scene.encoding.nbytes`, a few MB with fo1-nano, hundreds with a large model. Of very many pictures open
+        some at a time.
 
         Args:
             sources: each as for `open`.
@@ -162,7 +159,19 @@ class Model:
             BoxError: as for `open`.
             InputError: one source where several are meant.
         """
-        return Album([self.open(source, boxes, limits) for source in several(sources, "open_many", "pictures")])
+        images = [load_image(source, limits) for source in several(sources, "open_many", "pictures")]
+        return Album(self._opened(images, boxes))
+
+    def _opened(self, images: Sequence[LoadedImage], boxes: Any) -> list[Scene]:
+        """Scenes of pictures that are read; arguments as for `open_many`."""
+        propose = self.proposer if boxes is None else _given(boxes)
+        proposals = [None] * len(images) if propose is None else propose_many(propose, images)
+        scenes = []
+        for image, found in zip(images, proposals, strict=True):
+            encoding = self.predictor.encode(image, found)
+            notes = dict.fromkeys(note for note in (found.note if found else "", encoding.note) if note)
+            scenes.append(Scene(self, image, encoding, note=" ".join(notes)))
+        return scenes
 
 
 @dataclass(frozen=True, eq=False)

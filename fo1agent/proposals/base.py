@@ -6,8 +6,8 @@ FO1, and what it says counts (`fo1agent.model.joined`). No detector is known her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from fo1agent.regions import boxes as box_math
 from fo1agent.regions.ids import numbered
 from fo1agent.regions.regions import LIMIT, Regions
 
+PICTURES_AT_ONCE = 8
+"""Pictures that a proposer is given together: bounds memory."""
+PIXELS_AT_ONCE = 2**22
+"""Pixels of pictures that go through a detector together, as it sees them: eight of 640 x 640, three of 800 x 1333."""
 SAME_BOX_IOU = 0.9
 """Two boxes closer than this are one box under two names, as detectors give that score each class by itself."""
 
@@ -26,6 +30,9 @@ class Proposer(Protocol):
     """Anything that turns a picture into boxes; `Function` makes a plain function one.
 
     Returns regions in pixels of the original picture, best score first, scores from 0 to 1; there may be none.
+
+    It may also have `propose_many(images)`, which gives of at most `PICTURES_AT_ONCE` pictures what a call gives of
+    each, in their order.
     """
 
     @property
@@ -81,6 +88,45 @@ class Function:
                 "fo1agent.proposals.base.to_regions makes of boxes, scores and labels."
             )
         return found
+
+
+def propose_many(propose: Callable[[LoadedImage], Regions], images: Sequence[LoadedImage]) -> list[Regions]:
+    """What a proposer gives of each picture, of several at once if it can.
+
+    Raises:
+        ProposalError: the proposer failed, or gave regions of more or fewer pictures than it was asked about.
+    """
+    together: Any = getattr(propose, "propose_many", None)
+    if together is None or len(images) < 2:
+        return [propose(image) for image in images]
+    found: list[Regions] = []
+    for first in range(0, len(images), PICTURES_AT_ONCE):
+        some = images[first : first + PICTURES_AT_ONCE]
+        of_each = list(together(some))
+        if len(of_each) != len(some):
+            name = getattr(propose, "name", type(propose).__name__)
+            raise ProposalError(f"{name} was asked about {len(some)} pictures and gave regions of {len(of_each)}.")
+        found += of_each
+    return found
+
+
+def alike(kinds: Sequence[Hashable], pixels: Sequence[int]) -> list[list[int]]:
+    """Which pictures go through a detector together: those of one kind, at most `PIXELS_AT_ONCE` if they are several.
+
+    Args:
+        kinds: of each picture, what must be the same for all of a batch.
+        pixels: of each, as the detector sees it; the same for all of a kind.
+
+    Returns:
+        The pictures' positions by batch, rising in each.
+    """
+    batches: dict[Hashable, list[list[int]]] = {}
+    for k, (kind, size) in enumerate(zip(kinds, pixels, strict=True)):
+        of_kind = batches.setdefault(kind, [[]])
+        if of_kind[-1] and (len(of_kind[-1]) + 1) * size > PIXELS_AT_ONCE:
+            of_kind.append([])
+        of_kind[-1].append(k)
+    return [batch for of_kind in batches.values() for batch in of_kind]
 
 
 def to_regions(

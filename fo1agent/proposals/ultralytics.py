@@ -19,7 +19,7 @@ import numpy as np
 from fo1agent.errors import InputError, MissingExtraError, ProposalError
 from fo1agent.extras import install_line
 from fo1agent.pictures.image import LoadedImage
-from fo1agent.proposals.base import to_regions
+from fo1agent.proposals.base import alike, to_regions
 from fo1agent.regions.regions import LIMIT, Regions
 
 # Read by ultralytics when it is imported. VERBOSE: its log goes to stdout, where our answers go.
@@ -59,7 +59,7 @@ class UltralyticsProposer:
         ultralytics = import_ultralytics("A proposer of ultralytics")
         path = existing(os.fspath(weights))
         self.name = f"ultralytics:{Path(path).stem}"
-        self._options = {"conf": min_score, "imgsz": image_size, "max_det": limit, "device": device}
+        self._options: dict[str, Any] = {"conf": min_score, "imgsz": image_size, "max_det": limit, "device": device}
         self._limit = limit
         try:
             self._model = _open(ultralytics, path, phrases)
@@ -79,10 +79,28 @@ class UltralyticsProposer:
         Raises:
             ProposalError: the detector failed.
         """
-        try:
-            result = self._model.predict(image.pixels, agnostic_nms=True, verbose=False, save=False, **self._options)[0]
-        except Exception as exc:  # a detector's failure, whatever it is, is one for the caller
-            raise ProposalError(f"{self.name} failed: {_one_line(exc)}") from exc
+        return self.propose_many([image])[0]
+
+    def propose_many(self, images: Sequence[LoadedImage]) -> list[Regions]:
+        """What a call gives of each; pictures of one size go through the detector together.
+
+        Others do not: it would pad all of a batch to squares, in which it finds other boxes.
+
+        Raises:
+            ProposalError: as for a call.
+        """
+        seen = self._options["imgsz"] ** 2  # pixels at most
+        found: dict[int, Regions] = {}
+        for batch in alike([image.size_hw for image in images], [seen] * len(images)):
+            pictures = [images[k].pixels for k in batch]
+            try:
+                results = self._model.predict(pictures, agnostic_nms=True, verbose=False, save=False, **self._options)
+            except Exception as exc:  # a detector's failure, whatever it is, is one for the caller
+                raise ProposalError(f"{self.name} failed: {_one_line(exc)}") from exc
+            found.update((k, self._regions(images[k], result)) for k, result in zip(batch, results, strict=True))
+        return [found[k] for k in range(len(images))]
+
+    def _regions(self, image: LoadedImage, result: Any) -> Regions:
         found = result.obb if result.obb is not None else result.boxes
         boxes, scores = _numpy(found.xyxy), _numpy(found.conf)
         labels = [result.names[int(k)] for k in _numpy(found.cls)]

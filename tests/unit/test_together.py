@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import ImageError, InputError, ToolFailed
+from fo1agent.pictures.image import LoadedImage
 from fo1agent.plans.language import Plan
-from fo1agent.regions.regions import Region
+from fo1agent.proposals import Given
+from fo1agent.regions.regions import Region, Regions
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.runs.plan_run import Run
 from fo1agent.scene import Album, Model, Scene
@@ -160,6 +162,29 @@ def test_an_album_of_nothing_has_nothing_and_a_broken_picture_is_named(model: Ma
     assert Album([]).describe() == []
     with pytest.raises(ImageError, match="absent"):
         Model(model).open_many([PICTURE, "absent.jpg"])
+
+
+def test_a_proposer_looks_at_the_pictures_of_an_album_together():
+    asked: list[list[str]] = []
+
+    class Finder:
+        name = "finder"
+
+        def __call__(self, image: LoadedImage) -> Regions:
+            return Given([[0, 0, image.width, 10]])(image)
+
+        def propose_many(self, images: Sequence[LoadedImage]) -> list[Regions]:
+            asked.append([image.id for image in images])
+            return [self(image) for image in images]
+
+    model = Model(FakePredictor(OBJECTS), Finder())
+    album = model.open_many([PICTURE, OTHER])
+    assert asked == [[scene.id for scene in album]]
+    assert [scene.encoding.boxes.tolist() for scene in album] == [
+        model.open(one).encoding.boxes.tolist() for one in (PICTURE, OTHER)
+    ]
+    model.open_many([PICTURE, OTHER], boxes=[[0, 0, 5, 5]])
+    assert len(asked) == 1
 
 
 def test_a_model_that_can_do_one_thing_at_a_time_is_asked_one_by_one() -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from fo1agent.errors import BoxError, InputError, ProposalError
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.proposals import Given, Proposer, resolve_proposer
-from fo1agent.proposals.base import to_regions
+from fo1agent.proposals.base import PICTURES_AT_ONCE, PIXELS_AT_ONCE, alike, propose_many, to_regions
 from fo1agent.regions.regions import Regions
 
 
@@ -141,6 +142,44 @@ def test_a_proposer_is_returned_as_it_is():
 def test_an_unknown_proposer_lists_the_known_forms(spec):
     with pytest.raises(InputError, match=r"ultralytics:yolo11n\.pt"):
         resolve_proposer(spec)
+
+
+class Together:
+    """A proposer of one box a picture, as wide as the picture, that counts how many it is given."""
+
+    name = "together"
+
+    def __init__(self, lost: int = 0) -> None:
+        self.asked: list[int] = []
+        self.lost = lost
+
+    def __call__(self, image: LoadedImage) -> Regions:
+        return to_regions(image, np.array([[0, 0, image.width, 5]]), np.ones(1), [None], self.name)
+
+    def propose_many(self, images: Sequence[LoadedImage]) -> list[Regions]:
+        self.asked.append(len(images))
+        return [self(image) for image in images][self.lost :]
+
+
+def test_a_proposer_that_can_is_given_several_pictures_and_never_too_many():
+    images = [load_image(np.full((20, 40 + k, 3), k, dtype=np.uint8)) for k in range(2 * PICTURES_AT_ONCE + 1)]
+    proposer = Together()
+    assert isinstance(proposer, Proposer)
+    found = propose_many(proposer, images)
+    assert proposer.asked == [PICTURES_AT_ONCE, PICTURES_AT_ONCE, 1]
+    assert [one.boxes[0, 2] for one in found] == [image.width for image in images]
+    assert propose_many(proposer, []) == []
+    one_by_one = propose_many(resolve_proposer(lambda image: proposer(image)), images)
+    assert [one.boxes.tolist() for one in one_by_one] == [one.boxes.tolist() for one in found]
+    with pytest.raises(ProposalError, match="together was asked about 2 pictures and gave regions of 1"):
+        propose_many(Together(lost=1), images[:2])
+
+
+def test_pictures_of_one_kind_go_together_as_far_as_their_pixels_allow():
+    third = PIXELS_AT_ONCE // 3
+    assert alike(["a", "b", "a", "a", "a", "b"], [third, 5, third, third, third, 5]) == [[0, 2, 3], [4], [1, 5]]
+    assert alike(["a", "a"], [2 * PIXELS_AT_ONCE] * 2) == [[0], [1]]
+    assert alike([], []) == []
 
 
 def test_importing_the_proposals_imports_no_detector():

@@ -135,6 +135,23 @@ def test_text_models_take_phrases_whatever_their_file_is_called(make, head, ultr
     assert set(regions.labels) <= {"a red cat", "dog"}
 
 
+def test_several_pictures_get_what_each_gets_alone(yolo):
+    rng = np.random.default_rng(1)
+    shapes = [(300, 1200), (200, 100), (300, 1200), (300, 1200)]
+    images = [load_image(rng.integers(0, 256, (*shape, 3), dtype=np.uint8)) for shape in shapes]
+    proposer = UltralyticsProposer(yolo, min_score=0.0)
+    alone = [proposer(image) for image in images]
+    assert all(map(len, alone))
+    passes, predict = [], proposer._model.predict
+    proposer._model.predict = lambda pictures, **named: passes.append(len(pictures)) or predict(pictures, **named)
+    for one, other in zip(proposer.propose_many(images), alone, strict=True):
+        assert len(one) == len(other)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+        apart = np.abs(one.boxes[:, None] - other.boxes[None]).max(axis=2)
+        assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) < 0.05
+    assert passes == [3, 1]
+
+
 def test_phrases_for_a_model_that_reads_no_text_are_refused(yolo):
     with pytest.raises(InputError, match=r"tiny\.pt reads no text"):
         UltralyticsProposer(yolo, phrases=["cat"])
