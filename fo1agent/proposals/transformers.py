@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from fo1agent.proposals.trust import Trust
 from fo1agent.regions.boxes import cxcywh_to_xyxy
 from fo1agent.regions.regions import LIMIT, Regions
 
+T = TypeVar("T")
 # The score from which a closed detector's makers keep what it finds, by `model_type`.
 _KEEPS = {
     "detr": 0.7,  # the notebook of github.com/facebookresearch/detr
@@ -90,10 +91,30 @@ class TransformersProposer:
             ProposalError: the detector failed, or gave something that is no box or no score.
             InputError: a phrase is longer than the detector can read.
         """
-        names = self.phrases or ("object",) if self._classes is None else tuple(self._classes.names)
-        if not names:
-            return Regions.empty(self.name)
-        boxes, scores = self._scored(image, names)
+        names = self._looked_for
+        return self._best(image, names, self._found(image, names)) if names else Regions.empty(self.name)
+
+    def propose_many(self, images: Sequence[LoadedImage]) -> list[Regions]:
+        """What a call gives of each. A detector with classes is shown pictures that it sees in one size together; one
+        that reads phrases looks at one after the other, for which its phrases go together.
+
+        Raises:
+            ProposalError, InputError: as for a call.
+        """
+        classes, names = self._classes, self._looked_for
+        if classes is None or not names:
+            return [self(image) for image in images]
+        looks = self._run(lambda: classes.look(images))
+        return [self._best(image, names, classes.named(look, names)) for image, look in zip(images, looks, strict=True)]
+
+    @property
+    def _looked_for(self) -> tuple[str, ...]:
+        """What its boxes are of."""
+        return self.phrases or ("object",) if self._classes is None else tuple(self._classes.names)
+
+    def _best(self, image: LoadedImage, names: Sequence[str], found: Sequence[Found]) -> Regions:
+        """All boxes that were found of names, each as the likeliest of them."""
+        boxes, scores = self._scored(found)
         best = scores.argmax(axis=0)
         return self._regions(image, (boxes, scores.max(axis=0)), [names[k] for k in best])
 
@@ -103,24 +124,28 @@ class TransformersProposer:
         found = self._found(image, readable)
         return [self._regions(image, one, [phrase] * len(one[0])) for one, phrase in zip(found, phrases, strict=True)]
 
-    def _scored(self, image: LoadedImage, names: Sequence[str]) -> Found:
+    def _scored(self, found: Sequence[Found]) -> Found:
         """Boxes [N, 4], and of each name a score [P, N]."""
-        found = self._found(image, names)
         if self._classes is not None:
             return found[0][0], np.stack([scores for _, scores in found])
         lengths = [len(boxes) for boxes, _ in found]
-        scores = np.zeros((len(names), sum(lengths)))
+        scores = np.zeros((len(found), sum(lengths)))
         ends = np.cumsum(lengths)
         for row, end, (_, own) in zip(scores, ends, found, strict=True):
             row[end - len(own) : end] = own
         return np.concatenate([boxes for boxes, _ in found]), scores
 
     def _found(self, image: LoadedImage, phrases: Sequence[str]) -> list[Found]:
+        asked: Any = self._reader or self._classes
+        return self._run(lambda: asked.find(image, phrases))
+
+    def _run(self, work: Callable[[], T]) -> T:
+        """What the detector is to do, when no other thread uses it."""
         import torch
 
         try:
             with self._lock, torch.inference_mode():
-                return (self._reader or self._classes).find(image, phrases)  # pyright: ignore[reportOptionalMemberAccess]
+                return work()
         except InputError:
             raise
         except Exception as exc:  # a detector's failure, whatever it is, is one for the caller
@@ -143,12 +168,22 @@ class _Classes:
 
     def find(self, image: LoadedImage, names: Sequence[str]) -> list[Found]:
         """All boxes, with the scores of each name."""
-        boxes, scores = self._pictures.get_or_make(image.sha256, lambda: self._look(image))
+        return self.named(self._pictures.get_or_make(image.sha256, lambda: self.look([image])[0]), names)
+
+    def named(self, look: Found, names: Sequence[str]) -> list[Found]:
+        """The scores of each name among those of all classes."""
+        boxes, scores = look
         return [(boxes, scores_of(self.names[name], scores)) for name in names]
 
-    def _look(self, image: LoadedImage) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes [N, 4] and scores [N, K] of all classes."""
-        outputs = self._model(**self._processor(images=image.pixels, return_tensors="pt").to(self._device))
+    def look(self, images: Sequence[LoadedImage]) -> list[Found]:
+        """Of each picture boxes [N, 4] and scores [N, K] of all classes."""
+        from fo1agent.proposals.passes import outputs_of
+
+        inputs = [self._processor(images=image.pixels, return_tensors="pt").to(self._device) for image in images]
+        return [self._seen(*pair) for pair in zip(images, outputs_of(self._model, inputs), strict=True)]
+
+    def _seen(self, image: LoadedImage, outputs: Any) -> Found:
+        """What the network's outputs say of one picture."""
         if "pred_boxes" not in outputs:  # another kind of network, of which only its own processor knows
             found = self._processor.post_process_object_detection(outputs, 0.0, [image.size_hw])[0]
             scores = np.zeros((len(found["boxes"]), len(self._labels)))
