@@ -197,7 +197,11 @@ class JoinedPredictor:
 
     def similar(self, encoding: JoinedEncoding, index: int) -> np.ndarray:
         """See `BasePredictor.similar`; by the model alone."""
-        return self.model.similar(encoding.own, index)
+        return self.similar_many([encoding], [index])[0]
+
+    def similar_many(self, encodings: Sequence[JoinedEncoding], indexes: Sequence[int]) -> list[np.ndarray]:
+        """See `BasePredictor.similar_many`; by the model alone."""
+        return self.model.similar_many([encoding.own for encoding in encodings], indexes)
 
     # --- words -------------------------------------------------------------------------------------------------
 

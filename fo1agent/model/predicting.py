@@ -285,18 +285,28 @@ class BasePredictor(ABC):
         Raises:
             InputError: there is no such region.
         """
-        if not 0 <= index < len(encoding):
-            raise InputError(f"No region {index}; the picture has {len(encoding)}.")
-        same = self._same_kind(encoding, index)
-        same[index] = 1.0
+        return self.similar_many([encoding], [index])[0]
+
+    def similar_many(self, encodings: Sequence[SceneEncoding], indexes: Sequence[int]) -> list[np.ndarray]:
+        """`similar` for a region of each of several pictures, in one pass; a picture may be there several times.
+
+        Raises:
+            InputError: there is no such region.
+        """
+        for encoding, index in zip(encodings, indexes, strict=True):
+            if not 0 <= index < len(encoding):
+                raise InputError(f"No region {index}; the picture has {len(encoding)}.")
+        same = self._same_kinds(encodings, indexes)
+        for row, index in zip(same, indexes, strict=True):
+            row[index] = 1.0
         return same
 
-    def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
-        """`similar` by the names that the model knows."""
-        probability = self.match(encoding, self.vocabulary or ())
+    def _same_kinds(self, encodings: Sequence[SceneEncoding], indexes: Sequence[int]) -> list[np.ndarray]:
+        """`similar_many` by the names that the model knows."""
+        known = self.match_many(encodings, [self.vocabulary or ()] * len(encodings))
         # Squared, the likely names of the example count, the many unlikely ones do not.
-        belief = probability[:, index] ** 2
-        return belief @ probability / max(float(belief.sum()), 1e-12)
+        beliefs = [rows[:, index] ** 2 for rows, index in zip(known, indexes, strict=True)]
+        return [own @ rows / max(float(own.sum()), 1e-12) for own, rows in zip(beliefs, known, strict=True)]
 
     def _with_taught(self, encoding: SceneEncoding, phrases: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """What the model itself says [P, R] together with what lessons say of taught names, [P, N].

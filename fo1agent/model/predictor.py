@@ -149,24 +149,40 @@ class Predictor(BasePredictor):
         return results
 
     @torch.inference_mode()
-    def _same_kind(self, encoding: SceneEncoding, index: int) -> np.ndarray:
+    def _same_kinds(self, encodings: Sequence[SceneEncoding], indexes: Sequence[int]) -> list[np.ndarray]:
         if self.vocabulary is not None:
-            return super()._same_kind(encoding, index)
-        prompt, text, numbering = self._readable(encoding, render("visual_prompt_od", f"<region{index}>"))
-        question = self.processor.question_ids([prompt.read], text)
+            return super()._same_kinds(encodings, indexes)
         opened = self.processor.token_id("<objects>")
+        stops = self.stop_ids | {opened}
+        asked = [
+            self._readable(encoding, render("visual_prompt_od", f"<region{index}>"))
+            for encoding, index in zip(encodings, indexes, strict=True)
+        ]
+        read = [prompt for prompt, _, _ in asked]
+        questions = [[self.processor.question_ids([prompt.read], text)] for prompt, text, _ in asked]
         # The model names the category itself; the regions are read where it would list them.
-        said = greedy(self.model, prompt.prefix, question, self.stop_ids | {opened}, max_new_tokens=32).ids
-        said = said[said != opened]
-        said = said[~torch.isin(said, torch.tensor(sorted(self.stop_ids)))]
-        (row,) = self._name_regions([prompt], [[torch.cat([question, said, torch.tensor([opened])])]])[0]
-        if numbering is None:
-            return row
-        # Other prompts do not hold the example; their regions are judged by what it was called, or by nothing.
-        named = parse(f"{self.processor.decode(said)}<objects></objects>", 0).groups
-        found = self.match(encoding, [named[0].label])[0] if named and named[0].label else np.zeros(len(encoding))
-        found[numbering.numbers] = row
-        return found
+        named: list[Tensor] = []
+        for parts in self._passes([prompt.prefix.length for prompt in read], questions):
+            numbers = [number for number, _ in parts]
+            written = self._continued([read[k].prefix for k in numbers], [questions[k] for k in numbers], stops, 32)
+            named += [said[~torch.isin(said, torch.tensor(sorted(stops)))] for said in written]
+        listings = [
+            [torch.cat([question, said, torch.tensor([opened])])]
+            for (question,), said in zip(questions, named, strict=True)
+        ]
+        rows = [rows[0] for rows in self._name_regions(read, listings)] if listings else []
+        for k, (_, _, numbering) in enumerate(asked):
+            if numbering is not None:
+                # Other prompts do not hold the example; their regions are judged by what it was called, or by nothing.
+                groups = parse(f"{self.processor.decode(named[k])}<objects></objects>", 0).groups
+                whole = (
+                    self.match(encodings[k], [groups[0].label])[0]
+                    if groups and groups[0].label
+                    else np.zeros(len(encodings[k]))
+                )
+                whole[numbering.numbers] = rows[k]
+                rows[k] = whole
+        return rows
 
     @torch.inference_mode()
     def _match(self, encodings: Sequence[SceneEncoding], phrases: Sequence[Sequence[str]]) -> list[np.ndarray]:
@@ -226,10 +242,15 @@ class Predictor(BasePredictor):
     def _write(
         self, prefixes: Sequence[Prefix], questions: Sequence[Sequence[Tensor]], max_new_tokens: int
     ) -> list[Tensor]:
+        return self._continued(prefixes, questions, self.stop_ids, max_new_tokens)
+
+    def _continued(
+        self, prefixes: Sequence[Prefix], questions: Sequence[Sequence[Tensor]], stops: Collection[int], most: int
+    ) -> list[Tensor]:
+        """Ids that continue each question, up to one of `stops`."""
         if sum(map(len, questions)) == 1:
-            return [greedy(self.model, prefixes[0], questions[0][0], self.stop_ids, max_new_tokens).ids]
-        replies = greedy_behind(self.model, prefixes, questions, self.stop_ids, max_new_tokens)
-        return [reply.ids for reply in replies]
+            return [greedy(self.model, prefixes[0], questions[0][0], stops, most).ids]
+        return [reply.ids for reply in greedy_behind(self.model, prefixes, questions, stops, most)]
 
     def reader(self) -> Callable[[list[int]], np.ndarray]:
         """What reads one text without pictures as it grows: new ids → logits [V] of the id that follows."""

@@ -196,7 +196,7 @@ class Batched:
         if self._inner.vocabulary is not None and not hasattr(self._inner, "beyond"):
             self.match(encoding, self._inner.vocabulary)
             return self._inner.similar(encoding, index)
-        return self._ask(_Job("similar", id(encoding), index, (encoding, index)))
+        return self._ask(_Job("similar", None, (id(encoding), index), (encoding, index)))
 
     def generate(self, about: Any, text: str, max_new_tokens: int = 256) -> str:
         return self.generate_many([about], [text], max_new_tokens)[0]
@@ -334,6 +334,12 @@ def _match(model: ManyPredictor, asked: list[Any]) -> list[np.ndarray]:
     return model.match_many([encoding for encoding, _ in asked], [phrases for _, phrases in asked])
 
 
+def _similar(model: Any, asked: list[Any]) -> list[np.ndarray]:
+    if len(asked) == 1 or not hasattr(model, "similar_many"):
+        return [model.similar(*one) for one in asked]
+    return model.similar_many([encoding for encoding, _ in asked], [index for _, index in asked])
+
+
 def _generate(model: ManyPredictor, asked: list[Any]) -> list[str]:
     if len(asked) == 1:
         return [model.generate(*asked[0])]
@@ -345,7 +351,7 @@ _PASSES: dict[str, Callable[[Any, list[Any]], Sequence[Any]]] = {
     "boxes": lambda model, asked: [model.with_boxes(*one) for one in asked],
     "match": _match,
     "beyond": lambda model, asked: [model.beyond(*one) for one in asked],
-    "similar": lambda model, asked: [model.similar(*one) for one in asked],
+    "similar": _similar,
     "generate": _generate,
     "alone": lambda model, asked: [work() for work in asked],
 }

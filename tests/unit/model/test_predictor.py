@@ -330,6 +330,23 @@ def test_what_is_similar_is_a_probability_and_the_example_is_itself(predictor: P
     assert ((same >= 0) & (same <= 1)).all()
 
 
+def test_what_is_similar_in_several_pictures_is_found_in_as_many_passes_as_in_one(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+):
+    whole = predictor.encode(IMAGE, given(BOXES))
+    other = predictor.with_boxes(whole, BOXES[1:])
+    pairs = [(whole, 1), (other, 0), (whole, 2)]
+    alone = [predictor.similar(*pair) for pair in pairs]
+    made = decodes(monkeypatch)
+    found = predictor.similar_many([encoding for encoding, _ in pairs], [index for _, index in pairs])
+    assert len(made) <= 33  # words of a name, and what they name
+    for one, same in zip(alone, found, strict=True):
+        np.testing.assert_allclose(same, one, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="No region 2; the picture has 2"):
+        predictor.similar_many([whole, other], [0, 2])
+    assert predictor.similar_many([], []) == []
+
+
 def test_many_questions_together_get_the_replies_of_each_alone(predictor: Predictor):
     encoding = predictor.encode(IMAGE, given(BOXES))
     texts = [f"What is <region{k % 3}>{'?' * k}" for k in range(5)]
