@@ -10,15 +10,16 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from fo1agent.errors import FO1AgentError
 from fo1agent.runs.batching import Batched
 from fo1agent.runs.budget import Budget, Meter
-from fo1agent.scene import Model, Scene
+from fo1agent.scene import Model, Scene, batches
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -145,3 +146,49 @@ class Sharing:
 
         with ThreadPoolExecutor(self._workers) as pool:
             return list(pool.map(counted, items))
+
+
+def of_each(look: Callable[[Any], T], scenes: Sequence[Any]) -> list[T | FO1AgentError]:
+    """What a look at each of several open pictures gives, or the error of ours that it ends with.
+
+    Results are those of one after the other; what the looks ask of the model at the same time takes one pass.
+    """
+    sharing = Sharing(len(scenes) or 1)
+    shared = len(scenes) > 1 and isinstance(scenes[0], Scene)
+
+    def looked(scene: Any) -> T | FO1AgentError:
+        try:
+            if not shared:
+                return look(scene)
+            with sharing.turns:
+                return look(sharing.source(scene))
+        except FO1AgentError as exc:
+            return exc
+
+    if not shared:
+        return [looked(scene) for scene in scenes]
+    with sharing.lasting():
+        return sharing.each(looked, scenes)
+
+
+def looks(
+    items: Iterable[A], opened: Callable[[A], Any], look: Callable[[Any], T]
+) -> Iterator[tuple[A, Any, T | FO1AgentError]]:
+    """A look at each of many pictures, batch by batch (`batches`), in order.
+
+    Args:
+        items: what to open.
+        opened: opens one.
+        look: at an open picture.
+
+    Yields:
+        The item; its `Scene`, or None where it cannot be opened; and what the look gives, or the error of ours with
+        which either ends.
+    """
+    for batch in batches(items, opened):
+        found = iter(of_each(look, [scene for _, scene in batch if not isinstance(scene, FO1AgentError)]))
+        for item, scene in batch:
+            if isinstance(scene, FO1AgentError):
+                yield item, None, scene
+            else:
+                yield item, scene, next(found)

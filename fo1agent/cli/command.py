@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from fo1agent.runs.answer import Answer
     from fo1agent.scene import Model, Scene
     from fo1agent.traces.store import Place
+
+
+T = TypeVar("T")
 
 
 class _Commands(click.Group):
@@ -176,16 +179,21 @@ def ask(
     loaded = time.perf_counter()
     on_step = None if json_output or len(names) > 1 else console.step
 
-    def answered(name: str) -> cli_pictures.Looked:
-        scene = opened(name)
-        answer = agent.ask(scene, question, on_step=on_step)
+    def asked(scenes: Sequence[Scene]) -> Sequence[Answer | FO1AgentError]:
+        if len(names) == 1:
+            return [agent.ask(scenes[0], question, on_step=on_step)]
+        if opening["server"]:
+            return _of_each(lambda scene: agent.ask(scene, question), scenes)
+        return agent.batch([(scene, question) for scene in scenes])
+
+    def answered(scene: Scene, answer: Answer) -> cli_pictures.Looked:
         # Both, since a person waits for both. A server has loaded its model before.
         times = [f"answered in {time.perf_counter() - loaded:.1f} s"]
         if not opening["server"]:
             times.insert(0, f"loaded in {loaded - began:.1f} s")
 
         def save() -> None:
-            _save(answer, patient, draw, html)
+            _save(scene, answer, patient, draw, html)
             if on_step:
                 _last_line(answer, ", ".join(times), model.name, {"picture": draw, "report": html})
 
@@ -193,7 +201,7 @@ def ask(
             {"image": scene.id, **answer.to_dict()}, _in_a_line(answer), lambda: _print_answer(answer), save
         )
 
-    cli_pictures.each(names, answered, json_output)
+    cli_pictures.each(names, opened, asked, answered, json_output)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent chat street.jpg")
@@ -817,12 +825,22 @@ def _look_at_each(
     names = cli_pictures.named(images, {"--draw": draw}, last)
     _, opened = _ready(names, {"--draw": draw}, **opening)
 
-    def looked_at(name: str) -> cli_pictures.Looked:
-        scene = opened(name)
-        found = look(scene)
+    def looked(scene: Scene, found: _Found) -> cli_pictures.Looked:
         return cli_pictures.Looked(found.fields, found.line, found.text, lambda: _draw(scene, found.regions, draw))
 
-    cli_pictures.each(names, looked_at, json_output)
+    cli_pictures.each(names, opened, lambda scenes: _of_each(look, scenes), looked, json_output)
+
+
+def _of_each(look: Callable[[Scene], T], scenes: Sequence[Scene]) -> list[T | FO1AgentError]:
+    """What a look at each of several open pictures gives, or why not."""
+    if len(scenes) > 1:
+        from fo1agent.agent.sharing import of_each
+
+        return of_each(look, scenes)
+    try:
+        return [look(scene) for scene in scenes]
+    except FO1AgentError as exc:
+        return [exc]
 
 
 def _said(text: str, nothing: str, fields: Mapping[str, Any], regions: Iterable[Region]) -> _Found:
@@ -876,9 +894,9 @@ def _target(region: str | None, box: Box | None) -> str | Box | None:
     return region or box
 
 
-def _save(answer: Answer, patient: cli_trace.Patient | None, *paths: Path | None) -> None:
+def _save(scene: Scene, answer: Answer, patient: cli_trace.Patient | None, *paths: Path | None) -> None:
     if patient:
-        patient.check()
+        patient.check(scene.id)
     for path in paths:
         if path:
             answer.save(path)

@@ -1,7 +1,8 @@
 """Several pictures in one command: patterns, names told from phrases, and one line or one JSON object a picture.
 
 One picture is printed as each command prints it; several are a line each, `name: …`. One that cannot be opened or
-answered says so in its place, `name: error: …`, and the others go on.
+answered says so in its place, `name: error: …`, and the others go on. What is asked of several is asked together, and
+printed as soon as a batch of them has its answers.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from fo1agent.cli import console
 from fo1agent.errors import FO1AgentError, InputError
+
+T = TypeVar("T")
 
 images_argument = click.argument("images", nargs=-1, metavar="IMAGE…")
 """The pictures of a command, for `named`; whatever else it takes comes after them."""
@@ -97,32 +100,61 @@ def check_no_folder(name: str) -> None:
         raise InputError(f"{name} is a folder. For the pictures in it, write {os.path.join(name, '*.jpg')}.")
 
 
-def each(names: Sequence[str], look: Callable[[str], Looked], json_output: bool) -> None:
+def each(
+    names: Sequence[str],
+    opened: Callable[[str], Any],
+    ask: Callable[[Sequence[Any]], Sequence[T | FO1AgentError]],
+    looked: Callable[[Any, T], Looked],
+    json_output: bool,
+) -> None:
     """Look at each picture and print what is found; with several, exit 1 if one failed.
+
+    Args:
+        names: of the pictures.
+        opened: opens one.
+        ask: of several open pictures, what is found in each, or why nothing is.
+        looked: what there is to say of an open picture and what was found in it.
+        json_output: one JSON object a picture.
 
     Raises:
         FO1AgentError: the only picture failed.
     """
     if len(names) == 1:
-        looked = look(names[0])
+        scene = opened(names[0])
+        only = looked(scene, _right(ask([scene])[0]))
         if json_output:
-            console.result_json(looked.fields)
+            console.result_json(only.fields)
         else:
-            looked.text()
-        looked.save()
+            only.text()
+        only.save()
         return
+    from fo1agent.scene import batches
+
     failed = False
-    for name in names:
-        try:
-            looked = look(name)
-            _tell(name, looked.fields, looked.line, json_output)
-            looked.save()
-        except FO1AgentError as exc:
-            failed = True
-            why = console.one_line(str(exc)).removeprefix(f"{name}: ")
-            _tell(name, {"error": why}, [f"error: {why}"], json_output)
+    for batch in batches(names, opened):
+        found = iter(ask([scene for _, scene in batch if not isinstance(scene, FO1AgentError)]))
+        for name, scene in batch:
+            try:
+                one = looked(_right(scene), _right(next(found)))
+                _tell(name, one.fields, one.line, json_output)
+                one.save()
+            except FO1AgentError as exc:
+                failed = True
+                why = console.one_line(str(exc)).removeprefix(f"{name}: ")
+                _tell(name, {"error": why}, [f"error: {why}"], json_output)
     if failed:
         click.get_current_context().exit(1)
+
+
+def _right(found: T | FO1AgentError) -> T:
+    """What was found.
+
+    Raises:
+        FO1AgentError: that is an error.
+    """
+    if isinstance(found, FO1AgentError):
+        raise found
+    return found
 
 
 def _tell(name: str, fields: Mapping[str, Any], line: Sequence[console.Part], json_output: bool) -> None:

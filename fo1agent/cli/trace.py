@@ -144,25 +144,42 @@ def report(file: Path, out: Path, image: str | None) -> None:
 
 
 class Patient:
-    """A place for one run after another at a shell, whose answers are not to be lost with their traces: that no line
-    more of a run can be written is told by `check`, when its answer has been.
+    """A place for the runs of a shell, whose answers are not to be lost with their traces: that no line more of a run
+    can be written is told by `check`, when its answer has been.
 
     Args:
-        place: where the trace goes; that nothing at all can be written there is told at once.
+        place: where the traces go; that nothing at all can be written there is told at once.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._failure: FO1AgentError | None = None
+        self._writers: dict[str, _PatientWriter] = {}
 
     def open(self, run: RunLine) -> LineWriter:
         """As `Place.open`."""
-        self._failure = None
-        self._writer = self._place.open(run)
-        return self
+        writer = _PatientWriter(self._place.open(run))
+        self._writers[run.image.id or ""] = writer
+        return writer
+
+    def check(self, picture: str) -> None:
+        """Raise what kept the trace of the latest run about a picture, by its id, from being written, if something did.
+
+        Raises:
+            AgentError: the message names the file.
+        """
+        writer = self._writers.pop(picture, None)
+        if writer is not None and writer.failure:
+            raise writer.failure
+
+
+class _PatientWriter:
+    """A `LineWriter` that keeps the first `failure` for later."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+        self.failure: FO1AgentError | None = None
 
     def write(self, line: Line) -> None:
-        """As `LineWriter.write`, and so the others."""
         self._try(lambda: self._writer.write(line))
 
     def finish(self) -> None:
@@ -172,23 +189,14 @@ class Patient:
         try:
             self._writer.close()
         except FO1AgentError as exc:
-            self._failure = self._failure or exc
-
-    def check(self) -> None:
-        """Raise what kept the trace from being written, if something did.
-
-        Raises:
-            AgentError: the message names the file.
-        """
-        if self._failure:
-            raise self._failure
+            self.failure = self.failure or exc
 
     def _try(self, act: Callable[[], None]) -> None:
-        if self._failure is None:
+        if self.failure is None:
             try:
                 act()
             except FO1AgentError as exc:
-                self._failure = exc
+                self.failure = exc
 
 
 def place(file: Path | None = None) -> Place | None:
