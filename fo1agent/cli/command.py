@@ -703,7 +703,8 @@ def qa(file: Path, images: Path, details: Path | None, limit: int | None, json_o
 
     console.check_outputs({"--details": details}, [file])
     model = _load(**loading)
-    report = measure(model.open, Agent(model).ask, file, images, limit=limit)
+    agent = Agent(model)
+    report = measure(model.open, agent.ask, file, images, limit=limit, batch=agent.batch)
     for outcome in report.failures:
         console.note(f"failed: line {outcome.question.line}: {console.one_line(outcome.error)}")
     console.figures(report.to_dict(), json_output)

@@ -11,18 +11,21 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from fo1agent.agent.sharing import looks
 from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate import coco
 from fo1agent.evaluate.coco import Row
 from fo1agent.evaluate.progress import track
 from fo1agent.regions.regions import Regions
+
+T = TypeVar("T")
 
 
 class GroundingModel(Protocol):
@@ -135,26 +138,33 @@ def detect(
         raise DataError(f"--images {images}: no such folder.")
     run = Run(truth, truth["images"][:limit], [], [], [])
     category_ids = {category["name"]: category["id"] for category in truth["categories"]}
-    count = len(run.records)
-    for record in track(run.records, count, "detecting") if on_progress is None else _told(run.records, on_progress):
-        try:
-            scene = model.open(images / record["file_name"])
-            found = scene.ground_many(list(category_ids), threshold=0.0)
-        except FO1AgentError as exc:
-            run.failures.append((record["file_name"], str(exc)))
+
+    def opened(record: dict[str, Any]) -> Any:
+        return model.open(images / record["file_name"])
+
+    def look(scene: Any) -> tuple[Mapping[str, Regions], Regions]:
+        return scene.ground_many(list(category_ids), threshold=0.0), scene.regions
+
+    count, all_looks = len(run.records), looks(run.records, opened, look)
+    for record, scene, got in (
+        track(all_looks, count, "detecting") if on_progress is None else _told(all_looks, count, on_progress)
+    ):
+        if isinstance(got, FO1AgentError):
+            run.failures.append((record["file_name"], str(got)))
             continue
+        found, regions = got
         results = (row for regions in found.values() for row in regions.to_coco(record["id"], category_ids))
         run.detections.extend(coco.best_rows(results))
-        run.proposals.extend(_as_proposals(scene.regions, record["id"], truth["categories"][0]["id"]))
+        run.proposals.extend(_as_proposals(regions, record["id"], truth["categories"][0]["id"]))
         if also:
             also(record, scene, found)
     return run
 
 
-def _told(records: list[dict[str, Any]], on_progress: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
-    for done, record in enumerate(records, start=1):
-        yield record
-        on_progress(done, len(records))
+def _told(items: Iterable[T], count: int, on_progress: Callable[[int, int], None]) -> Iterator[T]:
+    for done, item in enumerate(items, start=1):
+        yield item
+        on_progress(done, count)
 
 
 def report(run: Run, start: float, named: Any = None) -> DetectionReport:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,14 +13,22 @@ from PIL import Image
 from fo1agent.errors import MissingExtraError
 from fo1agent.extras import install_line
 
-if TYPE_CHECKING:
-    from fo1agent.evaluate.scores import Bin
-
 # Okabe and Ito's colours, to be told apart by people with any kind of colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 FAINT, GRID = "#6e6e6e", "#e2e2e2"
 _DPI = 100
 _RIGHT, _WRONG = (0, 158, 115), (213, 94, 0)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Regions of like score: their number, mean score, and the share of them that is right (0 to 1)."""
+
+    low: float
+    high: float
+    regions: int
+    score: float
+    right: float
 
 
 def reliability(bins: Sequence[Bin], error: float) -> Image.Image:

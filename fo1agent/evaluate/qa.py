@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate.files import read_lines
 from fo1agent.evaluate.progress import track
+from fo1agent.scene import batches
 from fo1agent.words import lexicon
 from fo1agent.words.numbers import number_of
 
@@ -108,6 +109,7 @@ def evaluate(
     images: Path,
     *,
     limit: int | None = None,
+    batch: Callable[[Sequence[tuple[Any, str]]], Sequence[Any]] | None = None,
 ) -> QAReport:
     """Ask every question of a file, opening each picture once.
 
@@ -117,6 +119,8 @@ def evaluate(
         file: JSON lines; see the module's first lines.
         images: the folder of the pictures.
         limit: only the first so many questions; None for all.
+        batch: answers many (scene, question) pairs together, as `ask` does each, and gives an error of ours where there
+            is no answer: `Agent(model).batch`. None: one after the other.
 
     Raises:
         DataError: the file has a line that is no record (file, line and reason), or the folder is none.
@@ -126,7 +130,7 @@ def evaluate(
         raise DataError(f"--images {images}: no such folder.")
     start = time.perf_counter()
     by_image = sorted(questions, key=lambda question: question.image)
-    outcomes = track(_outcomes(open_scene, ask, by_image, images), len(questions), "asking")
+    outcomes = track(_outcomes(open_scene, ask, batch, by_image, images), len(questions), "asking")
     in_order = sorted(outcomes, key=lambda outcome: outcome.question.line)
     return QAReport(tuple(in_order), time.perf_counter() - start)
 
@@ -188,25 +192,41 @@ def _question(file: Path, number: int, line: str) -> Question:
 
 
 def _outcomes(
-    open_scene: Callable[[Path], Any], ask: Callable[[Any, str], Answering], by_image: list[Question], images: Path
+    open_scene: Callable[[Path], Any],
+    ask: Callable[[Any, str], Answering],
+    batch: Callable[[Sequence[tuple[Any, str]]], Sequence[Any]] | None,
+    by_image: list[Question],
+    images: Path,
 ) -> Iterator[Outcome]:
-    for image, questions in groupby(by_image, key=lambda question: question.image):
-        scene, error = None, ""
-        try:
-            scene = open_scene(images / image)
-        except FO1AgentError as exc:
-            error = str(exc)
-        for question in questions:
-            yield failed(question, error) if scene is None else answer(ask, scene, question)
+    groups = [(image, list(own)) for image, own in groupby(by_image, key=lambda question: question.image)]
+    for opened in batches(groups, lambda group: open_scene(images / group[0])):
+        asked = [(scene, one) for (_, own), scene in opened if not isinstance(scene, FO1AgentError) for one in own]
+        answers = iter(batch([(scene, one.question) for scene, one in asked]) if batch else ())
+        for (_, own), scene in opened:
+            for one in own:
+                if isinstance(scene, FO1AgentError):
+                    yield failed(one, str(scene))
+                elif batch:
+                    got = next(answers)
+                    # Its own, and those of the passes that it had a part in.
+                    yield _judged(one, got, getattr(got, "seconds", 0.0))
+                else:
+                    yield answer(ask, scene, one)
 
 
 def answer(ask: Callable[[Any, str], Answering], scene: Any, question: Question) -> Outcome:
     """Ask one question about an open scene; a failure of ours is an outcome too."""
     start = time.perf_counter()
     try:
-        got = ask(scene, question.question)
+        got: Answering | FO1AgentError = ask(scene, question.question)
     except FO1AgentError as exc:
-        return failed(question, str(exc), time.perf_counter() - start)
+        got = exc
+    return _judged(question, got, time.perf_counter() - start)
+
+
+def _judged(question: Question, got: Answering | FO1AgentError, seconds: float) -> Outcome:
+    if isinstance(got, FO1AgentError):
+        return failed(question, str(got), seconds)
     return Outcome(
         question=question,
         text=got.text,
@@ -215,7 +235,7 @@ def answer(ask: Callable[[Any, str], Answering], scene: Any, question: Question)
         abstained=got.abstained,
         reason=got.reason,
         error="",
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
     )
 
 

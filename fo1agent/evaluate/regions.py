@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fo1agent import prompts
+from fo1agent.agent.sharing import looks
 from fo1agent.errors import DataError, FO1AgentError
 from fo1agent.evaluate import coco
 from fo1agent.evaluate.progress import track
@@ -177,35 +178,62 @@ def evaluate(
         raise DataError(f"--images {images}: no such folder.")
     if unsized := [r["file_name"] for r in truth["images"] if not r.get("width") or not r.get("height")]:
         raise DataError(f"{instances}: image {unsized[0]} has no width or height.")
+    pictures = _annotated(truth, truth["images"][:limit])
+    most = model.predictor.max_regions
+    parts = [
+        (number, picture.boxes[first : first + most])
+        for number, picture in enumerate(pictures)
+        for first in range(0, len(picture.boxes), most)
+    ]
+    categories = [category["name"] for category in truth["categories"]]
+    said: list[list[tuple[str | None, str]]] = [[] for _ in pictures]
+    failed: dict[int, str] = {}
+    looked_at = looks(
+        parts,
+        lambda part: model.open(images / pictures[part[0]].file_name, boxes=part[1]),
+        lambda scene: _say(scene, categories, words),
+    )
+    for (number, _), _, got in track(looked_at, len(parts), "naming"):
+        if isinstance(got, FO1AgentError):
+            failed.setdefault(number, str(got))
+        else:
+            said[number] += got
+    for number in failed:
+        said[number] = [(None, "")] * len(pictures[number].boxes)
+    found = [box for picture, own in zip(pictures, said, strict=True) for box in picture.named(own)]
+    failures = [(pictures[number].file_name, why) for number, why in failed.items()]
+    return RegionsReport(tuple(found), len(pictures), time.perf_counter() - start, tuple(failures))
+
+
+@dataclass(frozen=True, eq=False)
+class _Annotated:
+    """A picture, and its boxes [N, 4] that show something of it."""
+
+    file_name: str
+    area: int
+    boxes: np.ndarray
+    names: Sequence[str]
+
+    def named(self, said: Sequence[tuple[str | None, str]]) -> Iterable[Named]:
+        shares = areas(self.boxes) / self.area
+        for box, share, name, (label, text) in zip(self.boxes.tolist(), shares, self.names, said, strict=True):
+            yield Named(self.file_name, tuple(box), float(share), name, label, text)
+
+
+def _annotated(truth: dict[str, Any], records: Sequence[dict[str, Any]]) -> list[_Annotated]:
     names = {category["id"]: category["name"] for category in truth["categories"]}
     annotations: dict[int, list[dict[str, Any]]] = {}
     for row in truth["annotations"]:
         if not row["iscrowd"]:
             annotations.setdefault(row["image_id"], []).append(row)
-    records = truth["images"][:limit]
-    found: list[Named] = []
-    failures: list[tuple[str, str]] = []
-    for record in track(records, len(records), "naming"):
-        rows = annotations.get(record["id"], [])
-        said: list[tuple[str | None, str]] = []
+    pictures = []
+    for record in records:
+        rows, size_hw = annotations.get(record["id"], []), (record["height"], record["width"])
         boxes = xywh_to_xyxy(np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4))
-        size_hw = record["height"], record["width"]
         seen = np.flatnonzero(visible(boxes, size_hw))
-        boxes = clip(boxes[seen], size_hw)
-        try:
-            for first in range(0, len(boxes), model.predictor.max_regions):
-                chunk = boxes[first : first + model.predictor.max_regions]
-                scene = model.open(images / record["file_name"], boxes=chunk)
-                said += _say(scene, list(names.values()), words)
-        except FO1AgentError as exc:
-            failures.append((record["file_name"], str(exc)))
-            said = [(None, "")] * len(boxes)
-        shares = areas(boxes) / (record["width"] * record["height"])
-        for k, (label, text) in enumerate(said):
-            name = names[rows[seen[k]]["category_id"]]
-            box = tuple(boxes[k].tolist())
-            found.append(Named(record["file_name"], box, float(shares[k]), name, label, text))
-    return RegionsReport(tuple(found), len(records), time.perf_counter() - start, tuple(failures))
+        own = [names[rows[k]["category_id"]] for k in seen]
+        pictures.append(_Annotated(record["file_name"], size_hw[0] * size_hw[1], clip(boxes[seen], size_hw), own))
+    return pictures
 
 
 def _say(scene: Scene, categories: Sequence[str], words: bool) -> list[tuple[str | None, str]]:

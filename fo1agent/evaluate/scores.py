@@ -26,6 +26,7 @@ import numpy as np
 
 from fo1agent.evaluate import coco, detection, qa
 from fo1agent.evaluate.coco import Difference, Matches, Row
+from fo1agent.evaluate.plots import Bin
 from fo1agent.regions.boxes import doubt, nms
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import REPEATED_IOU, SAME_THING_IOU, SECOND_THING, Model, Scene
@@ -39,17 +40,6 @@ SILENCED: Mapping[str, tuple[str, ...]] = {
     "the detector alone": ("language", "name", "fit"),
 }
 """Rankings by a part of the match head's terms: what they are called, and the terms that are silenced."""
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Regions of like score: their number, mean score, and the share of them that is right (0 to 1)."""
-
-    low: float
-    high: float
-    regions: int
-    score: float
-    right: float
 
 
 @dataclass(frozen=True)
