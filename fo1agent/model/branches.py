@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from transformers import Cache
 
 from fo1agent.model.masks import Sight
-from fo1agent.model.prefix import Prefix, joined
+from fo1agent.model.prefix import Prefix, joined, roomy
 
 
 class Branches(Protocol):
@@ -27,12 +28,12 @@ class Branches(Protocol):
         """Read the branches: last hidden state of each, [K, d]."""
         ...
 
-    def go_on(self, going: Tensor, ids: Tensor) -> Tensor:
+    def go_on(self, going: Sequence[int], ids: Tensor) -> Tensor:
         """Read one more token of the branches that go on: last hidden states [k, d].
 
         Args:
-            going: [K] bool, which of those that were read last go on; the others end.
-            ids: [k] int64, the next token of each that does.
+            going: which of the K branches that were read last go on, rising; the others end.
+            ids: [K] int64, where the model is: the next token of each of the K.
         """
         ...
 
@@ -62,11 +63,11 @@ class SharedRows:
     def __init__(self, model: Any, prefixes: Sequence[Prefix], branches: Sequence[Sequence[Tensor]]) -> None:
         self.model, self.branches = model, [branch for own in branches for branch in own]
         one = len(prefixes) == 1
-        self.cache = model.continued(prefixes[0]) if one else joined(prefixes, model.continued(Prefix.empty(0)))
-        # What stands where is reckoned on the CPU; the device gets it once a pass.
-        self.row = torch.arange(len(prefixes)).repeat_interleave(torch.tensor([len(own) for own in branches]))
-        self.open = torch.arange(len(self.branches))
-        self.lengths = torch.tensor([len(branch) for branch in self.branches])
+        fresh = model.continued(prefixes[0] if one else Prefix.empty(0))
+        self.cache = fresh if one else roomy(joined(prefixes, fresh))
+        # What a device is told is reckoned on the CPU, without tensors, and only when something has changed.
+        self.rows = [row for row, own in enumerate(branches) for _ in own]
+        self.open = list(range(len(self.branches)))
         lengths = torch.tensor([prefix.length for prefix in prefixes], device=model.device)
         self.start = torch.tensor([[prefix.length, prefix.next_position] for prefix in prefixes], device=model.device)
         # Of every token in the cache its branch, and its place in what it continues, where the mask is made.
@@ -79,23 +80,44 @@ class SharedRows:
         self.regions = torch.tensor([len(own) for own in tokens], device=model.device)
 
     def read(self) -> Tensor:
-        offset = torch.cat([torch.arange(len(branch)) for branch in self.branches])
-        hidden = self._read(torch.cat(self.branches), self.open.repeat_interleave(self.lengths), offset)
-        return hidden[(self.lengths.cumsum(0) - 1).to(hidden.device)]
+        lengths = [len(branch) for branch in self.branches]
+        tokens = [(branch, offset) for branch, length in enumerate(lengths) for offset in range(length)]
+        width, where = self._laid_out([branch for branch, _ in tokens])
+        ids, offset = torch.stack([torch.cat(self.branches), torch.tensor([o for _, o in tokens])]).to(where.device)
+        hidden = self._read(ids, offset, width, where)
+        ends = torch.tensor([length - 1 for length in accumulate(lengths)], device=where.device)
+        self.width, self.where = self._laid_out(self.open)
+        self.offset = torch.tensor(lengths, device=where.device)
+        return hidden[ends]
 
-    def go_on(self, going: Tensor, ids: Tensor) -> Tensor:
-        self.open = self.open[going]
-        hidden = self._read(ids, self.open, self.lengths[self.open])
-        self.lengths[self.open] += 1
+    def go_on(self, going: Sequence[int], ids: Tensor) -> Tensor:
+        if len(going) < len(self.open):
+            self.open = [self.open[k] for k in going]
+            kept = torch.tensor(going, device=ids.device)
+            ids, self.offset = ids[kept], self.offset[kept]
+            self.width, self.where = self._laid_out(self.open)
+        hidden = self._read(ids, self.offset, self.width, self.where)
+        self.offset = self.offset + 1
         return hidden
 
-    def _read(self, ids: Tensor, owner: Tensor, offset: Tensor) -> Tensor:
-        """Last states [T, d] of tokens [T] of these branches, rising, so far behind their prefixes."""
-        model, row = self.model, self.row[owner]
-        counts = torch.bincount(row, minlength=len(self.owner))
-        within = torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
-        width, old = int(counts.max()), self.owner.shape[1]
-        ids, owner, offset, row, within = torch.stack([ids.cpu(), owner, offset, row, within]).to(model.device)
+    def _laid_out(self, owners: Sequence[int]) -> tuple[int, Tensor]:
+        """Where tokens of these branches, rising, stand in a pass.
+
+        Returns:
+            How many there are in the fullest row; and [3, T] of each token's branch, row, and column among those read.
+        """
+        counts = [0] * len(self.start)
+        columns = []
+        for owner in owners:
+            row = self.rows[owner]
+            columns.append(counts[row])
+            counts[row] += 1
+        where = torch.tensor([list(owners), [self.rows[owner] for owner in owners], columns])
+        return max(counts), where.to(self.model.device)
+
+    def _read(self, ids: Tensor, offset: Tensor, width: int, where: Tensor) -> Tensor:
+        """Last states [T, d] of tokens [T], so far behind their prefixes, which stand as `_laid_out` says."""
+        model, (owner, row, within), old = self.model, where, self.owner.shape[1]
         self.owner = torch.nn.functional.pad(self.owner, (0, width), value=_PADDING)
         self.place = torch.nn.functional.pad(self.place, (0, width))
         self.owner[row, old + within], self.place[row, old + within] = owner, self.start[row, 0] + offset
@@ -130,11 +152,13 @@ class InTurn:
     def read(self) -> Tensor:
         return torch.cat([own.read() for own, count in zip(self.read_of, self.counts, strict=True) if count])
 
-    def go_on(self, going: Tensor, ids: Tensor) -> Tensor:
-        parts = going.split(self.counts)
-        self.counts = [int(part.sum()) for part in parts]
-        pairs = zip(self.read_of, parts, ids.split(self.counts), strict=True)
-        return torch.cat([own.go_on(part, new) for own, part, new in pairs if len(new)])
+    def go_on(self, going: Sequence[int], ids: Tensor) -> Tensor:
+        ends, parts = list(accumulate(self.counts)), ids.split(self.counts)
+        starts = [end - count for end, count in zip(ends, self.counts, strict=True)]
+        chosen = [[k - first for k in going if first <= k < end] for first, end in zip(starts, ends, strict=True)]
+        self.counts = [len(part) for part in chosen]
+        pairs = zip(self.read_of, chosen, parts, strict=True)
+        return torch.cat([own.go_on(part, new) for own, part, new in pairs if part])
 
 
 @dataclass
@@ -142,12 +166,14 @@ class _Rows:
     """Branches of one length.
 
     Attributes:
-        branch: [k] int64, their numbers.
+        branches: k of their numbers.
+        places: [k] int64, where the model is: where each stands among all those that were read last.
         cache: of k rows.
         length: tokens of each behind the prefix.
     """
 
-    branch: Tensor
+    branches: list[int]
+    places: Tensor
     cache: Cache
     length: int
 
@@ -157,35 +183,50 @@ class OwnRows:
 
     def __init__(self, model: Any, prefix: Prefix, branches: Sequence[Tensor]) -> None:
         self.model, self.prefix, self.branches = model, prefix, branches
-        lengths = torch.tensor([len(branch) for branch in branches])
-        numbers = [(lengths == length).nonzero()[:, 0] for length in lengths.unique().tolist()]
-        self.groups = [_Rows(number, model.continued(prefix, len(number)), 0) for number in numbers]
-        self.open = torch.arange(len(branches))
+        by_length: dict[int, list[int]] = {}
+        for number, branch in enumerate(branches):
+            by_length.setdefault(len(branch), []).append(number)
+        self.groups = [
+            _Rows(own, torch.tensor(own, device=model.device), model.continued(prefix, len(own)), 0)
+            for _, own in sorted(by_length.items())
+        ]
+        self.open = list(range(len(branches)))
 
     def read(self) -> Tensor:
-        return self._read(lambda group: torch.stack([self.branches[k] for k in group.branch.tolist()]))
+        return self._read([torch.stack([self.branches[k] for k in group.branches]) for group in self.groups])
 
-    def go_on(self, going: Tensor, ids: Tensor) -> Tensor:
-        self.open = self.open[going]
-        following = torch.zeros(len(self.branches), dtype=torch.long, device=ids.device)
-        following[self.open] = ids
-        for group in self.groups:
-            kept = torch.isin(group.branch, self.open)
-            if not kept.all():
-                group.cache.reorder_cache(kept.nonzero()[:, 0])  # pyright: ignore[reportArgumentType] (any integers do)
-                group.branch = group.branch[kept]
-        self.groups = [group for group in self.groups if len(group.branch)]
-        return self._read(lambda group: following[group.branch][:, None])
+    def go_on(self, going: Sequence[int], ids: Tensor) -> Tensor:
+        following = [ids[group.places][:, None] for group in self.groups]
+        if len(going) < len(self.open):
+            following = self._close({self.open[k] for k in going}, following)
+        return self._read(following)
 
-    def _read(self, ids_of: Any) -> Tensor:
+    def _close(self, going: set[int], following: list[Tensor]) -> list[Tensor]:
+        """Let go of all other branches: what follows those that go on, by group."""
+        self.open = [branch for branch in self.open if branch in going]
+        place = {branch: k for k, branch in enumerate(self.open)}
+        left = []
+        for group, ids in zip(self.groups, following, strict=True):
+            kept = [k for k, branch in enumerate(group.branches) if branch in going]
+            if kept and len(kept) < len(group.branches):
+                rows = torch.tensor(kept, device=ids.device)
+                group.cache.reorder_cache(rows)  # pyright: ignore[reportArgumentType] (any integers do)
+                ids = ids[rows]
+            group.branches = [group.branches[k] for k in kept]
+            group.places = torch.tensor([place[branch] for branch in group.branches], device=ids.device)
+            left += [ids] * bool(kept)
+        self.groups = [group for group in self.groups if group.branches]
+        return left
+
+    def _read(self, read: Sequence[Tensor]) -> Tensor:
+        """Last states [k, d] of the open branches, after these ids [., T] of each group."""
         model, prefix = self.model, self.prefix
-        states = torch.zeros(len(self.branches), model.config.hidden_size, dtype=model.base.dtype, device=model.device)
-        for group in self.groups:
-            ids = ids_of(group)
+        states = torch.zeros(len(self.open), model.config.hidden_size, dtype=model.base.dtype, device=model.device)
+        for group, ids in zip(self.groups, read, strict=True):
             at = prefix.next_position + group.length + torch.arange(ids.shape[1], device=model.device)
             positions = at.expand(model.adapter.axes, len(ids), -1)
             # Nothing is padding, so there is nothing to mask.
             hidden = model.decode(model.embed(ids, prefix), positions, None, group.cache, ids)
             group.length += ids.shape[1]
-            states[group.branch.to(states.device)] = hidden[:, -1]
-        return states[self.open.to(states.device)]
+            states[group.places] = hidden[:, -1]
+        return states

@@ -37,7 +37,7 @@ from fo1agent.model.generation import FO1GenerationMixin
 from fo1agent.model.lesson import build_lessons
 from fo1agent.model.masks import Mask, Sight, attention_mask
 from fo1agent.model.packing import spread
-from fo1agent.model.prefix import Prefix, cut, forked
+from fo1agent.model.prefix import Prefix, cut, forked, roomy
 from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.region_encoder import Level, RegionConfig, RegionEncoder, TowerFeatures
 from fo1agent.model.sequence import (
@@ -421,8 +421,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         mask = self.mask(batch.sight(), batch.inputs_embeds.shape[1])
         return self.decode(batch.inputs_embeds, batch.position_ids, mask, cache, batch.ids, **more)
 
-    def mask(self, sight: Sight, queries: int) -> Mask:
-        """What the decoder is told of who sees whom, for the last `queries` tokens of each row."""
+    def mask(self, sight: Sight, queries: int) -> Mask | None:
+        """What the decoder is told of who sees whom, for the last `queries` tokens of each row; see `decode`."""
         adapter = self.adapter
         window = adapter.window(self.config.base_config)
         return attention_mask(sight, queries, self.base.dtype, window, adapter.look_ahead(self.config.base_config))
@@ -495,8 +495,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
     def continued(self, prefix: Prefix, rows: int = 1) -> Cache:
         """A cache of so many rows that go on from a prefix, which stays as it is."""
         if prefix.state is None:
-            return self.adapter.cache(self.config.base_config)
-        return forked(prefix.state, rows)
+            return roomy(self.adapter.cache(self.config.base_config))
+        return roomy(forked(prefix.state, rows))
 
     def phrase_states(self, prefix: Prefix, phrases: Sequence[Tensor]) -> Tensor:
         """Last hidden state at the last token of each phrase, [P, d], all phrases in one pass where the base can.

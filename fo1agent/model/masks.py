@@ -19,6 +19,7 @@ class Sight:
         branch: [B, S] int64, the number of a token's branch, -1 for the stem; None: no row has branches.
         sample: [B, S] int64, tokens of different numbers do not see each other; None: all of a row are of one.
         image: [B, S] bool, True where an image token stands; None: nowhere.
+        padded: False where it is known that nothing is padding, so that no device has to be asked.
     """
 
     mask: Tensor
@@ -26,6 +27,7 @@ class Sight:
     branch: Tensor | None = None
     sample: Tensor | None = None
     image: Tensor | None = None
+    padded: bool = True
 
 
 Mask = Tensor | dict[str, Tensor]
@@ -34,8 +36,8 @@ Mask = Tensor | dict[str, Tensor]
 
 def attention_mask(
     sight: Sight, queries: int, dtype: torch.dtype, window: int | None = None, look_ahead: Collection[str] = ()
-) -> Mask:
-    """The mask of the last `queries` tokens of each row.
+) -> Mask | None:
+    """The mask of the last `queries` tokens of each row; None: nothing but order decides who sees whom.
 
     Args:
         sight: the tokens.
@@ -47,7 +49,7 @@ def attention_mask(
     """
     blocks = picture_blocks(sight.image) if look_ahead and sight.image is not None else None
     if sight.branch is None and sight.sample is None and blocks is None:
-        return sight.mask.long()  # the decoder knows what follows from that
+        return sight.mask.long() if sight.padded else None  # the decoder knows what follows from that
     seen = visible(sight, queries)
     ahead = seen
     if blocks is not None:

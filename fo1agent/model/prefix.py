@@ -16,6 +16,9 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
+_APPENDED = ("keys", "values")
+_ROOM = 64  # tokens that there is room for behind those that are kept, at least
+
 
 @dataclass
 class Prefix:
@@ -48,6 +51,57 @@ class Prefix:
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(tensor.nbytes for tensor in self.tensors()) + self.region_states.nbytes
+
+
+class RoomyLayer(DynamicLayer):
+    """A layer of a cache with room behind what it keeps, so that a new token is written there and no old one copied.
+
+    Room is made anew, for a quarter more, when there is none left, or when somebody has put other keys in their place.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rooms: tuple[Tensor, Tensor] | None = None
+        self._written: Tensor | None = None
+
+    @classmethod
+    def of(cls, layer: DynamicLayer) -> RoomyLayer:
+        """What goes on from a layer, which stays as it is."""
+        roomy = cls()
+        roomy.__dict__.update(vars(layer), _rooms=None)
+        return roomy
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if torch.is_grad_enabled() and key_states.requires_grad:  # what is read for a gradient is not written over
+            return super().update(key_states, value_states, *args, **kwargs)
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        begun, new = self.get_seq_length(), key_states.shape[-2]
+        end = begun + new
+        if self._rooms is None or self._written is not self.keys or self._rooms[0].shape[-2] < end:
+            room = end + max(end // 4, _ROOM)
+            self._rooms = _moved(self.keys, begun, key_states, room), _moved(self.values, begun, value_states, room)
+        keys, values = self._rooms
+        keys[..., begun:end, :], values[..., begun:end, :] = key_states, value_states
+        self.keys, self.values = keys[..., :end, :], values[..., :end, :]
+        self._written = self.keys
+        return self.keys, self.values
+
+
+def _moved(old: Tensor, length: int, new: Tensor, room: int) -> Tensor:
+    """Room for so many tokens like the new ones [B, heads, n, head], in which the old ones, `length` of them, stand."""
+    roomy = new.new_empty(*new.shape[:-2], room, new.shape[-1])
+    if length:
+        roomy[..., :length, :] = old
+    return roomy
+
+
+def roomy(cache: Cache) -> Cache:
+    """The same cache, with room for more tokens in its layers of attention."""
+    cache.layers = [RoomyLayer.of(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    if cache.layer_class_to_replicate is DynamicLayer:
+        cache.layer_class_to_replicate = RoomyLayer
+    return cache
 
 
 def forked(cache: Cache, rows: int = 1) -> Cache:
@@ -103,9 +157,6 @@ def _forked(layer: Any, rows: int) -> Any:
         if isinstance(value, dict):
             setattr(twin, name, {key: _copied(one, rows) for key, one in value.items()})
     return twin
-
-
-_APPENDED = ("keys", "values")
 
 
 def _copied(value: Any, rows: int) -> Any:

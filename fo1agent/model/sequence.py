@@ -103,6 +103,7 @@ class TokenBatch:
         extras: each [n, d]: what else goes into the decoder at the image tokens' places.
         ids: [B, L] int64, what is read, slots negative; anything on padding.
         sample: [B, L] int64, whose a token is where rows hold several samples (`pack`); None where each holds one.
+        padded: as of `Sight`.
     """
 
     inputs_embeds: Tensor
@@ -118,6 +119,7 @@ class TokenBatch:
     extras: Sequence[Tensor] = ()
     ids: Tensor | None = None
     sample: Tensor | None = None
+    padded: bool = True
 
     @classmethod
     def plain(
@@ -128,6 +130,7 @@ class TokenBatch:
         image_index: Tensor | None = None,
         extras: Sequence[Tensor] = (),
         ids: Tensor | None = None,
+        padded: bool = True,
     ) -> TokenBatch:
         """Rows [B, L] with nothing to learn, no region slots and no branches; `mask` covers a cache too."""
         shape = inputs_embeds.shape[:2]
@@ -135,7 +138,7 @@ class TokenBatch:
         ends, following = branch.new_zeros(0, 2), position_ids[0, :, -1] + 1
         place = mask.long().cumsum(1) - 1
         known = (inputs_embeds, position_ids, mask.bool(), place, None, slots, branch, ends, following)
-        return cls(*known, image_index, extras, ids)
+        return cls(*known, image_index, extras, ids, padded=padded)
 
     def padded_left(self) -> TokenBatch:
         """The same rows with their padding in front, as a decoder that goes on needs them. No labels, no branches."""
@@ -160,7 +163,8 @@ class TokenBatch:
         image = None
         if self.image_index is not None:
             image = torch.nn.functional.pad(self.image_index >= 0, (self.mask.shape[1] - self.branch.shape[1], 0))
-        return Sight(self.mask, self.place, self.branch if len(self.branch_ends) else None, self.sample, image)
+        branch = self.branch if len(self.branch_ends) else None
+        return Sight(self.mask, self.place, branch, self.sample, image, self.padded)
 
 
 def assemble(
