@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from transformers import Florence2VisionConfig
-from transformers.models.florence2.modeling_florence2 import Florence2VisionBackbone
+from transformers.models.florence2.modeling_florence2 import Florence2VisionBackbone, Florence2VisionWindowAttention
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model import aux_backbones
@@ -57,6 +58,9 @@ class DaViT(Florence2VisionBackbone):
         super().__init__(config)
         strides = np.cumprod(config.patch_stride)
         self.levels = tuple(Level(float(s), c) for s, c in zip(strides, config.embed_dim, strict=True))
+        for stage in self.blocks:
+            for block in stage:  # pyright: ignore[reportGeneralTypeIssues]
+                block.spatial_block.window_attn = WindowAttention(block.spatial_block.window_attn)
 
     @property
     def tail(self) -> list[nn.Module]:
@@ -73,6 +77,42 @@ class DaViT(Florence2VisionBackbone):
                 hidden = block(hidden)
             maps.append(hidden)
         return maps, None
+
+
+class WindowAttention(nn.Module):
+    """Florence-2's attention inside windows, with its layers, but without work on the cells beyond the map's edge.
+
+    There a window holds zeros, so that keys and values are the layer's bias: they are seen, and need no product.
+    """
+
+    def __init__(self, of: Florence2VisionWindowAttention) -> None:
+        super().__init__()
+        self.qkv, self.proj = of.qkv, of.proj
+        self.side, self.heads, self.scale = of.window_size, of.num_heads, of.scale
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, H, W, C] → [B, H * W, C]."""
+        rows, height, width, channels = hidden.shape
+        side, heads = self.side, self.heads
+        down, across = -(-height // side), -(-width // side)
+        qkv = self._extended(self.qkv(hidden), down * side, across * side)
+        cells = qkv.view(rows, down, side, across, side, 3, heads, channels // heads).permute(5, 0, 1, 3, 6, 2, 4, 7)
+        query, key, value = cells.reshape(3, -1, heads, side * side, channels // heads)
+        seen = F.scaled_dot_product_attention(query, key, value, scale=self.scale).view(
+            rows, down, across, heads, side, side, -1
+        )
+        seen = seen.permute(0, 1, 4, 2, 5, 3, 6).reshape(rows, down * side, across * side, channels)
+        return self.proj(seen[:, :height, :width].reshape(rows, height * width, channels))
+
+    def _extended(self, qkv: Tensor, height: int, width: int) -> Tensor:
+        """The same [B, H, W, 3C] with what a zero gives behind its rows and columns."""
+        if qkv.shape[1:3] == (height, width):
+            return qkv
+        beyond = qkv.new_zeros(qkv.shape[-1]) if self.qkv.bias is None else self.qkv.bias.to(qkv.dtype)
+        rows, high, wide = qkv.shape[:3]
+        right = beyond.expand(rows, high, width - wide, -1)
+        below = beyond.expand(rows, height - high, width, -1)
+        return torch.cat([torch.cat([qkv, right], dim=2), below], dim=1)
 
 
 def prepare_pixels(
