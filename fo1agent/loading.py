@@ -53,7 +53,7 @@ def load(
             units for it, else float32. `fo1agent doctor` says which units a CPU has.
         attn: how the base model attends: `sdpa`, `eager`, or `flash_attention_2` (its vision tower only); None for
             transformers' choice.
-        quantize: linear layers of the base model in 8 bits, by torchao: `int8`, `int8-weights`; None for none.
+        quantize: linear layers of the base model in 8 bits: `int8`, `int8-weights`; None for none.
         compile: let `torch.compile` make kernels when the model first runs, which takes minutes.
         pack: lay the base model's weights out as a CPU's units for bfloat16 read them: it writes twice as fast, and the
             weights are no longer mapped from disk but in memory.

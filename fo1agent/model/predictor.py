@@ -297,18 +297,18 @@ def load_predictor(
         InputError: no such dtype, attention or quantisation, or none that runs here.
         MissingExtraError: a package is missing that this takes.
     """
-    running.check(attn, quantize, compile, pack)
+    running.check(attn, quantize, compile, pack, device)
     folder, name = find_folder(name_or_folder)
     processor = FO1Processor.from_folder(folder)
     model = FO1.from_pretrained(folder, dtype, device)
     if attn is not None:
         running.set_attention(model, attn)
+    # Encodings grow with a model: those of the 3B at 2048 x 1536 pixels take 400 MB, beside 8 GB of weights.
+    kept = max(CACHE_BYTES, sum(parameter.nbytes for parameter in model.parameters()) // 4)
     if quantize is not None:
         running.quantize(model, quantize)
     if compile:
         running.compile_parts(model)
-    # Encodings grow with a model: those of the 3B at 2048 x 1536 pixels take 400 MB, beside 8 GB of weights.
-    kept = max(CACHE_BYTES, sum(parameter.nbytes for parameter in model.parameters()) // 4)
     if pack:
         running.pack(model)
     log.info("%s runs in %s on %s", name, dtype_name(model.dtype), model.device)

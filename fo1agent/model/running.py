@@ -6,6 +6,7 @@ All of it is torch's, transformers' and torchao's own; here is only what of FO1 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from fo1agent.model.tensors import dtype_name
 
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 QUANTIZATIONS = ("int8", "int8-weights")
+
+# The least size of numbers that are scaled to 8 bits.
+_LEAST = 1e-12
 
 # What torch calls units for bfloat16 in a CPU: x86's, then ARM's.
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
@@ -45,7 +49,9 @@ def bfloat16_units() -> tuple[str, ...]:
     return tuple(name for name in _BFLOAT16 if known.get(name))
 
 
-def check(attn: str | None, quantize: str | None, compile: bool, pack: bool) -> None:
+def check(
+    attn: str | None, quantize: str | None, compile: bool, pack: bool, device: str | torch.device = "cpu"
+) -> None:
     """Say what is wrong with these before a model is loaded; None is nothing.
 
     Raises:
@@ -59,7 +65,8 @@ def check(attn: str | None, quantize: str | None, compile: bool, pack: bool) -> 
         raise InputError(
             "pack does not go with quantize or compile, which lay weights out by themselves: leave it out."
         )
-    if quantize is not None and importlib.util.find_spec("torchao") is None:
+    needs_torchao = quantize is not None and not by_onednn(quantize, torch.device(device))
+    if needs_torchao and importlib.util.find_spec("torchao") is None:
         raise MissingExtraError(f"quantize {quantize} needs torchao: {install_line('quantize')}")
 
 
@@ -87,23 +94,37 @@ def set_attention(model: Any, name: str) -> None:
 
 
 def quantize(model: Any, kind: str) -> None:
-    """Hold the base's linear layers in 8 bits, by torchao: "int8" computes in them too, "int8-weights" does not.
+    """Hold the base's linear layers in 8 bits: "int8" computes in them too, "int8-weights" does not.
 
-    The rest stays: rows of the output layer are read by themselves, the DaViT tower amplifies rounding, and the
+    By torchao; but for "int8" on a CPU with units for it, where torchao's operators need a compiler to be fast, by
+    oneDNN. The rest stays: rows of the output layer are read by themselves, the DaViT tower amplifies rounding, and the
     projectors are small.
 
     Args:
         model: an `FO1`, where it is to run.
         kind: one of `QUANTIZATIONS`.
     """
+    head = model.base.get_output_embeddings()
+    if by_onednn(kind, model.device):
+        _replace_linear(model.base, _Int8, but=head)
+        return
     from torchao import quantization  # pyright: ignore[reportMissingImports] (an extra)
 
-    head = model.base.get_output_embeddings()
     dynamic = kind == "int8"
     chosen = quantization.Int8DynamicActivationInt8WeightConfig() if dynamic else quantization.Int8WeightOnlyConfig()
     quantization.quantize_(
         model.base, chosen, filter_fn=lambda module, _: isinstance(module, nn.Linear) and module is not head
     )
+
+
+def by_onednn(kind: str | None, device: torch.device) -> bool:
+    """Whether a quantisation is oneDNN's there: without units for it sums of 8-bit products may overflow."""
+    return kind == "int8" and device.type == "cpu" and torch.backends.mkldnn.is_available() and int8_units()
+
+
+def int8_units() -> bool:
+    """Whether the CPU multiplies in 8 bits and adds up in 32 (x86's AVX-512 VNNI, which AMX comes with)."""
+    return torch.cpu._is_vnni_supported()
 
 
 def compile_parts(model: Any) -> None:
@@ -129,14 +150,19 @@ def pack(model: Any) -> None:
             f"pack is for bfloat16 on a CPU with units for it; this model runs in {dtype_name(model.dtype)} on "
             f"{model.device}: add dtype bfloat16, or leave it out."
         )
+    _replace_linear(model.base, _Packed)
+
+
+def _replace_linear(base: nn.Module, make: Callable[[nn.Linear], nn.Module], but: nn.Module | None = None) -> None:
+    """Put what `make` makes of each linear layer of the base in its place."""
     linear = [
         (parent, name)
-        for parent in model.base.modules()
+        for parent in base.modules()
         for name, part in parent.named_children()
-        if type(part) is nn.Linear
+        if type(part) is nn.Linear and part is not but
     ]
     for parent, name in linear:
-        setattr(parent, name, _Packed(getattr(parent, name)))
+        setattr(parent, name, make(getattr(parent, name)))
 
 
 class _Packed(nn.Module):
@@ -152,3 +178,41 @@ class _Packed(nn.Module):
         if not inputs.numel():
             return inputs.new_zeros(*inputs.shape[:-1], self.out_features)
         return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, "none", [], "")
+
+
+class _Int8(nn.Module):
+    """A linear layer in 8 bits, by the oneDNN operators that torch.compile calls for quantised models as well.
+
+    Weights have a scale for each output, inputs one for each token, so that what a token gives does not depend on what
+    is read beside it.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.out_features, self.bias = linear.out_features, linear.bias
+        with torch.no_grad():
+            weight = linear.weight.float()
+            self._scales = weight.abs().amax(1).clamp_min(_LEAST) / 127
+            rounded = weight.div(self._scales[:, None]).round_().to(torch.int8)
+            self._packed = torch.ops.onednn.qlinear_prepack(rounded, None)
+        self._zeros = torch.zeros(linear.out_features, dtype=torch.int32)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shape = (*inputs.shape[:-1], self.out_features)
+        if not inputs.numel():
+            return inputs.new_zeros(shape)
+        # A few rows at a time, so that what is between two steps stays in the processor's cache: half the time of all.
+        parts = [_rounded(rows) for rows in inputs.reshape(-1, inputs.shape[-1]).split(128)]
+        rounded, scales = (torch.cat(part) for part in zip(*parts, strict=True))
+        found = torch.ops.onednn.qlinear_pointwise(
+            rounded, 1.0, 128, self._packed, self._scales, self._zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        ).mul_(scales)
+        if self.bias is not None:
+            found += self.bias
+        return found.to(inputs.dtype).reshape(shape)
+
+
+def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in unsigned 8 bits, 128 for nothing, as units for 8 bits multiply unsigned by signed; and scales [n, 1]."""
+    scales = rows.abs().amax(1, keepdim=True).float().clamp_min(_LEAST) / 127
+    return (rows.float() / scales).add_(128.5).to(torch.uint8), scales  # cut off, so rounded

@@ -134,6 +134,7 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
     options: dict[str, Any], error: type[Exception], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(running, "int8_units", lambda: False)
     with pytest.raises(error, match=told.split(" pip")[0]):
         load_predictor("nowhere/at-all", **options)
 
@@ -150,6 +151,7 @@ def test_the_base_is_quantised_but_for_its_output_layer(monkeypatch: pytest.Monk
         Int8WeightOnlyConfig=lambda: "weights",
     )
     monkeypatch.setitem(sys.modules, "torchao", SimpleNamespace(quantization=module))
+    monkeypatch.setattr(running, "int8_units", lambda: False)
     model = reference()[0]
     for kind, config in (("int8", "both"), ("int8-weights", "weights")):
         chosen.clear()
@@ -161,13 +163,74 @@ def test_the_base_is_quantised_but_for_its_output_layer(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("kind", running.QUANTIZATIONS)
 @pytest.mark.parametrize("pair", [reference, nano])
-def test_a_model_in_8_bits_says_nearly_the_same(kind: str, pair: Callable[[], tuple[FO1, Any]]) -> None:
+def test_a_model_in_8_bits_by_torchao_says_nearly_the_same(
+    kind: str, pair: Callable[[], tuple[FO1, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "int8_units", lambda: False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own
         pytest.importorskip("torchao.quantization")
         model, processor = copy.deepcopy(pair()[0]), pair()[1]
         running.quantize(model, kind)
         np.testing.assert_allclose(said(model, processor), said(*pair()), atol=0.1)
+
+
+in_8_bits = pytest.mark.skipif(not running.by_onednn("int8", CPU), reason="needs a CPU with units for 8 bits")
+
+
+@in_8_bits
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pair", [reference, nano])
+def test_a_cpu_with_units_for_8_bits_needs_no_torchao(
+    pair: Callable[[], tuple[FO1, Any]], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    monkeypatch.setattr(running.importlib.util, "find_spec", lambda name: None)
+    running.check(None, "int8", False, False, "cpu")
+    with pytest.raises(MissingExtraError):
+        running.check(None, "int8", False, False, "cuda")
+    model, processor = copy.deepcopy(pair()[0]).to(dtype), pair()[1]
+    head = model.base.lm_head
+    running.quantize(model, "int8")
+    assert [part for part in model.base.modules() if isinstance(part, nn.Linear)] == [head]
+    np.testing.assert_allclose(said(model, processor), said(*pair()), atol=0.1)
+
+
+@in_8_bits
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bias", [True, False])
+@torch.inference_mode()
+def test_a_layer_in_8_bits_is_near_and_no_row_changes_another(dtype: torch.dtype, bias: bool) -> None:
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Linear(96, 40, bias=bias)).to(dtype)
+    base[0].weight[3] = 0  # rows of nothing have no size to go by
+    inputs = torch.randn(5, 60, 96, dtype=dtype)  # more rows than are rounded at a time
+    inputs[0, :2] = 0
+    inputs[1] *= 1000
+    wanted = base[0].float()(inputs.float())
+    kept = inputs.clone()
+    base.to(dtype)
+    running.quantize(SimpleNamespace(base=_WithoutHead(base), device=CPU), "int8")
+    found = base(inputs)
+    assert found.dtype == dtype
+    assert torch.equal(inputs, kept)
+    sizes = inputs.float().norm(dim=2) / 96**0.5
+    assert ((found.float() - wanted).abs().amax(2) <= 0.05 * sizes + 0.01).all()
+    for rows in (inputs[2:3, :1], inputs[1:3, 7:40], inputs[:0]):
+        assert base(rows).shape == (*rows.shape[:2], 40)
+    assert torch.equal(base(inputs[1:3, 7:40]), found[1:3, 7:40])
+    assert torch.equal(base(inputs[2, 0]), found[2, 0])
+
+
+class _WithoutHead(nn.Module):
+    """A base that is one layer, and has no output layer."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def get_output_embeddings(self) -> None:
+        return None
 
 
 class _Packed(nn.Module):
