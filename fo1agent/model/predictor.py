@@ -306,7 +306,7 @@ def load_predictor(
     # Encodings grow with a model: those of the 3B at 2048 x 1536 pixels take 400 MB, beside 8 GB of weights.
     kept = max(CACHE_BYTES, sum(parameter.nbytes for parameter in model.parameters()) // 4)
     if quantize is not None:
-        running.quantize(model, quantize)
+        running.quantize(model, quantize, compile)
     if compile:
         running.compile_parts(model)
     if pack:

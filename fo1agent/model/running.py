@@ -65,7 +65,7 @@ def check(
         raise InputError(
             "pack does not go with quantize or compile, which lay weights out by themselves: leave it out."
         )
-    needs_torchao = quantize is not None and not by_onednn(quantize, torch.device(device))
+    needs_torchao = quantize is not None and not by_onednn(quantize, torch.device(device), compile)
     if needs_torchao and importlib.util.find_spec("torchao") is None:
         raise MissingExtraError(f"quantize {quantize} needs torchao: {install_line('quantize')}")
 
@@ -93,7 +93,7 @@ def set_attention(model: Any, name: str) -> None:
         raise InputError(f"attn {name} does not run here: {one_line(exc)}") from exc
 
 
-def quantize(model: Any, kind: str) -> None:
+def quantize(model: Any, kind: str, compile: bool = False) -> None:
     """Hold the base's linear layers in 8 bits: "int8" computes in them too, "int8-weights" does not.
 
     By torchao; but for "int8" on a CPU with units for it, where torchao's operators need a compiler to be fast, by
@@ -103,9 +103,10 @@ def quantize(model: Any, kind: str) -> None:
     Args:
         model: an `FO1`, where it is to run.
         kind: one of `QUANTIZATIONS`.
+        compile: whether the model is to be compiled, which makes kernels of torchao's operators, and takes no others.
     """
     head = model.base.get_output_embeddings()
-    if by_onednn(kind, model.device):
+    if by_onednn(kind, model.device, compile):
         _replace_linear(model.base, _Int8, but=head)
         return
     from torchao import quantization  # pyright: ignore[reportMissingImports] (an extra)
@@ -117,9 +118,10 @@ def quantize(model: Any, kind: str) -> None:
     )
 
 
-def by_onednn(kind: str | None, device: torch.device) -> bool:
+def by_onednn(kind: str | None, device: torch.device, compile: bool = False) -> bool:
     """Whether a quantisation is oneDNN's there: without units for it sums of 8-bit products may overflow."""
-    return kind == "int8" and device.type == "cpu" and torch.backends.mkldnn.is_available() and int8_units()
+    fits = kind == "int8" and device.type == "cpu" and not compile
+    return fits and torch.backends.mkldnn.is_available() and int8_units()
 
 
 def int8_units() -> bool:

@@ -187,8 +187,9 @@ def test_a_cpu_with_units_for_8_bits_needs_no_torchao(
     monkeypatch.setitem(sys.modules, "torchao", None)
     monkeypatch.setattr(running.importlib.util, "find_spec", lambda name: None)
     running.check(None, "int8", False, False, "cpu")
-    with pytest.raises(MissingExtraError):
-        running.check(None, "int8", False, False, "cuda")
+    for compiled, device in ((True, "cpu"), (False, "cuda")):
+        with pytest.raises(MissingExtraError):
+            running.check(None, "int8", compiled, False, device)
     model, processor = copy.deepcopy(pair()[0]).to(dtype), pair()[1]
     head = model.base.lm_head
     running.quantize(model, "int8")
