@@ -1,7 +1,7 @@
 """What a question costs at the public 3B's widths, beside the same model run plainly in the reference's order.
 
     python benchmarks/full_size.py [--json] [--layers 12] [--blocks 8] [--size 640x480] [--boxes 100] [--tokens 12]
-                                   [--dtype bfloat16] [--pack] [--rounds 1]
+                                   [--dtype bfloat16] [--pack] [--rounds 1] [--quick]
 
 The model has random weights, the 3B's widths and vocabulary, its whole DaViT-L, and fewer layers, so that it fits into
 5 GB. Figures are CPU seconds of one thread; the kinds of run take turns. "plain" upsamples maps, pools them by
@@ -13,23 +13,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import resource
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from measuring import DEMO, parser_of, peak_mb, processor
 from PIL import Image
 from torch import Tensor
 from torchvision.ops import roi_align
 from transformers import DynamicCache
 from transformers.initialization import no_init_weights
 
-import fo1agent
 from fo1agent.model import running
 from fo1agent.model.attention import NAME as OWN_ATTENTION
 from fo1agent.model.config import FO1Config
@@ -41,11 +38,12 @@ from fo1agent.model.predictor import Predictor
 from fo1agent.model.processing import FO1Processor
 from fo1agent.model.region_encoder import box_embedding
 from fo1agent.model.sequence import Sample
-from fo1agent.model.tokenizer_files import load_tokenizer
+from fo1agent.model.tokenizer_files import add_tokens, load_tokenizer
 from fo1agent.pictures.image import load_image
 from fo1agent.regions.regions import Regions
 
-PHOTO = Path(fo1agent.__file__).parent / "data" / "demo" / "bus.jpg"
+MOST_BOXES = 1000  # of a picture; the 3B's limit is 100
+QUICK = 8  # the widths of the 3B are divided by that where only the script is tried
 QUESTIONS = [f"What is beside <region{k}>, and what does it do there?" for k in range(10)]
 
 
@@ -55,46 +53,62 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.set_num_threads(1)
-    predictor = wide_predictor(options.layers, options.blocks, getattr(torch, options.dtype))
-    width, height = map(int, options.size.split("x"))
-    image = Image.open(PHOTO).convert("RGB").resize((width, height))
-    boxes = some_boxes(options.boxes, width, height)
+    predictor, image, boxes = made(options)
     figures = measure(predictor, image, boxes, options.tokens, options.rounds)
     if options.pack:
         running.pack(predictor.model)
         packed = measure(predictor, image, boxes, options.tokens, options.rounds, plain=False)
         figures |= {name.replace("ours", "packed"): value for name, value in packed.items()}
-    figures["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    figures["peak_gb"] = peak_mb() / 1024
     if options.json:
-        print(json.dumps(figures, indent=2))
+        print(json.dumps({"options": vars(options), **figures}, indent=2))
         return
-    print(f"{platform.machine()}, 1 thread, torch {torch.__version__}, {options.dtype}, {options.size}; CPU seconds")
+    print(f"{processor()}, 1 thread, torch {torch.__version__}, {options.dtype}, {options.size}; CPU seconds")
     for name, value in figures.items():
         print(f"  {name:<44}{value:>10.2f}")
 
 
-def options_of(told: str | None, layers: int, blocks: int, rounds: int) -> argparse.ArgumentParser:
-    """The options of a benchmark of a wide model, and how large that is by default."""
-    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+def options_of(told: str | None, layers: int, blocks: int, rounds: int, davit: int = 9) -> argparse.ArgumentParser:
+    """The options of a benchmark of a wide model, and how deep that is by default."""
+    parser = parser_of(told)
     parser.add_argument("--layers", type=int, default=layers, help="of the language model; the 3B has 36")
     parser.add_argument("--blocks", type=int, default=blocks, help="of the vision tower; the 3B has 32")
+    parser.add_argument("--davit", type=int, default=davit, help="of its third stage; the 3B has 9")
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--boxes", type=int, default=100)
     parser.add_argument("--tokens", type=int, default=12, help="of each answer")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--quick", action="store_true", help="a small model and picture: only whether it runs")
     return parser
+
+
+def made(options: argparse.Namespace) -> tuple[Predictor, Image.Image, np.ndarray]:
+    """The model, picture and boxes [N, 4] that such options ask for."""
+    if options.quick:
+        options.layers, options.blocks, options.rounds = 2, 2, 1
+        options.size, options.boxes, options.tokens = "96x64", 3, 2
+    dtype = getattr(torch, options.dtype)
+    config = wide_config(options.layers, options.blocks, options.davit, QUICK if options.quick else 1)
+    predictor = wide_predictor(config, dtype)
+    width, height = map(int, options.size.split("x"))
+    return predictor, photo(width, height), some_boxes(options.boxes, width, height)
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """The photograph of a bus, in that size."""
+    return Image.open(DEMO / "bus.jpg").convert("RGB").resize((width, height))
 
 
 # --- a model of the 3B's widths ----------------------------------------------------------------------------------
 
 
-def wide_predictor(layers: int, blocks: int, dtype: torch.dtype) -> Predictor:
-    """Random weights in the 3B's widths, with the tokenizer of fo1-nano."""
+def wide_predictor(config: FO1Config, dtype: torch.dtype) -> Predictor:
+    """Random weights of a configuration, with the tokenizer of fo1-nano and names for more boxes."""
     folder, _ = find_folder(None)
-    config = wide_config(layers, blocks)
     tokenizer = load_tokenizer(folder, config)
+    add_tokens(tokenizer, MOST_BOXES)
+    config.processing = {"max_regions": MOST_BOXES}
     torch.set_default_dtype(dtype)
     with no_init_weights():
         model = FO1(config)
@@ -104,38 +118,45 @@ def wide_predictor(layers: int, blocks: int, dtype: torch.dtype) -> Predictor:
     return Predictor(model.to(dtype).eval(), FO1Processor(tokenizer, config), name="wide")  # pyright: ignore[reportArgumentType]
 
 
-def wide_config(layers: int, blocks: int) -> FO1Config:
-    """The public 3B's, but for the depth of language model and vision tower."""
+def wide_config(layers: int, blocks: int, deepest: int = 9, narrow: int = 1) -> FO1Config:
+    """The public 3B's, but for the depth of its parts.
+
+    Args:
+        layers: of the language model.
+        blocks: of the vision tower; each eighth attends to the whole picture, as in the 3B.
+        deepest: blocks of the third of DaViT's four stages; the 3B has 9.
+        narrow: what widths and heads are divided by.
+    """
+    davit = {"embed_dim": [256, 512, 1024, 2048], "num_heads": [8, 16, 32, 64], "num_groups": [8, 16, 32, 64]}
     return FO1Config(
         base_config={
             "model_type": "qwen2_5_vl",
             "text_config": {
                 "vocab_size": 151_936,
-                "hidden_size": 2048,
-                "intermediate_size": 11_008,
+                "hidden_size": 2048 // narrow,
+                "intermediate_size": 11_008 // narrow,
                 "num_hidden_layers": layers,
-                "num_attention_heads": 16,
-                "num_key_value_heads": 2,
+                "num_attention_heads": 16 // narrow,
+                "num_key_value_heads": 2 if narrow == 1 else 1,
                 "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
             },
             "vision_config": {
                 "depth": blocks,
-                "hidden_size": 1280,
-                "intermediate_size": 3420,
-                "num_heads": 16,
-                "out_hidden_size": 2048,
-                "fullatt_block_indexes": [blocks * (k + 1) // 4 - 1 for k in range(4)],
+                "hidden_size": 1280 // narrow,
+                "intermediate_size": 3420 // narrow,
+                "num_heads": 16 // narrow,
+                "out_hidden_size": 2048 // narrow,
+                "fullatt_block_indexes": [*range(7, blocks, 8)] or [blocks - 1],
             },
             "tie_word_embeddings": True,
         },
         aux={
             "type": "davit",
-            "embed_dim": [256, 512, 1024, 2048],
-            "num_heads": [8, 16, 32, 64],
-            "num_groups": [8, 16, 32, 64],
-            "depths": [1, 1, 9, 1],
+            **{name: [width // narrow for width in widths] for name, widths in davit.items()},
+            "depths": [1, 1, deepest, 1],
             "drop_path_rate": 0.0,
         },
+        region={"primary_channels": 1280 // narrow},
     )
 
 

@@ -1,7 +1,7 @@
 """What a question costs on a GPU at the public 3B's size, beside the same model run plainly in the reference's order.
 
     python benchmarks/gpu.py [--json] [--layers 36] [--blocks 32] [--size 640x480] [--boxes 100] [--tokens 12]
-                             [--dtype bfloat16] [--rounds 3] [--compile] [--device cuda]
+                             [--dtype bfloat16] [--rounds 3] [--compile] [--device cuda] [--quick]
 
 The model has random weights. Figures are seconds by the wall until the device has done its work; the kinds of run take
 turns after one that warms up. What each is stands in `full_size.py`, which measures a smaller model on a CPU.
@@ -14,8 +14,7 @@ import time
 from typing import Any
 
 import torch
-from full_size import PHOTO, measure, options_of, some_boxes, wide_predictor
-from PIL import Image
+from full_size import made, measure, options_of
 
 from fo1agent.model import running
 
@@ -34,11 +33,8 @@ def main() -> None:
             torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    predictor = wide_predictor(options.layers, options.blocks, getattr(torch, options.dtype))
+    predictor, image, boxes = made(options)
     predictor.model.to(device)
-    width, height = map(int, options.size.split("x"))
-    image = Image.open(PHOTO).convert("RGB").resize((width, height))
-    boxes = some_boxes(options.boxes, width, height)
     measure(predictor, image, boxes, 2, 1, clock=clock)
     figures = measure(predictor, image, boxes, options.tokens, options.rounds, clock=clock)
     if options.compile:
