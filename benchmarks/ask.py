@@ -7,22 +7,18 @@ Exits 1 if a bar is missed. It measures time and memory only; `fo1agent eval` me
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
+from measuring import DEMO, parser_of, peak_mb, processor
 from PIL import Image
 
 import fo1agent
 
-PHOTO = Path(fo1agent.__file__).parent / "data" / "demo" / "bus.jpg"
 SIZE = (640, 480)
 # Other words in the second question: the model keeps what it found for a phrase, and that is not what is measured.
 FIRST = "How many cars are to the left of the bus?"
@@ -32,8 +28,7 @@ MOST_FIRST_TO_PLAIN, LEAST_FIRST_TO_SECOND, MOST_PEAK_GB = 3.0, 5.0, 1.5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = parser_of(__doc__)
     parser.add_argument("--model", help="name or folder; the embedded nano if absent")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
@@ -47,9 +42,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({**figures, "bars_held": held}, indent=2))
     else:
-        print(
-            f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {SIZE[0]}x{SIZE[1]}"
-        )
+        print(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {SIZE[0]}x{SIZE[1]}")
         for what, name, bar in (
             ("plain forward of towers and proposal head, ms", "plain_ms", ""),
             ("first question, fresh scene, ms", "first_ms", ""),
@@ -83,7 +76,7 @@ def measure(model: fo1agent.Model, rounds: int) -> dict[str, float]:
         "second_ms": medians[2],
         "first/plain": medians[1] / medians[0],
         "first/second": medians[1] / medians[2],
-        "peak_gb": peak_gb(),
+        "peak_gb": peak_mb() / 1024,
     }
 
 
@@ -101,7 +94,7 @@ def plain_forward(model: fo1agent.Model, picture: Image.Image) -> Callable[[], o
 
 def pictures(n: int) -> Iterator[Image.Image]:
     """The photograph, one pixel changed each time: the model keeps what it encoded, by content."""
-    photo = Image.open(PHOTO).convert("RGB").resize(SIZE)
+    photo = Image.open(DEMO / "bus.jpg").convert("RGB").resize(SIZE)
     for i in range(n):
         photo.putpixel((0, 0), (i % 256, i // 256, 0))
         yield photo.copy()
@@ -111,12 +104,6 @@ def milliseconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return 1000 * (time.perf_counter() - start)
-
-
-def peak_gb() -> float:
-    """The most memory that this process ever held; Linux counts in kilobytes, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 if __name__ == "__main__":

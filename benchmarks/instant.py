@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,13 +22,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from measuring import DEMO, machine, megabytes, parser_of
 from PIL import Image
 from served import photograph, served
 
 import fo1agent
 from fo1agent.client import connect
 
-PHOTO = Path(fo1agent.__file__).parent / "data" / "demo" / "cat.jpg"
+PHOTO = DEMO / "cat.jpg"
 QUESTIONS = (
     "How many remotes are there?",
     "Is there a couch to the left of a laptop?",
@@ -56,8 +56,7 @@ Figures = dict[str, tuple[float, float, float]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="one round: whether it runs, and roughly how fast")
     parser.add_argument("--answer", choices=ENGINES, help=argparse.SUPPRESS)  # be one of those who answer at once
@@ -72,7 +71,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures, indent=2))
         return
-    print(f"{platform.machine()}, {os.cpu_count()} cores, medians of {rounds} (least to most)")
+    print(f"{machine()}, medians of {rounds} (least to most)")
     for name, (median, least, most) in figures.items():
         print(f"{name:<44}{median:9.2f}   ({least:.2f} to {most:.2f})")
 
@@ -96,8 +95,7 @@ def process(arguments: list[str]) -> tuple[float, float, float]:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         sys.exit(f"{arguments} failed: {child.stderr.read().decode() if child.stderr else ''}")
-    megabytes = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, megabytes
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, megabytes(usage)
 
 
 def hosted(rounds: int) -> Figures:

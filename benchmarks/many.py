@@ -8,17 +8,16 @@ five phrases in each of these, by ONNX Runtime and by torch. What was asked befo
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
+from measuring import DEMO, parser_of
 from PIL import Image
 
 import fo1agent as fo
-from fo1agent.model.finding import find_folder
 
 QUESTIONS = (
     "How many remotes are there?",
@@ -46,8 +45,7 @@ def forget(scenes: Any) -> None:
 
 def cases(model: fo.Model) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
     """Kind → what is done one by one, and at once."""
-    demo = find_folder(None)[0].parent / "demo"
-    bases = [Image.open(demo / name).convert("RGB") for name in ("cat.jpg", "bus.jpg")]
+    bases = [Image.open(DEMO / name).convert("RGB") for name in ("cat.jpg", "bus.jpg")]
     parts = [
         one.crop((7 * k, 5 * k, one.width - 11 * k, one.height - 13 * k)) for k in range(PICTURES // 2) for one in bases
     ]
@@ -97,9 +95,8 @@ def measured(alone: Callable[[], Any], together: Callable[[], Any], rounds: int)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     found = {
         engine: {kind: measured(*pair, given.rounds) for kind, pair in cases(fo.load(engine=engine)).items()}

@@ -16,11 +16,8 @@ The second is a soak of mixed work; what it does and when it exits 1 stands in s
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import os
-import platform
 import random
 import statistics
 import sys
@@ -32,6 +29,7 @@ from typing import Any
 
 import httpx
 import soak
+from measuring import machine, parser_of
 from served import PHRASES, QUESTIONS, Served, percentile, photograph, served
 
 KEEP_MB = 192  # so little that it is full soon, and memory shows whether it stays so
@@ -40,8 +38,7 @@ LEAST_RATIO, MOST_GROWTH = 1.5, 0.05
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = parser_of(__doc__)
     parser.add_argument("--clients", type=int, help="32; 16 with --duration")
     parser.add_argument("--duration", type=float, help="soak the server for so many seconds")
     parser.add_argument("--summary", type=Path, help="with --duration: the JSON file to keep up to date")
@@ -65,7 +62,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({"batching": runs, "ratio": round(ratio, 2), "bars_held": held}, indent=2))
     else:
-        print(f"{platform.machine()}, {os.cpu_count()} cores, {clients} clients, {options.share} to a picture")
+        print(f"{machine()}, {clients} clients, {options.share} to a picture")
         print(f"{'batching':<34}{'on':>10}{'off':>10}")
         for figure in runs["on"]:
             print(f"{figure:<34}{runs['on'][figure]:>10}{runs['off'][figure]:>10}")

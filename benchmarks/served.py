@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from measuring import DEMO
 from PIL import Image
 
-import fo1agent
-
-DEMO = Path(fo1agent.__file__).parent / "data" / "demo"
 PICTURES = ("bus.jpg", "cat.jpg")
 QUESTIONS = (
     "How many people are to the left of the bus?",

@@ -20,8 +20,6 @@ import asyncio
 import base64
 import io
 import json
-import os
-import platform
 import random
 import statistics
 import sys
@@ -32,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from measuring import machine
 from PIL import Image
 from served import PHRASES, QUESTIONS, Served, percentile, photograph, served
 
@@ -67,7 +66,7 @@ def main(clients: int, seconds: float, options: list[str], summary: Path | None,
 
 
 def _print(figures: dict[str, Any]) -> None:
-    print(f"{platform.machine()}, {os.cpu_count()} cores")
+    print(machine())
     for name, figure in figures.items():
         if name != "kinds":
             print(f"{name:<20} {figure}")

@@ -12,11 +12,9 @@ step, forward and backward. With `--profile`, the ten costliest operators of eac
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -28,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import parser_of, processor
 from PIL import Image, ImageDraw
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
@@ -93,8 +92,7 @@ class Case:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = parser_of(__doc__)
     parser.add_argument("--threads", type=int, help="of torch; its own choice if absent")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--profile", type=Path, metavar="FILE.txt", help="write the costliest operators of each stage")
@@ -122,7 +120,7 @@ def main() -> None:
             look_inside(case, step=WARM_UP + options.rounds)
         torch.set_num_threads(threads)
     figures = {case.name: summary(case, peaks) for case in cases}
-    machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    machine = {"machine": processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     if options.profile:
         tables = [f"{case.name}\n{bounds(figures[case.name])}\n\n{case.table}" for case in cases]
         options.profile.write_text("\n".join(tables), encoding="utf-8")

@@ -20,6 +20,7 @@ STAGES = ["features", "naming", "base", "alignment", "instruction"]
 def test_every_stage_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
+    monkeypatch.syspath_prepend(str(REPO / "benchmarks"))
     spec = importlib.util.spec_from_file_location("benchmark_training", REPO / "benchmarks" / "training.py")
     assert spec
     assert spec.loader
