@@ -10,7 +10,7 @@ SEED := $(or $(SEED),$(shell date +%s))
 # The bounds stand in pyproject.toml once: "torch>=…" "torchvision>=…".
 TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 
-.PHONY: demo test test-random check docs format clean
+.PHONY: demo test test-random check docs bench format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -35,6 +35,10 @@ check: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/gather.py build/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# About 20 minutes of one core and 12 GB; writes docs/benchmarks.md, its figures and its plots.
+bench: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/report.py --measure
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

@@ -1,7 +1,7 @@
 """How CPU time and memory of a question grow with its boxes, its picture's side and the number of questions.
 
     python benchmarks/growth.py [--json] [--layers 2] [--blocks 8] [--davit 1] [--size 640x480] [--boxes 100]
-                                [--tokens 12] [--dtype bfloat16] [--quick]
+                                [--tokens 12] [--dtype bfloat16] [--most-side 4096] [--quick]
 
 The model is that of full_size.py, with fewer layers: those of the language model add time, and memory only by what is
 kept of a picture. "plain" and "ours" are as told there. Every point is a forked process of one thread, which answers
@@ -28,7 +28,6 @@ from fo1agent.regions.regions import Regions
 
 BOXES = (1, 10, 100, 300, MOST_BOXES)
 SIDES = (256, 512, 1024, 2048, 4096)
-PLAIN_SIDES = (256, 512, 1024, 2048)  # a plain answer at the largest takes minutes and 9 GB
 QUESTIONS_AT_ONCE = (1, 2, 4, 8, 16, 32, 64)
 KEPT = ((640, 480), (1024, 1024), (2048, 1536))
 LAYERS, MOST_SIDE = 36, 2048  # of the 3B
@@ -37,18 +36,22 @@ Point = dict[str, float]
 
 
 def main() -> None:
-    options = options_of(__doc__, layers=2, blocks=8, rounds=1, davit=1).parse_args()
+    parser = options_of(__doc__, layers=2, blocks=8, rounds=1, davit=1)
+    parser.add_argument("--most-side", type=int, default=SIDES[-1], help="leave out larger pictures: 2048 takes 12 GB")
+    options = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # processes are forked
     torch.set_num_threads(1)
     predictor, image, boxes = made(options)
     resting = round(peak_mb(), 1)
-    sides, plain_sides, kept = SIDES, PLAIN_SIDES, KEPT
+    counts, sides, questions, kept = BOXES, SIDES, QUESTIONS_AT_ONCE, KEPT
     if options.quick:
-        sides, plain_sides, kept = (32, 64, 128), (32, 64), ((64, 48),)
+        counts, sides, questions, kept = (1, MOST_BOXES), (32, 64), (1, 8), ((64, 48),)
+    sides = [side for side in sides if side <= options.most_side]
+    kept = [size for size in kept if max(size) <= options.most_side]
     grown = {
-        "boxes": by_boxes(predictor, image, options.tokens),
-        "pixels": by_side(predictor, sides, plain_sides, options.boxes, options.tokens),
-        "questions": by_questions(predictor, image, boxes, options.tokens),
+        "boxes": by_boxes(predictor, image, counts, options.tokens),
+        "pixels": by_side(predictor, sides, options.boxes, options.tokens),
+        "questions": by_questions(predictor, image, boxes, questions, options.tokens),
     }
     found: dict[str, Any] = {
         "options": vars(options),
@@ -79,19 +82,17 @@ def show(found: Mapping[str, Any]) -> None:
 # --- what grows --------------------------------------------------------------------------------------------------
 
 
-def by_boxes(predictor: Predictor, image: Image.Image, tokens: int) -> dict[str, list[Point]]:
+def by_boxes(predictor: Predictor, image: Image.Image, counts: Sequence[int], tokens: int) -> dict[str, list[Point]]:
     """A first question, with so many boxes in its picture."""
-    some = {count: some_boxes(count, *image.size) for count in BOXES}
+    some = {count: some_boxes(count, *image.size) for count in counts}
     return {
         "ours": [point(count, lambda b=b: answer(predictor, image, b, 1, tokens)) for count, b in some.items()],
         "plain": [point(count, lambda b=b: plainly(predictor, image, b, tokens)) for count, b in some.items()],
     }
 
 
-def by_side(
-    predictor: Predictor, sides: Sequence[int], plain_sides: Sequence[int], count: int, tokens: int
-) -> dict[str, list[Point]]:
-    """A first question about square pictures."""
+def by_side(predictor: Predictor, sides: Sequence[int], count: int, tokens: int) -> dict[str, list[Point]]:
+    """A first question about square pictures; plainly only about those that are not shrunk."""
 
     def asked(side: int, way: Callable[..., Any]) -> Point:
         picture, boxes = photo(side, side), some_boxes(count, side, side)
@@ -99,16 +100,18 @@ def by_side(
 
     return {
         "ours": [asked(side, answer) for side in sides],
-        "plain": [asked(side, plainly) for side in plain_sides],
+        "plain": [asked(side, plainly) for side in sides if side <= MOST_SIDE],
     }
 
 
-def by_questions(predictor: Predictor, image: Image.Image, boxes: np.ndarray, tokens: int) -> dict[str, list[Point]]:
+def by_questions(
+    predictor: Predictor, image: Image.Image, boxes: np.ndarray, questions: Sequence[int], tokens: int
+) -> dict[str, list[Point]]:
     """So many questions at once, about a picture that was read before."""
 
     def all_points() -> list[Point]:
         encoding = read(predictor, image, boxes)
-        return [point(n, lambda n=n: write(predictor, encoding, n, tokens)) for n in QUESTIONS_AT_ONCE]
+        return [point(n, lambda n=n: write(predictor, encoding, n, tokens)) for n in questions]
 
     return {"ours": in_child(all_points)[0]}
 

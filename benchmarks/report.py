@@ -17,6 +17,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +89,12 @@ def main() -> None:
 
 def measure(quick: bool) -> Iterator[dict[str, Any]]:
     """What the scripts print, and when, where and of what it was measured; after each script anew."""
-    import torch  # only here: a page is written from its figures without
-
     figures: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "processor": processor(),
         "cores": os.cpu_count(),
-        "torch": torch.__version__,
+        "torch": version("torch"),
         "commands": {},
     }
     for script, given in RUNS.items():

@@ -20,7 +20,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "examples/README.md": "examples.md",
-    "benchmarks/README.md": "benchmarks.md",
+    "benchmarks/README.md": "benchmark-scripts.md",
     "fo1agent/data/nano/README.md": "model-card.md",
 }
 """Pages that are not in docs/, and what they are called on the site."""
