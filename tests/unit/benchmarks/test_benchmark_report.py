@@ -76,6 +76,13 @@ def test_ratios_are_of_the_figures_beside_them(report: Any) -> None:
     assert "10.0 times as fast as one by one, 5.0 times when packed" in " ".join(text.split())
 
 
+def test_shares_are_told_in_percent_of_what_they_are_held_against(report: Any) -> None:
+    parts = {"vision tower": {"seconds": 1.5, "share": 0.654}, "decode": {"seconds": 0.1, "share": 0.5}}
+    text = "".join(report.shares({"product_gflops": 495.2, "copy_gb_a_second": 42.1, "parts": parts}))
+    assert "495 GFLOP/s" in text
+    assert "| vision tower | 1.500 | 65% |\n| decode | 0.100 | 50% |" in text
+
+
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
 def test_exponents_are_those_of_the_larger_half(growth: Any, power: float) -> None:
     points = [{"at": at, "seconds": 1.0, "mb": 7.0} for at in (1, 2)]
