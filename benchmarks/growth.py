@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -130,6 +131,7 @@ def bytes_kept(predictor: Predictor, width: int, height: int, count: int) -> dic
 
 def point(at: float, work: Callable[[], Any]) -> Point:
     _, seconds, mb = in_child(work)
+    print(f"{at:>10.0f}{seconds:>9.2f} s{mb:>9.0f} MB", file=sys.stderr, flush=True)  # all together take minutes
     return {"at": at, "seconds": round(seconds, 4), "mb": round(mb, 1)}
 
 
