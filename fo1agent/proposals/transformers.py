@@ -112,11 +112,11 @@ class TransformersProposer:
         """What its boxes are of."""
         return self.phrases or ("object",) if self._classes is None else tuple(self._classes.names)
 
-    def _best(self, image: LoadedImage, names: Sequence[str], found: Sequence[Found]) -> Regions:
+    def _best(self, image: LoadedImage, names: tuple[str, ...], found: Sequence[Found]) -> Regions:
         """All boxes that were found of names, each as the likeliest of them."""
         boxes, scores = self._scored(found)
         best = scores.argmax(axis=0)
-        return self._regions(image, (boxes, scores.max(axis=0)), [names[k] for k in best])
+        return self._regions(image, (boxes, scores.max(axis=0)), [names[k] for k in best.tolist()])
 
     def find(self, image: LoadedImage, phrases: Sequence[str]) -> list[Regions]:
         """The boxes of each phrase, or of each of its names; errors as for a call."""
@@ -154,7 +154,7 @@ class TransformersProposer:
     def _regions(self, image: LoadedImage, found: Found, labels: Sequence[str | None]) -> Regions:
         boxes, scores = found
         kept = np.flatnonzero(~(scores < self._min_score))  # what is no number is told, not dropped
-        return to_regions(image, boxes[kept], scores[kept], [labels[k] for k in kept], self.name, self._limit)
+        return to_regions(image, boxes[kept], scores[kept], [labels[k] for k in kept.tolist()], self.name, self._limit)
 
 
 class _Classes:
