@@ -206,8 +206,8 @@ def adapter(model_type: str) -> Adapter:
     """
     if model_type in FAMILIES:
         return _of(FAMILIES[model_type])
-    points = _published(tuple(sys.path)).get(model_type, ())
-    if not points:
+    points = _published(tuple(sys.path)).get(model_type)
+    if points is None:
         raise CheckpointError(f"FO1 plugs into {', '.join(families())}, not into {model_type!r}.")
     if len(points) > 1:
         packages = " and ".join(_package(point) for point in points)

@@ -90,6 +90,32 @@ def test_picture_or_question_that_fails_is_wrong_and_named(file: Path) -> None:
     ]
 
 
+def test_questions_about_several_pictures_are_asked_together_with_the_same_outcomes(file: Path) -> None:
+    batches: list[list[tuple[str, str]]] = []
+
+    def open_scene(path: Path) -> Any:
+        if path.name == "a.jpg":
+            raise ImageError("a.jpg is truncated.")
+        return path.name
+
+    def ask(scene: str, question: str) -> Said:
+        if question.startswith("Which"):
+            raise PlanError("step s3 refers to nothing.")
+        return Said(4)
+
+    def batch(pairs: Any) -> list[Any]:
+        batches.append(list(pairs))
+        return [PlanError("step s3 refers to nothing.") if text.startswith("Which") else Said(4) for _, text in pairs]
+
+    def told(**more: Any) -> list[dict[str, Any]]:
+        found = evaluate(open_scene, ask, file, file.parent, **more).outcomes
+        return [outcome.to_dict() | {"seconds": 0} for outcome in found]
+
+    assert told(batch=batch) == told()
+    asked = [("b.jpg", "How many people?"), ("b.jpg", "Which is larger?")]
+    assert [pair for one in batches for pair in one] == asked
+
+
 def test_our_own_bugs_are_raised(file: Path) -> None:
     def ask(scene: Any, question: str) -> Said:
         raise KeyError("a bug")

@@ -275,10 +275,11 @@ def test_a_batch_writes_what_each_prompt_writes_alone(pair: Pair) -> None:
 def test_regions_are_scored_by_the_logits_with_which_they_would_be_named(pair: Pair) -> None:
     model, processor = copy.deepcopy(pair[0]), pair[1]
     model.match_head = None  # as the public checkpoint, which lists regions in words
-    scene = Model(Predictor(model, processor)).open(picture(), BOXES)
-    found = scene.model.predictor.match(scene.encoding, ["dog"])[0]
+    predictor = Predictor(model, processor)
+    encoding: Any = Model(predictor).open(picture(), BOXES).encoding
+    found = predictor.match(encoding, ["dog"])[0]
     listing = [processor.question_ids([3], render("od", "dog")), processor.text_ids("<ground>dog</ground><objects>")]
-    logits = greedy(model, scene.encoding.prefix, torch.cat(listing), (), 1, keep_logits=True).logits
+    logits = greedy(model, encoding.prefix, torch.cat(listing), (), 1, keep_logits=True).logits
     assert logits is not None
     against = logits[0] - logits[0, processor.token_id("</objects>")]
     wanted = torch.sigmoid(against[processor.region_ids(3)]).double().numpy()
