@@ -68,7 +68,9 @@ class RoomyLayer(DynamicLayer):
     def of(cls, layer: DynamicLayer) -> RoomyLayer:
         """What goes on from a layer, which stays as it is."""
         roomy = cls()
-        roomy.__dict__.update(vars(layer), _rooms=None)
+        for name, value in vars(layer).items():
+            setattr(roomy, name, value)
+        roomy._rooms = None  # its own room
         return roomy
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -88,10 +90,10 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
 
-def _moved(old: Tensor, length: int, new: Tensor, room: int) -> Tensor:
+def _moved(old: Tensor | None, length: int, new: Tensor, room: int) -> Tensor:
     """Room for so many tokens like the new ones [B, heads, n, head], in which the old ones, `length` of them, stand."""
     roomy = new.new_empty(*new.shape[:-2], room, new.shape[-1])
-    if length:
+    if old is not None and length:
         roomy[..., :length, :] = old
     return roomy
 
