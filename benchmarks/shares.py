@@ -1,7 +1,7 @@
 """Which share of what the machine can do each part of a model of the public 3B's widths reaches.
 
     python benchmarks/shares.py [--json] [--layers 12] [--blocks 8] [--size 640x480] [--boxes 100] [--tokens 12]
-                                [--dtype bfloat16] [--pack] [--rounds 1]
+                                [--dtype bfloat16] [--pack] [--rounds 1] [--quick]
 
 Of the towers, SimpleFP and the reading of a prompt: their operations, attention counted in full, over those of the
 fastest matrix product of the same run. Of writing: the bytes of the weights that a token reads, over what a copy reads
@@ -11,13 +11,13 @@ and writes in the same time. CPU seconds of one thread; the parts and what they 
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from full_size import PHOTO, QUESTIONS, options_of, some_boxes, wide_predictor
+from full_size import QUESTIONS, made, options_of
+from measuring import processor
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from training import CPU_ATTENTION, matmul_rate, timed
@@ -36,15 +36,12 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.set_num_threads(1)
-    predictor = wide_predictor(options.layers, options.blocks, getattr(torch, options.dtype))
-    width, height = map(int, options.size.split("x"))
-    image = Image.open(PHOTO).convert("RGB").resize((width, height))
-    boxes = some_boxes(options.boxes, width, height)
+    predictor, image, boxes = made(options)
     figures = measure(predictor, image, boxes, options.tokens, options.rounds, options.pack)
     if options.json:
         print(json.dumps(figures, indent=2))
         return
-    print(f"{platform.machine()}, 1 thread, torch {torch.__version__}, {options.dtype}, {options.size}; CPU seconds")
+    print(f"{processor()}, 1 thread, torch {torch.__version__}, {options.dtype}, {options.size}; CPU seconds")
     print(f"  product {figures['product_gflops']:.0f} GFLOP/s, copy {figures['copy_gb_a_second']:.1f} GB/s")
     for name, found in figures["parts"].items():
         print(f"  {name:<12}{found['seconds']:>9.3f} s{found['share']:>9.1%}")
@@ -84,12 +81,12 @@ def measure(
 
 def parts_of(predictor: Predictor, image: Image.Image, boxes: np.ndarray) -> dict[str, Callable[[], object]]:
     """What reads a picture, by name."""
-    model, processor = predictor.model, predictor.processor
-    inputs = processor.image(image)
+    model, asked = predictor.model, predictor.processor
+    inputs = asked.image(image)
     views = {name: view.to(model.device, model.dtype) for name, view in inputs.aux_views.items()}
     features = model.encode_image(inputs)
     _, regions = model.encode_regions(features, torch.from_numpy(boxes))
-    sample = Sample(processor.prefix_ids([len(boxes)]), [features.picture], regions)
+    sample = Sample(asked.prefix_ids([len(boxes)]), [features.picture], regions)
     pyramid, primary_map = model.region_encoder.simple_fpn, features.primary_map
     assert pyramid is not None
     return {
