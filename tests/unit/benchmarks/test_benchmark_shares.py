@@ -6,7 +6,6 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -34,8 +33,14 @@ def test_products_and_attention_are_counted(shares: Any) -> None:
 def test_every_part_has_a_share(shares: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "COPIED", 2**16)
     predictor = Predictor(*reference())
-    boxes = np.array([[0, 0, 40, 30], [10, 5, 90, 60]], dtype=float)
-    figures = shares.measure(predictor, IMAGE, boxes, tokens=2, rounds=1, pack=False)
+    figures = shares.measure(
+        predictor,
+        IMAGE,
+        importlib.import_module("full_size").some_boxes(3, *IMAGE.size),
+        tokens=2,
+        rounds=1,
+        pack=False,
+    )
     assert list(figures["parts"]) == ["vision tower", "DaViT", "SimpleFP", "prefill", "decode"]
     assert all(part["seconds"] > 0 and part["share"] > 0 for part in figures["parts"].values())
 
