@@ -257,7 +257,7 @@ def model(given: Mapping[str, Any]) -> str:
 
 def paragraph(text: str) -> str:
     """A paragraph in lines of at most 120 characters."""
-    return f"\n{textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)}\n"
+    return f"\n{textwrap.fill(text.strip(), 120, break_long_words=False, break_on_hyphens=False)}\n"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
