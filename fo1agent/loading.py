@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fo1agent.errors import InputError
@@ -14,6 +15,7 @@ from fo1agent.proposals import resolve_finder, resolve_proposer
 from fo1agent.proposals.base import Finder
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model, Predictor, Reader
+from fo1agent.segmenters import resolve_segmenter
 
 ENGINES = ("auto", "torch", "onnx")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -40,6 +42,7 @@ def load(
     proposer: str | Callable[[LoadedImage], Regions] | None = None,
     finder: str | Finder | Sequence[str | Finder] = (),
     ocr: str | Reader | None = None,
+    segmenter: str | os.PathLike[str] | Callable[..., Any] | None = None,
     engine: str = "auto",
     needs_boxes: bool = False,
 ) -> Model:
@@ -66,6 +69,9 @@ def load(
             word is unknown.
         ocr: what reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
             `read_lines`; None for the built-in reader of Chinese, Japanese and Latin script.
+        segmenter: what makes masks: a name such as `transformers:facebook/sam2.1-hiera-tiny` or
+            `ultralytics:sam2_t.pt`, the folder of a Hugging Face segmenter, or a callable from picture and boxes to
+            masks (see `segmenters.resolve_segmenter`); None for no masks.
         engine: what computes: `torch`, everything and on every device; `onnx`, ONNX Runtime on a CPU, for folders with
             the graphs that `fo1agent export` writes, without importing torch; `auto`: onnx for fo1-nano on a CPU, else
             torch.
@@ -74,11 +80,12 @@ def load(
 
     Raises:
         CheckpointError: the weights do not exist, or do not fit their configuration; or there are no graphs of them.
-        InputError: an unknown device, dtype, attention, quantisation, proposer, finder, language or engine, an engine
-            that cannot do what is asked, or nothing that makes the boxes which are needed.
+        InputError: an unknown device, dtype, attention, quantisation, proposer, finder, language, segmenter or engine,
+            an engine that cannot do what is asked, or nothing that makes the boxes which are needed.
         ProposalError: the proposer cannot be loaded.
-        MissingExtraError: the engine, the proposer, the reader or the quantisation needs a package that is not
-            installed.
+        SegmentationError: the segmenter cannot be loaded.
+        MissingExtraError: the engine, the proposer, the reader, the segmenter or the quantisation needs a package that
+            is not installed.
     """
     if not (ocr is None or isinstance(ocr, str) or callable(ocr)):
         raise InputError(f'ocr must be a language such as "ru", an OCR or a callable; got a {type(ocr).__name__}.')
@@ -93,9 +100,10 @@ def load(
         _check_proposes(folder)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
     finders = [resolve_finder(one, device=device) for one in ([finder] if _is_one(finder) else finder)]
+    masks = None if segmenter is None else resolve_segmenter(segmenter, device=device)
     asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile, "pack": pack}
     predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
-    return _joined(predictor, boxes, finders, reader)
+    return replace(_joined(predictor, boxes, finders, reader), segmenter=masks)
 
 
 def _is_one(finder: Any) -> bool:

@@ -155,7 +155,7 @@ class Pictured(ABC):
         shift = np.array([*self.offset_xy, *self.offset_xy], dtype=np.float64)
         boxes = regions.boxes + shift
         ids = tuple(self.parent._box_id(box) for box in boxes.tolist())
-        return replace(regions, boxes=boxes, ids=ids)
+        return replace(regions, boxes=boxes, ids=ids, masks=())  # which are of the part
 
     # ---- places in it -------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -28,9 +28,10 @@ from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
 from fo1agent.errors import InputError
-from fo1agent.pictures.attached import Attachment
+from fo1agent.pictures.attached import FOR_PROGRAMS, Attachment
 from fo1agent.pictures.text import TextLine
 from fo1agent.regions.ids import box_name, name_of
+from fo1agent.regions.masks import Mask
 from fo1agent.regions.regions import Region, RegionRef, Regions, as_form, picture_of, shown
 from fo1agent.untrusted import UntrustedText
 from fo1agent.words.english import listed
@@ -268,6 +269,162 @@ class InspectResult(Result):
     text: Untrusted
     regions: Regions = Field(description="Regions that the answer mentions.")
     thought: SkipJsonSchema[Untrusted] = Field(default=UntrustedText(""), exclude=True)
+
+
+class CocoRuns(TypedDict):
+    """A mask as COCO writes it, which pycocotools reads."""
+
+    size: Annotated[tuple[int, int], Field(description="[height, width] of the picture in pixels")]
+    counts: Annotated[str, Field(description="compressed runs of pixels, down the columns")]
+
+
+class MaskRef(Result):
+    """The mask of a region."""
+
+    model_config = ConfigDict(title="Mask")
+    region: RegionName = Field(description="The region's id.")
+    area: int = Field(ge=0, description="Pixels of the thing.")
+    share: float = Field(ge=0, description="The pixels of its box that are the thing's, as a share of the box, 0 to 1.")
+    quality: Probability | None = Field(
+        description="How well the segmenter thinks that the mask fits, a predicted IoU; null if it does not say."
+    )
+    rle: CocoRuns = Field(
+        description="All of its pixels, exactly; left out of what a language model is told.",
+        repr=False,
+        json_schema_extra={FOR_PROGRAMS: True},
+    )
+    polygons: tuple[tuple[float, ...], ...] = Field(
+        description="Its outline within about a pixel: [x1, y1, x2, y2, …] of each piece, in pixels, without holes.",
+        repr=False,
+    )
+
+    @classmethod
+    def of(cls, region: Region, mask: Mask) -> MaskRef:
+        """The mask of a region as results carry it."""
+        x1, y1, x2, y2 = region.box
+        inside = mask.within(region.box).area
+        return cls(
+            region=region.id,
+            area=mask.area,
+            share=round(min(1.0, inside / max(1.0, (x2 - x1) * (y2 - y1))), 4),
+            quality=mask.quality,
+            rle=cast(CocoRuns, mask.to_coco()),
+            polygons=tuple(tuple(one) for one in mask.polygons()),
+        )
+
+    def mask(self) -> Mask:
+        """The pixels themselves.
+
+        Raises:
+            ValueError: the runs are none.
+        """
+        return Mask.from_coco(self.rle, self.quality)
+
+
+class SegmentResult(Result):
+    """Regions, and which of their pixels are the things'."""
+
+    model_config = ConfigDict(title="Segmentation")
+    regions: Regions = Field(description="What was segmented; of one that is not among the masks, no mask was found.")
+    masks: tuple[MaskRef, ...] = Field(description="The mask of each region that has one, in their order.")
+    judged: Judged = ""
+    not_judged: NotJudged = ()
+    note: Note = ""
+
+    @classmethod
+    def of(cls, found: Regions, phrase: str | None = None) -> SegmentResult:
+        """Regions, of which those that have masks show them."""
+        masks = [MaskRef.of(region, region.mask) for region in found if region.mask is not None]
+        without = [region.name for region in found if region.mask is None]
+        said = _said_of(found, phrase)
+        said["note"] = " ".join(
+            part for part in (said["note"], _NO_MASK.format(", ".join(without)) * bool(without)) if part
+        )
+        return cls(masks=tuple(masks), **said)
+
+    def as_line(self, regions: Sequence[Region]) -> str:
+        """The regions, each with the area of its mask."""
+        each = [f"{name_of(one.region)} {one.area} pixels, {one.share:.0%} of its box" for one in self.masks[:8]]
+        more = f"  … {len(self.masks)} in all" if len(self.masks) > 8 else ""
+        return "  ".join(each) + more or self.note or "nothing"
+
+    @model_validator(mode="after")
+    def _with_masks(self, info: ValidationInfo) -> Self:
+        """What came from elsewhere: each mask is one of this picture, and its region's."""
+        picture = picture_of(info)
+        if picture is None:
+            return self
+        masks = {one.region: one.mask() for one in self.masks}
+        if any(mask.size_hw != (picture.height, picture.width) for mask in masks.values()):
+            raise ValueError("a mask has another size than the picture")
+        if len(masks) < len(self.masks) or not masks.keys() <= set(self.regions.ids):
+            raise ValueError("a mask is of no region of the result, or the second of one")
+        shown_by = tuple(masks.get(one) for one in self.regions.ids)
+        object.__setattr__(self, "regions", replace(self.regions, masks=shown_by))
+        return self
+
+
+_NO_MASK = "The segmenter has no mask for {}."
+
+
+class PointRef(Result):
+    """Where to click to hit a region."""
+
+    model_config = ConfigDict(title="Point")
+    region: RegionName = Field(description="The region's id.")
+    x: float = Field(ge=0, description="Pixels of the picture, from its left edge.")
+    y: float = Field(ge=0, description="Pixels of the picture, from its top.")
+    share: tuple[Probability, Probability] = Field(
+        description="[x, y] as shares of the picture's width and height, 0 to 1."
+    )
+    thousandths: tuple[Annotated[int, Field(ge=0, le=1000)], Annotated[int, Field(ge=0, le=1000)]] = Field(
+        description="[x, y] from 0 to 1000, as many models that operate screens take them."
+    )
+    by: Literal["mask", "middle", "free"] = Field(
+        description='"mask": the point inside the thing\'s mask that is farthest from its edge. "middle": of its box. '
+        '"free": the middle of the box lies on something smaller, so this is a point of the box that lies on none.'
+    )
+
+    @classmethod
+    def of(cls, region: Region, at: tuple[float, float], by: str, size_hw: tuple[int, int]) -> PointRef:
+        """A point (x, y) in pixels of a picture, as results carry it."""
+        height, width = size_hw
+        (x, y), share = at, (at[0] / width, at[1] / height)
+        thousandths = round(1000 * share[0]), round(1000 * share[1])
+        fields = {"region": region.id, "x": round(x, 2), "y": round(y, 2), "share": share, "thousandths": thousandths}
+        return cls.model_validate({**fields, "by": by})
+
+
+class PointResult(Result):
+    """A point to click for each region."""
+
+    model_config = ConfigDict(title="Pointing")
+    points: tuple[PointRef, ...] = Field(description="One for each region, in their order.")
+    regions: Regions = Field(description="What was pointed at, most probable first; empty if nothing was found.")
+    judged: Judged = ""
+    not_judged: NotJudged = ()
+    note: Note = ""
+
+    @classmethod
+    def of(cls, found: Regions, points: Sequence[PointRef], phrase: str | None = None) -> PointResult:
+        """Regions, with their points."""
+        return cls(points=tuple(points), **_said_of(found, phrase))
+
+    def as_line(self, regions: Sequence[Region]) -> str:
+        """The regions, each with its point in pixels."""
+        each = [f"{name_of(one.region)} at {one.x:g}, {one.y:g}" for one in self.points[:8]]
+        more = f"  … {len(self.points)} in all" if len(self.points) > 8 else ""
+        return "  ".join(each) + more or self.note or "nothing"
+
+    @model_validator(mode="after")
+    def _of_regions(self, info: ValidationInfo) -> Self:
+        """What came from elsewhere: each point is in the picture, and of a region of the result."""
+        picture = picture_of(info)
+        if picture is not None:
+            outside = any(one.x > picture.width or one.y > picture.height for one in self.points)
+            if outside or [one.region for one in self.points] != list(self.regions.ids):
+                raise ValueError("a point lies outside of the picture, or is of no region of the result")
+        return self
 
 
 _One = Annotated[int | float | bool | str | None, WrapValidator(_kept)]

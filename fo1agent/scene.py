@@ -28,10 +28,22 @@ from fo1agent.pictures.ocr import TextLine, read_lines, rows
 from fo1agent.proposals.base import propose_many
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import coverage, doubt, iou, nms, parts
-from fo1agent.regions.ids import is_region_id, numbered
-from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, shown
+from fo1agent.regions.ids import RegionId, is_region_id, numbered
+from fo1agent.regions.masks import Mask
+from fo1agent.regions.points import point_at
+from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, read_box, shown
 from fo1agent.regions.relations import between, stand
-from fo1agent.results import CountResult, DescribeResult, InspectResult, ReadResult, RelateResult
+from fo1agent.results import (
+    CountResult,
+    DescribeResult,
+    InspectResult,
+    PointRef,
+    PointResult,
+    ReadResult,
+    RelateResult,
+    SegmentResult,
+)
+from fo1agent.segmenters.base import NO_SEGMENTER, segmented
 from fo1agent.together import Asking, Beyond, Boxes, Match, Names, Words, alone, together
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color
@@ -59,6 +71,8 @@ WITHIN_SHARE = 0.5
 LEAST_NAME = 0.01
 # So many of the likeliest regions are looked at for their colour.
 _LOOKED_AT = 24
+# The masks of so many of the latest regions are kept; a mask is a few kB.
+_KEPT_MASKS = 1000
 # The probabilities of so many of the latest queries are kept, [N] each.
 _KEPT_ROWS = 256
 # Characters; more is a mistake or an attack, and looking up its words alone would take minutes.
@@ -120,11 +134,13 @@ class Model:
         predictor: the model itself.
         proposer: makes the boxes, called with a `LoadedImage`; None for the model's own proposal head.
         ocr: reads text.
+        segmenter: makes masks of boxes, as `segmenters.Segmenter` says; None for no masks.
     """
 
     predictor: Predictor
     proposer: Callable[[LoadedImage], Regions] | None = None
     ocr: Reader = field(default=read_lines, repr=False)
+    segmenter: Callable[..., Any] | None = None
 
     @property
     def name(self) -> str:
@@ -215,6 +231,7 @@ class Scene(Pictured):
         self.offset_xy = offset_xy
         self._reads: dict[Any, tuple[TextLine, ...]] = {}
         self._colors: dict[Box, dict[str, float]] = {}
+        self._masks: dict[Box, Mask | None] = {}
         self._rows: dict[str, np.ndarray] = {}
         self._regions: Regions | None = None
 
@@ -233,8 +250,8 @@ class Scene(Pictured):
     @property
     def regions(self) -> Regions:
         """Every proposal, in the model's order, with its name and the probability of that; for a model without names,
-        with its objectness."""
-        return alone(self._naming())
+        with its objectness. Those that were segmented have their masks, here and wherever they are found."""
+        return self._masked(alone(self._naming()))
 
     def _naming(self) -> Asking[Regions]:
         """`regions`, if they are not known yet."""
@@ -378,6 +395,92 @@ class Scene(Pictured):
             note=" ".join(notes),
             not_judged=open_words,
         )
+
+    # ---- masks and points ----------------------------------------------------------------------------------------
+
+    @property
+    def segments(self) -> bool:
+        """Whether there is a segmenter, so that `segment` can make masks."""
+        return self.model.segmenter is not None
+
+    def segment(self, what: Any = None) -> SegmentResult:
+        """Find which pixels of regions are the things': one pass of the segmenter for all that have no mask yet.
+
+        From then on these regions have their masks in this scene, and relations, areas and colours go by them.
+
+        Args:
+            what: a phrase to ground, a region, region id or box, or several of these; None for everything that the
+                model can name.
+
+        Returns:
+            The regions with their masks, in COCO's form and as polygons. A region of which the segmenter found no mask
+            has none, and `note` says so.
+
+        Raises:
+            InputError: an unknown region.
+            ToolFailed: there is no segmenter; the message says how to have one.
+            SegmentationError: it failed.
+        """
+        if self.model.segmenter is None:
+            raise ToolFailed(NO_SEGMENTER)
+        found = self._meant(what)
+        new = {box: found[k] for k, box in enumerate(map(tuple, found.boxes.tolist())) if box not in self._masks}
+        if new:
+            made = segmented(self.model.segmenter, self.loaded, np.array(list(new)))
+            for (box, region), mask in zip(new.items(), made, strict=True):
+                self._keep_mask(box, region, mask)
+        return SegmentResult.of(self._masked(found), what if isinstance(what, str) and not is_region_id(what) else None)
+
+    def point(self, what: Any = None) -> PointResult:
+        """Where to click: one point a region, that hits it and nothing that lies on it.
+
+        Of a region with a mask it is the point inside that is farthest from its edge; else the middle of the box, or,
+        where that lies on something smaller that the model names, the point farthest from all of these and from the
+        border of the box.
+
+        Args:
+            what: as for `segment`.
+
+        Raises:
+            InputError: an unknown region.
+        """
+        found = self._masked(self._meant(what))
+        named = self.named() if len(found) else found
+        points = [PointRef.of(region, *point_at(region, named), self.loaded.size_hw) for region in found]
+        return PointResult.of(found, points, what if isinstance(what, str) and not is_region_id(what) else None)
+
+    def _meant(self, what: Any) -> Regions:
+        """Phrases, targets or regions, one or several, as regions, each once."""
+        if what is None:
+            return self.named()
+        if not isinstance(what, (list, tuple)) or not what:
+            return self._regions_of(what)
+        one_box = len(what) == 4 and all(number(corner) is not None for corner in what)
+        each = [self._regions_of(one) for one in ([what] if one_box else what)]
+        return each[0] if len(each) == 1 else _together_once(each)
+
+    def _keep_mask(self, box: Box, region: Region, mask: Mask | None) -> None:
+        spelled = RegionId(region.name).box if region.index is None else None  # a box's id holds it to whole pixels
+        for key in (box, box if spelled is None else read_box(spelled)):
+            self._masks[key] = mask
+            self._colors.pop(key, None)  # of all of its box
+        while len(self._masks) > _KEPT_MASKS:
+            self._masks.pop(next(iter(self._masks)))
+
+    def _masked(self, regions: Regions) -> Regions:
+        """The same regions, with the masks that are known of them."""
+        masks = [self._masks.get(box) for box in map(tuple, regions.boxes.tolist())] if self._masks else []
+        return replace(regions, masks=tuple(masks)) if any(mask is not None for mask in masks) else regions
+
+    def _region_of(self, target: Target) -> Region:
+        return self._with_mask(super()._region_of(target))
+
+    def _box_region(self, box: Any) -> Region:
+        return self._with_mask(super()._box_region(box))
+
+    def _with_mask(self, region: Region) -> Region:
+        mask = self._masks.get(region.box)
+        return region if mask is None else replace(region, mask=mask)
 
     # ---- reading and describing ----------------------------------------------------------------------------------
 
@@ -620,9 +723,13 @@ class Scene(Pictured):
         return fits
 
     def _color_shares(self, box: Box) -> dict[str, float]:
-        """Colour shares of a box's pixels, computed once per box."""
+        """Colour shares of a box's pixels, or of its mask's if it has one; computed once."""
         if box not in self._colors:
-            self._colors[box] = box_color_shares(self.image, self._pixels(box))
+            left, top, right, bottom = self._pixels(box)
+            mask = self._masks.get(box)
+            thing = None if mask is None else mask.pixels()[top:bottom, left:right]
+            thing = thing if thing is not None and thing.any() else None
+            self._colors[box] = box_color_shares(self.image, (left, top, right, bottom), thing)
         return self._colors[box]
 
     def _asking(self, target: Target, question: Callable[[str], str]) -> Asking[tuple[prompts.Reply, Regions]]:
@@ -768,7 +875,7 @@ class Scene(Pictured):
             index = sure[(fits[sure] >= SEVERAL) | ~np.array(plain, dtype=bool)]
         index = index[np.argsort(-scores[index], kind="stable")]
         index = index[:limit] if threshold is None else index[scores[index] >= threshold][:limit]
-        return Regions(
+        found = Regions(
             boxes[index],
             np.clip(scores[index], 0, 1),
             (label,) * len(index),
@@ -776,6 +883,7 @@ class Scene(Pictured):
             self.encoding.source,
             none_score,
         )
+        return self._masked(found)
 
     def _ids(self, boxes: np.ndarray, index: np.ndarray) -> tuple[str, ...]:
         """Ids of some of the boxes, of which those behind the scene's own are told by their corners."""
@@ -952,6 +1060,14 @@ def _together(found: Sequence[Regions], limit: int | None) -> Regions:
     together = Regions.from_list(list(best.values())[:limit], none_score, " ".join(notes), open_words)
     speakers = tuple(dict.fromkeys(name for one in found for name in one.by))
     return replace(together, judged=" and ".join(one.judged for one in found if one.judged), by=speakers)
+
+
+def _together_once(each: Sequence[Regions]) -> Regions:
+    """The regions of several in their order, one that is in two of them once, with what is to be said of all."""
+    regions = {region.id: region for one in each for region in one}
+    notes = dict.fromkeys(one.note for one in each if one.note)
+    open_words = tuple(dict.fromkeys(word for one in each for word in one.not_judged))
+    return Regions.from_list(list(regions.values()), note=" ".join(notes), not_judged=open_words)
 
 
 def _inventory(labels: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from fo1agent.errors import InputError
 from fo1agent.foreign import one_line, stdout_to_stderr
-from fo1agent.tools import counting, describing, grounding, imaging, looking, reading, relating
+from fo1agent.tools import counting, describing, grounding, imaging, looking, pointing, reading, relating, segmenting
 from fo1agent.tools.base import Tool
 
 GROUP = "fo1agent.tools"
@@ -43,6 +43,8 @@ def registry(*extra: Tool) -> dict[str, Tool]:
         describing.describe,
         describing.inspect,
         relating.relate,
+        segmenting.segment,
+        pointing.point,
         imaging.zoom,
         imaging.annotate,
         *extra,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fo1agent.pictures.attached import Attachment, Drawn
+from fo1agent.pictures.attached import FOR_PROGRAMS, Attachment, Drawn
 from fo1agent.pictures.text import TextLine
 from fo1agent.regions.regions import Region, RegionRef, Regions
 from fo1agent.tools.outcome import Outcome
@@ -53,7 +53,8 @@ def as_json(value: Any, *, fenced: bool = False) -> Any:
 
     Args:
         value: the result.
-        fenced: for a language model: untrusted text between marks, no empty notes and word lists.
+        fenced: for a language model: untrusted text between marks, no empty notes and word lists, nothing for
+            programs.
     """
     model_words = fenced and getattr(value, "source", None) == "model"
     return _told(value, None if isinstance(value, BaseModel) else value, fenced, model_words)
@@ -110,7 +111,8 @@ def _told_model(value: BaseModel, fenced: bool, model_words: bool) -> dict[str, 
     fields: dict[str, Any] = {}
     for name, its in plain.items():
         if fenced and (
-            (name in ("note", "not_judged") and not its)
+            _is_for_programs(type(value), name)
+            or (name in ("note", "not_judged") and not its)
             or (name == "judged" and not plain.get("not_judged"))  # then it is what was asked for
         ):
             continue
@@ -118,6 +120,11 @@ def _told_model(value: BaseModel, fenced: bool, model_words: bool) -> dict[str, 
         if name == "label" and model_words and isinstance(its, str):
             fields[name] = UntrustedText(its).fenced()
     return fields
+
+
+def _is_for_programs(kind: type[BaseModel], name: str) -> bool:
+    extra = kind.model_fields[name].json_schema_extra if name in kind.model_fields else None
+    return isinstance(extra, Mapping) and extra.get(FOR_PROGRAMS) is True
 
 
 def _json(value: Any) -> str:

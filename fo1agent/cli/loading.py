@@ -16,6 +16,9 @@ _OPTIONS = (
         metavar="NAME",
         help="A detector to ask beside the model; may be given several times.",
     ),
+    click.option(
+        "--segmenter", metavar="NAME|FOLDER", help="What makes masks, e.g. transformers:facebook/sam2.1-hiera-tiny."
+    ),
     click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."),
     click.option(
         "--dtype",
@@ -48,7 +51,9 @@ _OPTIONS = (
         help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano.",
     ),
 )
-NAMES = ("model_name", "proposer", "finder", "device", "dtype", "attn", "quantize", "compile", "pack", "engine")
+NAMES = (
+    "model_name", "proposer", "finder", "segmenter", "device", "dtype", "attn", "quantize", "compile", "pack", "engine",
+)  # fmt: skip
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,6 +17,9 @@ from pydantic_core import CoreSchema, core_schema
 ENCODED = "contentEncoding"
 """The keyword by which the JSON schema of an attachment is told from another text's."""
 
+FOR_PROGRAMS = "for_programs"
+"""The keyword in the JSON schema of a field that a language model is not told: it is long, and nothing to read."""
+
 
 class Attachment(bytes):
     """A file in a result, base64 in JSON; its `media_type` is `image/png` unless said otherwise."""

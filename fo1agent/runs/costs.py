@@ -18,8 +18,8 @@ class Costs:
     """What was used.
 
     Attributes:
-        calls: kind → how often: the predictor's passes (`watched.PASSES`), `propose`, `ocr`, `llm`. A pass that a cache
-            answered counts as one.
+        calls: kind → how often: the predictor's passes (`watched.PASSES`), `propose`, `segment`, `ocr`, `llm`. A pass
+            that a cache answered counts as one.
         seconds: wall-clock time in these calls.
         pixels: of pictures that were proposed on, encoded or read.
         input_tokens: that language models were sent, where they say so; None where none did.

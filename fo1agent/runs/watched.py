@@ -20,19 +20,21 @@ PASSES = ("encode", "with_boxes", "match", "similar", "labels", "generate")
 _MANY = {"match_many": "match", "generate_many": "generate"}  # one pass for several
 
 Listener = Callable[[str, str, int], AbstractContextManager[Any]]
-"""(kind, name of the model, pixels) → a context in which the call runs. Kinds are `PASSES`, `propose` and `ocr`."""
+"""(kind, name of the model, pixels) → a context in which the call runs. Kinds are `PASSES`, `propose`, `segment` and
+`ocr`."""
 
 
 def watched_model(model: Any, listener: Listener) -> Any:
     """A model like this one whose calls the listener hears of; what is no `Model` is returned as it is."""
     if not isinstance(model, Model):
         return model
-    propose = model.proposer
+    propose, segment = model.proposer, model.segmenter
     return replace(
         model,
         predictor=_Watched(model.predictor, listener),
         proposer=None if propose is None else _heard(propose, "propose", _name_of(propose), listener),
         ocr=_heard(model.ocr, "ocr", _name_of(model.ocr), listener),
+        segmenter=None if segment is None else _heard(segment, "segment", _name_of(segment), listener),
     )
 
 
@@ -61,7 +63,7 @@ def _heard(function: Any, kind: str, model: str, listener: Listener) -> Any:
     """The function, each call within the listener's context."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        with listener(kind, model, _pixels(args[0]) if args and kind in ("encode", "propose", "ocr") else 0):
+        with listener(kind, model, _pixels(args[0]) if args and kind in ("encode", "propose", "segment", "ocr") else 0):
             return function(*args, **kwargs)
 
     return call

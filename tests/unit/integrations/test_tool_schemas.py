@@ -99,7 +99,7 @@ def test_the_command_prints_what_render_gives() -> None:
     run = CliRunner().invoke(main, ["tools", "--format", "responses"])
     assert run.exit_code == 0
     assert json.loads(run.stdout) == render("responses")
-    assert "9 tools, about" in run.stderr
+    assert "11 tools, about" in run.stderr
 
 
 # ---- tools of one's own ----

@@ -200,7 +200,8 @@ def test_our_bugs_pass_through(scene: Scene) -> None:
 
 def test_the_registry_holds_every_tool() -> None:
     known = registry()
-    assert sorted(known) == ["annotate", "count", "describe", "ground", "inspect", "look", "read", "relate", "zoom"]
+    ours = ["annotate", "count", "describe", "ground", "inspect", "look", "point", "read", "relate", "segment", "zoom"]
+    assert sorted(known) == ours
     for name, one in known.items():
         assert one.name == name
         for argument, schema in one.schema()["parameters"]["properties"].items():
