@@ -45,6 +45,7 @@ from fo1agent.regions.regions import (
     RegionRef,
     Regions,
     check_boxes,
+    number,
     read_box,
     read_pixels,
     shown,
@@ -55,9 +56,11 @@ from fo1agent.results import (
     DescribeResult,
     Grounding,
     InspectResult,
+    PointResult,
     ReadResult,
     RelateResult,
     Result,
+    SegmentResult,
     View,
 )
 from fo1agent.runs.answer import Answer
@@ -374,6 +377,28 @@ class RemoteScene(Pictured):
         """Ask the model a question about a region, or with target None about the picture; see `Scene.inspect`."""
         return self._result(InspectResult, "inspect", question=question, region=self._target(target))
 
+    def segment(self, what: Any = None) -> SegmentResult:
+        """Find which pixels of regions are the things', a phrase's or those given; see `Scene.segment`.
+
+        Raises:
+            ToolFailed: the server has no segmenter.
+        """
+        return self._result(SegmentResult, "segment", **self._meant(what))
+
+    def point(self, what: Any = None) -> PointResult:
+        """Where to click, one point a region; see `Scene.point`."""
+        return self._result(PointResult, "point", **self._meant(what))
+
+    def _meant(self, what: Any) -> dict[str, Any]:
+        """A phrase, a target or several, as the tools take them."""
+        if isinstance(what, str) and not is_region_id(what):
+            return {"phrase": what}
+        if what is None:
+            return {}
+        many = isinstance(what, (list, tuple, Regions)) and not _is_box(what)
+        each: list[Any] = list(what) if many else [what]
+        return {"regions": [self._target(one) for one in each]}
+
     def call(self, tool: str, /, **arguments: Any) -> Any:
         """Run a tool of the server's, ours or another: `scene.call("sharpness", region=scene.ground("bus")[0])`.
 
@@ -623,6 +648,10 @@ class _Heard:
 
 class _ForgottenError(InputError):
     """The server does not know the picture any more."""
+
+
+def _is_box(value: Any) -> bool:
+    return len(value) == 4 and all(number(corner) is not None for corner in value)
 
 
 def _at_once(ask: Callable[[Given], Answered], each: Sequence[Given]) -> list[Answered]:

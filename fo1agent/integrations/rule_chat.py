@@ -348,6 +348,15 @@ class _HeardScene:
         (result,) = self._ask(("inspect", {"question": question, **_where(target)}))
         return SimpleNamespace(text=_unfenced(result["text"]))
 
+    def segment(self, targets: Regions) -> Any:
+        (result,) = self._ask(("segment", {"regions": [region.name for region in targets]}))
+        masks = [SimpleNamespace(area=one["area"], share=one["share"]) for one in result["masks"]]
+        return SimpleNamespace(regions=self._regions(result), masks=masks, note=result.get("note", ""))
+
+    def point(self, targets: Regions) -> Any:
+        (result,) = self._ask(("point", {"regions": [region.name for region in targets]}))
+        return SimpleNamespace(points=[SimpleNamespace(x=one["x"], y=one["y"]) for one in result["points"]])
+
     def _look(self) -> dict[str, Any]:
         return self._ask(("look", {}))[0]
 

@@ -217,8 +217,8 @@ class Exists(OfRegions):
 
 
 class Measure(Step):
-    """Size of the best region in pixels (area: square pixels), where its centre is (`x` from the left, `y` from the
-    top), or its gap to the best region of `to`."""
+    """Size of the best region in pixels (area: square pixels, of its mask where there is a segmenter), where its centre
+    is (`x` from the left, `y` from the top), or its gap to the best region of `to`."""
 
     gives: ClassVar[Kind] = "number"
     op: Literal["measure"] = "measure"
@@ -447,6 +447,20 @@ class Locate(OfRegions):
     op: Literal["locate"] = "locate"
 
 
+class Segment(OfRegions):
+    """Which pixels are the regions': how many, in words; the evidence has their masks. Needs a segmenter."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["segment"] = "segment"
+
+
+class Point(OfRegions):
+    """Where to click to hit the regions: a point in pixels for each, in words."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["point"] = "point"
+
+
 class UseTool(Step):
     """What a tool gives that is none of this language's: called with `args`, and with the regions of steps for the
     arguments that `of` names; `gives` is the kind of its result."""
@@ -485,7 +499,7 @@ class Answer(Step):
 AnyStep = Annotated[
     Find | Keep | Are | Except | KeepSide | Select | Exactly | Count | Kinds | Exists | Measure | Arithmetic | Compare
     | Share | Which | WhichKind | Colors | SameColor | Either | Place | Logic | Read | Says | Describe | Name | Inspect
-    | Locate | UseTool | Answer,
+    | Locate | Segment | Point | UseTool | Answer,
     Field(discriminator="op"),
 ]  # fmt: skip
 

@@ -127,7 +127,7 @@ class _Composer:
         giving = ["read", "describe"]
         if regions:
             giving += ["count", "kinds", "exists", "share", "which_kind", "colors", "same_color", "measure"]
-            giving += ["place", "name", "inspect", "locate"]
+            giving += ["place", "name", "inspect", "locate", "segment", "point"]
         if numbers:
             giving += ["arithmetic", "compare", "which"]
         if truths:
@@ -342,6 +342,8 @@ class _Composer:
 
     def _locate(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.one_of([], self.refs("regions"))}, "text"
+
+    _segment = _point = _locate
 
     def _tool(self) -> tuple[dict[str, Any], p.Kind]:
         usable = self.usable()

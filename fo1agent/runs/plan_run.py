@@ -16,11 +16,11 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from fo1agent.errors import BudgetExceeded, InputError, ReplyError, ToolError
+from fo1agent.errors import BudgetExceeded, InputError, ReplyError, ToolError, ToolFailed
 from fo1agent.pictures.color import PLAIN
 from fo1agent.plans import language as p
 from fo1agent.regions import geometry
-from fo1agent.regions.boxes import areas, centers, iou
+from fo1agent.regions.boxes import centers, iou
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.regions.relations import between, related, stand
 from fo1agent.results import bound, tells_of_regions, value_of
@@ -371,6 +371,7 @@ class Run:
             order = geometry.nearest(of.boxes, to.boxes)
             order = order if step.by == "nearest" else order[::-1]
         else:
+            of = self._measured(of) if step.by in ("largest", "smallest") else of
             order = np.argsort(_sort_key(step.by, of, self.scene), kind="stable")
         if step.rank + step.number - 1 > len(order):
             return Failure(f"there {_are_only(len(order))} to choose from", "missing")
@@ -450,6 +451,8 @@ class Run:
 
     def _measure(self, step: p.Measure) -> Result:
         region = self._best(step.of)
+        if step.quantity == "area":
+            region = self._measured(Regions.from_list([region]))[0]
         self.rests_on[step.id] = Regions.from_list([region])
         x1, y1, x2, y2 = region.box
         if step.to is not None:
@@ -619,6 +622,40 @@ class Run:
             self.landmarks[step.id] = near
         return listed(places(found, self.scene.width, self.scene.height))
 
+    def _segment(self, step: p.Segment) -> Result:
+        found = self._regions(step.of)
+        if not len(found):
+            return Failure(self._absent(step.of), "missing")
+        result = self._asked_of_scene("segment", found)
+        if not result.masks:
+            return Failure(result.note.rstrip(".") or "the segmenter has no mask of it", "missing")
+        self.rests_on[step.id] = result.regions
+        sizes, shares = [f"{mask.area}" for mask in result.masks], [f"{mask.share:.0%}" for mask in result.masks]
+        box = "box" if len(sizes) == 1 else "boxes"
+        return f"{listed(sizes)} pixels, {listed(shares)} of {'its' if box == 'box' else 'their'} {box}"
+
+    def _point(self, step: p.Point) -> Result:
+        found = self._regions(step.of)
+        if not len(found):
+            return Failure(self._absent(step.of), "missing")
+        result = self._asked_of_scene("point", found)
+        self.rests_on[step.id] = found
+        return listed([f"({point.x:.0f}, {point.y:.0f})" for point in result.points])
+
+    def _asked_of_scene(self, method: str, regions: Regions) -> Any:
+        ask = getattr(self.scene, method, None)  # a scene of somebody else's may not have it
+        if ask is None:
+            raise ToolFailed(f"this scene cannot {method} regions")
+        self.meter.model_call(self.scene.width * self.scene.height)
+        return ask(regions)
+
+    def _measured(self, regions: Regions) -> Regions:
+        """Regions whose areas are compared: with their masks, where there is a segmenter, so that all are measured
+        alike."""
+        if not getattr(self.scene, "segments", False) or not len(regions):
+            return regions
+        return self._asked_of_scene("segment", regions).regions
+
     def _ids_above(self, step: Any) -> set[str]:
         """The ids of all regions that a step's input was made of: the question has named them already."""
         own = self.results.get(step.id)
@@ -759,7 +796,7 @@ class Run:
         if getattr(step, "negated", False):
             words.insert(0, "not")
         place = [self._short(getattr(step, key, None)) for key in ("to", "and_to", "without")]
-        if step.op in ("read", "describe", "inspect", "locate", "place"):
+        if step.op in ("read", "describe", "inspect", "locate", "segment", "point", "place"):
             place.insert(0, self._short(step.of))
         if step.op == "compare":
             place.append(str(step.right) if isinstance(step.right, int) else str(self.results[step.right]))
@@ -883,8 +920,8 @@ def _sort_key(by: str, regions: Regions, scene: SceneLike) -> np.ndarray:
     middle = np.array([scene.width / 2, scene.height / 2])
     keys: dict[str, Callable[[], np.ndarray]] = {
         "best": lambda: -regions.scores,
-        "largest": lambda: -areas(regions.boxes),
-        "smallest": lambda: areas(regions.boxes),
+        "largest": lambda: -regions.areas(),
+        "smallest": lambda: regions.areas(),
         "tallest": lambda: y1 - y2,
         "shortest": lambda: y2 - y1,
         "widest": lambda: x1 - x2,
@@ -949,6 +986,8 @@ _DO: dict[str, Callable[[Run, Any], Result]] = {
     "logic": Run._logic,
     "name": Run._name,
     "locate": Run._locate,
+    "segment": Run._segment,
+    "point": Run._point,
     "read": Run._read,
     "says": Run._says,
     "describe": Run._describe,

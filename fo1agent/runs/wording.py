@@ -110,7 +110,9 @@ def _ids(run: Run, ref: str) -> tuple[str, ...]:
 
 
 def _unique(regions: list[Region]) -> Regions:
-    return Regions.from_list(list({r.id: r for r in regions}.values()))
+    """Each region once, with its mask where one of them has it: the step that found it came before."""
+    masked = {r.id: r for r in regions if r.mask is not None}
+    return Regions.from_list(list(({r.id: r for r in regions} | masked).values()))
 
 
 def _evidence(run: Run, ref: str) -> list[Region]:
@@ -701,6 +703,17 @@ class _Wording:
         if near is not None:
             where = f"{near.words} the {near.region.label} ({near.region.name}), {where}"
         return f"the {noun} {verb} {where} of the picture ({names})"
+
+    def _segment(self, step: p.Segment) -> str:
+        found = self.run.rests_on[step.id]
+        masked = [region.name for region in found if region.mask is not None]
+        verb = "fills" if len(masked) == 1 else "fill"
+        return f"the {self.noun(step.of, len(found))} {verb} {self.value(step.id)} ({listed(masked)})"
+
+    def _point(self, step: p.Point) -> str:
+        found = _found(self.run, step.of)
+        noun, names = self.noun(step.of, len(found)), listed([region.name for region in found])
+        return f"click at {self.value(step.id)} for the {noun} ({names})"
 
 
 def _all_found(run: Run, ref: str) -> list[str]:

@@ -472,10 +472,17 @@ class _Compiler:
         return self.add(p.Name, of=self.regions(clause.thing, "the" if clause.thing.definite else "ground"))
 
     def _WhereIs(self, clause: s.WhereIs) -> str:
-        thing = clause.thing
-        if thing.definite and not thing.plural:
-            return self.add(p.Locate, of=self.the(thing))
-        return self.add(p.Locate, of=self.regions(thing, "exists"))
+        return self.add(p.Locate, of=self._meant(clause.thing))
+
+    def _SegmentIt(self, clause: s.SegmentIt) -> str:
+        return self.add(p.Segment, of=self._meant(clause.thing))
+
+    def _PointAt(self, clause: s.PointAt) -> str:
+        return self.add(p.Point, of=self._meant(clause.thing))
+
+    def _meant(self, thing: NounPhrase) -> str:
+        """ "The dog" is the likeliest one; of anything else all that there are."""
+        return self.the(thing) if thing.definite and not thing.plural else self.regions(thing, "exists")
 
     def _DescribeIt(self, clause: s.DescribeIt) -> str:
         if clause.thing is None or (clause.thing.pronoun and not self._mentions):

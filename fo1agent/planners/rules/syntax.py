@@ -292,6 +292,20 @@ class WhereIs:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentIt:
+    """Which pixels are the thing's."""
+
+    thing: NounPhrase
+
+
+@dataclass(frozen=True, slots=True)
+class PointAt:
+    """Where to click to hit the thing."""
+
+    thing: NounPhrase
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeIt:
     """A caption of the thing or of the picture."""
 
@@ -330,6 +344,8 @@ Clause = (
     | Says
     | WhatIs
     | WhereIs
+    | SegmentIt
+    | PointAt
     | DescribeIt
     | AskAbout
 )
