@@ -19,6 +19,7 @@ import click
 from fo1agent.cli import console
 from fo1agent.cli import data as cli_data
 from fo1agent.cli import loading as cli_loading
+from fo1agent.cli import masks as cli_masks
 from fo1agent.cli import ocr as cli_ocr
 from fo1agent.cli import own_tools as cli_own_tools
 from fo1agent.cli import pictures as cli_pictures
@@ -369,6 +370,57 @@ def describe(
         return _said(described.text, "nothing I can name", fields, described.regions)
 
     _look_at_each(images, None, described_in, draw, json_output, opening)
+
+
+@main.command(epilog="\b\nExample:\n  fo1agent segment street.jpg dog --segmenter ultralytics:sam2_t.pt --out dog.png")
+@cli_pictures.images_argument
+@click.argument("phrase", type=_Words())
+@click.option(
+    "--out",
+    type=FILE_OUT,
+    metavar="OUT.png|OUT.json",
+    callback=cli_masks.check_ending,
+    help="Write the masks: a picture that is white where the things are, or COCO annotations.",
+)
+@_scene_options
+@draw_to
+@as_json
+def segment(
+    images: Sequence[str], phrase: str, out: Path | None, draw: Path | None, json_output: bool, **opening: Any
+) -> None:
+    """Find which pixels of each IMAGE are of what PHRASE names, or of the region with that id (r3).
+
+    Needs --segmenter, here or where the server of --server was started.
+    """
+
+    def segmented_in(scene: Scene) -> _Found:
+        result = scene.segment(phrase)
+        cli_masks.write(result, out)
+        return _lines_of(result, [cli_masks.line(one) for one in result.masks], {"phrase": phrase})
+
+    _look_at_each(images, ("PHRASE", phrase), segmented_in, draw, json_output, opening, {"--out": out})
+
+
+@main.command(epilog='\b\nExample:\n  fo1agent point screen.png "red button" --json')
+@cli_pictures.images_argument
+@click.argument("phrase", type=_Words())
+@_scene_options
+@draw_to
+@as_json
+def point(images: Sequence[str], phrase: str, draw: Path | None, json_output: bool, **opening: Any) -> None:
+    """Find where to click in each IMAGE to hit what PHRASE names, or the region with that id (r3).
+
+    Prints x and y in pixels; --json has them from 0 to 1 and from 0 to 1000 as well.
+    """
+
+    def pointed_in(scene: Scene) -> _Found:
+        result = scene.point(phrase)
+        lines = [f"{name_of(one.region)}  {one.x:g} {one.y:g}" for one in result.points]
+        return _lines_of(result, lines, {"phrase": phrase})
+
+    from fo1agent.regions.ids import name_of
+
+    _look_at_each(images, ("PHRASE", phrase), pointed_in, draw, json_output, opening)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent tools --format openai > tools.json")
@@ -821,10 +873,13 @@ def _look_at_each(
     draw: Path | None,
     json_output: bool,
     opening: Mapping[str, Any],
+    written: Mapping[str, Path | None] | None = None,
 ) -> None:
-    """Open each picture, print what is found in it, and draw it where that was asked for."""
-    names = cli_pictures.named(images, {"--draw": draw}, last)
-    _, opened = _ready(names, {"--draw": draw}, **opening)
+    """Open each picture, print what is found in it, and draw it where that was asked for. What `look` writes besides
+    is told in `written`: option → file."""
+    outputs = {"--draw": draw, **(written or {})}
+    names = cli_pictures.named(images, outputs, last)
+    _, opened = _ready(names, outputs, **opening)
 
     def looked(scene: Scene, found: _Found) -> cli_pictures.Looked:
         return cli_pictures.Looked(found.fields, found.line, found.text, lambda: _draw(scene, found.regions, draw))
@@ -852,6 +907,23 @@ def _said(text: str, nothing: str, fields: Mapping[str, Any], regions: Iterable[
         console.note("" if text else nothing)
 
     return _Found(fields, [console.one_line(text) or nothing], show, regions)
+
+
+def _lines_of(result: Any, lines: Sequence[str], fields: Mapping[str, Any]) -> _Found:
+    """What a tool gave for each region that a phrase names, in a line each."""
+    nothing = result.note or "nothing found"
+    not_judged = console.not_judged(result.not_judged)
+
+    def show() -> None:
+        for line in lines:
+            console.result(line)
+        console.note(result.note if lines else nothing)
+        console.note(" · ".join(not_judged))
+
+    told = {**fields, **result.model_dump(mode="json")}
+    return _Found(
+        told, [" · ".join(lines) or console.one_line(nothing), *console.aside(*not_judged)], show, result.regions
+    )
 
 
 def _print_answer(answer: Answer) -> None:

@@ -1,4 +1,5 @@
-"""Draws regions on a picture: thin boxes, and small tags that cover neither each other nor what they name.
+"""Draws regions on a picture: thin boxes, masks as a film of colour, and small tags that cover neither each other nor
+what they name.
 
 A region's colour comes from its name alone, so it is the same in the picture, the terminal and the report. The palette
 is Okabe and Ito's, made to be told apart by people with any kind of colour vision, with two lighter colours added. The
@@ -38,6 +39,7 @@ _PALETTE = (
 # The palette itself, then paler, then darker, so that 27 regions differ.
 _TIERS = ((0, 0.0), (255, 0.5), (0, 0.35))
 _LABEL_LETTERS = 24
+_FILM = 110  # of 255: how much of its colour lies on what a mask covers
 _MAX_HIDDEN = 0.22  # share of the picture that tags may hide before they say less
 _INK, _PAPER = (17, 17, 17), (255, 255, 255)
 
@@ -74,7 +76,7 @@ def draw(
 
     Args:
         image: any mode; it is not changed.
-        evidence: drawn strong, each with a tag: id, label, probability.
+        evidence: drawn strong, each with a tag: id, label, probability; its mask, where it has one, as a film.
         candidates: drawn faint, with their id where there is room; those that are evidence too are left out.
         max_side: longer side of the result, pixels, smaller or larger than the picture's; None for the picture's own.
 
@@ -94,6 +96,8 @@ def draw(
     strong = list({region.id: region for region in evidence}.values())
     faint = [r for r in {r.id: r for r in candidates}.values() if r.id not in {s.id for s in strong}]
     style = Style.of(size, len(strong))
+    for region in sorted((r for r in strong if r.mask is not None), key=lambda r: -r.area):
+        _film(canvas, region)
     pen = ImageDraw.Draw(canvas, "RGBA")
     for region in sorted(faint, key=lambda r: -r.area):
         _outline(pen, _scaled(region, scale), _rgb(region.name), max(1, style.line // 2), 110, size)
@@ -162,6 +166,14 @@ def _outline(
         )
         if frame[2] >= frame[0] and frame[3] >= frame[1]:
             pen.rectangle(frame, outline=fill, width=thick)
+
+
+def _film(canvas: Image.Image, region: Region) -> None:
+    """A region's colour over the pixels of its mask, through which the picture shows."""
+    assert region.mask is not None
+    where = Image.fromarray(region.mask.pixels().astype(np.uint8) * _FILM)
+    where = where if where.size == canvas.size else where.resize(canvas.size, Image.Resampling.BILINEAR)
+    canvas.paste(_rgb(region.name), mask=where)
 
 
 def _seam(width: int) -> int:

@@ -237,6 +237,12 @@ def _distinct(regions: Iterable[Region]) -> list[Region]:
     return list({region.id: region for region in regions}.values())
 
 
+def _path(polygons: Sequence[Sequence[float]]) -> str:
+    """The outlines as the `d` of an SVG path."""
+    corners = ([f"{x:g} {y:g}" for x, y in zip(one[::2], one[1::2], strict=True)] for one in polygons)
+    return " ".join(f"M{'L'.join(one)}Z" for one in corners)
+
+
 def _shown(region: Region, kind: str, tag: Any) -> dict[str, Any]:
     """A region as the template wants it."""
     x1, y1, x2, y2 = region.box
@@ -250,6 +256,7 @@ def _shown(region: Region, kind: str, tag: Any) -> dict[str, Any]:
         "tag": tag,
         "x": round(x1, 1),
         "y": round(y1, 1),
+        "outline": "" if region.mask is None else _path(region.mask.polygons()),
         "width": round(x2 - x1, 1),
         "height": round(y2 - y1, 1),
         **_colors(region.name),

@@ -22,7 +22,7 @@ from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
 from fo1agent.untrusted import UntrustedText
-from tests import forged
+from tests import forged, segmenting
 from tests.fakes import FakePredictor
 from tests.serving import in_thread, until
 
@@ -381,3 +381,22 @@ def test_a_closed_client_says_that_it_is_closed(server: Client) -> None:
     for ask in asks:
         with pytest.raises(ServerError, match=f"^This client of {server.url} is closed and asks nothing more. Connect"):
             ask()
+
+
+def test_masks_and_points_are_those_of_a_scene_here() -> None:
+    made = segmenting.model()
+    with in_thread(create_app(made, Settings(batching=False))) as url, connect(url) as client:
+        there, here = client.open(segmenting.drawn()), made.open(segmenting.drawn())
+        for what in ("frisbee", "r1", ["r0", "r2"], list(segmenting.DISC), here.regions[1], None):
+            segmented, expected = there.segment(what), here.segment(what)
+            assert segmented.model_dump_json() == expected.model_dump_json()
+            for mask, same_mask in zip(segmented.regions.masks, expected.regions.masks, strict=True):
+                assert mask is not None
+                assert same_mask is not None
+                assert (mask.runs == same_mask.runs).all()
+            assert there.point(what).model_dump_json() == here.point(what).model_dump_json()
+        assert there.segment("zebra").masks == ()
+    with in_thread(create_app(model(), Settings(batching=False))) as url, connect(url) as client:
+        with pytest.raises(ToolFailed, match="No segmenter is loaded"):
+            client.open(gray()).segment("bus")
+        assert client.open(gray()).point("bus").points[0].by == "middle"

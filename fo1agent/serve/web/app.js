@@ -1,7 +1,7 @@
 // The page: a photo is chosen and sent, questions are asked, answers and regions shown. The parts know how to show;
 // this knows when.
 
-import { ApiError, ask, pixels, token, upload } from "./api.js";
+import { ApiError, ask, callTool, pixels, token, upload } from "./api.js";
 import { announce, el } from "./dom.js";
 import { pin, startLight } from "./light.js";
 import { makePanel } from "./panel.js";
@@ -175,7 +175,7 @@ async function submit(question) {
   for (const example of [...byId("examples").children]) if (example.textContent === question) example.remove();
   for (const old of turns) old.fold();
   const before = turns.map((old) => old.question).reverse(); // what "it" and "they" may go back to
-  const turn = makeTurn(question, stage, { onOpen: openNamed, onAsk: submit });
+  const turn = makeTurn(question, stage, { onOpen: openNamed, onAsk: submit, onMasks: masksOf });
   turns = [turn, ...turns].slice(0, MOST_TURNS);
   byId("turns").replaceChildren(...turns.map(({ article }) => article));
   setState("asking");
@@ -194,6 +194,16 @@ async function submit(question) {
       asking = null;
       if (document.body.dataset.state === "asking") setState("ready");
     }
+  }
+}
+
+/** The outlines of regions that the server has segmented: name → polygons. An answer without them is one all the same. */
+async function masksOf(names) {
+  try {
+    const { masks } = await callTool("segment", { image: photo.id, regions: names });
+    return new Map(masks.map(({ region, polygons }) => [region, polygons]));
+  } catch {
+    return new Map();
   }
 }
 

@@ -99,6 +99,9 @@ export function makeStage(frame, onOpen) {
         tabindex: "-1",
         "aria-label": spoken(region),
       },
+      ...(region.polygons ?? []).map((corners) =>
+        svg("polygon", { class: "mask", points: corners.join(" "), fill: regionColor(region.name) }),
+      ),
       svg("rect", { class: "seam", ...rect }),
       svg("rect", { class: "line", ...rect, stroke: regionColor(region.name) }),
     );

@@ -7,10 +7,10 @@ import { chip, fullName, linked, openWords } from "./words.js";
 /**
  * @param {string} question
  * @param {object} stage where its regions are
- * @param {{onOpen: (name: string) => void, onAsk: (question: string) => void}} actions a region or another question
- *     was chosen
+ * @param {{onOpen: (name: string) => void, onAsk: (question: string) => void, onMasks: (names: string[]) => Promise}}
+ *     actions a region or another question was chosen; or a question was answered whose masks are to be fetched
  */
-export function makeTurn(question, stage, { onOpen, onAsk }) {
+export function makeTurn(question, stage, { onOpen, onAsk, onMasks }) {
   const answer = el("p", { class: "answer waiting" }, "Looking…");
   const open = el("p", { class: "open dim", hidden: true }); // what could not be judged
   const extra = el("div", { class: "actions" });
@@ -76,6 +76,7 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
       candidates: [...all].filter(([id]) => !evidence.has(id)).map(([, region]) => region),
     };
     stage.show(shown.evidence, shown.candidates);
+    if (told.steps.some(({ tool }) => tool === "segment") && shown.evidence.length) addMasks(shown);
     article.classList.toggle("abstained", told.abstained);
     answer.classList.remove("waiting");
     answer.replaceChildren(...linked(told.text, meant(), onOpen));
@@ -90,6 +91,13 @@ export function makeTurn(question, stage, { onOpen, onAsk }) {
     const many = told.steps.length === 1 ? "1 step" : `${told.steps.length} steps`;
     summary.replaceChildren(`${many} · ${seconds < 0.1 ? "under 0.1" : seconds.toFixed(1)} s`);
     announce(`Answer: ${told.text} ${unjudged}`.trim());
+  }
+
+  /** Give the evidence its masks, and draw it anew if it is still what is shown. */
+  async function addMasks(of) {
+    const masks = await onMasks(of.evidence.map(({ name }) => name));
+    for (const region of of.evidence) region.polygons = masks.get(region.name);
+    if (shown === of) stage.show(shown.evidence, shown.candidates);
   }
 
   /** What the names in the answer may mean: the evidence, and for what is not among it the candidates. */

@@ -1,7 +1,8 @@
-"""A server for the page's tests, in a process of its own: `python -m tests.e2e.serve.page_server nano|signs SETTINGS`.
+"""A server for the page's tests, in a process of its own: `python -m tests.e2e.serve.page_server KIND SETTINGS`.
 
-`signs` is a model that knows two buses and reads, on everything, text that would do harm if it became part of a page.
-SETTINGS is JSON, such as {"token": …}. Once it listens, its address is printed.
+KIND is `nano`; `signs`, a model that knows two buses and reads, on everything, text that would do harm if it became
+part of a page; or `masks`, one with a segmenter that knows the things of `tests.segmenting.drawn`. SETTINGS is JSON, as
+in {"token": …}. Once it listens, its address is printed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fo1agent.scene import Model
 from fo1agent.serve.run import serve
 from fo1agent.serve.settings import Settings
 from fo1agent.untrusted import UntrustedText
+from tests import segmenting
 from tests.fakes import FakePredictor
 
 HARMFUL = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
@@ -24,7 +26,8 @@ HARMFUL = "<img src=x onerror=\"document.title='taken'\"><script>document.title=
 def main(kind: str, settings: str = "{}") -> None:
     """Serve until terminated."""
     chosen = Settings(**{"batching": kind == "nano", **json.loads(settings)})
-    serve(load() if kind == "nano" else signs(), chosen, port=0, ready=lambda url: print(url, flush=True))
+    made = {"nano": load, "signs": signs, "masks": segmenting.model}[kind]()
+    serve(made, chosen, port=0, ready=lambda url: print(url, flush=True))
 
 
 def signs() -> Model:

@@ -28,6 +28,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 
 from playwright.sync_api import sync_playwright
 
+from tests import segmenting
 from tests.e2e.serve.page_server import HARMFUL
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -654,3 +655,20 @@ def small(shot: Image.Image) -> Image.Image:
     both.paste(strip, (0, 0))
     both.paste(shot, (0, strip.height))
     return both.quantize(256).crop((0, strip.height, both.width, both.height))
+
+
+def test_the_masks_of_an_answer_are_drawn_over_the_picture(visit: Any) -> None:
+    file = io.BytesIO()
+    segmenting.drawn().save(file, "PNG")
+    with server("masks") as address:
+        page = visit(address)
+        give(page, file.getvalue())
+        ask(page, "Where is the frisbee?")
+        assert page.locator(".region .mask").count() == 0
+        ask(page, "Outline the frisbee.")
+        page.wait_for_selector('.region.strong[data-regions="r0"] polygon.mask', state="attached")
+        width = page.eval_on_selector(".region .mask", "node => node.getBBox().width")
+        assert width == pytest.approx(80, abs=3)  # of the disc, in pixels of the picture
+        ask(page, "Where is the tie?")
+        assert page.locator(".region .mask").count() == 0
+        page.context.close()

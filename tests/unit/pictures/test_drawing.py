@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.drawing import draw, region_color, tag_text
+from fo1agent.regions.masks import Mask
 from fo1agent.regions.regions import Region, Regions
 
 PICTURE = Image.new("RGB", (640, 400), (120, 120, 120))
@@ -123,3 +126,18 @@ def test_a_tiny_picture_can_be_drawn_on() -> None:
     for size in ((1, 1), (5, 3), (20, 20), (1, 300)):
         picture = Image.new("RGB", size)
         assert draw(picture, [region("r0", (0, 0, *size))], [region("r1", (0, 0, *size))]).size == size
+
+
+def test_a_mask_is_a_film_of_the_regions_colour_through_which_the_picture_shows() -> None:
+    pixels = np.zeros((80, 100), dtype=bool)
+    pixels[30:60, 40:70] = True
+    region = Region("img_00000000/r0", (20.0, 20.0, 90.0, 70.0), 0.9, "cat", mask=Mask.of(pixels))
+    picture = Image.new("RGB", (100, 80), (100, 100, 100))
+    inside, in_box = draw(picture, [region]).getpixel((55, 45)), draw(picture, [region]).getpixel((30, 50))
+    bare = dataclasses.replace(region, mask=None)
+    assert in_box == draw(picture, [bare]).getpixel((30, 50)) == (100, 100, 100)
+    film = tuple(round(100 + (c - 100) * 110 / 255) for c in bytes.fromhex(region_color("r0")[1:]))
+    assert inside == pytest.approx(film, abs=2)
+    large = draw(picture, [region], max_side=400)  # drawn in the size of the result
+    assert large.getpixel((220, 180)) == pytest.approx(film, abs=2)
+    assert draw(picture, [], [region]).getpixel((55, 45)) == (100, 100, 100)  # what is faint has none

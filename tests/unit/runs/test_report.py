@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from fo1agent.regions.masks import Mask
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.runs import report
 
@@ -165,3 +167,13 @@ def test_a_large_picture_is_made_smaller() -> None:
     assert len(rendered) < 4_000_000
     assert 'viewBox="0 0 4000 3000"' in rendered
     assert big.size == (4000, 3000)
+
+
+def test_the_mask_of_evidence_is_drawn_as_its_outline() -> None:
+    pixels = np.zeros((400, 640), dtype=bool)
+    pixels[100:200, 50:150] = True
+    masked = Region("img_0/r0", (40.0, 90.0, 160.0, 210.0), 0.9, "dog", mask=Mask.of(pixels))
+    page = report.html(Found(evidence=Regions.from_list([masked])), PICTURE)
+    (path,) = [attributes for tag, attributes in Page(page).tags if tag == "path" and attributes.get("class") == "mask"]
+    corners = {tuple(map(float, one.split())) for one in (path["d"] or "").strip("MZ").split("L")}
+    assert corners == {(50, 100), (150, 100), (150, 200), (50, 200)}
