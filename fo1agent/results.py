@@ -294,7 +294,7 @@ class MaskRef(Result):
         json_schema_extra={FOR_PROGRAMS: True},
     )
     polygons: tuple[tuple[float, ...], ...] = Field(
-        description="Its outline within about a pixel: [x1, y1, x2, y2, …] of each piece, in pixels, without holes.",
+        description="Its outline within about a pixel, without holes and specks: [x1, y1, x2, y2, …] of each piece.",
         repr=False,
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OUTLINE_PIXELS = 1.0
 """How far a polygon may lie from the mask's own outline, which is one of steps."""
-_MOST_RINGS = 64  # polygons of one mask; those of more pieces are specks
+_SPECK = 0.005  # of a mask: a piece of it that is no larger is no part of its outline
 _GROUP_BITS, _MOST_GROUPS = 5, 8  # of a number in compressed runs; eight hold 2^39 pixels
 _FIRST = 48  # the character of the group 0
 
@@ -155,13 +155,13 @@ class Mask:
         return shapely.simplify(self.shape, OUTLINE_PIXELS)
 
     def polygons(self) -> list[list[float]]:
-        """Its outline as COCO's polygons, [x1, y1, x2, y2, …] of each piece, largest first. They have no holes, and of
-        a mask of very many pieces the smallest are left out; `to_coco` is exact."""
+        """Its outline as COCO's polygons, [x1, y1, x2, y2, …] of each piece, largest first. They have no holes, and
+        pieces of less than half a percent of it are left out as specks; `to_coco` is exact."""
         import shapely
 
-        pieces = [one for one in _polygons(self.outline) if one.area > 0]
+        pieces = [one for one in _polygons(self.outline) if one.area > _SPECK * self.area]
         pieces.sort(key=lambda piece: -piece.area)
-        rings = [shapely.get_coordinates(piece.exterior)[:-1] for piece in pieces[:_MOST_RINGS]]
+        rings = [shapely.get_coordinates(piece.exterior)[:-1] for piece in pieces]
         return [ring.round(2).ravel().tolist() for ring in rings if len(ring) >= 3]
 
     def deepest(self) -> tuple[float, float] | None:
