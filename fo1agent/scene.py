@@ -44,7 +44,7 @@ from fo1agent.results import (
     SegmentResult,
 )
 from fo1agent.segmenters.base import NO_SEGMENTER, segmented
-from fo1agent.together import Asking, Beyond, Boxes, Match, Names, Words, alone, together
+from fo1agent.together import Asking, Beyond, Boxes, Find, Match, Names, Words, alone, together
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color
 from fo1agent.words.phrases import Meaning, meanings, mentions
@@ -99,7 +99,7 @@ class Predictor(Protocol):
 
     A predictor may also have `match_many(encodings, phrases)` and `generate_many(encodings, texts, max_new_tokens)`,
     which give in one pass what these give for each encoding; see `fo1agent.together`. One that asks finders as well has
-    `any_words`, `beyond` and `speakers`; see `fo1agent.model.joined`.
+    `any_words`, `unasked`, `ask`, `beyond` and `speakers`; see `fo1agent.model.joined`.
     """
 
     @property
@@ -648,6 +648,7 @@ class Scene(Pictured):
     def _labels(self, encoding: Any) -> Asking[tuple[list[str | None], np.ndarray]]:
         if not len(encoding.boxes):
             return [], np.zeros(0)
+        yield from self._hearing(encoding, self.model.predictor.vocabulary or (), naming=True)
         labels, scores = yield Names(self.model.predictor, encoding)
         return list(labels), np.asarray(scores, dtype=np.float64)
 
@@ -659,12 +660,19 @@ class Scene(Pictured):
         """Query → probabilities [N], kept for the next time; with at most one call of the model."""
         n = len(self.encoding.boxes)
         new = [query for query in dict.fromkeys(queries) if query not in self._rows]
+        yield from self._hearing(self.encoding, new)
         if new and n:
             rows = yield Match(self.model.predictor, self.encoding, new)
             known = {**self._rows, **dict(zip(new, np.asarray(rows, dtype=np.float64), strict=True))}
             self._rows = dict(list(known.items())[-_KEPT_ROWS:])
             return {query: known[query] for query in queries}
         return {query: self._rows.get(query, np.zeros(n)) for query in queries}
+
+    def _hearing(self, encoding: Any, phrases: Sequence[str], naming: bool = False) -> Asking[None]:
+        """Have finders asked for what they have not said yet."""
+        predictor: Any = self.model.predictor
+        if hasattr(predictor, "unasked") and predictor.unasked(encoding, phrases, naming):
+            yield Find(predictor, encoding, phrases, naming)
 
     def _beyond(self, queries: Sequence[str]) -> Asking[dict[str, Any]]:
         """Query → boxes that only finders see; nothing where there are no finders."""

@@ -46,6 +46,18 @@ class Names(Need):
 
 
 @dataclass(frozen=True, eq=False)
+class Find(Need):
+    """Asks finders for what they have not said of these phrases yet; gives nothing.
+
+    Attributes:
+        naming: that regions are to be named by the phrases; only finders with names of their own are asked.
+    """
+
+    phrases: Sequence[str]
+    naming: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Match(Need):
     """Probabilities [P, N] of phrases."""
 
@@ -106,6 +118,10 @@ def _boxes(predictor: Any, needs: Sequence[Boxes]) -> list[Any]:
     return [predictor.with_boxes(need.encoding, need.boxes) for need in needs]
 
 
+def _find(predictor: Any, needs: Sequence[Find]) -> list[None]:
+    return [predictor.ask(need.encoding, need.phrases, need.naming) for need in needs]
+
+
 def _names(predictor: Any, needs: Sequence[Names]) -> list[Any]:
     many = predictor.vocabulary is not None and hasattr(predictor, "match_many")
     if len(needs) > 1 and many and not hasattr(predictor, "beyond"):
@@ -132,6 +148,7 @@ def _words(predictor: Any, needs: Sequence[Words]) -> Sequence[str]:
 
 _PASSES: dict[type[Need], Callable[[Any, Any], Sequence[Any]]] = {
     Boxes: _boxes,
+    Find: _find,
     Names: _names,
     Match: _match,
     Beyond: _beyond,

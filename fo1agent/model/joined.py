@@ -8,6 +8,7 @@ A finder is asked once about a phrase and a picture. Numpy only: a finder brings
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,9 @@ from fo1agent.words import lexicon
 SPEAKS_FOR_IOU = 0.45
 # What overlaps none of the scene's regions by more than this is a thing that only the finder sees.
 NEW_BOX_IOU = 0.5
+# The same for a word that the model does not know: its regions were not made for such things, and the finder's box is
+# better than a region that half covers it. Of the two a scene shows the likelier one, which is the finder's.
+UNKNOWN_BOX_IOU = 0.8
 _SAME_IOU = 0.7  # of one finder's boxes for one phrase
 _BEYOND = 100  # boxes of a phrase
 _KEPT_PHRASES = 4096  # per picture
@@ -79,8 +83,23 @@ class Beyond:
     scores: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Opinions:
+    """What is said of a phrase.
+
+    Attributes:
+        boxes: [M, 4], the scene's regions, then what only finders see.
+        own: [M] the model's probabilities; None where it has no word.
+        by: finder's number → its scores [M], 0 where it says nothing.
+    """
+
+    boxes: np.ndarray
+    own: np.ndarray | None
+    by: dict[int, np.ndarray]
+
+
 class JoinedPredictor:
-    """A predictor that asks finders as well. Safe to share between threads, if its finders are.
+    """A predictor that asks finders as well, each in one thread at a time. Safe to share between threads.
 
     Args:
         model: the predictor that it is made of, whose methods it has.
@@ -95,6 +114,7 @@ class JoinedPredictor:
         closed = [name for one in self.finders for name in one.names or ()]
         self.vocabulary = self._with_names(closed)
         self._classes: list[dict[str, tuple[str, ...]]] = [{} for _ in self.finders]
+        self._locks = tuple(threading.Lock() for _ in self.finders)
 
     def __getattr__(self, name: str) -> Any:
         if name == "model":
@@ -152,7 +172,7 @@ class JoinedPredictor:
         self, encodings: Sequence[JoinedEncoding], phrases: Sequence[Sequence[str]], naming: bool
     ) -> list[np.ndarray]:
         for encoding, asked in zip(encodings, phrases, strict=True):
-            self._ask(encoding, asked, naming)
+            self.ask(encoding, asked, naming)
         known = [[one for one in own if self._knows(one)] for own in phrases]
         rows = self.model.match_many([encoding.own for encoding in encodings], known)
         found = []
@@ -173,7 +193,7 @@ class JoinedPredictor:
 
     def beyond(self, encoding: JoinedEncoding, phrases: Sequence[str]) -> list[Beyond]:
         """Of each phrase the boxes that only finders see. What the model itself says of them counts as well."""
-        self._ask(encoding, phrases)
+        self.ask(encoding, phrases)
         self._judge(encoding, [one for one in dict.fromkeys(phrases) if one not in encoding.judged])
         found = []
         for phrase in phrases:
@@ -182,6 +202,35 @@ class JoinedPredictor:
             order = np.argsort(-scores, kind="stable")
             found.append(Beyond(boxes[order], scores[order]))
         return found
+
+    def unasked(self, encoding: JoinedEncoding, phrases: Collection[str], naming: bool = False) -> tuple[str, ...]:
+        """The names of the finders that `ask` would ask."""
+        return tuple(self.finders[number].name for number in self._unasked(encoding, phrases, naming))
+
+    def ask(self, encoding: JoinedEncoding, phrases: Collection[str], naming: bool = False) -> None:
+        """Let finders say what they have not said of these phrases yet, so that nothing else has to wait for them.
+
+        Args:
+            encoding: the picture.
+            phrases: what to ask for.
+            naming: that regions are to be named by the phrases; finders of any words, which would have to be asked for
+                every name, are not.
+        """
+        for number in self._unasked(encoding, phrases, naming):
+            with self._locks[number]:  # another thread may have asked meanwhile
+                if still := self._unasked(encoding, phrases, naming).get(number):
+                    self._asked(encoding, number, list(still))
+
+    def opinions(self, encoding: JoinedEncoding, phrase: str) -> Opinions:
+        """What each says of a phrase, before it is joined."""
+        own = self.model.match(encoding.own, [phrase])[0] if self._knows(phrase) else None
+        self.ask(encoding, [phrase])
+        self._judge(encoding, [] if phrase in encoding.judged else [phrase])
+        beyond, of_beyond = encoding.judged[phrase]
+        boxes = np.concatenate([encoding.own.boxes, beyond])
+        if own is not None:
+            own = np.concatenate([own, np.zeros(len(beyond)) if of_beyond is None else of_beyond])
+        return Opinions(boxes, own, self._said(encoding, self._keys(phrase), boxes))
 
     def speakers(self, phrase: str) -> tuple[str, ...]:
         """Who is asked about a phrase, by name: the model, finders."""
@@ -226,7 +275,10 @@ class JoinedPredictor:
         Where regions are named, only closed ones are asked.
         """
         keys: list[tuple[int, str]] = []
+        known = self._knows(phrase)
         for number, finder in enumerate(self.finders):
+            if known and not self.trust[number].weight:
+                continue  # it would not be heard
             if finder.names is None:
                 keys += [] if naming else [(number, phrase)]
                 continue
@@ -236,20 +288,24 @@ class JoinedPredictor:
             keys += [(number, name) for name in self._classes[number][phrase]]
         return keys
 
-    def _ask(self, encoding: JoinedEncoding, phrases: Collection[str], naming: bool = False) -> None:
-        """Let finders say what they have not said of these phrases yet."""
+    def _unasked(
+        self, encoding: JoinedEncoding, phrases: Collection[str], naming: bool = False
+    ) -> dict[int, dict[str, None]]:
+        """Finder's number → what it has not said of these phrases yet."""
         wanted: dict[int, dict[str, None]] = {}
         for number, phrase in (key for one in phrases for key in self._keys(one, naming)):
             if (number, phrase) not in encoding.said:
                 wanted.setdefault(number, {})[phrase] = None
-        for number, asked in wanted.items():
-            finder, one_by_one = self.finders[number], list(asked)
-            found = finder.find(encoding.image, one_by_one)
-            if len(found) != len(one_by_one) or not all(isinstance(one, Regions) for one in found):
-                raise ProposalError(f"{finder.name} was asked for {len(one_by_one)} phrases; wanted Regions of each.")
-            if len(encoding.said) > _KEPT_PHRASES:
-                encoding.said.clear()
-            encoding.said.update({(number, phrase): _apart(one) for phrase, one in zip(one_by_one, found, strict=True)})
+        return wanted
+
+    def _asked(self, encoding: JoinedEncoding, number: int, phrases: Sequence[str]) -> None:
+        finder = self.finders[number]
+        found = finder.find(encoding.image, phrases)
+        if len(found) != len(phrases) or not all(isinstance(one, Regions) for one in found):
+            raise ProposalError(f"{finder.name} was asked for {len(phrases)} phrases; wanted Regions of each.")
+        if len(encoding.said) > _KEPT_PHRASES:
+            encoding.said.clear()
+        encoding.said.update({(number, phrase): _apart(one) for phrase, one in zip(phrases, found, strict=True)})
 
     def _judge(self, encoding: JoinedEncoding, phrases: Sequence[str]) -> None:
         """Keep, of each phrase, the boxes that only finders see and what the model says of them."""
@@ -276,7 +332,8 @@ class JoinedPredictor:
             np.concatenate([getattr(one, name) for one in said] or [np.zeros(shape)])
             for name, shape in (("boxes", (0, 4)), ("scores", 0))
         )
-        alone = ~(iou(boxes, encoding.own.boxes) > NEW_BOX_IOU).any(axis=1)
+        near = NEW_BOX_IOU if self._knows(phrase) else UNKNOWN_BOX_IOU
+        alone = ~(iou(boxes, encoding.own.boxes) > near).any(axis=1)
         boxes, scores = boxes[alone], scores[alone]
         return boxes[nms(boxes, scores, NEW_BOX_IOU)[:_BEYOND]]
 
@@ -292,13 +349,25 @@ class JoinedPredictor:
         total, weights = np.zeros(len(boxes)), 0.0
         if own is not None:
             total, weights = total + log_odds(own), weights + 1.0
-        keys = self._keys(phrase, naming)
-        for number in dict.fromkeys(number for number, _ in keys):
-            said = [encoding.said[key] for key in keys if key[0] == number]
-            score, trust = np.max([_of(one, boxes) for one in said], axis=0), self.trust[number]
+        said = self._said(encoding, self._keys(phrase, naming), boxes)
+        for number, score in said.items():
+            trust = self.trust[number]
             weight = trust.weight if own is not None else 1.0
             total, weights = total + weight * trust.log_odds(score), weights + weight
-        return 1 / (1 + np.exp(-total / weights)) if weights else np.zeros(len(boxes))
+        if not weights:
+            return np.zeros(len(boxes))
+        joined = 1 / (1 + np.exp(-total / weights))
+        # Silence says something beside an opinion; of what nobody spoke of, it says that it is not there.
+        return joined if own is not None else np.where(np.any(list(said.values()), axis=0), joined, 0.0)
+
+    def _said(
+        self, encoding: JoinedEncoding, keys: Sequence[tuple[int, str]], boxes: np.ndarray
+    ) -> dict[int, np.ndarray]:
+        """Finder's number → what it says of each box [M]; 0 where nothing."""
+        said: dict[int, list[np.ndarray]] = {}
+        for key in keys:
+            said.setdefault(key[0], []).append(_of(encoding.said[key], boxes))
+        return {number: np.max(scores, axis=0) for number, scores in said.items()}
 
 
 def _own(about: Any) -> About:

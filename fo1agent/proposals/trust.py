@@ -31,7 +31,7 @@ class Trust:
     Attributes:
         scale, bias: log-odds of a score s are scale * log(s / (1 - s)) + bias.
         weight: of the finder beside FO1's own opinion, which weighs 1, where both know a word. 0: it is not heard.
-        silent: the score of a box to which the finder says nothing.
+        silent: the score that its silence on a box is taken for, beside FO1's opinion; lower ones count as no lower.
     """
 
     scale: float = 1.0

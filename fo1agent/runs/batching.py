@@ -155,9 +155,13 @@ class Batched:
 
     def __getattr__(self, name: str) -> Any:
         # What a predictor has only where finders are asked as well.
-        if name not in ("any_words", "speakers", "beyond"):
+        if name not in ("any_words", "speakers", "unasked", "ask", "beyond"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self._ask_beyond if hasattr(self._inner, name) and name == "beyond" else getattr(self._inner, name)
+        inner = getattr(self._inner, name)
+        return {"ask": self._find, "beyond": self._ask_beyond}.get(name, inner)
+
+    def _find(self, encoding: Any, phrases: Sequence[str], naming: bool = False) -> None:
+        self._ask(_Job("find", id(encoding), (tuple(phrases), naming), (encoding, phrases, naming)))
 
     def _ask_beyond(self, encoding: Any, phrases: Sequence[str]) -> Any:
         return self._ask(_Job("beyond", id(encoding), tuple(phrases), (encoding, phrases)))
@@ -349,6 +353,7 @@ def _generate(model: ManyPredictor, asked: list[Any]) -> list[str]:
 _PASSES: dict[str, Callable[[Any, list[Any]], Sequence[Any]]] = {
     "encode": lambda model, asked: [model.encode(*one) for one in asked],
     "boxes": lambda model, asked: [model.with_boxes(*one) for one in asked],
+    "find": lambda model, asked: [model.ask(*one) for one in asked],
     "match": _match,
     "beyond": lambda model, asked: [model.beyond(*one) for one in asked],
     "similar": _similar,

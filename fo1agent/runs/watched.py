@@ -7,17 +7,17 @@ as it is, so that two runs on one picture are counted apart. Nothing is known he
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 from fo1agent.scene import Model, Scene
 
-PASSES = ("encode", "with_boxes", "match", "similar", "labels", "generate")
-"""The kinds of passes that a predictor makes: its methods of these names compute."""
+PASSES = ("encode", "with_boxes", "find", "match", "similar", "labels", "generate")
+"""The kinds of passes that a predictor makes: its methods of these names compute; for `find`, its finders do."""
 
-_MANY = {"match_many": "match", "generate_many": "generate"}  # one pass for several
+_MANY = {"match_many": "match", "generate_many": "generate", "ask": "find"}  # its method → the kind of its passes
 
 Listener = Callable[[str, str, int], AbstractContextManager[Any]]
 """(kind, name of the model, pixels) → a context in which the call runs. Kinds are `PASSES`, `propose`, `segment` and
@@ -56,7 +56,14 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         value, kind = getattr(self._predictor, name), _MANY.get(name, name)
+        if name == "ask":
+            return self._ask
         return _heard(value, kind, self._predictor.name, self._listener) if kind in PASSES else value
+
+    def _ask(self, encoding: Any, phrases: Sequence[str], naming: bool = False) -> None:
+        finders = ", ".join(self._predictor.unasked(encoding, phrases, naming))
+        with self._listener("find", finders, _pixels(encoding.image)):
+            self._predictor.ask(encoding, phrases, naming)
 
 
 def _heard(function: Any, kind: str, model: str, listener: Listener) -> Any:
