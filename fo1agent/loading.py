@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fo1agent.errors import InputError
@@ -13,6 +14,7 @@ from fo1agent.pictures.image import LoadedImage
 from fo1agent.pictures.ocr import OCR, read_lines
 from fo1agent.proposals import resolve_finder, resolve_proposer
 from fo1agent.proposals.base import Finder
+from fo1agent.proposals.trust import Trust
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model, Predictor, Reader
 from fo1agent.segmenters import resolve_segmenter
@@ -41,6 +43,7 @@ def load(
     pack: bool = False,
     proposer: str | Callable[[LoadedImage], Regions] | None = None,
     finder: str | Finder | Sequence[str | Finder] = (),
+    trust: str | os.PathLike[str] | Mapping[str, Trust] | None = None,
     ocr: str | Reader | None = None,
     segmenter: str | os.PathLike[str] | Callable[..., Any] | None = None,
     engine: str = "auto",
@@ -67,6 +70,8 @@ def load(
         finder: detectors that are asked beside the model, each named as a proposer is, or a `proposals.base.Finder`;
             what they say of phrases counts, and what only they see is found as well. With one that takes any words no
             word is unknown.
+        trust: what the finders' scores are worth: a file of `fo1agent calibrate`, or by finder's name; None for what
+            was fitted to them beside this model before (`proposals.trusted`), else what their makers advise.
         ocr: what reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
             `read_lines`; None for the built-in reader of Chinese, Japanese and Latin script.
         segmenter: what makes masks: a name such as `transformers:facebook/sam2.1-hiera-tiny` or
@@ -84,6 +89,7 @@ def load(
             an engine that cannot do what is asked, or nothing that makes the boxes which are needed.
         ProposalError: the proposer cannot be loaded.
         SegmentationError: the segmenter cannot be loaded.
+        DataError: a calibration is damaged, or of another finder or model.
         MissingExtraError: the engine, the proposer, the reader, the segmenter or the quantisation needs a package that
             is not installed.
     """
@@ -103,14 +109,14 @@ def load(
     masks = None if segmenter is None else resolve_segmenter(segmenter, device=device)
     asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile, "pack": pack}
     predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
-    return replace(_joined(predictor, boxes, finders, reader), segmenter=masks)
+    return replace(_joined(predictor, boxes, finders, trust, reader), segmenter=masks)
 
 
 def _is_one(finder: Any) -> bool:
     return isinstance(finder, str | os.PathLike) or hasattr(finder, "find")
 
 
-def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], reader: Reader) -> Model:
+def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], trust: Any, reader: Reader) -> Model:
     """The model with what its detectors say."""
     speaks = hasattr(boxes, "find")
     asked = [boxes, *finders] if speaks else list(finders)
@@ -120,8 +126,16 @@ def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], reader: Reade
     if not asked:
         return Model(predictor, boxes, reader)
     from fo1agent.model.joined import JoinedPredictor
+    from fo1agent.proposals import trusted
 
-    return Model(JoinedPredictor(predictor, asked), boxes, reader)
+    if isinstance(trust, Mapping):
+        known = dict(trust)
+    elif trust is not None:
+        known = {asked[-1].name: trusted.read(Path(trust), asked[-1], predictor.fingerprint)}
+    else:
+        fitted = {one.name: trusted.kept(one, predictor.fingerprint) for one in asked}
+        known = {name: one for name, one in fitted.items() if one is not None}
+    return Model(JoinedPredictor(predictor, asked, known), boxes, reader)
 
 
 def _check_kinds(device: Any, flags: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from fo1agent.cli import calibrate as cli_calibrate
 from fo1agent.cli import console
 from fo1agent.cli import data as cli_data
 from fo1agent.cli import loading as cli_loading

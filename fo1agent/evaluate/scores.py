@@ -84,8 +84,7 @@ class ScoresReport:
     @property
     def calibration_error(self) -> float:
         """Expected calibration error, 0 to 1; NaN without regions."""
-        regions = sum(b.regions for b in self.bins)
-        return sum(b.regions * abs(b.score - b.right) for b in self.bins) / regions if regions else math.nan
+        return calibration_error(self.bins)
 
     def summary(self) -> dict[str, Any]:
         """The figures of a screen; the rankings as sentences."""
@@ -172,6 +171,12 @@ def reliability(matches: Matches, least: float = LEAST_SCORE, bins: int = BINS) 
         means = float(scores[inside].mean()), float(right[inside].mean())
         found.append(Bin(k / bins, (k + 1) / bins, int(inside.sum()), *means))
     return tuple(found)
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Expected calibration error, 0 to 1; NaN without regions."""
+    regions = sum(b.regions for b in bins)
+    return sum(b.regions * abs(b.score - b.right) for b in bins) / regions if regions else math.nan
 
 
 class _Pass:

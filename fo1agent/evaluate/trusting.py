@@ -1,0 +1,351 @@
+"""How far a finder can be trusted, fitted to pictures with labels, and what that is worth on others.
+
+Two thirds of the pictures fit a `Trust`. What a finder says of a box is right where the box claims a true one of that
+name at IoU .5. By logistic regression its scores become log-odds, which is all where FO1 does not know a word. Then its
+weight beside FO1's own opinion, and what its silence is taken for, are those by which both together are least surprised
+by the labels. The other third shows AP and calibration error before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fo1agent.errors import DataError, FO1AgentError
+from fo1agent.evaluate import coco, scores
+from fo1agent.evaluate.coco import Matches, Row
+from fo1agent.evaluate.progress import track
+from fo1agent.model.joined import JoinedPredictor, Opinions
+from fo1agent.pictures.image import LoadedImage
+from fo1agent.proposals.trust import Trust, log_odds
+from fo1agent.regions.boxes import claims, coverage, iou, nms
+from fo1agent.regions.regions import Regions
+from fo1agent.scene import REPEATED_IOU, Model
+from fo1agent.words.phrases import meanings
+
+HELD_EVERY = 3
+"""Every third picture is measured on, the others are fitted to."""
+LEAST_RIGHT = 20
+"""So many things must be found in the pictures, by whomever, for a finder to be judged."""
+_RIGHT_IOU = 0.5
+_SHARES = np.linspace(0, 0.95, 20).tolist()  # of the finder in the whole
+_SILENT = np.linspace(-7, 0, 15).tolist()  # log-odds that its silence may be taken for
+_SURELY_NOT = 0.01  # what the model is so sure of and the finder says nothing of, weighs nothing in the choice
+
+
+@dataclass(frozen=True)
+class Figures:
+    """AP in percent, and the expected calibration error of scores from .05 up (see `scores`)."""
+
+    ap: float
+    calibration_error: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Plain values for JSON."""
+        values = {"AP": round(self.ap, 2), "calibration_error": round(self.calibration_error, 4)}
+        return {name: None if np.isnan(value) else value for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finder's trust.
+
+    Attributes:
+        finder: its name.
+        trust: what was fitted.
+        figures: on the pictures held back: `model alone`, and `finder alone` and `joined`, each `before` and `after`.
+        pictures, held: how many were fitted to, and how many measured on.
+        unasked: categories that neither knows.
+    """
+
+    finder: str
+    trust: Trust
+    figures: Mapping[str, Figures]
+    pictures: int
+    held: int
+    unasked: tuple[str, ...] = ()
+    failures: tuple[tuple[str, str], ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """One object for `--json`."""
+        trust = {name: round(getattr(self.trust, name), 5) for name in ("scale", "bias", "weight", "silent")}
+        return {
+            "finder": self.finder,
+            "trust": trust,
+            **{name: one.to_dict() for name, one in self.figures.items()},
+            "pictures": self.pictures,
+            "held": self.held,
+            "unasked": list(self.unasked),
+            "failures": len(self.failures),
+        }
+
+
+def parts(model: Model) -> tuple[Model, tuple[Any, ...]]:
+    """The model without its finders, and they."""
+    joined = model.predictor
+    if not isinstance(joined, JoinedPredictor):
+        return model, ()
+    return replace(model, predictor=joined.model), joined.finders
+
+
+def calibrate(model: Model, finder: Any, instances: Path, images: Path, *, limit: int | None = None) -> Fitted:
+    """Fit one finder beside a model.
+
+    Args:
+        model: without finders; what it proposes are the scenes' boxes.
+        finder: a `proposals.base.Finder`.
+        instances: see `coco.read_instances`.
+        images: the folder of the pictures.
+        limit: only the first so many pictures.
+
+    Raises:
+        DataError: the instances file is not what COCO prescribes, the folder is none, or there is too
+            little in the pictures to judge by.
+        MissingExtraError: pycocotools is not installed.
+    """
+    coco.pycocotools()  # what is missing should be said before the pass, not after it
+    truth = coco.read_instances(instances)
+    if not images.is_dir():
+        raise DataError(f"--images {images}: no such folder.")
+    records = truth["images"][:limit]
+    held = records[HELD_EVERY - 1 :: HELD_EVERY]
+    fitted_to = [record for k, record in enumerate(records) if k % HELD_EVERY != HELD_EVERY - 1]
+    once = _Once(finder)
+    joined = JoinedPredictor(model.predictor, [once], {finder.name: replace(Trust.of(finder), weight=1.0)})
+    asked, unasked = _asked(joined, [category["name"] for category in truth["categories"]])
+    work = _Work(_of_categories(truth, asked), images, asked)
+    samples = Samples.together(list(work.samples(Model(joined, model.proposer, model.ocr), fitted_to)))
+    trust = fit(samples)
+    figures = work.figures(_variants(model, once, trust), held) if held else {}
+    return Fitted(finder.name, trust, figures, len(fitted_to), len(held), unasked, tuple(work.failures.items()))
+
+
+# ---- what is fitted to ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What was said of boxes, and whether it was right.
+
+    Attributes:
+        scores: [S] of the finder, 0 where it says nothing.
+        own: [S] of the model; NaN where it has no word.
+        right: [S] bool.
+    """
+
+    scores: np.ndarray
+    own: np.ndarray
+    right: np.ndarray
+
+    @classmethod
+    def together(cls, parts: Sequence[Samples]) -> Samples:
+        """All of several."""
+        if not parts:
+            return cls(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
+        return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("scores", "own", "right")))
+
+
+def fit(samples: Samples) -> Trust:
+    """The trust that surprises least.
+
+    Raises:
+        DataError: there is too little to judge by.
+    """
+    if (right := int(samples.right.sum())) < LEAST_RIGHT:
+        raise DataError(
+            f"Only {right} things of these pictures were found at all; {LEAST_RIGHT} are needed. Give more."
+        )
+    spoken = samples.scores > 0
+    if not spoken.any():
+        raise DataError("The finder found nothing in these pictures. Give pictures of things that it knows.")
+    scale, bias = logistic(log_odds(samples.scores[spoken]), samples.right[spoken])
+    trust = replace(Trust(scale, bias), silent=_score_at(_SILENT[0], scale, bias))
+    doubtful = spoken | (samples.own > _SURELY_NOT)
+    known = doubtful & ~np.isnan(samples.own)
+    own, said, right = log_odds(samples.own[known]), samples.scores[known], samples.right[known]
+    if not right.any():
+        return trust
+    best, least = trust, np.inf
+    for silent in dict.fromkeys(_score_at(level, scale, bias) for level in _SILENT):
+        its = replace(trust, silent=silent).log_odds(said)
+        for share in _SHARES:
+            if (loss := _loss((1 - share) * own + share * its, right)) < least:
+                best, least = replace(trust, silent=silent, weight=share / (1 - share)), loss
+    return best
+
+
+def _score_at(level: float, scale: float, bias: float) -> float:
+    """The score whose log-odds are `level`, within what a Trust may say."""
+    at = (level - bias) / max(scale, 1e-3)
+    return float(np.clip(1 / (1 + np.exp(-np.clip(at, -20, 20))), 1e-4, 0.5))
+
+
+def logistic(x: np.ndarray, y: np.ndarray, ridge: float = 1e-3) -> tuple[float, float]:
+    """(scale, bias) for which sigmoid(scale * x + bias) predicts y best; scale is 0 or more.
+
+    By Newton's method, which for a convex loss of two numbers ends after a few steps; `ridge` bounds it where x parts
+    the labels perfectly.
+    """
+    rate = np.clip(y.mean(), 1e-6, 1 - 1e-6)
+    level = float(np.log(rate / (1 - rate)))
+    design, at = np.stack([x, np.ones(len(x))], axis=1), np.array([0.0, level])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-design @ at))
+        slope = design.T @ (p - y) + ridge * at
+        curve = (design * (p * (1 - p))[:, None]).T @ design + ridge * np.eye(2)
+        step = np.linalg.solve(curve, slope)
+        at = at - step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-8:
+            break
+    return (float(at[0]), float(at[1])) if at[0] > 0 else (0.0, level)
+
+
+def _loss(logits: np.ndarray, right: np.ndarray) -> float:
+    return float(np.logaddexp(0, np.where(right, -logits, logits)).mean())
+
+
+# ---- the pictures --------------------------------------------------------------------------------------------------
+
+
+class _Once:
+    """A finder that is asked once about a phrase and a picture, for as long as that picture is looked at."""
+
+    def __init__(self, finder: Any) -> None:
+        self._finder, self._picture = finder, ""
+        self._said: dict[str, Regions] = {}
+        self.name, self.names, self.trust = finder.name, finder.names, Trust.of(finder)
+
+    def find(self, image: LoadedImage, phrases: Sequence[str]) -> list[Regions]:
+        if image.sha256 != self._picture:
+            self._picture, self._said = image.sha256, {}
+        new = [one for one in phrases if one not in self._said]
+        if new:
+            self._said.update(zip(new, self._finder.find(image, new), strict=True))
+        return [self._said[one] for one in phrases]
+
+
+class Mute:
+    """A model that has no word for anything."""
+
+    vocabulary: tuple[str, ...] = ()
+    taught: frozenset[str] = frozenset()
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def _asked(joined: JoinedPredictor, categories: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Category → the one word by which it is judged; and the categories for which there is none."""
+    asked = {}
+    for category in categories:
+        meant = meanings(category, joined.vocabulary, joined.name, any_words=joined.any_words)
+        if len(meant) == 1 and len(meant[0].names) == 1 and not (meant[0].not_judged or meant[0].qualities):
+            asked[category] = meant[0].names[0]
+    return asked, tuple(one for one in categories if one not in asked)
+
+
+def _of_categories(truth: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """An instances file of some categories."""
+    categories = [category for category in truth["categories"] if category["name"] in names]
+    ids = {category["id"] for category in categories}
+    annotations = [row for row in truth["annotations"] if row["category_id"] in ids]
+    return {**truth, "categories": categories, "annotations": annotations}
+
+
+def _variants(model: Model, finder: _Once, trust: Trust) -> dict[str, Model]:
+    """The models to measure, by what they are called."""
+    mute = Mute(model.predictor)
+    made = {"model alone": model}
+    for when, one in (("before", finder.trust), ("after", trust)):
+        by_name = {finder.name: one}
+        for what, own in (("finder alone", mute), ("joined", model.predictor)):
+            predictor = JoinedPredictor(own, [finder], by_name)
+            made[f"{what} {when}"] = Model(predictor, model.proposer, model.ocr)
+    return {name: made[name] for name in ("model alone", *sorted(made.keys() - {"model alone"}, reverse=True))}
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """The pictures, and what goes wrong with them."""
+
+    truth: dict[str, Any]
+    images: Path
+    asked: Mapping[str, str]
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def _each(
+        self, records: list[dict[str, Any]], doing: str, look: Callable[[dict[str, Any], Path], Any]
+    ) -> Iterator[Any]:
+        for record in track(records, len(records), doing):
+            try:
+                yield look(record, self.images / record["file_name"])
+            except FO1AgentError as exc:
+                self.failures[record["file_name"]] = str(exc)
+
+    def samples(self, model: Model, records: list[dict[str, Any]]) -> Iterator[Samples]:
+        """What was said of each picture's boxes."""
+        ids = {category["name"]: category["id"] for category in self.truth["categories"]}
+        truths: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        for row in self.truth["annotations"]:
+            truths.setdefault((row["image_id"], row["category_id"]), []).append(row)
+        predictor: Any = model.predictor
+
+        def look(record: dict[str, Any], path: Path) -> Samples:
+            encoding = model.open(path).encoding
+            predictor.match(encoding, list(self.asked.values()))  # all in one pass, and of a finder in one call
+            predictor.beyond(encoding, list(self.asked.values()))
+            return Samples.together(
+                [
+                    _judged(predictor.opinions(encoding, word), truths.get((record["id"], ids[name]), []))
+                    for name, word in self.asked.items()
+                ]
+            )
+
+        yield from self._each(records, "fitting", look)
+
+    def figures(self, models: Mapping[str, Model], records: list[dict[str, Any]]) -> dict[str, Figures]:
+        """What each model comes to."""
+        ids = {category["name"]: category["id"] for category in self.truth["categories"]}
+        rows: dict[str, list[Row]] = {name: [] for name in models}
+
+        def look(record: dict[str, Any], path: Path) -> None:
+            for name, model in models.items():
+                found = model.open(path).ground_many(list(self.asked), threshold=0.0)
+                pairs = (
+                    coco.result(record["id"], ids[category], region.box, region.score)
+                    for category, regions in found.items()
+                    for region in regions
+                )
+                rows[name] += coco.best_rows(pairs)
+
+        for _ in self._each(records, "measuring", look):
+            pass
+        seen = [record["id"] for record in records]
+        return {name: _figures(coco.match(self.truth, own, seen, areas=False)) for name, own in rows.items()}
+
+
+def _figures(evaluator: Any) -> Figures:
+    matches = Matches.of(evaluator)
+    return Figures(matches.average_precision()[0], scores.calibration_error(scores.reliability(matches)))
+
+
+def _judged(said: Opinions, truths: Sequence[Mapping[str, Any]]) -> Samples:
+    """Each thing once, best first; right is what claims a true box that no better one has claimed."""
+    score = said.by.get(0, np.zeros(len(said.boxes)))
+    rank = score if said.own is None else np.maximum(said.own, score)
+    kept = nms(said.boxes, rank, REPEATED_IOU)
+    boxes = said.boxes[kept]
+    x, y, width, height = np.array([row["bbox"] for row in truths], dtype=np.float64).reshape(-1, 4).T
+    true = np.stack([x, y, x + width, y + height], axis=1)
+    crowd = np.array([bool(row.get("iscrowd")) for row in truths], dtype=bool)
+    right = claims(iou(boxes, true[~crowd]), _RIGHT_IOU)
+    counted = right | ~(coverage(boxes, true[crowd]) > _RIGHT_IOU).any(axis=1)
+    own = np.full(len(kept), np.nan) if said.own is None else said.own[kept]
+    return Samples(score[kept][counted], own[counted], right[counted])

@@ -1,0 +1,166 @@
+"""How far a finder can be trusted: numbers that are known, and one pass over pictures whose labels are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fo1agent
+from fo1agent.cli import main
+from fo1agent.errors import DataError
+from fo1agent.evaluate import trusting
+from fo1agent.evaluate.trusting import Samples, calibrate, fit, logistic
+from fo1agent.proposals import trusted
+from fo1agent.proposals.base import to_regions
+from fo1agent.proposals.trust import Trust
+
+CAT = Path(fo1agent.__file__).parent / "data" / "demo" / "cat.jpg"
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def drawn(size: int, scale: float, bias: float, skill: float = 1.0, seed: int = 0) -> Samples:
+    """Boxes of which a third is spoken of; a finder without skill says of them whatever it likes."""
+    rng = np.random.default_rng(seed)
+    own, said = rng.normal(-2, 2, size), rng.normal(-1, 2, size)
+    right = rng.random(size) < sigmoid(own + skill * (scale * said + bias))
+    spoken = rng.random(size) < 1 / 3
+    right = np.where(spoken, right, rng.random(size) < sigmoid(own))
+    return Samples(np.where(spoken, sigmoid(said), 0.0), sigmoid(own), right)
+
+
+def test_scale_and_bias_are_found_again() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(-1, 2, 40_000)
+    scale, bias = logistic(x, rng.random(len(x)) < sigmoid(1.7 * x - 0.6))
+    assert (scale, bias) == (pytest.approx(1.7, abs=0.05), pytest.approx(-0.6, abs=0.05))
+
+
+def test_scores_that_tell_the_wrong_way_tell_nothing() -> None:
+    x = np.linspace(-3, 3, 400)
+    assert logistic(x, x < 0) == (0.0, pytest.approx(0.0, abs=1e-6))
+    scale, bias = logistic(x, x > 0)  # parted perfectly
+    assert 3 < scale < 100
+    assert abs(bias) < 1
+
+
+def test_a_finder_weighs_by_what_it_knows() -> None:
+    good, bad = fit(drawn(20_000, 1.5, 0.5)), fit(drawn(20_000, 1.5, 0.5, skill=0.0))
+    assert good.weight > 0.4
+    assert bad.weight < 0.1
+    assert bad.scale < 0.3
+    unknown = drawn(5_000, 1.5, 0.5)
+    alone = fit(Samples(unknown.scores, np.full(5_000, np.nan), unknown.right))
+    assert alone.weight == 1.0
+    assert alone.scale > 0.5
+
+
+def test_too_little_to_judge_by_is_told() -> None:
+    with pytest.raises(DataError, match="Only 0 things of these pictures were found at all; 20 are needed"):
+        fit(Samples.together([]))
+    with pytest.raises(DataError, match="The finder found nothing"):
+        fit(Samples(np.zeros(50), np.full(50, 0.5), np.ones(50, dtype=bool)))
+
+
+class Toy:
+    """Says where cats and ostriches are; the same of every picture."""
+
+    name, names, trust = "toy", ("cat", "ostrich"), Trust()
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def find(self, image, phrases):
+        self.asked += phrases
+        boxes = {"cat": [[5.0, 60, 240, 360]], "ostrich": [[300.0, 350, 330, 400], [10.0, 10, 60, 60]]}
+        scores = {"cat": [0.7], "ostrich": [0.9, 0.2]}
+        return [
+            to_regions(image, np.array(boxes[one]), np.array(scores[one]), [one] * len(scores[one]), self.name)
+            for one in phrases
+        ]
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> tuple[Path, Path]:
+    """Twelve pictures, each a little brighter than the one before, with a cat, an ostrich, and a sofa that nobody
+    can be asked for by one word."""
+    folder = tmp_path_factory.mktemp("pictures")
+    photo = Image.open(CAT)
+    truth: dict = {"images": [], "annotations": [], "categories": []}
+    truth["categories"] = [{"id": k, "name": name} for k, name in ((1, "cat"), (7, "ostrich"), (9, "angry gizmo"))]
+    for k in range(12):
+        photo.point(lambda value, k=k: min(255, value + k)).save(folder / f"{k}.png")
+        truth["images"].append({"id": k, "file_name": f"{k}.png", "width": photo.width, "height": photo.height})
+        for category, box in ((1, [5, 60, 315, 410]), (7, [300, 350, 30, 50])):
+            truth["annotations"].append(
+                {"id": len(truth["annotations"]) + 1, "image_id": k, "category_id": category, "bbox": box, "iscrowd": 0}
+                | {"area": box[2] * box[3]}
+            )
+    file = folder / "instances.json"
+    file.write_text(json.dumps(truth))
+    return file, folder
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return fo1agent.load()
+
+
+def test_a_finder_is_fitted_and_measured_on_pictures(labelled, alone, monkeypatch) -> None:
+    monkeypatch.setattr(trusting, "LEAST_RIGHT", 5)
+    toy = Toy()
+    fitted = calibrate(alone, toy, *labelled)
+    assert (fitted.pictures, fitted.held, fitted.unasked) == (8, 4, ("angry gizmo",))
+    assert len(toy.asked) == 12 * 2  # about each name once a picture
+    told = fitted.to_dict()
+    assert set(fitted.figures) == {
+        "model alone", "finder alone before", "finder alone after", "joined before", "joined after"
+    }  # fmt: skip
+    # The model has no ostrich; the toy's first box is one, its second is none.
+    assert told["joined after"]["AP"] >= told["model alone"]["AP"] + 49
+    assert fitted.trust.log_odds(np.array([0.9]))[0] > 1
+    assert fitted.trust.log_odds(np.array([0.2]))[0] < -1
+
+
+def test_what_is_fitted_is_used_by_what_is_loaded_later(labelled, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv(trusted.WHERE, str(tmp_path))
+    monkeypatch.setattr(trusting, "LEAST_RIGHT", 5)
+    toy = Toy()
+    model = fo1agent.load(finder=toy)
+    assert model.predictor.trust == (Trust(),)
+    own, finders = trusting.parts(model)
+    assert (own.name, finders) == ("fo1-nano", (toy,))
+    trust = Trust(scale=2.0, weight=0.5)
+    trusted.write(trusted.place(toy, own.predictor.fingerprint), toy, own.predictor.fingerprint, trust, {})
+    assert fo1agent.load(finder=toy).predictor.trust == (trust,)
+    assert fo1agent.load(finder=toy, trust={}).predictor.trust == (Trust(),)
+    assert fo1agent.load(finder=toy, trust={"toy": Trust(bias=1.0)}).predictor.trust == (Trust(bias=1.0),)
+    other = tmp_path / "other.json"
+    trusted.write(other, toy, own.predictor.fingerprint, Trust(bias=2.0), {})
+    assert fo1agent.load(finder=toy, trust=other).predictor.trust == (Trust(bias=2.0),)
+
+
+def test_the_command_fits_and_tells(labelled, monkeypatch, tmp_path, capsys) -> None:
+    import fo1agent.loading
+
+    monkeypatch.setenv(trusted.WHERE, str(tmp_path))
+    monkeypatch.setattr(trusting, "LEAST_RIGHT", 3)
+    monkeypatch.setattr(fo1agent.loading, "resolve_finder", lambda spec, device: Toy())
+    file, folder = labelled
+    command = ["calibrate", "--instances", str(file), "--images", str(folder), "--limit", "6", "--json"]
+    with pytest.raises(SystemExit) as none:
+        main([*command])
+    assert none.value.code == 2
+    assert "Name a detector" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--finder", "toy"])
+    assert end.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert Path(told["file"]).parent == tmp_path
+    assert fo1agent.load(finder=Toy()).predictor.trust[0].scale == pytest.approx(told["trust"]["scale"], abs=1e-5)
