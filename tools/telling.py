@@ -112,7 +112,7 @@ def _told_model(value: BaseModel, fenced: bool, model_words: bool) -> dict[str, 
     for name, its in plain.items():
         if fenced and (
             _is_for_programs(type(value), name)
-            or (name in ("note", "not_judged") and not its)
+            or (name in ("note", "not_judged", "by") and not its)
             or (name == "judged" and not plain.get("not_judged"))  # then it is what was asked for
         ):
             continue

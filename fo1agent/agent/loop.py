@@ -313,7 +313,7 @@ class Agent:
             better = yield from self._run(scene, question, meter, again, revision, trace)
             if answer.abstained or not better.abstained:
                 answer = better
-        answer = replace(answer, trace=tuple(trace), notes=tuple(notes), seconds=meter.seconds)
+        answer = replace(answer, trace=tuple(trace), notes=(*notes, *answer.notes), seconds=meter.seconds)
         if self.verify and not answer.abstained:
             with self._lock:
                 answer = verified(answer, scene, meter)

@@ -259,14 +259,15 @@ def ground(words: Sequence[str], threshold: float | None, draw: Path | None, jso
         def text() -> None:
             for phrase, regions in found.items():
                 console.regions(regions)
-                console.note(regions.note or ("" if len(regions) else f"nothing looks like “{phrase}”"))
-                console.note(" · ".join(console.not_judged(regions.not_judged)))
+                nothing = "" if len(regions) else f"nothing looks like “{phrase}”"
+                console.note(_unknown(regions.note, regions) or nothing)
+                console.note(" · ".join([*console.judged_by(regions.by), *console.not_judged(regions.not_judged)]))
 
         line: list[console.Part] = []
         for phrase, regions in found.items():
             line += [" · " if line else "", f"“{console.one_line(phrase)}”  "]
             line += console.scored(regions) or [console.one_line(regions.note) or "nothing"]
-            line += console.aside(*console.not_judged(regions.not_judged))
+            line += console.aside(*console.judged_by(regions.by), *console.not_judged(regions.not_judged))
         fields = {"phrases": {phrase: _fields(regions) for phrase, regions in found.items()}}
         return _Found(fields, line, text, [region for regions in found.values() for region in regions])
 
@@ -298,17 +299,18 @@ def count(
     def counted_in(scene: Scene) -> _Found:
         counted = scene.count(phrase, within=within, threshold=threshold)
         number = console.bounds(counted.at_least, counted.at_most) if counted.value is None else str(counted.value)
-        scored, not_judged = console.scored(counted.regions), console.not_judged(counted.not_judged)
+        scored = console.scored(counted.regions)
+        judged = [*console.judged_by(counted.by), *console.not_judged(counted.not_judged)]
 
         def text() -> None:
             console.result(number)
             console.note(*scored)
-            console.note(" · ".join(not_judged))
-            console.note(counted.note)
+            console.note(" · ".join(judged))
+            console.note(_unknown(counted.note, counted.regions))
 
         numbers = {"value": counted.value, "at_least": counted.at_least, "at_most": counted.at_most}
-        fields = {**_fields(counted.regions), "not_judged": list(counted.not_judged)}
-        line = [number, *(["  ", *scored] if scored else []), *console.aside(*not_judged, counted.note)]
+        fields = {**_fields(counted.regions), "not_judged": list(counted.not_judged), "by": list(counted.by)}
+        line = [number, *(["  ", *scored] if scored else []), *console.aside(*judged, counted.note)]
         return _Found({**numbers, "phrase": phrase, **fields}, line, text, counted.regions)
 
     _look_at_each(images, ("PHRASE", phrase), counted_in, draw, json_output, opening)
@@ -627,6 +629,7 @@ main.add_command(cli_serve.serve)
 main.add_command(cli_train.finetune)
 main.add_command(cli_train.train)
 main.add_command(cli_data.data)
+main.add_command(cli_calibrate.calibrate)
 main.add_command(cli_trace.replay)
 main.add_command(cli_trace.diff)
 main.add_command(cli_trace.report)
@@ -986,12 +989,20 @@ def _line(line: TextLine) -> dict[str, Any]:
     return {"text": line.text, "box": [round(v, 2) for v in line.box], "score": round(line.score, 4)}
 
 
+def _unknown(note: str, found: Regions) -> str:
+    """A note, and what to do where it says that there is no word for what was looked for."""
+    from fo1agent.words.phrases import TO_KNOW
+
+    return f"{note} {TO_KNOW}" if note and not len(found) else note
+
+
 def _fields(regions: Regions) -> dict[str, Any]:
     return {
         "regions": regions.to_dicts(),
         "none_score": regions.none_score,
         "not_judged": list(regions.not_judged),
         "note": regions.note,
+        "by": list(regions.by),
     }
 
 

@@ -25,6 +25,7 @@ from fo1agent.errors import InputError
 from fo1agent.foreign import visible, visible_json
 from fo1agent.regions.ids import name_of
 from fo1agent.whole import whole
+from fo1agent.words.english import listed
 
 if TYPE_CHECKING:
     from fo1agent.regions.regions import Region, Regions
@@ -144,6 +145,11 @@ def bounds(at_least: float | None, at_most: float | None) -> str:
     if at_most is None:
         return f"{at_least or 0:g} or more"
     return f"{at_least or 0:g} to {at_most:g}"
+
+
+def judged_by(names: Sequence[str]) -> list[str]:
+    """What to say of who judged, where finders were asked: "judged by fo1-nano and transformers:detr"."""
+    return [f"judged by {one_line(listed(list(names)))}"] if names else []
 
 
 def not_judged(words: Iterable[str], known: Any = None) -> list[str]:

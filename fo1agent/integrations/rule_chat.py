@@ -394,7 +394,7 @@ class _HeardScene:
             found.append(Region(f"{result['image']}/{one['id']}", read_box(one["box"]), one["score"], label, "fo1"))
         not_judged = tuple(result.get("not_judged", ()))
         regions = Regions.from_list(found, result.get("none_score"), result.get("note", ""), not_judged)
-        return replace(regions, judged=result.get("judged", ""))
+        return replace(regions, judged=result.get("judged", ""), by=tuple(result.get("by", ())))
 
 
 def _where(target: Region | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from fo1agent.runs.step import StepRecord
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color, is_color_words
 from fo1agent.words.english import listed, with_article
+from fo1agent.words.phrases import TO_KNOW
 
 
 def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any) -> Answer:
@@ -52,6 +53,7 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
         text += f" (Of the {number} {_Wording(run).noun(ref, number)} I took the likeliest, {region.name}.)"
     if parts.unused:
         text += f" (Not used: {_quoted(parts.unused)}.)"
+    unknown = any(isinstance(result, Failure) and result.kind == "unknown" for result in run.results.values())
     return Answer(
         question=question,
         text=text,
@@ -66,6 +68,7 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
         bounds=bounds[0] if len(bounds) == 1 else bounds if any(bounds) else None,
         seconds=run.meter.seconds,
         image=image,
+        notes=(TO_KNOW,) if unknown else (),
     )
 
 

@@ -234,7 +234,7 @@ def test_ground(scene: Scene) -> None:
     found = call(scene, "ground", phrase="people")
     assert [region["id"] for region in found["regions"]] == ["r1", "r2"]
     assert found["regions"][0] == {"id": "r1", "label": "person", "score": 0.9, "box": [50.0, 150.0, 90.0, 280.0]}
-    nothing = {"regions": [], "none_score": 0.9703, "judged": "dog", "not_judged": [], "note": ""}
+    nothing = {"regions": [], "none_score": 0.9703, "judged": "dog", "not_judged": [], "note": "", "by": []}
     assert call(scene, "ground", phrase="dog") == nothing
     assert [region["id"] for region in call(scene, "ground", like="r1")["regions"]] == ["r2"]
 
