@@ -30,7 +30,7 @@ from fo1agent.model import onnx_arrays as arrays
 from fo1agent.model.joined import JoinedPredictor
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.proposals.base import to_regions
-from fo1agent.proposals.readers import Kept
+from fo1agent.proposals.kept import Kept
 from fo1agent.proposals.trust import Trust
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model

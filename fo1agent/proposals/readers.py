@@ -8,14 +8,14 @@ picture later does not read it again. Only texts of one length stand in a batch,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.image import LoadedImage
+from fo1agent.proposals.kept import Kept
 from fo1agent.regions.boxes import cxcywh_to_xyxy
 
 if TYPE_CHECKING:
@@ -23,24 +23,6 @@ if TYPE_CHECKING:
 
 Found = tuple[np.ndarray, np.ndarray]
 """Boxes [N, 4] xyxy pixels of the picture, and their scores [N]."""
-PICTURES = 3  # whose features are kept
-
-
-class Kept:
-    """What was computed of the latest few pictures. Whoever uses it holds a lock."""
-
-    def __init__(self, most: int = PICTURES) -> None:
-        self._most = most
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
-
-    def get_or_make(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What is kept of a picture, or what `make` gives, which is then kept."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-        return self._kept[key]
 
 
 class Once:

@@ -19,8 +19,9 @@ from fo1agent.errors import InputError, MissingExtraError, ProposalError
 from fo1agent.extras import torch_needed
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.proposals.base import to_regions
+from fo1agent.proposals.kept import LOOKS, Kept, identity
 from fo1agent.proposals.labels import names_of, scores_of
-from fo1agent.proposals.readers import READERS, Found, Kept, as_array
+from fo1agent.proposals.readers import READERS, Found, as_array
 from fo1agent.proposals.trust import Trust
 from fo1agent.regions.boxes import cxcywh_to_xyxy
 from fo1agent.regions.regions import LIMIT, Regions
@@ -34,6 +35,7 @@ _KEEPS = {
     "table-transformer": 0.7,
     "yolos": 0.9,  # its model card
 }
+_WEIGHTS = (".safetensors", ".bin")
 _KEEPS_ELSE = 0.5  # `post_process_object_detection` of transformers, and RF-DETR's own `predict`
 
 
@@ -46,6 +48,7 @@ class TransformersProposer:
         names: of its classes; None for one that reads phrases.
         phrases: what its boxes are of, for one that reads phrases and was given some; else None.
         trust: what its scores are worth, by the threshold that its makers advise.
+        identity: of a folder, a hash of its configuration and weights, as others may be called the same; else "".
     """
 
     def __init__(
@@ -82,6 +85,9 @@ class TransformersProposer:
         self._classes = None if self._reader else _Classes(model, processor, device)
         self.names = None if self._classes is None else tuple(self._classes.names)
         self.trust = Trust.at(self._reader.keeps if self._reader else _KEEPS.get(kind, _KEEPS_ELSE))
+        files = Path(source).glob("*") if os.path.isdir(source) else ()
+        told = [one for one in files if one.name == "config.json" or one.suffix in _WEIGHTS]
+        self.identity = identity(told) if told else ""
         self._lock = threading.Lock()
 
     def __call__(self, image: LoadedImage) -> Regions:
@@ -104,7 +110,7 @@ class TransformersProposer:
         classes, names = self._classes, self._looked_for
         if classes is None or not names:
             return [self(image) for image in images]
-        looks = self._run(lambda: classes.look(images))
+        looks = self._run(lambda: classes.looks(images))
         return [self._best(image, names, classes.named(look, names)) for image, look in zip(images, looks, strict=True)]
 
     @property
@@ -164,11 +170,16 @@ class _Classes:
         self._model, self._processor, self._device = model, processor, device
         self._labels = model.config.id2label
         self.names = names_of(self._labels, len(self._labels))
-        self._pictures = Kept()
+        self._pictures = Kept(LOOKS)
 
     def find(self, image: LoadedImage, names: Sequence[str]) -> list[Found]:
         """All boxes, with the scores of each name."""
-        return self.named(self._pictures.get_or_make(image.sha256, lambda: self.look([image])[0]), names)
+        return self.named(self.looks([image])[0], names)
+
+    def looks(self, images: Sequence[LoadedImage]) -> list[Found]:
+        """`look`, at those pictures that it has not looked at."""
+        keys = [image.sha256 for image in images]
+        return self._pictures.get_or_make_many(keys, lambda new: self.look([images[k] for k in new]))
 
     def named(self, look: Found, names: Sequence[str]) -> list[Found]:
         """The scores of each name among those of all classes."""

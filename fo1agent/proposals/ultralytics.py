@@ -1,4 +1,4 @@
-"""Any ultralytics detector as a proposer: YOLO, YOLO-World, YOLOE, RT-DETR, with weights that the user names.
+"""Any ultralytics detector as proposer and finder: YOLO, YOLO-World, YOLOE, RT-DETR, with weights that the user names.
 
 ultralytics is AGPL-3.0, which binds programs that are built on it; fo1agent is Apache-2.0, does not depend on it, and
 imports it only here, when one of its models is asked for. Nothing that fo1agent ships was trained with it. It is kept
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,33 @@ from fo1agent.errors import InputError, MissingExtraError, ProposalError
 from fo1agent.extras import install_line
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.proposals.base import alike, to_regions
+from fo1agent.proposals.kept import LOOKS, Kept, identity
+from fo1agent.proposals.labels import names_of
+from fo1agent.proposals.trust import Trust
+from fo1agent.regions.boxes import nms
 from fo1agent.regions.regions import LIMIT, Regions
 
 # Read by ultralytics when it is imported. VERBOSE: its log goes to stdout, where our answers go.
 _SETTINGS = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"}
 
 
+_PER_BOX = 3  # so many classes may have the same box
+_KEEPS = 0.25  # `conf`, by default, of ultralytics' own `predict`
+_SAME_IOU = 0.7  # `iou`, likewise
+_Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes [N, 4] in pixels, scores [N], classes [N]
+
+
 class UltralyticsProposer:
-    """Boxes of one ultralytics model, all classes together."""
+    """One ultralytics model: its boxes, all classes together, and where it finds names or phrases. Threads that share
+    it wait for each other.
+
+    Attributes:
+        name: `ultralytics:` and the file's name without its ending.
+        names: of its classes; None for one that reads text, of which any phrase can be found.
+        phrases: what its boxes are of, for one that reads text; else None.
+        trust: what its scores are worth, by ultralytics' own threshold.
+        identity: hash of the file.
+    """
 
     def __init__(
         self,
@@ -48,7 +68,7 @@ class UltralyticsProposer:
                 weights. Reading text needs the CLIP package that ultralytics asks for.
             min_score: boxes below are not proposed. Low, because FO1 judges them again.
             image_size: the longer side, pixels, that the detector resizes the picture to.
-            limit: at most so many boxes.
+            limit: at most so many boxes, and so many of a name or phrase.
             device: as torch names it.
 
         Raises:
@@ -59,19 +79,24 @@ class UltralyticsProposer:
         ultralytics = import_ultralytics("A proposer of ultralytics")
         path = existing(os.fspath(weights))
         self.name = f"ultralytics:{Path(path).stem}"
-        self._options: dict[str, Any] = {"conf": min_score, "imgsz": image_size, "max_det": limit, "device": device}
-        self._limit = limit
-        try:
-            self._model = _open(ultralytics, path, phrases)
-        except InputError:
-            raise
-        except ImportError as exc:
-            raise MissingExtraError(f"{self.name} needs a package that is not installed: {exc}") from exc
-        except Exception as exc:  # whatever a stranger's pickle or its loader comes to
-            raise ProposalError(f"{self.name} cannot be loaded: {_one_line(exc)}") from exc
-        if self._model.task not in ("detect", "segment", "pose", "obb"):
-            raise ProposalError(f"{self.name} is for the task {self._model.task!r}, which makes no boxes.")
-        self._model.clear_callback("on_predict_end")  # where usage data would be sent, also if it was imported before
+        # Classes do not suppress each other here, so that each has boxes of its own: more are needed.
+        self._options: dict[str, Any] = {
+            "conf": min_score,
+            "imgsz": image_size,
+            "max_det": _PER_BOX * limit,
+            "device": device,
+        }
+        self._limit, self._path = limit, path
+        self._model = self._opened(ultralytics, phrases)
+        labels = [self._model.names[k] for k in sorted(self._model.names)]
+        self._classes = names_of(labels, len(labels))
+        reads = _reads_text(self._model)
+        self.names = None if reads else tuple(self._classes)
+        self.phrases = tuple(labels) if reads else None
+        self.trust = Trust.at(_KEEPS)
+        self.identity = identity([Path(path)]) if os.path.exists(path) else ""
+        self._pictures, self._lock = Kept(LOOKS), threading.Lock()
+        self._reader: Any = None  # the model that is asked for phrases, once it is
 
     def __call__(self, image: LoadedImage) -> Regions:
         """Boxes in original pixels, best first, named by the detector's classes.
@@ -89,22 +114,85 @@ class UltralyticsProposer:
         Raises:
             ProposalError: as for a call.
         """
-        seen = self._options["imgsz"] ** 2  # pixels at most
-        found: dict[int, Regions] = {}
-        for batch in alike([image.size_hw for image in images], [seen] * len(images)):
+        return [self._best(*pair) for pair in zip(images, self._found(images), strict=True)]
+
+    def _best(self, image: LoadedImage, found: _Found) -> Regions:
+        """All boxes, each as the likeliest of its classes."""
+        boxes, scores, classes = found
+        kept = nms(boxes, scores, _SAME_IOU)
+        labels = [self._model.names[k] for k in classes[kept].tolist()]
+        return to_regions(image, boxes[kept], scores[kept], labels, self.name, self._limit)
+
+    def find(self, image: LoadedImage, phrases: Sequence[str]) -> list[Regions]:
+        """The boxes of each of its names; or of each phrase, by a look at the picture for each.
+
+        Raises:
+            ProposalError: the detector failed.
+            MissingExtraError: reading text needs a package that is not installed.
+        """
+        if self.names is None:
+            return [self._regions(image, self._look_for(image, one), one) for one in phrases]
+        ((boxes, scores, classes),) = self._found([image])
+        of_names = [np.isin(classes, self._classes[one]) for one in phrases]
+        return [
+            self._regions(image, (boxes[own], scores[own], classes[own]), one)
+            for one, own in zip(phrases, of_names, strict=True)
+        ]
+
+    def _regions(self, image: LoadedImage, found: _Found, label: str) -> Regions:
+        boxes, scores, _ = found
+        return to_regions(image, boxes, scores, [label] * len(boxes), self.name, self._limit)
+
+    def _found(self, images: Sequence[LoadedImage]) -> list[_Found]:
+        """What is found of all classes, by one look at each picture."""
+        with self._lock:
+            return self._pictures.get_or_make_many(
+                [image.sha256 for image in images], lambda new: self._look(self._model, [images[k] for k in new])
+            )
+
+    def _look_for(self, image: LoadedImage, phrase: str) -> _Found:
+        with self._lock:
+            # A model of its own, as going back to its classes would have to read them as text again.
+            self._reader = self._reader or self._opened(import_ultralytics("A finder of ultralytics"), None)
+            try:
+                self._reader.set_classes([phrase.strip() or "object"])
+            except ImportError as exc:
+                raise MissingExtraError(f"{self.name} needs a package that is not installed: {exc}") from exc
+            except Exception as exc:  # what reads text is downloaded, and may be anything
+                raise ProposalError(f"{self.name} cannot read “{phrase[:40]}”: {_one_line(exc)}") from exc
+            return self._look(self._reader, [image])[0]
+
+    def _look(self, model: Any, images: Sequence[LoadedImage]) -> list[_Found]:
+        found: dict[int, _Found] = {}
+        for batch in alike([image.size_hw for image in images], [self._options["imgsz"] ** 2] * len(images)):
             pictures = [images[k].pixels for k in batch]
             try:
-                results = self._model.predict(pictures, agnostic_nms=True, verbose=False, save=False, **self._options)
+                results = model.predict(
+                    pictures, agnostic_nms=False, iou=_SAME_IOU, verbose=False, save=False, **self._options
+                )
             except Exception as exc:  # a detector's failure, whatever it is, is one for the caller
                 raise ProposalError(f"{self.name} failed: {_one_line(exc)}") from exc
-            found.update((k, self._regions(images[k], result)) for k, result in zip(batch, results, strict=True))
+            found.update((k, _told(result)) for k, result in zip(batch, results, strict=True))
         return [found[k] for k in range(len(images))]
 
-    def _regions(self, image: LoadedImage, result: Any) -> Regions:
-        found = result.obb if result.obb is not None else result.boxes
-        boxes, scores = _numpy(found.xyxy), _numpy(found.conf)
-        labels = [result.names[int(k)] for k in _numpy(found.cls)]
-        return to_regions(image, boxes, scores, labels, self.name, self._limit)
+    def _opened(self, ultralytics: Any, phrases: Sequence[str] | None) -> Any:
+        try:
+            model = _open(ultralytics, self._path, phrases)
+        except InputError:
+            raise
+        except ImportError as exc:
+            raise MissingExtraError(f"{self.name} needs a package that is not installed: {exc}") from exc
+        except Exception as exc:  # whatever a stranger's pickle or its loader comes to
+            raise ProposalError(f"{self.name} cannot be loaded: {_one_line(exc)}") from exc
+        if model.task not in ("detect", "segment", "pose", "obb"):
+            raise ProposalError(f"{self.name} is for the task {model.task!r}, which makes no boxes.")
+        model.clear_callback("on_predict_end")  # where usage data would be sent, also if it was imported before
+        return model
+
+
+def _told(result: Any) -> _Found:
+    found = result.obb if result.obb is not None else result.boxes
+    return _numpy(found.xyxy), _numpy(found.conf), _numpy(found.cls).astype(int)
 
 
 def import_ultralytics(what: str) -> Any:
@@ -170,6 +258,11 @@ def _open(ultralytics: Any, path: str, phrases: Sequence[str] | None) -> Any:
             raise InputError(f"{Path(path).name} reads no text; phrases are for YOLO-World and YOLOE weights.")
         model.set_classes(list(phrases))
     return model
+
+
+def _reads_text(model: Any) -> bool:
+    """Whether it takes phrases: YOLO-World and YOLOE do, but not a YOLOE whose names were put in ("prompt-free")."""
+    return hasattr(model, "set_classes") and not hasattr(model.model.model[-1], "lrpc")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 
 from fo1agent.errors import InputError, MissingExtraError, ProposalError
 from fo1agent.pictures.image import LoadedImage, load_image
-from fo1agent.proposals import Proposer, resolve_proposer
+from fo1agent.proposals import Finder, Proposer, resolve_proposer
 from fo1agent.proposals.ultralytics import UltralyticsProposer
 
 pytestmark = pytest.mark.skipif(
@@ -133,6 +133,17 @@ def test_text_models_take_phrases_whatever_their_file_is_called(make, head, ultr
     regions = UltralyticsProposer(tmp_path / "mine.pt", phrases=["a red cat", "dog"], min_score=0.0)(wide)
     assert len(regions) > 0
     assert set(regions.labels) <= {"a red cat", "dog"}
+    finder = UltralyticsProposer(tmp_path / "mine.pt", min_score=0.0)
+    assert finder.names is None
+    assert len(finder.phrases or ()) == 80
+    asked: list[list[str]] = []
+    together = finder.find(wide, ["dog"])
+    monkeypatch.setattr(type(finder._reader), "set_classes", lambda _, classes: asked.append(classes))
+    finder.find(wide, ["cat", "dog"])
+    assert asked == [["cat"], ["dog"]]
+    assert set(together[0].labels) == {"dog"}
+    assert len(finder(wide)) > 0  # by its own classes, as before
+    assert set(finder(wide).labels) <= set(finder.phrases or ())
 
 
 def test_several_pictures_get_what_each_gets_alone(yolo):
@@ -236,3 +247,17 @@ def test_without_the_extra_the_install_line_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "ultralytics", None)
     with pytest.raises(MissingExtraError, match=r'AGPL-3\.0.*pip install "ultralytics>='):
         resolve_proposer("ultralytics:yolo11n.pt")
+
+
+def test_names_are_found_by_the_look_that_made_the_boxes(yolo, wide, monkeypatch):
+    finder = UltralyticsProposer(yolo)
+    assert isinstance(finder, Finder)
+    assert (finder.names, finder.phrases) == (("cat", "dog", "bus"), None)
+    assert len(finder(wide)) == 100
+    monkeypatch.setattr(finder._model, "predict", lambda *_, **__: pytest.fail("looked again"))
+    dogs, cats = finder.find(wide, ["dog", "cat"])
+    assert len(dogs) == 100
+    assert set(dogs.labels) == {"dog"}
+    assert len(cats) == 0
+    assert finder.trust.log_odds(np.array([0.25]))[0] == pytest.approx(np.log(1 / 3))
+    assert finder.identity
