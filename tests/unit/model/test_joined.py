@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fo1agent
+from fo1agent.agent import replay as replays
+from fo1agent.agent.differences import compare
 from fo1agent.errors import InputError, ProposalError
+from fo1agent.integrations.langchain import FO1Toolkit
 from fo1agent.model.joined import JoinedPredictor
 from fo1agent.proposals.base import to_regions
 from fo1agent.proposals.trust import Trust, log_odds
 from fo1agent.regions.regions import Regions
+from fo1agent.runs.batching import Batched
+from fo1agent.runs.watched import watched_scene
 from fo1agent.scene import Model
+from fo1agent.tools.registry import registry
+from fo1agent.traces import store
 
 CAT = Path(fo1agent.__file__).parent / "data" / "demo" / "cat.jpg"
 
@@ -68,6 +79,9 @@ def test_opinions_are_joined_in_log_odds_by_their_weights(alone) -> None:
     own, its = log_odds(np.array(cat.score)), 2.0 * log_odds(np.array(0.6)) + 0.5
     assert found[0].score == pytest.approx(1 / (1 + np.exp(-(own + 3 * its) / 4)), abs=1e-6)
     assert found.by == ("fo1-nano", "toy")
+    silent = _open(alone, Toy({"cat": []}, trust=Trust(scale=2.0, bias=0.5, silent=0.1))).ground("cat", threshold=0)
+    its = 2.0 * log_odds(np.array(0.1)) + 0.5
+    assert silent[0].score == pytest.approx(1 / (1 + np.exp(-(own + its) / 2)), abs=1e-6)
 
 
 def test_a_finder_without_weight_changes_nothing(alone) -> None:
@@ -75,6 +89,7 @@ def test_a_finder_without_weight_changes_nothing(alone) -> None:
     found = _open(alone, Toy({"remote": [([0, 0, 50, 50], 0.9)]}, trust=Trust(weight=0.0))).ground("remote")
     assert [one.name for one in found] == [one.name for one in plain]
     assert found.scores == pytest.approx(plain.scores)
+    assert found.by == ()
 
 
 def test_a_closed_finder_is_asked_for_its_names_and_adds_them_to_the_vocabulary(alone) -> None:
@@ -123,3 +138,115 @@ def test_a_plan_says_who_judged(alone) -> None:
     answer = fo1agent.Agent(scene.model).ask(scene, "How many ostriches are there?")
     assert answer.value == 1
     assert answer.steps[0].gave == "b300_350_330_400 0.90  by toy"
+
+
+def test_of_an_unknown_word_the_finder_s_box_is_shown_not_a_region_that_half_covers_it(alone) -> None:
+    region = alone.open(CAT).regions.boxes[1]
+    x1, y1, x2, y2 = region.round().tolist()
+    lower = x1, y1, x2, y1 + round(0.65 * (y2 - y1))
+    found = _open(alone, Toy({"ostrich": [(list(lower), 0.9)]})).ground("ostrich", threshold=0.0)
+    assert [one.box for one in found if one.score > 0.3] == [lower]
+    same = _open(alone, Toy({"ostrich": [((region + 1).tolist(), 0.9)]})).ground("ostrich", threshold=0.3)
+    assert [one.name for one in same] == ["r1"]
+    assert 0.8 < same[0].score < 0.9
+
+
+def test_what_nobody_speaks_of_is_not_there(alone) -> None:
+    found = _open(alone, Toy({"ostrich": []})).ground("ostrich", threshold=0.0)
+    assert found.scores.max() == 0
+    assert (found.none_score, found.by, found.note) == (1.0, ("toy",), "")
+
+
+def test_passes_of_finders_are_heard_and_each_once(alone) -> None:
+    heard: list[tuple[str, str]] = []
+
+    @contextlib.contextmanager
+    def listener(kind, model, pixels):
+        heard.append((kind, model))
+        yield
+
+    boxes = {"ostrich": [([300, 350, 330, 400], 0.9)], "lemur": [], "cat": []}
+    scene = watched_scene(_open(alone, Toy(boxes), Toy({}, names=("zebra",))), listener)
+    scene.ground_many(["ostrich", "lemur", "cat"])
+    scene.count("ostrich")
+    assert [one for one in heard if one[0] == "find"] == [("find", "toy")]
+    assert ("match", "fo1-nano") in heard
+    heard.clear()
+    scene.count("zebra")
+    assert heard[0] == ("find", "toy, toy")  # one of any words, and one that has it
+
+
+def test_threads_that_share_a_finder_ask_it_one_by_one_and_once(alone) -> None:
+    class Slow(Toy):
+        busy = False
+
+        def find(self, image, phrases):
+            assert not self.busy, "asked by two threads"
+            self.busy = True
+            try:
+                gate.wait(0.05)
+                return super().find(image, phrases)
+            finally:
+                self.busy = False
+
+    gate = threading.Event()  # never set: others have time to come
+    toy = Slow({"ostrich": [([300, 350, 330, 400], 0.9)]})
+    model = Model(JoinedPredictor(alone.predictor, [toy]), alone.proposer)
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda _: model.open(CAT).count("ostrich").value, range(8)))
+    assert counts == [1] * 8
+    assert toy.asked == ["ostrich"]
+
+
+def test_a_server_s_batching_gives_finders_passes_of_their_own(alone) -> None:
+    passes: list[str] = []
+    toy = Toy({"ostrich": [([300, 350, 330, 400], 0.9)], "cat": [], "couch": []}, names=("ostrich", "couch"))
+    plain = Model(JoinedPredictor(alone.predictor, [toy]), alone.proposer)
+    batched = Batched(
+        JoinedPredictor(alone.predictor, [toy]), on_pass=lambda kind, jobs, different: passes.append(kind)
+    )
+    try:
+        model = Model(batched, alone.proposer)
+        asked = ["ostrich", "cat", "couch"]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: model.open(CAT).ground_many(asked), range(4)))
+        names = model.open(CAT).regions.labels
+    finally:
+        batched.close()
+    here = plain.open(CAT)
+    for phrase, regions in here.ground_many(asked).items():
+        for one in found:
+            assert (one[phrase].ids, one[phrase].by) == (regions.ids, regions.by)
+            np.testing.assert_allclose(one[phrase].scores, regions.scores, atol=1e-6)
+    assert passes.index("find") < passes.index("beyond")
+    assert names == here.regions.labels
+
+
+@pytest.mark.parametrize("face", ["tool", "langchain"])
+def test_tools_tell_who_judged(face, alone) -> None:
+    scene = _open(alone, Toy({"ostrich": [([300, 350, 330, 400], 0.9)]}))
+    if face == "tool":
+        outcome = registry()["count"].call(scene, '{"phrase": "ostriches"}')
+        told = json.loads(outcome.model_dump_json())["result"]
+    else:
+        toolkit = FO1Toolkit(scene.model)
+        toolkit.scenes.open(CAT)
+        (handle,) = toolkit.scenes.handles
+        count = next(one for one in toolkit.get_tools() if one.name == "count")
+        told = json.loads(count.invoke({"image": handle, "phrase": "ostriches"}))
+    assert (told["value"], told["by"]) == (1, ["toy"])
+    assert told["regions"][0]["id"] == "b300_350_330_400"
+
+
+def test_a_run_with_a_finder_is_replayed_the_same(alone, tmp_path) -> None:
+    toy = Toy({"ostrich": [([300, 350, 330, 400], 0.9)]})
+    model = Model(JoinedPredictor(alone.predictor, [toy]), alone.proposer)
+    question = "How many ostriches are there?"
+    fo1agent.Agent(model, traces=tmp_path).ask(CAT, question)
+    (file,) = tmp_path.rglob("*.jsonl")
+    trace = store.read(file)
+    assert trace.lines[-1].costs.calls["find"] == 1
+    again = replays.replay(trace, replays.open_picture(trace, model, CAT), registry())
+    assert compare(trace, again, replayed=True).same
+    without = replays.replay(trace, replays.open_picture(trace, alone, CAT), registry())
+    assert not compare(trace, without, replayed=True).same
