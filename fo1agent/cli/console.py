@@ -25,7 +25,6 @@ from fo1agent.errors import InputError
 from fo1agent.foreign import visible, visible_json
 from fo1agent.regions.ids import name_of
 from fo1agent.whole import whole
-from fo1agent.words.english import listed
 
 if TYPE_CHECKING:
     from fo1agent.regions.regions import Region, Regions
@@ -149,6 +148,8 @@ def bounds(at_least: float | None, at_most: float | None) -> str:
 
 def judged_by(names: Sequence[str]) -> list[str]:
     """What to say of who judged, where finders were asked: "judged by fo1-nano and transformers:detr"."""
+    from fo1agent.words.english import listed
+
     return [f"judged by {one_line(listed(list(names)))}"] if names else []
 
 

@@ -110,7 +110,12 @@ class JoinedPredictor:
     def __init__(self, model: Any, finders: Sequence[Finder], trust: Mapping[str, Trust] | None = None) -> None:
         self.model, self.finders = model, tuple(finders)
         self.trust = tuple((trust or {}).get(one.name) or Trust.of(one) for one in self.finders)
-        self.cache = EncodingCache(model.cache_bytes)
+        self.name: str = model.name
+        self.fingerprint: str = model.fingerprint
+        self.taught: Collection[str] = model.taught
+        self.max_regions: int = model.max_regions
+        self.thresholds: Mapping[str, float] = model.thresholds
+        self.cache: Any = EncodingCache(model.cache_bytes)
         closed = [name for one in self.finders for name in one.names or ()]
         self.vocabulary = self._with_names(closed)
         self._classes: list[dict[str, tuple[str, ...]]] = [{} for _ in self.finders]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Toy:
     """Finds fixed boxes, and remembers what it was asked."""
 
     def __init__(
-        self, boxes: dict[str, list[tuple[list[float], float]]], names=None, trust: Trust | None = None
+        self, boxes: Mapping[str, Sequence[tuple[Sequence[float], float]]], names=None, trust: Trust | None = None
     ) -> None:
         self.boxes, self.names, self.name, self.asked = boxes, names, "toy", []
         self.trust = trust or Trust(silent=0.03)
@@ -130,7 +131,7 @@ def test_a_finder_that_gives_something_else_is_told(alone) -> None:
     with pytest.raises(ProposalError, match="toy was asked for 1 phrases; wanted Regions of each"):
         _open(alone, Wrong({})).ground("ostrich")
     with pytest.raises(InputError, match="is no finder"):
-        fo1agent.load(finder=[lambda image: None])
+        fo1agent.load(finder=[lambda image: None])  # pyright: ignore[reportArgumentType]
 
 
 def test_a_plan_says_who_judged(alone) -> None:
@@ -245,7 +246,7 @@ def test_a_run_with_a_finder_is_replayed_the_same(alone, tmp_path) -> None:
     fo1agent.Agent(model, traces=tmp_path).ask(CAT, question)
     (file,) = tmp_path.rglob("*.jsonl")
     trace = store.read(file)
-    assert trace.lines[-1].costs.calls["find"] == 1
+    assert trace.lines[-1].model_dump()["costs"]["calls"]["find"] == 1
     again = replays.replay(trace, replays.open_picture(trace, model, CAT), registry())
     assert compare(trace, again, replayed=True).same
     without = replays.replay(trace, replays.open_picture(trace, alone, CAT), registry())

@@ -26,7 +26,7 @@ def test_what_was_fitted_is_found_for_that_finder_and_those_weights_alone() -> N
     trusted.write(path, FINDER, "abc", TRUST, {"AP": 1.0})
     assert path.name.startswith("transformers-some-detector-")
     assert trusted.kept(FINDER, "abc") == TRUST
-    assert trusted.kept(FINDER, "abd") is None
+    assert trusted.kept(FINDER, "other") is None
     assert trusted.kept(SimpleNamespace(name="transformers:some-detector"), "abc") is None
     assert trusted.kept(SimpleNamespace(name=FINDER.name, identity="other weights"), "abc") is None
 
@@ -37,9 +37,9 @@ def test_a_file_may_be_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv(trusted.WHERE, str(path))
     assert trusted.kept(FINDER, "abc") == TRUST
     with pytest.raises(
-        DataError, match=r"mine.json: was made for the model 'abc', not 'abd'. Run `fo1agent calibrate`"
+        DataError, match=r"mine.json: was made for the model 'abc', not 'other'. Run `fo1agent calibrate`"
     ):
-        trusted.kept(FINDER, "abd")
+        trusted.kept(FINDER, "other")
     with pytest.raises(DataError, match="was made for the finder 'transformers:some/detector', not 'yolo'"):
         trusted.read(path, SimpleNamespace(name="yolo"), "abc")
 
