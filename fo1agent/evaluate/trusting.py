@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,6 +34,7 @@ LEAST_RIGHT = 20
 _RIGHT_IOU = 0.5
 _SHARES = np.linspace(0, 0.95, 20).tolist()  # of the finder in the whole
 _SILENT = np.linspace(-7, 0, 15).tolist()  # log-odds that its silence may be taken for
+_LEAST_GAIN = 0.01  # share of the surprise that a finder must take away to be heard
 _SURELY_NOT = 0.01  # what the model is so sure of and the finder says nothing of, weighs nothing in the choice
 
 
@@ -118,8 +119,9 @@ def calibrate(model: Model, finder: Any, instances: Path, images: Path, *, limit
     joined = JoinedPredictor(model.predictor, [once], {finder.name: replace(Trust.of(finder), weight=1.0)})
     asked, unasked = _asked(joined, [category["name"] for category in truth["categories"]])
     work = _Work(_of_categories(truth, asked), images, asked)
-    samples = Samples.together(list(work.samples(Model(joined, model.proposer, model.ocr), fitted_to)))
-    trust = fit(samples)
+    alone = replace(model, predictor=JoinedPredictor(Mute(model.predictor), [once]))
+    parts = list(work.samples((alone, replace(model, predictor=joined)), fitted_to))
+    trust = fit(*(Samples.together([part[k] for part in parts]) for k in range(2)))
     figures = work.figures(_variants(model, once, trust), held) if held else {}
     return Fitted(finder.name, trust, figures, len(fitted_to), len(held), unasked, tuple(work.failures.items()))
 
@@ -149,28 +151,38 @@ class Samples:
         return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("scores", "own", "right")))
 
 
-def fit(samples: Samples) -> Trust:
+def fit(alone: Samples, beside: Samples) -> Trust:
     """The trust that surprises least.
+
+    Args:
+        alone: as the finder chooses among boxes where the model has no word.
+        beside: as both do.
 
     Raises:
         DataError: there is too little to judge by.
     """
-    if (right := int(samples.right.sum())) < LEAST_RIGHT:
+    right = int(beside.right.sum())
+    if right < LEAST_RIGHT:
         raise DataError(
-            f"Only {right} things of these pictures were found at all; {LEAST_RIGHT} are needed. Give more."
+            f"Only {right} things of these pictures were found at all, {LEAST_RIGHT} are needed. Give more."
         )
-    spoken = samples.scores > 0
+    spoken = alone.scores > 0
     if not spoken.any():
         raise DataError("The finder found nothing in these pictures. Give pictures of things that it knows.")
-    scale, bias = logistic(log_odds(samples.scores[spoken]), samples.right[spoken])
+    scale, bias = logistic(log_odds(alone.scores[spoken]), alone.right[spoken])
     trust = replace(Trust(scale, bias), silent=_score_at(_SILENT[0], scale, bias))
-    doubtful = spoken | (samples.own > _SURELY_NOT)
-    known = doubtful & ~np.isnan(samples.own)
-    own, said, right = log_odds(samples.own[known]), samples.scores[known], samples.right[known]
+    known = ((beside.scores > 0) | (beside.own > _SURELY_NOT)) & ~np.isnan(beside.own)
+    return _weighed(trust, beside.scores[known], log_odds(beside.own[known]), beside.right[known])
+
+
+def _weighed(trust: Trust, said: np.ndarray, own: np.ndarray, right: np.ndarray) -> Trust:
+    """The trust with its best weight and silence beside log-odds of the model; without weight if it adds too little."""
     if not right.any():
         return trust
-    best, least = trust, np.inf
-    for silent in dict.fromkeys(_score_at(level, scale, bias) for level in _SILENT):
+    # One that says the same of everything only shifts the model's own scores. It must be worth more than that.
+    shifted = min(_loss((1 - share) * own + share * level, right) for share in _SHARES for level in _SILENT)
+    best, least = replace(trust, weight=0.0), (1 - _LEAST_GAIN) * shifted
+    for silent in dict.fromkeys(_score_at(level, trust.scale, trust.bias) for level in _SILENT):
         its = replace(trust, silent=silent).log_odds(said)
         for share in _SHARES:
             if (loss := _loss((1 - share) * own + share * its, right)) < least:
@@ -289,16 +301,15 @@ class _Work:
             except FO1AgentError as exc:
                 self.failures[record["file_name"]] = str(exc)
 
-    def samples(self, model: Model, records: list[dict[str, Any]]) -> Iterator[Samples]:
-        """What was said of each picture's boxes."""
+    def samples(self, models: Sequence[Model], records: list[dict[str, Any]]) -> Iterator[list[Samples]]:
+        """What was said of each picture's boxes, with each model."""
         ids = {category["name"]: category["id"] for category in self.truth["categories"]}
         truths: dict[tuple[int, int], list[dict[str, Any]]] = {}
         for row in self.truth["annotations"]:
             truths.setdefault((row["image_id"], row["category_id"]), []).append(row)
-        predictor: Any = model.predictor
 
-        def look(record: dict[str, Any], path: Path) -> Samples:
-            encoding = model.open(path).encoding
+        def judged(model: Model, record: dict[str, Any], path: Path) -> Samples:
+            encoding, predictor = model.open(path).encoding, cast(JoinedPredictor, model.predictor)
             predictor.match(encoding, list(self.asked.values()))  # all in one pass, and of a finder in one call
             predictor.beyond(encoding, list(self.asked.values()))
             return Samples.together(
@@ -307,6 +318,9 @@ class _Work:
                     for name, word in self.asked.items()
                 ]
             )
+
+        def look(record: dict[str, Any], path: Path) -> list[Samples]:
+            return [judged(model, record, path) for model in models]
 
         yield from self._each(records, "fitting", look)
 

@@ -153,6 +153,7 @@ def test_several_pictures_get_what_each_gets_alone(yolo):
     proposer = UltralyticsProposer(yolo, min_score=0.0)
     alone = [proposer(image) for image in images]
     assert all(map(len, alone))
+    proposer = UltralyticsProposer(yolo, min_score=0.0)  # which has looked at none
     passes, predict = [], proposer._model.predict
     proposer._model.predict = lambda pictures, **named: passes.append(len(pictures)) or predict(pictures, **named)
     for one, other in zip(proposer.propose_many(images), alone, strict=True):
