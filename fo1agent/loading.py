@@ -105,15 +105,15 @@ def load(
     if needs_boxes and proposer is None and folder is not None:
         _check_proposes(folder)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
-    finders = [resolve_finder(one, device=device) for one in ([finder] if _is_one(finder) else finder)]
+    finders = [resolve_finder(one, device=device) for one in _each(finder)]
     masks = None if segmenter is None else resolve_segmenter(segmenter, device=device)
     asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile, "pack": pack}
     predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
     return replace(_joined(predictor, boxes, finders, trust, reader), segmenter=masks)
 
 
-def _is_one(finder: Any) -> bool:
-    return isinstance(finder, str | os.PathLike) or hasattr(finder, "find")
+def _each(finder: Any) -> Sequence[Any]:
+    return [finder] if isinstance(finder, str | os.PathLike) or hasattr(finder, "find") else finder
 
 
 def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], trust: Any, reader: Reader) -> Model:

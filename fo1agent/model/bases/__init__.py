@@ -207,12 +207,13 @@ def adapter(model_type: str) -> Adapter:
     if model_type in FAMILIES:
         return _of(FAMILIES[model_type])
     points = _published(tuple(sys.path)).get(model_type)
-    if points is None:
+    if not points:
         raise CheckpointError(f"FO1 plugs into {', '.join(families())}, not into {model_type!r}.")
-    if len(points) > 1:
+    one, *others = points
+    if others:
         packages = " and ".join(_package(point) for point in points)
         raise CheckpointError(f"The packages {packages} publish the base {model_type!r}. Uninstall all but one.")
-    return _loaded(points[0])
+    return _loaded(one)
 
 
 def families() -> list[str]:

@@ -190,7 +190,8 @@ def test_a_cpu_with_units_for_8_bits_needs_no_torchao(
     for compiled, device in ((True, "cpu"), (False, "cuda")):
         with pytest.raises(MissingExtraError):
             running.check(None, "int8", compiled, False, device)
-    model, processor = copy.deepcopy(pair()[0]).to(dtype), pair()[1]
+    made: Any = copy.deepcopy(pair()[0])
+    model, processor = made.to(dtype), pair()[1]
     head = model.base.lm_head
     running.quantize(model, "int8")
     assert [part for part in model.base.modules() if isinstance(part, nn.Linear)] == [head]
@@ -203,8 +204,9 @@ def test_a_cpu_with_units_for_8_bits_needs_no_torchao(
 @torch.inference_mode()
 def test_a_layer_in_8_bits_is_near_and_no_row_changes_another(dtype: torch.dtype, bias: bool) -> None:
     torch.manual_seed(0)
-    base = nn.Sequential(nn.Linear(96, 40, bias=bias)).to(dtype)
-    base[0].weight[3] = 0  # rows of nothing have no size to go by
+    linear = nn.Linear(96, 40, bias=bias, dtype=dtype)
+    base = nn.Sequential(linear)
+    linear.weight[3] = 0  # rows of nothing have no size to go by
     inputs = torch.randn(5, 60, 96, dtype=dtype)  # more rows than are rounded at a time
     inputs[0, :2] = 0
     inputs[1] *= 1000
