@@ -309,7 +309,8 @@ class _Work:
             truths.setdefault((row["image_id"], row["category_id"]), []).append(row)
 
         def judged(model: Model, record: dict[str, Any], path: Path) -> Samples:
-            encoding, predictor = model.open(path).encoding, cast(JoinedPredictor, model.predictor)
+            encoding: Any = model.open(path).encoding
+            predictor = cast(JoinedPredictor, model.predictor)
             predictor.match(encoding, list(self.asked.values()))  # all in one pass, and of a finder in one call
             predictor.beyond(encoding, list(self.asked.values()))
             return Samples.together(

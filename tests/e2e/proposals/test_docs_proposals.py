@@ -21,7 +21,7 @@ def test_a_page_s_python_prints_what_the_page_says(name: str, monkeypatch: pytes
     page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```\n```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(DEMO)
-    assert len(blocks) == page.count("```python") == 1
+    assert len(blocks) == page.count("```python") > 0
     for code, expected in blocks:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(code, f"{name}.md", "exec"), {})
