@@ -12,6 +12,7 @@ from fo1agent.errors import InputError
 from fo1agent.extras import torch_needed
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.pictures.ocr import OCR, read_lines
+from fo1agent.presets import Choice, choose
 from fo1agent.proposals import resolve_finder, resolve_proposer
 from fo1agent.proposals.base import Finder
 from fo1agent.proposals.trust import Trust
@@ -52,8 +53,10 @@ def load(
     """Load a model.
 
     Args:
-        name_or_folder: a folder with weights, or the name of a Hugging Face repository, such as
-            `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`; None for fo1-nano, which is part of the package.
+        name_or_folder: a folder with weights, which wins; a preset such as `nano` or `vlm-fo1-3b`, alone or with a
+            detector, `nano+grounding-dino-tiny` (`fo1agent models` lists them); or the name of a Hugging Face
+            repository, such as `omlab/VLM-FO1_Qwen2.5-VL-3B-v01`. None for what the variable FO1AGENT_MODEL names, and
+            if that is not set for fo1-nano, which is part of the package.
         device: `cpu`, `cuda`, `cuda:1`, `mps`.
         dtype: `float32`, `bfloat16` or `float16`; `auto` (or None): the type of the stored weights where the device has
             units for it, else float32. `fo1agent doctor` says which units a CPU has.
@@ -101,15 +104,17 @@ def load(
     if engine not in ENGINES:
         raise InputError(f"engine must be {_listed(ENGINES)}, got {engine!r}.")
     _check_kinds(device, {"compile": compile, "pack": pack, "needs_boxes": needs_boxes})
-    folder = _folder(name_or_folder)
+    choice = _choice(name_or_folder)
+    folder, (proposer, finders) = choice.model, _detectors(choice, proposer, finder)
     if needs_boxes and proposer is None and folder is not None:
         _check_proposes(folder)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
-    finders = [resolve_finder(one, device=device) for one in _each(finder)]
+    found = [resolve_finder(one, device=device) for one in finders]
+    segmenter = choice.segmenter.source if segmenter is None and choice.segmenter else segmenter
     masks = None if segmenter is None else resolve_segmenter(segmenter, device=device)
     asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile, "pack": pack}
     predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
-    return replace(_joined(predictor, boxes, finders, trust, reader), segmenter=masks)
+    return replace(_joined(predictor, boxes, found, trust, reader), segmenter=masks)
 
 
 def _each(finder: Any) -> Sequence[Any]:
@@ -146,13 +151,24 @@ def _check_kinds(device: Any, flags: Mapping[str, Any]) -> None:
             raise InputError(f"{name} must be True or False, got {value!r}.")
 
 
-def _folder(given: Any) -> str | None:
-    """The name of a model, or of a folder, as text; None for fo1-nano."""
-    if given is None:
-        return None
-    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+def _choice(given: Any) -> Choice:
+    """What a model's name means; a folder's name may come as a path."""
+    if given is not None and (not isinstance(given, str | os.PathLike) or not os.fspath(given)):
         raise InputError(f"A model is named by a folder or a repository, or left out for fo1-nano; got {given!r}.")
-    return os.fspath(given)
+    return choose(given if given is None else os.fspath(given))
+
+
+def _detectors(choice: Choice, proposer: Any, finder: Any) -> tuple[Any, list[Any]]:
+    """What makes the boxes and what is asked beside the model: what is given, and what the model's name adds.
+
+    A detector of the name makes the boxes unless something else is to; if it only reads phrases, for a model that makes
+    none (see `_joined`).
+    """
+    finders = list(_each(finder))
+    named = [part.source for part in choice.detectors]
+    if proposer is None and named:
+        proposer, *named = named
+    return proposer, [*named, *finders]
 
 
 def _check_proposes(folder: str) -> None:

@@ -21,6 +21,7 @@ from fo1agent.cli import console
 from fo1agent.cli import data as cli_data
 from fo1agent.cli import loading as cli_loading
 from fo1agent.cli import masks as cli_masks
+from fo1agent.cli import models as cli_models
 from fo1agent.cli import ocr as cli_ocr
 from fo1agent.cli import own_tools as cli_own_tools
 from fo1agent.cli import pictures as cli_pictures
@@ -625,6 +626,7 @@ def export(folder: Path, form: Literal["onnx"]) -> None:
     console.result_text(f"Wrote {write(folder)}.")
 
 
+main.add_command(cli_models.models)
 main.add_command(cli_serve.serve)
 main.add_command(cli_train.finetune)
 main.add_command(cli_train.train)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import sys
 import time
@@ -16,6 +17,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from fo1agent.extras import TORCH, install_line, torch_line
+from fo1agent.presets import MODEL
+from fo1agent.presets.files import kept
+from fo1agent.presets.machine import advice, machine
 
 if TYPE_CHECKING:
     from fo1agent.scene import Model
@@ -57,6 +61,7 @@ def examine() -> Iterator[Check]:
     yield _try("asking", _asking)
     for extra, module, purpose in EXTRAS:
         yield _extra(extra, module, purpose)
+    yield _advice()
 
 
 def _requirements() -> Check:
@@ -113,7 +118,7 @@ def _torch() -> str:
 def _model() -> Model:
     from fo1agent.loading import load
 
-    return load()
+    return load("nano")
 
 
 def _weights() -> str:
@@ -152,3 +157,14 @@ def _extra(extra: str, module: str, purpose: str) -> Check:
     except importlib.metadata.PackageNotFoundError:
         return Check(extra, False, False, f"not installed: {purpose}; {install_line(extra)}")
     return Check(extra, True, False, f"{module} {version}: {purpose}")
+
+
+def _advice() -> Check:
+    """The preset for this machine, why, and what to do next."""
+    here = machine()  # after torch, so that it is known what GPUs there are
+    preset, why = advice(here)
+    state = kept(preset.parts)
+    then = "it is here" if state == "all" else f"fetch it with `fo1agent models get {preset.name}`"
+    chosen = os.environ.get(MODEL)
+    named = f"; {MODEL} names {chosen}" if chosen else ""
+    return Check("advice", True, False, f"--model {preset.name}: {why}; {then}{named}")

@@ -7,9 +7,18 @@ from typing import Any
 
 import click
 
+from fo1agent.presets import MODEL
+
 _OPTIONS = (
-    click.option("--model", "model_name", metavar="NAME|FOLDER", help="Weights; without it, fo1-nano."),
-    click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. ultralytics:yolo11n.pt."),
+    click.option(
+        "--model",
+        "model_name",
+        envvar=MODEL,
+        show_envvar=True,
+        metavar="NAME|FOLDER",
+        help="A preset (fo1agent models), a folder or a Hugging Face name; without it, nano.",
+    ),
+    click.option("--proposer", metavar="NAME", help="What makes the boxes, e.g. rt-detr-r18, ultralytics:yolo11n.pt."),
     click.option(
         "--finder",
         multiple=True,

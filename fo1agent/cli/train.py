@@ -111,7 +111,7 @@ def _nano(arguments: list[str]) -> None:
     metavar="DIR",
     help="The new model's folder.",
 )
-@click.option("--model", "model_name", metavar="FOLDER", help="The model to start from; without it, fo1-nano.")
+@click.option("--model", "model_name", metavar="NAME|FOLDER", help="The model to start from; without it, fo1-nano.")
 @click.option("--minutes", type=click.FloatRange(min=0.1), default=10, show_default=True, help="Minutes of training.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of training, 8 pictures each, in place of --minutes.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on the first N pictures only.")

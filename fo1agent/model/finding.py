@@ -14,14 +14,26 @@ from pydantic import ConfigDict, PlainValidator
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model.folder import MAX_JSON, Stored, checked, names, read_bytes, read_json, shown, wanted, wrong
+from fo1agent.presets import unknown, weights
+from fo1agent.presets.files import HUB_FILES, fetch
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 A = TypeVar("A")  # an array of whichever library
 
 
 def find_folder(name_or_folder: str | Path | None, fetched: Sequence[str] = HUB_FILES) -> tuple[Path, str]:
-    """A local folder with the model's files, and the model's name; of a Hugging Face name only those `fetched`."""
+    """A local folder with a model's files, and the model's name.
+
+    Args:
+        name_or_folder: a folder, which wins; a preset of a model alone, such as `vlm-fo1-3b`; or a Hugging Face name.
+            None for fo1-nano.
+        fetched: of a Hugging Face name, which files are fetched.
+
+    Raises:
+        CheckpointError: it is none of these, or cannot be fetched.
+    """
+    if isinstance(name_or_folder, str):
+        name_or_folder = weights(name_or_folder)
     if name_or_folder is None:
         folder = Path(str(files("fo1agent") / "data" / "nano"))
         if not (folder / "config.json").exists():
@@ -32,17 +44,14 @@ def find_folder(name_or_folder: str | Path | None, fetched: Sequence[str] = HUB_
         return folder, folder.resolve().name
     if not folder or not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", str(name_or_folder)):
         given = shown(str(name_or_folder)).strip("'")
-        raise CheckpointError(f"{given} is neither a folder nor a Hugging Face name (owner/model).")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        meant = f" There is no preset {unknown(str(name_or_folder), ['model'])}" if _is_word(folder) else ""
+        raise CheckpointError(f"{given} is neither a folder nor a Hugging Face name (owner/model).{meant}")
+    return fetch(str(name_or_folder), fetched), str(name_or_folder).split("/")[-1]
 
-    try:
-        found = snapshot_download(str(name_or_folder), allow_patterns=list(fetched))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
-        raise CheckpointError(
-            f"{name_or_folder} is no folder here and could not be fetched from the Hugging Face hub: {exc}"
-        ) from exc
-    return Path(found), str(name_or_folder).split("/")[-1]
+
+def _is_word(name: Path | None) -> bool:
+    """Whether it could be meant as the name of a preset."""
+    return name is not None and re.fullmatch(r"[\w.+-]{1,96}", str(name)) is not None
 
 
 def weight_files(folder: Path) -> list[Path]:

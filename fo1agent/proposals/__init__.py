@@ -11,6 +11,7 @@ from typing import Any
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.image import LoadedImage
+from fo1agent.presets import source
 from fo1agent.proposals.base import Finder, Function, Proposer
 from fo1agent.proposals.given import Given
 from fo1agent.regions.regions import Regions, shown
@@ -29,8 +30,9 @@ def resolve_proposer(
     """The proposer that `spec` means.
 
     Args:
-        spec: a proposer, or a plain function from picture to `Regions`; `given`; `ultralytics:` and weights;
-            `transformers:` and a hub name or folder; or just the folder of a Hugging Face detector.
+        spec: a proposer, or a plain function from picture to `Regions`; `given`; a short name such as
+            `grounding-dino-tiny` (`fo1agent models`); `ultralytics:` and weights; `transformers:` and a hub name or
+            folder; or just the folder of a Hugging Face detector.
         device: where a detector runs, as torch names it.
 
     Raises:
@@ -42,7 +44,7 @@ def resolve_proposer(
         if callable(spec):
             return spec if hasattr(spec, "name") else Function(spec)
         raise InputError(f"A {type(spec).__name__} is no proposer. Pass {_FORMS}.")
-    text = os.fspath(spec)
+    text = source(os.fspath(spec), "detector")
     kind, colon, name = text.partition(":")
     if text == "given":
         return Given()

@@ -244,6 +244,30 @@ def existing(weights: str) -> str:
     )
 
 
+def fetch(weights: str) -> Path:
+    """The file of released weights in ultralytics' own folder, fetched if it is not there; whole or not at all.
+
+    Raises:
+        MissingExtraError: ultralytics is not installed.
+        InputError: it has released nothing of that name.
+        ProposalError: it cannot be fetched.
+    """
+    import_ultralytics("Fetching its weights")
+    from ultralytics.utils import SETTINGS
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    path = existing(weights)
+    if os.path.exists(path):
+        return Path(path)
+    try:
+        found = Path(attempt_download_asset(Path(SETTINGS["weights_dir"]) / path))
+    except Exception as exc:  # of the network, by whichever library, or of the disk
+        raise ProposalError(f"{weights} could not be fetched from ultralytics' releases: {_one_line(exc)}") from exc
+    if not found.is_file():
+        raise ProposalError(f"{weights} could not be fetched from ultralytics' releases.")
+    return found
+
+
 def _open(ultralytics: Any, path: str, phrases: Sequence[str] | None) -> Any:
     """The model in its own class: `YOLO` finds most by itself, but text models only by the file's name."""
     with safe_unpickling():

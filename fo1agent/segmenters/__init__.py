@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fo1agent.errors import InputError
+from fo1agent.presets import source
 from fo1agent.segmenters.base import NO_SEGMENTER, SUGGESTED, Segmenter, segmented
 
 __all__ = ["NO_SEGMENTER", "SUGGESTED", "Segmenter", "resolve_segmenter", "segmented"]
@@ -21,7 +22,8 @@ def resolve_segmenter(spec: str | os.PathLike[str] | Callable[..., Any], *, devi
     """The segmenter that `spec` means.
 
     Args:
-        spec: a segmenter, or a plain function (see `Segmenter`); `transformers:` and a hub name or folder, of a SAM, or
+        spec: a segmenter, or a plain function (see `Segmenter`); the short name of one, such as
+            `sam2.1-tiny`; `transformers:` and a hub name or folder, of a SAM, or
             of a model for instance segmentation; `ultralytics:` and weights, of a SAM, FastSAM or a `-seg` model; or
             just the folder of a Hugging Face model.
         device: where it runs, as torch names it.
@@ -35,7 +37,7 @@ def resolve_segmenter(spec: str | os.PathLike[str] | Callable[..., Any], *, devi
         if callable(spec):
             return spec
         raise InputError(f"A {type(spec).__name__} is no segmenter. Pass {_FORMS}.")
-    text = os.fspath(spec)
+    text = source(os.fspath(spec), "segmenter")
     kind, colon, name = text.partition(":")
     if kind == "ultralytics" and colon and name:
         from fo1agent.segmenters.ultralytics import load_ultralytics

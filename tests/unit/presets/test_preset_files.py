@@ -1,0 +1,173 @@
+"""What is here of a model's files, and how the rest comes: by the hub's real client, from a server that plays it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from huggingface_hub import constants, file_download
+
+from fo1agent.cli import main
+from fo1agent.errors import CheckpointError
+from fo1agent.model.finding import CONFIG, find_folder
+from fo1agent.presets import PARTS
+from fo1agent.presets.files import fetch, kept
+from tests.hub import Hub, playing_hub
+
+OWL, DINO = "google/owlv2-base-patch16-ensemble", "IDEA-Research/grounding-dino-tiny"
+OF_3B = "omlab/VLM-FO1_Qwen2.5-VL-3B-v01"
+WEIGHTS = bytes(range(256)) * 2000
+INDEX = json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}})
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors": WEIGHTS,
+    "vocab.txt": b"a",
+    "pytorch_model.bin": WEIGHTS,
+    "onnx/model.json": b"{}",
+    "README.md": b"about",
+}
+OF_SHARDS = {
+    "config.json": b"{}",
+    "model.safetensors.index.json": INDEX.encode(),
+    "model-00001-of-00002.safetensors": b"1",
+    "model-00002-of-00002.safetensors": b"2",
+}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A hub on loopback, and an empty cache of its files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+    with playing_hub({OWL: FILES, DINO: FILES, OF_3B: OF_SHARDS}) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield hub
+
+
+def models(*words: str) -> Result:
+    return CliRunner().invoke(main, ["models", *words])
+
+
+def here(name: str) -> Any:
+    listed = json.loads(models("--json").stdout)
+    return next(preset for preset in listed["presets"] if preset["name"] == name)["here"]
+
+
+def test_get_fetches_the_files_that_are_needed_once(hub: Hub) -> None:
+    assert here("nano+owlv2-base") == "none"
+    done = models("get", "nano+owlv2-base")
+    assert done.exit_code == 0, done.output
+    nano, owl = done.stdout.splitlines()
+    assert nano.startswith("fo1-nano  ")
+    folder = Path(owl.removeprefix("owlv2-base  "))
+    assert sorted(path.name for path in folder.rglob("*")) == ["config.json", "model.safetensors", "vocab.txt"]
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert (here("nano+owlv2-base"), here("nano"), here("nano+grounding-dino-tiny")) == ("all", "all", "none")
+    hub.asked.clear()
+    assert models("get", "nano+owlv2-base").exit_code == 0
+    assert hub.fetched() == []
+
+
+def test_a_detector_is_fetched_alone_too(hub: Hub) -> None:
+    assert models("get", "grounding-dino-tiny").exit_code == 0
+    assert kept([PARTS["grounding-dino-tiny"]]) == "all"
+
+
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)
+    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    hub.broken_after, hub.breaks = 300_000, 1
+    folder = fetch(OWL, nested=False)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    starts = [asked for method, path, asked in hub.asked if method == "GET" and path.endswith("model.safetensors")]
+    assert (starts[0], starts[1:]) == (None, [f"bytes={300_000 // 2**16 * 2**16}-"])
+
+
+def test_what_is_not_there_whole_is_not_there_and_comes_with_the_next_command(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    hub.broken_after, hub.breaks = 300_000, 1000
+    failed = models("get", "nano+owlv2-base")
+    assert failed.exit_code == 1
+    assert failed.stderr.splitlines()[-1].startswith(f"error: {OWL} is no folder here and could not be fetched")
+    assert not list(Path(constants.HF_HUB_CACHE).rglob("model.safetensors"))
+    assert here("nano+owlv2-base") == "part"
+    hub.breaks = 0
+    hub.asked.clear()
+    assert models("get", "nano+owlv2-base").exit_code == 0
+    assert hub.fetched() == ["model.safetensors"]  # the others were there
+    assert here("nano+owlv2-base") == "all"
+
+
+def test_shards_are_all_needed(hub: Hub) -> None:
+    find_folder("vlm-fo1-3b", fetched=[CONFIG, "*.index.json", "model-00001*"])
+    assert kept([PARTS["vlm-fo1-3b"]]) == "part"
+    found, name = find_folder("vlm-fo1-3b")
+    assert (kept([PARTS["vlm-fo1-3b"]]), name) == ("all", "VLM-FO1_Qwen2.5-VL-3B-v01")
+    assert kept([PARTS["nano"], PARTS["vlm-fo1-3b"], PARTS["owlv2-base"]]) == "part"
+    (found / "model.safetensors.index.json").unlink()
+    (found / "model.safetensors.index.json").write_text("[]", encoding="utf-8")
+    assert kept([PARTS["vlm-fo1-3b"]]) == "part"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ("absent", "there is no such repository, or it is private. Check the name, or log in with `hf auth login`."),
+        ("gated", "its owners ask for consent first. Give it at {url}/" + OWL + ", then log in with"),
+        ("offline", "HF_HUB_OFFLINE keeps it from the network. Unset that, or copy the hub's cache"),
+        ("unreachable", "{url} cannot be reached ("),
+    ],
+)
+def test_what_cannot_be_fetched_ends_in_one_line(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, trouble: str, said: str
+) -> None:
+    if trouble == "absent":
+        del hub.repositories[OWL]
+    if trouble == "gated":
+        hub.gated.add(OWL)
+    if trouble == "offline":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if trouble == "unreachable":
+        hub.url = "http://127.0.0.1:9"  # where nobody listens
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    done = models("get", "nano+owlv2-base")
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert said.format(url=hub.url) in done.stderr
+    with pytest.raises(CheckpointError, match="could not be fetched from the Hugging Face hub"):
+        find_folder(OWL)
+
+
+def test_what_was_fetched_works_without_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert models("get", "owlv2-base").exit_code == 0
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub.asked.clear()
+    assert models("get", "nano+owlv2-base").exit_code == 0
+    assert hub.asked == []
+
+
+def test_released_weights_are_looked_for_where_ultralytics_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "settings"))
+    yolo = [PARTS["nano"], PARTS["yolo11n"]]
+    assert kept(yolo) == "none"
+    (tmp_path / "settings/Ultralytics").mkdir(parents=True)
+    settings = tmp_path / "settings/Ultralytics/settings.json"
+    settings.write_text("[]", encoding="utf-8")
+    assert kept(yolo) == "none"
+    settings.write_text(json.dumps({"weights_dir": str(tmp_path / "kept")}), encoding="utf-8")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/yolo11n.pt").write_bytes(b"")
+    assert kept(yolo) == "all"
