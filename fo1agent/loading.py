@@ -66,10 +66,10 @@ def load(
         compile: let `torch.compile` make kernels when the model first runs, which takes minutes.
         pack: lay the base model's weights out as a CPU's units for bfloat16 read them: it writes twice as fast, and the
             weights are no longer mapped from disk but in memory.
-        proposer: what makes the boxes: a name such as `ultralytics:yolo11n.pt` (see `proposals.resolve_proposer`), or a
-            callable from picture to regions; None for the model's own proposal head. One that reads phrases, such as
-            `transformers:IDEA-Research/grounding-dino-tiny`, is a finder as well, and makes the boxes only for a model
-            that makes none.
+        proposer: what makes the boxes: a name such as `rt-detr-r18` or `ultralytics:yolo11n.pt` (see
+            `proposals.resolve_proposer`), or a callable from picture to regions; None for the model's own proposal
+            head. One that reads phrases, such as `grounding-dino-tiny`, is a finder as well, and makes the boxes only
+            for a model that makes none.
         finder: detectors that are asked beside the model, each named as a proposer is, or a `proposals.base.Finder`;
             what they say of phrases counts, and what only they see is found as well. With one that takes any words no
             word is unknown.
@@ -77,7 +77,7 @@ def load(
             was fitted to them beside this model before (`proposals.trusted`), else what their makers advise.
         ocr: what reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
             `read_lines`; None for the built-in reader of Chinese, Japanese and Latin script.
-        segmenter: what makes masks: a name such as `transformers:facebook/sam2.1-hiera-tiny` or
+        segmenter: what makes masks: a name such as `sam2.1-tiny`, `transformers:facebook/sam2.1-hiera-tiny` or
             `ultralytics:sam2_t.pt`, the folder of a Hugging Face segmenter, or a callable from picture and boxes to
             masks (see `segmenters.resolve_segmenter`); None for no masks.
         engine: what computes: `torch`, everything and on every device; `onnx`, ONNX Runtime on a CPU, for folders with

@@ -25,9 +25,7 @@ _OPTIONS = (
         metavar="NAME",
         help="A detector to ask beside the model; may be given several times.",
     ),
-    click.option(
-        "--segmenter", metavar="NAME|FOLDER", help="What makes masks, e.g. transformers:facebook/sam2.1-hiera-tiny."
-    ),
+    click.option("--segmenter", metavar="NAME|FOLDER", help="What makes masks, e.g. sam2.1-tiny."),
     click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1, mps."),
     click.option(
         "--dtype",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -249,15 +249,19 @@ def source(name: str, kind: Kind) -> str:
     return part.source or name
 
 
-def unknown(name: str, kinds: Iterable[Kind]) -> str:
+def unknown(name: str, kinds: Sequence[Kind]) -> str:
     """What to say behind "there is no model": the name, what was likely meant, and what there is."""
-    known = [one for kind in kinds for one in _names(kind)]
-    near = difflib.get_close_matches(name, known, n=1)
+    known = ", ".join(one for kind in kinds for one in _names(kind))
+    return f"{name[:80]!r}.{meant(name, kinds)} There are {known} (fo1agent models)."
+
+
+def meant(name: str, kinds: Sequence[Kind]) -> str:
+    """Which name was likely meant, as a sentence with a blank before it; nothing if none is like it."""
     other = PARTS.get(name)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
-    if other is not None and other.kind != "model":
-        meant = f" That is a {other.kind}, which goes behind a model: nano+{name}."
-    return f"{name[:80]!r}.{meant} There are {', '.join(known)} (fo1agent models)."
+    if other is not None and other.kind != "model" and "model" in kinds:
+        return f" That is a {other.kind}, which goes behind a model: nano+{name}."
+    near = difflib.get_close_matches(name, [one for kind in kinds for one in _names(kind)], n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _part(name: str, other: str) -> Part:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.image import LoadedImage
-from fo1agent.presets import source
+from fo1agent.presets import meant, source
 from fo1agent.proposals.base import Finder, Function, Proposer
 from fo1agent.proposals.given import Given
 from fo1agent.regions.regions import Regions, shown
@@ -19,8 +19,8 @@ from fo1agent.regions.regions import Regions, shown
 __all__ = ["Finder", "Given", "Proposer", "resolve_finder", "resolve_proposer"]
 
 _FORMS = (
-    "'ultralytics:yolo11n.pt', 'transformers:IDEA-Research/grounding-dino-tiny', the folder of a Hugging Face "
-    "detector, or 'given'"
+    "'grounding-dino-tiny' or another short name (fo1agent models), 'ultralytics:yolo11n.pt', "
+    "'transformers:IDEA-Research/grounding-dino-tiny', the folder of a Hugging Face detector, or 'given'"
 )
 
 
@@ -60,7 +60,7 @@ def resolve_proposer(
         from fo1agent.proposals.transformers import TransformersProposer
 
         return TransformersProposer(text, device=device)
-    raise InputError(f"No proposer {text[:80]!r}. Pass {_FORMS}.")
+    raise InputError(f"No proposer {text[:80]!r}.{meant(text, ['detector'])} Pass {_FORMS}.")
 
 
 def resolve_finder(spec: Any, *, device: str = "cpu") -> Finder:

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from fo1agent.errors import InputError
-from fo1agent.presets import source
+from fo1agent.presets import meant, source
 from fo1agent.segmenters.base import NO_SEGMENTER, SUGGESTED, Segmenter, segmented
 
 __all__ = ["NO_SEGMENTER", "SUGGESTED", "Segmenter", "resolve_segmenter", "segmented"]
 
-_FORMS = f"'{SUGGESTED}', 'ultralytics:sam2_t.pt', the folder of a Hugging Face segmenter, or a function"
+_FORMS = (
+    f"'{SUGGESTED}' or another short name (fo1agent models), 'transformers:facebook/sam2.1-hiera-tiny', "
+    "'ultralytics:sam2_t.pt', the folder of a Hugging Face segmenter, or a function"
+)
 
 
 def resolve_segmenter(spec: str | os.PathLike[str] | Callable[..., Any], *, device: str = "cpu") -> Callable[..., Any]:
@@ -48,4 +51,4 @@ def resolve_segmenter(spec: str | os.PathLike[str] | Callable[..., Any], *, devi
         from fo1agent.segmenters.transformers import load_transformers
 
         return load_transformers(folder, device=device)
-    raise InputError(f"No segmenter {text[:80]!r}. Pass {_FORMS}.")
+    raise InputError(f"No segmenter {text[:80]!r}.{meant(text, ['segmenter'])} Pass {_FORMS}.")

@@ -16,8 +16,8 @@ from fo1agent.pictures.image import LoadedImage
 from fo1agent.regions.boxes import iou
 from fo1agent.regions.masks import Mask
 
-SUGGESTED = "transformers:facebook/sam2.1-hiera-tiny"
-"""The segmenter that messages name."""
+SUGGESTED = "sam2.1-tiny"
+"""The segmenter that messages name, by its short name (`fo1agent.presets`)."""
 
 NO_SEGMENTER = (
     f"No segmenter is loaded, and a box is no mask. Load the model with --segmenter {SUGGESTED} (at a shell), or "

@@ -249,7 +249,7 @@ def _noun_of(said: str, found: lexicon.Resolution) -> str:
     return found.names[0] if found.modifiers else said
 
 
-TO_KNOW = "With --finder transformers:IDEA-Research/grounding-dino-tiny, any word can be looked for."
+TO_KNOW = "With --finder grounding-dino-tiny, any word can be looked for."
 """What to tell a person of a word that the model does not know: the one command that would make it known."""
 
 

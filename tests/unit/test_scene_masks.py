@@ -127,7 +127,7 @@ def test_a_region_without_a_mask_is_told_as_such_and_keeps_its_box() -> None:
 def test_without_a_segmenter_it_is_said_how_to_have_one() -> None:
     scene = replace(model(), segmenter=None).open(drawn())
     assert not scene.segments
-    with pytest.raises(ToolFailed, match=r"a box is no mask.*--segmenter transformers:facebook/sam2.1-hiera-tiny"):
+    with pytest.raises(ToolFailed, match=r"a box is no mask.*--segmenter sam2.1-tiny"):
         scene.segment("frisbee")
     outcome = registry()["segment"].call(scene, {"phrase": "frisbee"})
     assert not outcome.ok

@@ -86,7 +86,7 @@ def test_without_a_segmenter_the_answer_says_how_to_have_one() -> None:
     scene = replace(model(), segmenter=None).open(drawn())
     answer = asked(scene, "Outline the tie")
     assert answer.abstained
-    assert "--segmenter transformers:facebook/sam2.1-hiera-tiny" in answer.text
+    assert "--segmenter sam2.1-tiny" in answer.text
     assert all(region.mask is None for region in answer.evidence)
     assert not asked(scene, "Point at the tie").abstained
 

@@ -86,7 +86,7 @@ def test_without_a_segmenter_one_line_says_how_to_have_one(run: Run, picture: Pa
     ended = run("segment", picture, "frisbee")
     assert ended.exit_code == 1
     assert ended.stderr.count("\n") == 1
-    assert "--segmenter transformers:facebook/sam2.1-hiera-tiny" in ended.stderr
+    assert "--segmenter sam2.1-tiny" in ended.stderr
 
 
 @pytest.mark.parametrize("name", ["mask.gif", "mask"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants
 
 from fo1agent.cli import main
 from fo1agent.errors import CheckpointError
@@ -83,7 +83,7 @@ def test_a_detector_is_fetched_alone_too(hub: Hub) -> None:
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)
-    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     hub.broken_after, hub.breaks = 300_000, 1
     folder = fetch(OWL, nested=False)
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
@@ -94,7 +94,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub: Hub, monkeypat
 def test_what_is_not_there_whole_is_not_there_and_comes_with_the_next_command(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     hub.broken_after, hub.breaks = 300_000, 1000
     failed = models("get", "nano+owlv2-base")
     assert failed.exit_code == 1

@@ -21,7 +21,8 @@ from fo1agent.model.fo1 import FO1
 from fo1agent.presets import PARTS, PRESETS, Choice, choose
 from fo1agent.presets.machine import Machine, advice, fits, memory_mb
 from fo1agent.proposals import resolve_finder, resolve_proposer
-from fo1agent.segmenters import resolve_segmenter
+from fo1agent.segmenters import SUGGESTED, resolve_segmenter
+from fo1agent.words.phrases import TO_KNOW
 
 OF_3B = "omlab/VLM-FO1_Qwen2.5-VL-3B-v01"
 
@@ -194,6 +195,15 @@ def test_a_name_that_nothing_has_is_told_in_one_line_with_what_there_is(
     assert "\n" not in str(raised.value)
 
 
+def test_a_detector_or_segmenter_that_nothing_has_is_told_with_what_was_likely_meant() -> None:
+    with pytest.raises(InputError, match=r"No proposer 'yolo11'\. Did you mean 'yolo11n'\? Pass 'grounding-dino-tiny'"):
+        resolve_proposer("yolo11")
+    with pytest.raises(InputError, match=r"No segmenter 'sam2-tiny'\. Did you mean 'sam2.1-tiny'\? Pass"):
+        resolve_segmenter("sam2-tiny")
+    with pytest.raises(InputError, match=r"No segmenter 'yolo11n'\. Did you mean 'yolo11n-seg'\? Pass"):
+        resolve_segmenter("yolo11n")
+
+
 def test_what_takes_a_model_alone_knows_its_name_and_refuses_detectors() -> None:
     assert find_folder("nano") == find_folder(None)
     with pytest.raises(CheckpointError, match=r"where a model alone is wanted. Pass 'nano'\."):
@@ -207,6 +217,12 @@ def test_the_command_line_takes_names_and_the_variable(loaded: list[Any], monkey
     by_variable = CliRunner().invoke(main, ["count", "a.jpg", "dog"], env={presets.MODEL: "nano+yolo"})
     assert by_variable.stderr == wrong.stderr
     assert loaded == []
+
+
+def test_messages_name_parts_that_there_are() -> None:
+    assert PARTS[SUGGESTED].kind == "segmenter"
+    option, name = TO_KNOW.removeprefix("With ").partition(",")[0].split()
+    assert (option, PARTS[name].kind) == ("--finder", "detector")
 
 
 def test_memory_is_estimated_from_parameters_and_advice_goes_by_the_machine() -> None:
