@@ -558,6 +558,7 @@ def mcp(
         from fo1agent.agent.asking import with_asking
         from fo1agent.integrations import mcp as front
         from fo1agent.pictures.image import ImageLimits
+        from fo1agent.presets import choose
         from fo1agent.tools.registry import registry
 
     mine = cli_own_tools.load_tools(tools)
@@ -570,7 +571,8 @@ def mcp(
         # Some desktop hosts start servers in the root folder; nobody chose that.
         console.note("Started in the root folder, so no path may be opened. Name folders with --allow DIR.")
         folders = ()
-    ocr = cli_ocr.reader(loading.pop("ocr_lang"), loading.pop("ocr_set"))  # what is wrong with it is said now
+    choose(loading["model_name"])  # what is wrong with its name is said now, and so for what reads
+    ocr = cli_ocr.reader(loading.pop("ocr_lang"), loading.pop("ocr_set"))
     limits = ImageLimits(folders=folders, hosts=tuple(allow_url))
     offered = with_asking(registry(*mine)).values()
     server = front.make_server(lambda: _load(**loading, ocr=ocr, needs_boxes=False), limits, offered)
