@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import click
@@ -39,7 +40,7 @@ def models(ctx: click.Context, json_output: bool) -> None:
     console.note(f"Models: {_listed('model')}. Behind one, with +, detectors: {_listed('detector')}.")
     console.note(f"And at most one segmenter: {_listed('segmenter')}.")
     memory = gigabytes(here.memory_mb) if here.memory_mb else "an unknown amount"
-    console.note(f"This machine has {memory} of memory. Sizes are about; memory is estimated from parameters.")
+    console.note(f"This machine has {memory} of memory. All sizes are about; memory is estimated from parameters.")
 
 
 @models.command(epilog="\b\nExample:\n  fo1agent models get nano+grounding-dino-tiny")
@@ -123,7 +124,9 @@ def _print(preset: Preset, here: Machine) -> None:
     )
     room = {True: "fits", False: "too large for this machine", None: ""}[told["fits_memory"]]
     needs = f"needs {' and '.join(told['needs'])}" if told["needs"] else ""
-    facts = (state, f"{gigabytes(told['memory_mb'])} of memory", room, needs, ", ".join(told["licences"]))
+    lacking = [package for package in told["needs"] if importlib.util.find_spec(package) is None]
+    needs += f" (not installed: {', '.join(lacking)})" if lacking else ""
+    facts = (state, f"weights {gigabytes(told['memory_mb'])} in memory", room, needs, ", ".join(told["licences"]))
     console.result(console.Styled(preset.name, bold=True))
     console.result(f"    {preset.why}")
     console.result(f"    {' · '.join(fact for fact in facts if fact)}")

@@ -193,7 +193,7 @@ class Preset:
 PRESETS = (
     Preset("nano", PARTS["nano"].why),
     Preset("nano+yolo11n", "the same 80 kinds, their boxes from YOLO11; the smallest download"),
-    Preset("nano+rt-detr-r18", "the same 80 kinds, more of them found; still quick on a CPU"),
+    Preset("nano+rt-detr-r18", "the same 80 kinds, their boxes from a stronger detector that a CPU can carry"),
     Preset("nano+grounding-dino-tiny", "any words, on a CPU with patience; counts, relations and plans as of the 80"),
     Preset("nano+owlv2-base", "any words, and many of them of one picture"),
     Preset("nano+grounding-dino-tiny+sam2.1-tiny", "any words, with masks"),
