@@ -42,7 +42,7 @@ _OPTIONS = (
     click.option(
         "--quantize",
         type=click.Choice(["int8", "int8-weights"]),
-        help="Hold the base model in 8 bits, and with int8 compute in them too (torchao).",
+        help="Hold the base model in 8 bits, and with int8 compute in them too (oneDNN or torchao).",
     ),
     click.option(
         "--compile", is_flag=True, help="Let torch.compile make kernels when the model first runs: takes minutes."
