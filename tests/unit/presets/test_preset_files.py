@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
-from fo1agent.cli import main
+from fo1agent.cli import doctor, main
 from fo1agent.errors import CheckpointError
 from fo1agent.model.finding import CONFIG, find_folder
 from fo1agent.presets import PARTS
 from fo1agent.presets.files import fetch, kept
+from fo1agent.presets.machine import Machine
 from tests.hub import Hub, playing_hub
 
 OWL, DINO = "google/owlv2-base-patch16-ensemble", "IDEA-Research/grounding-dino-tiny"
@@ -171,3 +173,65 @@ def test_released_weights_are_looked_for_where_ultralytics_keeps_them(
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/yolo11n.pt").write_bytes(b"")
     assert kept(yolo) == "all"
+
+
+@pytest.fixture
+def weights_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where ultralytics keeps weights; the current folder is another one."""
+    from ultralytics.utils import SETTINGS
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(SETTINGS, "weights_dir", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def test_released_weights_are_fetched_into_ultralytics_own_folder(
+    weights_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def downloaded(url: str, file: Path, **_: Any) -> None:
+        assert url.endswith("/yolo11n.pt")
+        file.parent.mkdir()
+        file.write_bytes(b"weights")
+
+    monkeypatch.setattr("ultralytics.utils.downloads.safe_download", downloaded)
+    done = models("get", "nano+yolo11n")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0] == f"yolo11n  {weights_dir / 'yolo11n.pt'}"
+
+
+def test_released_weights_that_cannot_be_fetched_end_in_one_line(
+    weights_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed(**_: Any) -> None:
+        raise ConnectionError("no network\nat all")
+
+    monkeypatch.setattr("ultralytics.utils.downloads.safe_download", failed)
+    done = models("get", "nano+yolo11n")
+    assert done.exit_code == 1
+    assert done.stderr == "error: yolo11n.pt could not be fetched from ultralytics' releases: no network at all\n"
+    assert not weights_dir.exists()
+
+
+def test_a_missing_package_is_told_before_anything_is_fetched(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ultralytics", None)
+    done = models("get", "nano+owlv2-base+yolo11n-seg")
+    assert done.exit_code == 1
+    assert "AGPL-3.0" in done.stderr
+    assert "pip install" in done.stderr
+    assert hub.asked == []
+
+
+def test_the_doctor_advises_a_preset_and_says_how_to_have_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "machine", lambda: Machine(8000, None, True))
+    monkeypatch.setenv("FO1AGENT_MODEL", "vlm-fo1-3b")
+    for name in ("_requirements", "_light", "_torch", "_weights", "_reading", "_asking"):
+        monkeypatch.setattr(doctor, name, lambda: doctor.Check("other", True, False, ""))
+    *_, said = doctor.examine()
+    assert (said.name, said.ok, said.needed) == ("advice", True, False)
+    assert said.detail == (
+        "--model nano+grounding-dino-tiny: there is no GPU for the 3B, and 8.0 GB of memory hold a detector that knows "
+        "any words; fetch it with `fo1agent models get nano+grounding-dino-tiny`; FO1AGENT_MODEL names vlm-fo1-3b"
+    )
+    assert models("get", "nano+grounding-dino-tiny").exit_code == 0
+    *_, said = doctor.examine()
+    assert "any words; it is here; FO1AGENT_MODEL" in said.detail
