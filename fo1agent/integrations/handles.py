@@ -42,7 +42,7 @@ class Scenes:
     """Opened pictures, each encoded once.
 
     Args:
-        model: what opens them; None for fo1-nano, loaded when the first picture is opened.
+        model: what opens them; None for `load()`'s, when the first picture is opened.
         folders: the folders from which a caller may open pictures by path; none if empty.
         urls: whether a caller may open pictures from public http(s) addresses.
         limits: what a picture may cost; its `folders` are ignored.

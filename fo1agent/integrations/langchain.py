@@ -48,7 +48,7 @@ class FO1Toolkit(BaseToolkit):
     """The tools of fo1agent over a set of pictures.
 
     Args:
-        model: what opens pictures (`fo1agent.load(…)`); None for fo1-nano, loaded when first needed.
+        model: what opens pictures (`fo1agent.load(…)`); None for `load()`'s, when first needed.
         pictures: opened now, each anything that `model.open` takes, or an open `Scene`; a single one needs no list.
         folders: folders from which the language model may open pictures by path; none if empty.
         urls: whether it may open pictures from public http(s) addresses.

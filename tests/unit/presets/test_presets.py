@@ -16,6 +16,7 @@ import fo1agent
 from fo1agent import loading, presets
 from fo1agent.cli import main
 from fo1agent.errors import CheckpointError, InputError
+from fo1agent.integrations.handles import Scenes
 from fo1agent.model.finding import find_folder
 from fo1agent.model.fo1 import FO1
 from fo1agent.presets import PARTS, PRESETS, Choice, choose
@@ -217,6 +218,12 @@ def test_the_command_line_takes_names_and_the_variable(loaded: list[Any], monkey
     by_variable = CliRunner().invoke(main, ["count", "a.jpg", "dog"], env={presets.MODEL: "nano+yolo"})
     assert by_variable.stderr == wrong.stderr
     assert loaded == []
+
+
+def test_integrations_take_the_model_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(presets.MODEL, "nano+yolo11")
+    with pytest.raises(InputError, match="Did you mean 'yolo11n'"):
+        _ = Scenes().model
 
 
 def test_messages_name_parts_that_there_are() -> None:
