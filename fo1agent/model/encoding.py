@@ -10,13 +10,14 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fo1agent.model.frames import ImageSizes, PictureTokens, TowerFeatures
 
+E = TypeVar("E", bound=Any)
 Array = Any  # a tensor, or a numpy array: what the engine computes with
 
 
@@ -128,6 +129,33 @@ class SceneEncoding:
         read = sum(prompt.encoding.prefix.nbytes for prompt in self.prompts)
         return sum(t.nbytes for t in tensors) + read + 8 * len(self.matched) * len(self)
 
+    def lightened(self, again: Callable[[], SceneEncoding]) -> SceneEncoding:
+        """Boxes and what was judged of them, without what new words need, for which `again` makes all of it anew."""
+        return _Light(self, again)
+
+    def thickened(self) -> SceneEncoding:
+        """An encoding that takes new words, and keeps what is judged here."""
+        return self
+
+
+class _Light(SceneEncoding):
+    """What is left of an encoding that is made anew for new words."""
+
+    def __init__(self, kept: SceneEncoding, again: Callable[[], SceneEncoding]) -> None:
+        self.boxes, self.objectness, self.note, self.source = kept.boxes, kept.objectness, kept.note, kept.source
+        self.matched, self.taught, self._read, self._again = kept.matched, kept.taught, kept.read, again
+
+    @property
+    def read(self) -> int:
+        return self._read
+
+    @property
+    def nbytes(self) -> int:
+        return self.boxes.nbytes + self.objectness.nbytes + 8 * (len(self.matched) + len(self.taught)) * len(self)
+
+    def thickened(self) -> SceneEncoding:
+        return replace(self._again(), matched=self.matched, taught=self.taught)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -155,10 +183,10 @@ class EncodingCache:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._kept: OrderedDict[str, SceneEncoding] = OrderedDict()
+        self._kept: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get_or_make(self, key: str, make: Callable[[], SceneEncoding]) -> SceneEncoding:
+    def get_or_make(self, key: str, make: Callable[[], E]) -> E:
         """The kept encoding, or a new one, which is then kept unless it alone is larger than the cache."""
         with self._lock:
             if key in self._kept:
@@ -171,7 +199,7 @@ class EncodingCache:
                 self._kept.popitem(last=False)
         return made
 
-    def __iter__(self) -> Iterator[SceneEncoding]:
+    def __iter__(self) -> Iterator[Any]:
         """The kept encodings, those used longest ago first."""
         with self._lock:
             return iter(list(self._kept.values()))

@@ -9,7 +9,7 @@ A finder is asked once about a phrase and a picture. Numpy only: a finder brings
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,29 @@ class JoinedEncoding:
         """Bytes of the model's encoding, the picture and what was said."""
         width, height = self.image.width, self.image.height
         return self.own.nbytes + 3 * width * height + sum(one.boxes.nbytes + 100 for one in self.said.values())
+
+    def lightened(self, again: Callable[[], JoinedEncoding]) -> JoinedEncoding:
+        """See `SceneEncoding.lightened`; what finders said stays as well."""
+        return _Light(self, again)
+
+    def thickened(self) -> JoinedEncoding:
+        """See `SceneEncoding.thickened`."""
+        return self
+
+
+class _Light(JoinedEncoding):
+    """What is left of an encoding that is made anew for new words, the picture included."""
+
+    def __init__(self, kept: JoinedEncoding, again: Callable[[], JoinedEncoding]) -> None:
+        self.own, self.said, self.judged = kept.own.lightened(lambda: again().own), kept.said, kept.judged
+        self._again = again
+
+    @property
+    def nbytes(self) -> int:
+        return self.own.nbytes + sum(one.boxes.nbytes + 100 for one in self.said.values())
+
+    def thickened(self) -> JoinedEncoding:
+        return JoinedEncoding(self.own.thickened(), self._again().image, self.said, self.judged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +279,10 @@ class JoinedPredictor:
     def similar_many(self, encodings: Sequence[JoinedEncoding], indexes: Sequence[int]) -> list[np.ndarray]:
         """See `BasePredictor.similar_many`; by the model alone."""
         return self.model.similar_many([encoding.own for encoding in encodings], indexes)
+
+    def named_many(self, encodings: Sequence[JoinedEncoding]) -> list[np.ndarray]:
+        """See `BasePredictor.named_many`; by the model alone."""
+        return self.model.named_many([encoding.own for encoding in encodings])
 
     # --- words -------------------------------------------------------------------------------------------------
 

@@ -303,10 +303,12 @@ class BasePredictor(ABC):
 
     def _same_kinds(self, encodings: Sequence[SceneEncoding], indexes: Sequence[int]) -> list[np.ndarray]:
         """`similar_many` by the names that the model knows."""
-        known = self.match_many(encodings, [self.vocabulary or ()] * len(encodings))
-        # Squared, the likely names of the example count, the many unlikely ones do not.
-        beliefs = [rows[:, index] ** 2 for rows, index in zip(known, indexes, strict=True)]
-        return [own @ rows / max(float(own.sum()), 1e-12) for own, rows in zip(beliefs, known, strict=True)]
+        known = self.named_many(encodings)
+        return [like(rows, rows[:, index]) for rows, index in zip(known, indexes, strict=True)]
+
+    def named_many(self, encodings: Sequence[SceneEncoding]) -> list[np.ndarray]:
+        """What `match_many` gives of each picture for every name that the model knows, [V, N]."""
+        return self.match_many(encodings, [self.vocabulary or ()] * len(encodings))
 
     def _with_taught(self, encoding: SceneEncoding, phrases: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """What the model itself says [P, R] together with what lessons say of taught names, [P, N].
@@ -424,7 +426,7 @@ class BasePredictor(ABC):
         prompts = [one.prompts[0] for one in seen]
         numbers = np.concatenate([start + prompt.places for start, prompt in zip(first, prompts, strict=False)])
         numbering = Numbering(numbers, int(first[-1]))
-        if lost := [k for k in _mentioned(text, numbering.total) if k not in numbers]:
+        if lost := [k for k in mentioned(text, numbering.total) if k not in numbers]:
             raise InputError(
                 f"The question about {len(seen)} pictures speaks of region {lost[0]}, which is not among the best "
                 f"{self.max_regions} of its picture, all that is read then. Ask about its picture alone."
@@ -437,7 +439,7 @@ class BasePredictor(ABC):
         If none does, because they stand in several or lessons found them, a prompt is made in which they take the
         places of the last of the best.
         """
-        asked = _mentioned(text, len(encoding))
+        asked = mentioned(text, len(encoding))
         for prompt in encoding.prompts:
             if set(asked) <= set(prompt.places.tolist()):
                 numbering = Numbering(prompt.places, len(encoding)) if encoding.chunks else None
@@ -488,7 +490,7 @@ class _Group:
         return sum(encoding.prefix.length for encoding in self.seen)
 
 
-def _mentioned(text: str, count: int) -> list[int]:
+def mentioned(text: str, count: int) -> list[int]:
     """The regions, of so many, that a text mentions, each once, in order."""
     return sorted({k for number in _MENTION.findall(text) if (k := int(number)) < count})
 
@@ -507,6 +509,18 @@ def at_most(limit: int, ids: B, text: str) -> B:
     if len(ids) > limit:
         raise InputError(f"“{text[:40]}…” is {len(ids)} tokens long; at most {limit} are read.")
     return ids
+
+
+def like(rows: np.ndarray, example: np.ndarray) -> np.ndarray:
+    """Probability [N] that regions are of the same category as an example.
+
+    Args:
+        rows: [V, N] of every name.
+        example: [V], of the example.
+    """
+    # Squared, the likely names of the example count, the many unlikely ones do not.
+    belief = example**2
+    return belief @ rows / max(float(belief.sum()), 1e-12)
 
 
 def either(p: np.ndarray, q: np.ndarray) -> np.ndarray:
