@@ -49,6 +49,7 @@ def load(
     segmenter: str | os.PathLike[str] | Callable[..., Any] | None = None,
     engine: str = "auto",
     needs_boxes: bool = False,
+    tiles: int | str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -85,6 +86,9 @@ def load(
             torch.
         needs_boxes: no boxes will be given to `Model.open`, so the model or a proposer must make them. If neither does,
             that is told before any weight is read or fetched, instead of when the first picture is opened.
+        tiles: look at pictures by overlapping tiles as well as at the whole of them (`model.tiled`): how many of the
+            smallest lie along the long side, or `auto`: pictures that are more than twice as large as the model sees
+            them, by so many that each is seen pixel by pixel. None: at the whole only.
 
     Raises:
         CheckpointError: the weights do not exist, or do not fit their configuration; or there are no graphs of them.
@@ -114,7 +118,8 @@ def load(
     masks = None if segmenter is None else resolve_segmenter(segmenter, device=device)
     asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile, "pack": pack}
     predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
-    return replace(_joined(predictor, boxes, found, trust, reader), segmenter=masks)
+    model = replace(_joined(predictor, boxes, found, trust, reader), segmenter=masks)
+    return model if tiles is None else _tiled(model, tiles)
 
 
 def _each(finder: Any) -> Sequence[Any]:
@@ -141,6 +146,13 @@ def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], trust: Any, r
         fitted = {one.name: trusted.kept(one, predictor.fingerprint) for one in asked}
         known = {name: one for name, one in fitted.items() if one is not None}
     return Model(JoinedPredictor(predictor, asked, known), boxes, reader)
+
+
+def _tiled(model: Model, tiles: int | str) -> Model:
+    """The model, looking by tiles."""
+    from fo1agent.model.tiled import tiled
+
+    return replace(model, predictor=tiled(model.predictor, tiles, model.proposer))
 
 
 def _check_kinds(device: Any, flags: Mapping[str, Any]) -> None:
