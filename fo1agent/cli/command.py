@@ -815,7 +815,9 @@ def _load(
     reader = ocr or cli_ocr.reader(ocr_lang, ocr_set)
     if running.get("compile"):
         console.note("The first picture is compiled for, which takes minutes.")
-    return load(model_name, ocr=reader, needs_boxes=needs_boxes, **running)
+    model = load(model_name, ocr=reader, needs_boxes=needs_boxes, **running)
+    cli_loading.tell_tiles(model)
+    return model
 
 
 def _ready(

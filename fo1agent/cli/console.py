@@ -84,6 +84,11 @@ def passing(text: str) -> None:
     _echo(f"\r{_visible(text)}", nl=False, err=True)
 
 
+def passed() -> None:
+    """Go on below what was printed so."""
+    _echo("", err=True)
+
+
 @contextlib.contextmanager
 def logs() -> Iterator[None]:
     """Within the block, warnings and log records that nobody else takes are printed as notes.

@@ -7,7 +7,21 @@ from typing import Any
 
 import click
 
+from fo1agent.cli import console
 from fo1agent.presets import MODEL
+
+
+class _Tiles(click.ParamType):
+    """`auto`, or a whole number."""
+
+    name = "tiles"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """What `load` takes."""
+        if value == "auto":
+            return value
+        return click.IntRange(2, 64).convert(value, param, ctx)
+
 
 _OPTIONS = (
     click.option(
@@ -57,10 +71,27 @@ _OPTIONS = (
         show_default=True,
         help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano.",
     ),
+    click.option(
+        "--tiles",
+        type=_Tiles(),
+        metavar="auto|N",
+        help="Look at large pictures by tiles as well: N along the long side, or auto, if twice what the model sees.",
+    ),
 )
 NAMES = (
-    "model_name", "proposer", "finder", "segmenter", "device", "dtype", "attn", "quantize", "compile", "pack", "engine",
-)  # fmt: skip
+    "model_name",
+    "proposer",
+    "finder",
+    "segmenter",
+    "device",
+    "dtype",
+    "attn",
+    "quantize",
+    "compile",
+    "pack",
+    "engine",
+    "tiles",
+)
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,3 +99,19 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def tell_tiles(model: Any) -> None:
+    """Let a model that looks by tiles say how far it is with a picture."""
+    predictor: Any = getattr(model, "predictor", None)
+    if hasattr(type(predictor), "on_progress"):
+        predictor.on_progress = _tell
+
+
+def _tell(done: int, count: int) -> None:
+    if not console.interactive():
+        console.note(f"Looking at {count} tiles." if done == 0 else "")
+        return
+    console.passing(f"{done} of {count} tiles")
+    if done == count:
+        console.passed()
