@@ -11,14 +11,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from transformers import Florence2VisionConfig
 from transformers.models.florence2.modeling_florence2 import Florence2VisionBackbone, Florence2VisionWindowAttention
 
 from fo1agent.errors import CheckpointError
-from fo1agent.model import aux_backbones
+from fo1agent.model import attention, aux_backbones
 from fo1agent.model.aux_backbones import IMAGENET_MEAN, IMAGENET_STD
 from fo1agent.model.mobilenet import Candidates, MobileNetV2SSD
 from fo1agent.model.mobilenet import prepare as prepare_mobilenet
@@ -98,9 +97,7 @@ class WindowAttention(nn.Module):
         qkv = self._extended(self.qkv(hidden), down * side, across * side)
         cells = qkv.view(rows, down, side, across, side, 3, heads, channels // heads).permute(5, 0, 1, 3, 6, 2, 4, 7)
         query, key, value = cells.reshape(3, -1, heads, side * side, channels // heads)
-        seen = F.scaled_dot_product_attention(query, key, value, scale=self.scale).view(
-            rows, down, across, heads, side, side, -1
-        )
+        seen = attention.whole(query, key, value, self.scale).view(rows, down, across, heads, side, side, -1)
         seen = seen.permute(0, 1, 4, 2, 5, 3, 6).reshape(rows, down * side, across * side, channels)
         return self.proj(seen[:, :height, :width].reshape(rows, height * width, channels))
 
