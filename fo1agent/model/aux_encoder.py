@@ -71,11 +71,39 @@ class DaViT(Florence2VisionBackbone):
         hidden = views["main"]
         maps = []
         for conv, blocks in zip(self.convs, self.blocks, strict=True):
-            hidden = conv(hidden)
+            hidden = conv(hidden).permute(0, 2, 3, 1)
             for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
-                hidden = block(hidden)
+                spatial, channel = block.spatial_block, block.channel_block
+                hidden = mixed(spatial, spatial.window_attn, hidden)
+                hidden = mixed(channel, lambda cells, of=channel: of.channel_attn(cells.flatten(1, 2)), hidden)
+            hidden = hidden.permute(0, 3, 1, 2)
             maps.append(hidden)
         return maps, None
+
+
+def mixed(block: Any, attend: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
+    """One of Florence-2's blocks, all of it with channels last.
+
+    Its own forward loses that layout on the way, and then adds maps of two layouts, at a twentieth of the speed.
+
+    Args:
+        block: spatial or channel.
+        attend: its attention, [B, H, W, C] → [B, H * W, C].
+        hidden: [B, H, W, C].
+
+    Returns:
+        [B, H, W, C].
+    """
+    hidden = _beside(block.conv1, hidden)
+    hidden = hidden + block.drop_path1(attend(block.norm1(hidden)).view_as(hidden))
+    hidden = _beside(block.conv2, hidden)
+    return hidden + block.drop_path2(block.ffn(block.norm2(hidden)))
+
+
+def _beside(conv: nn.Module, hidden: Tensor) -> Tensor:
+    """[B, H, W, C] and what a convolution makes of it."""
+    hidden = hidden.contiguous()
+    return conv(hidden.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) + hidden
 
 
 class WindowAttention(nn.Module):

@@ -58,3 +58,22 @@ def test_a_tower_keeps_the_names_of_the_public_weights_and_runs_no_layer_beyond_
         maps, _ = tower({"main": torch.randn(1, 3, 36, 20)})
     assert [tuple(one.shape) for one in maps] == [(1, 16, 9, 5), (1, 32, 5, 3)]
     assert cells == [9 * 5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_blocks_keep_channels_last_and_give_what_their_own_forward_gives(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    tower = DaViT(config()).to(dtype).eval()
+    given: list[bool] = []
+    for block in tower.blocks:
+        for conv in (part for part in block.modules() if isinstance(part, torch.nn.Conv2d)):
+            conv.register_forward_pre_hook(lambda _, args: given.append(args[0].stride()[1] == 1))
+    hidden = torch.randn(2, 3, 36, 20).to(dtype)
+    with torch.inference_mode():
+        maps, _ = tower({"main": hidden})
+        assert given == [True] * 8
+        for conv, stage, got in zip(tower.convs, tower.blocks, maps, strict=True):
+            hidden = conv(hidden)
+            for block in stage:  # pyright: ignore[reportGeneralTypeIssues]
+                hidden = block(hidden)
+            torch.testing.assert_close(got, hidden, rtol=0, atol=1e-6 if dtype == torch.float32 else 3e-2)
