@@ -5,7 +5,7 @@
 
 The model has random weights, the 3B's widths and vocabulary, its whole DaViT-L, and fewer layers, so that it fits into
 5 GB. Figures are CPU seconds of one thread; the kinds of run take turns. "plain" upsamples maps, pools them by
-torchvision, reads a whole prompt with logits at every place for every question, and decodes it by transformers' own
+torchvision, reads a whole prompt with logits at every place for every question, and attends by transformers' own
 attention: what the reference does. It gives the same tokens, which a test of a small model holds.
 """
 
@@ -188,14 +188,15 @@ def some_boxes(count: int, width: int, height: int) -> np.ndarray:
 def plain_answer(predictor: Predictor, image: Image.Image, boxes: np.ndarray, question: str, tokens: int) -> list[int]:
     """Greedy ids of an answer, everything computed for this question alone."""
     model, processor = predictor.model, predictor.processor
-    inputs = processor.image(image)
-    features = model.encode_image(inputs)
-    regions = model.project_regions(plain_vectors(model, features, inputs, boxes))
-    sample = Sample(processor.prompt_ids([len(boxes)], question), [features.picture], regions)
-    batch, cache = model.assemble([sample]), DynamicCache()
-    decoder: Any = model.adapter.decoder(model.base)
-    decoder.set_attn_implementation("sdpa")
+    parts: list[Any] = [model.adapter.decoder(model.base), model.adapter.vision_tower(model.base)]
+    for part in parts:
+        part.set_attn_implementation("sdpa")
     try:
+        inputs = processor.image(image)
+        features = model.encode_image(inputs)
+        regions = model.project_regions(plain_vectors(model, features, inputs, boxes))
+        sample = Sample(processor.prompt_ids([len(boxes)], question), [features.picture], regions)
+        batch, cache = model.assemble([sample]), DynamicCache()
         logits = model(batch, cache, logits_to_keep=0).logits
         position, found = batch.next_position, []
         while True:
@@ -206,7 +207,8 @@ def plain_answer(predictor: Predictor, image: Image.Image, boxes: np.ndarray, qu
             hidden = model.decode(embeds, position.expand(model.adapter.axes, 1, 1), None, cache)
             logits, position = model.base.lm_head(hidden), position + 1
     finally:
-        decoder.set_attn_implementation(OWN_ATTENTION)
+        for part in parts:
+            part.set_attn_implementation(OWN_ATTENTION)
 
 
 def plain_vectors(model: FO1, features: ImageFeatures, inputs: ImageInputs, boxes: np.ndarray) -> Tensor:
