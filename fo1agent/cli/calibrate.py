@@ -12,8 +12,7 @@ from fo1agent.cli import loading as cli_loading
 
 
 @click.command(
-    epilog="\b\nExample:\n  fo1agent calibrate --instances instances_val.json --images val2017/ --limit 500 \\\n"
-    "    --finder transformers:IDEA-Research/grounding-dino-tiny"
+    epilog="\b\nExample:\n  fo1agent calibrate --instances val.json --images val/ --finder grounding-dino-tiny"
 )
 @click.option(
     "--instances",
