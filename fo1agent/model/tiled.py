@@ -23,7 +23,7 @@ from fo1agent.model.encoding import EncodingCache, encoding_key
 from fo1agent.model.joined import NEW_BOX_IOU, Beyond
 from fo1agent.model.predicting import Numbering, like, mentioned
 from fo1agent.pictures.image import LoadedImage, load_image
-from fo1agent.proposals.base import PICTURES_AT_ONCE, propose_many
+from fo1agent.proposals.base import PICTURES_AT_ONCE, PIXELS_AT_ONCE, propose_many
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import iou, nms
 from fo1agent.regions.regions import Regions, check_boxes, shown
@@ -183,13 +183,14 @@ class TiledPredictor:
     def _looked(self, image: LoadedImage, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, LoadedImage, Regions | None]]:
         """Each tile with its pixels and what the proposer finds in it; told of before and after."""
         self._tell(0, len(tiles))
-        for begin in range(0, len(tiles), PICTURES_AT_ONCE):
-            some = tiles[begin : begin + PICTURES_AT_ONCE]
+        done = 0
+        for some in _in_batches(tiles):
             crops = [_cut(image, tile) for tile in some]
             found = [None] * len(some) if self.proposer is None else propose_many(self.proposer, crops)
-            for number, three in enumerate(zip(some, crops, found, strict=True), start=begin + 1):
+            for three in zip(some, crops, found, strict=True):
                 yield three
-                self._tell(number, len(tiles))
+                done += 1
+                self._tell(done, len(tiles))
 
     def _tell(self, done: int, count: int) -> None:
         log.debug("%d of %d tiles", done, count)
@@ -443,6 +444,18 @@ def tiled(model: Any, tiles: int | str, proposer: Callable[[LoadedImage], Region
         raise InputError(f'tiles must be "auto" or a whole number from 2 to {MOST_TILES}, got {shown(tiles)}.')
     kind = TiledFinders if hasattr(model, "beyond") else TiledPredictor
     return kind(model, None if tiles == "auto" else int(tiles), proposer)
+
+
+def _in_batches(tiles: Sequence[Tile]) -> Iterator[list[Tile]]:
+    """Tiles that are cut out together: of large ones each by itself."""
+    batch: list[Tile] = []
+    for tile in tiles:
+        if batch and (len(batch) == PICTURES_AT_ONCE or sum(one.pixels for one in [*batch, tile]) > PIXELS_AT_ONCE):
+            yield batch
+            batch = []
+        batch.append(tile)
+    if batch:
+        yield batch
 
 
 def _cut(image: LoadedImage, tile: Tile) -> LoadedImage:

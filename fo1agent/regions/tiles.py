@@ -42,6 +42,12 @@ class Tile:
         """[4]: what is added to boxes of the tile to make them boxes of the picture."""
         return np.array([*self.box[:2], *self.box[:2]], dtype=np.float64)
 
+    @property
+    def pixels(self) -> int:
+        """How many there are in it."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
 
 def side_of(long: int, count: int) -> float:
     """The side, in pixels, of the smallest tiles of which `count` cover a picture's long side."""
