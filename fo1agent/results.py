@@ -562,7 +562,7 @@ def line_of(result: Any, regions: Sequence[Region]) -> str:
     """How a result reads in one line: as its own `as_line` says, or its value, its text or its regions."""
     line = result.as_line(regions) if isinstance(result, Result) else _line(result, regions)
     by, open_words = getattr(result, "by", ()), getattr(result, "not_judged", ())
-    line += f"  by {listed(list(by))}" if by else ""
+    line = f"{line}  by {listed(list(by))}" if by else line
     return f"{line}  not judged: {', '.join(open_words)}" if open_words else line
 
 

@@ -403,6 +403,17 @@ class TiledPredictor:
 class TiledFinders(TiledPredictor):
     """A `TiledPredictor` of a model that asks finders, who look at tiles as well."""
 
+    def unasked(self, encoding: Any, phrases: Sequence[str], naming: bool = False) -> tuple[str, ...]:
+        """See `JoinedPredictor.unasked`."""
+        said = (self.model.unasked(own, phrases, naming) for own in _pieces(encoding))
+        return tuple(dict.fromkeys(name for names in said for name in names))
+
+    def ask(self, encoding: Any, phrases: Sequence[str], naming: bool = False) -> None:
+        """See `JoinedPredictor.ask`; of each tile."""
+        for own in _pieces(encoding):
+            if self.model.unasked(own, phrases, naming):
+                self.model.ask(own.thickened(), phrases, naming)
+
     def beyond(self, encoding: Any, phrases: Sequence[str]) -> list[Beyond]:
         """See `JoinedPredictor.beyond`; boxes that a tile's border cuts are left out."""
         if not isinstance(encoding, TiledEncoding):
@@ -427,6 +438,11 @@ class TiledFinders(TiledPredictor):
         boxes, scores = boxes[new], scores[new]
         best = nms(boxes, scores, NEW_BOX_IOU)
         return Beyond(boxes[best], scores[best])
+
+
+def _pieces(encoding: Any) -> list[Any]:
+    """What a model keeps of each tile; of a picture without tiles, of that."""
+    return [part.encoding for part in encoding.parts] if isinstance(encoding, TiledEncoding) else [encoding]
 
 
 def tiled(model: Any, tiles: int | str, proposer: Callable[[LoadedImage], Regions] | None = None) -> TiledPredictor:

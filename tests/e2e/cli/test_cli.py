@@ -112,7 +112,7 @@ def test_ground_json_has_one_entry_per_phrase(folder: Path) -> None:
     phrases = parsed(run("ground", "bus.jpg", "bus", "car", "--json"))["phrases"]
     assert list(phrases) == ["bus", "car"]
     assert phrases["bus"]["regions"][0]["label"] == "bus"
-    assert set(phrases["car"]) == {"regions", "none_score", "not_judged", "note"}
+    assert set(phrases["car"]) == {"regions", "none_score", "not_judged", "note", "by"}
 
 
 def test_ground_names_the_words_that_it_could_not_judge(folder: Path) -> None:
@@ -397,7 +397,8 @@ def test_wrong_usage_is_exit_2(folder: Path, arguments: tuple[str, ...]) -> None
 def test_a_command_that_takes_no_server_says_so(folder: Path, command: tuple[str, ...]) -> None:
     result = run("--server", "http://127.0.0.1:9", *command)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"{command[0]} does not take --server; ask, chat, ground, count, read, describe, tool do." in result.stderr
+    assert f"{command[0]} does not take --server; ask, chat, ground, count, read, describe, segment, " in result.stderr
+    assert "point, tool do." in result.stderr
 
 
 def test_a_file_that_is_there_survives_a_failure(folder: Path) -> None:

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -30,6 +31,7 @@ from fo1agent.errors import InputError
 from fo1agent.integrations.langchain import SYSTEM_PROMPT, FO1Toolkit, RulePlannerChatModel, create_visual_agent
 from fo1agent.integrations.rule_chat import _asked
 from fo1agent.integrations.schemas import parameters
+from fo1agent.pictures.image import LoadedImage
 from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model, Scene
 from fo1agent.tools.registry import registry
@@ -48,6 +50,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "describe": {"region": "r0"},
     "inspect": {"question": "What colour is it?", "region": "r0"},
     "relate": {"a": "remote", "relation": "right_of", "b": "cat"},
+    "segment": {"phrase": "cat"},
+    "point": {"regions": ["r0"]},
     "zoom": {"region": "r0", "phrase": "cat"},
     "annotate": {"size": 128},
     "ask": {"question": "How many cats are there?"},
@@ -58,7 +62,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 def toolkit() -> FO1Toolkit:
     if not (CAT.parents[1] / "nano" / "config.json").exists():
         pytest.skip("this checkout holds no fo1-nano weights")
-    return FO1Toolkit(fo1agent.load(), CAT)
+    return FO1Toolkit(fo1agent.load(segmenter=middles), CAT)
+
+
+def middles(image: LoadedImage, boxes: np.ndarray) -> np.ndarray:
+    """A segmenter that takes the middle of each box for the thing."""
+    masks = np.zeros((len(boxes), image.height, image.width), dtype=bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+        mask[int(y1 * 0.8 + y2 * 0.2) : int(y1 * 0.2 + y2 * 0.8), int(x1 * 0.8 + x2 * 0.2) : int(x2)] = True
+    return masks
 
 
 @pytest.fixture(scope="module")

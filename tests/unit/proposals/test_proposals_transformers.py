@@ -593,6 +593,7 @@ def test_several_pictures_get_what_each_gets_alone(build, tmp_path):
     images = [load_image(rng.integers(0, 256, (*shape, 3), dtype=np.uint8)) for shape in shapes]
     proposer = TransformersProposer(build(tmp_path / "detector"), min_score=0.0)
     alone = [proposer(image) for image in images]
+    proposer = TransformersProposer(tmp_path / "detector", min_score=0.0)  # one that has not seen them
     assert proposer._classes is not None
     passes: list[int] = []
     proposer._classes._model.register_forward_pre_hook(
