@@ -27,7 +27,8 @@ class Qwen2p5VL(Qwen):
 
     def build(self, config: Qwen2_5_VLConfig) -> Any:
         base = Qwen2_5_VLForConditionalGeneration(config)
-        for block in base.model.visual.blocks:
+        blocks: Any = base.model.visual.blocks
+        for block in blocks:
             block.attn.__class__ = VisionAttention  # its layers, and all that transformers knows of it, stay
         base.model.visual.set_attn_implementation(attention.NAME)
         return base

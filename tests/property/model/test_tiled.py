@@ -10,13 +10,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fo1agent.model.tiled import tiled
+from fo1agent.model import tiled as tiling
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.regions.boxes import coverage
 from fo1agent.regions.regions import Regions
 from fo1agent.regions.tiles import OVERLAP, Tile, best_tile, fitting, side_of, tiles_of, whole_in
 from fo1agent.scene import Model
 
+tiled: Any = tiling.tiled  # what it makes has the methods of the model inside
 COMPOSITES = 200
 WIDTH, HEIGHT, COUNT = 450, 350, 5
 

@@ -118,7 +118,7 @@ def test_other_wholes_are_left_to_torch(units: None, why: str, monkeypatch: pyte
 def test_windows_looked_at_together_see_what_each_sees_alone(
     lengths: list[int], dtype: torch.dtype, learning: bool
 ) -> None:
-    config = Qwen2_5_VLConfig(vision_config={"hidden_size": 32, "num_heads": 2}).vision_config
+    config: Any = Qwen2_5_VLConfig(vision_config={"hidden_size": 32, "num_heads": 2}).vision_config
     config._attn_implementation = "sdpa"
     torch.manual_seed(0)
     layer = Qwen2_5_VLVisionAttention(config).to(dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from PIL import Image
 
 import fo1agent
 from fo1agent.errors import InputError
+from fo1agent.model import tiled as tiling
 from fo1agent.model.joined import JoinedPredictor
 from fo1agent.model.predictor import Predictor
-from fo1agent.model.tiled import TiledEncoding, TiledPredictor, tiled
+from fo1agent.model.tiled import TiledEncoding, TiledPredictor
 from fo1agent.pictures.image import load_image
 from fo1agent.proposals.base import to_regions
 from fo1agent.proposals.trust import Trust
@@ -20,6 +22,7 @@ from fo1agent.scene import Model
 from tests.tiny_models import nano, reference
 
 CAT = Path(fo1agent.__file__).parent / "data" / "demo" / "cat.jpg"
+tiled: Any = tiling.tiled  # what it makes has the methods of the model inside
 SIZE_WH, PLACES = (1600, 1200), ((60, 70), (860, 170), (330, 660), (1100, 770))
 
 
@@ -43,7 +46,7 @@ def scene(alone, picture):
     return Model(tiled(alone.predictor, 2)).open(picture)
 
 
-def where(box) -> int | None:
+def where(box) -> Any:
     """The photograph in whose middle a box has its own."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return next((k for k, (left, top) in enumerate(PLACES) if left <= x <= left + 240 and top <= y <= top + 153), None)
@@ -51,7 +54,7 @@ def where(box) -> int | None:
 
 def test_things_are_found_where_they_are_each_once(scene) -> None:
     found = scene.count("cat")
-    assert (found.value, sorted(where(region.box) for region in found.regions)) == (4, [0, 1, 2, 3])
+    assert (found.value, sorted(map(where, found.regions.boxes.tolist()))) == (4, [0, 1, 2, 3])
     assert scene.count("cat", within=(0, 0, 800, 600)).value == 1
 
 
@@ -94,7 +97,7 @@ def test_a_box_drawn_by_hand_is_read_in_a_tile(scene) -> None:
 def test_boxes_of_a_caller_keep_their_numbers_and_are_read_in_tiles(alone, picture, scene) -> None:
     cats = [list(region.box) for region in scene.ground("cat")]
     boxes = [cats[0], [10, 10, 1590, 1190], [400, 20, 470, 60], *cats[1:]]
-    opened = Model(tiled(alone.predictor, 2)).open(picture, boxes=boxes)
+    opened: Any = Model(tiled(alone.predictor, 2)).open(picture, boxes=boxes)
     assert opened.regions.boxes.tolist() == boxes
     assert np.flatnonzero(opened.encoding.where[:, 0] == 0).tolist() == [1]
     assert [opened.regions.labels[k] for k in (0, 3, 4, 5)] == ["cat"] * 4
@@ -108,7 +111,7 @@ def test_a_picture_that_the_model_sees_as_it_is_costs_and_gives_what_it_did(alon
 
 
 def test_auto_looks_pixel_by_pixel(alone, picture) -> None:
-    scene = Model(tiled(alone.predictor, "auto")).open(picture)
+    scene: Any = Model(tiled(alone.predictor, "auto")).open(picture)
     sides = [max(part.tile.box[2] - part.tile.box[0], 0) for part in scene.encoding.parts]
     assert sides[0] == 1600
     assert min(sides) <= 748
@@ -122,11 +125,11 @@ def test_progress_is_told_before_and_after_each_tile(alone, picture) -> None:
 
 
 def test_what_there_is_no_room_for_is_made_anew_for_words_alone(alone, picture, scene) -> None:
-    small = fo1agent.load().predictor
+    small: Any = fo1agent.load().predictor
     small.cache_bytes = 2 * scene.encoding.parts[0].encoding.nbytes
     passes, encode = [], small.encode
     small.encode = lambda *args: passes.append(1) or encode(*args)
-    opened = Model(tiled(small, 2)).open(picture)
+    opened: Any = Model(tiled(small, 2)).open(picture)
     assert opened.encoding.nbytes < 2 * small.cache_bytes
     before = len(passes)
     assert opened.ground("cat").ids == scene.ground("cat").ids
@@ -165,7 +168,7 @@ def test_models_of_torch_take_tiles(make) -> None:
     predictor = Predictor(*make(), name="tiny", fingerprint="a", cache_bytes=1)
     picture = load_image(np.random.default_rng(0).integers(0, 255, (160, 200, 3), dtype=np.uint8))
     boxes = [[10.0, 10, 30, 40], [120, 90, 160, 150], [0, 0, 200, 160]]
-    opened = Model(tiled(predictor, 2)).open(picture, boxes=boxes)
+    opened: Any = Model(tiled(predictor, 2)).open(picture, boxes=boxes)
     assert isinstance(opened.encoding, TiledEncoding)
     assert len({*opened.encoding.where[:, 0].tolist()}) == 3
     rows = opened.model.predictor.match(opened.encoding, ["a dog", "a cat"])
