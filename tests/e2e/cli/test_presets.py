@@ -14,12 +14,12 @@ import torch
 from huggingface_hub import constants
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
-from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor
 
 import fo1agent
 from fo1agent.errors import ProposalError
 from tests.hub import playing_hub
 from tests.serving import process
+from tests.tiny_detectors import YOLOS_PROCESSOR, untrained_yolos
 
 DEMO = Path(fo1agent.__file__).parent / "data" / "demo"
 OF_RT_DETR = "PekingU/rtdetr_v2_r18vd"
@@ -54,20 +54,8 @@ def test_the_hub_may_be_another_one_and_what_it_gave_then_works_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    names = {0: "cat", 1: "remote"}
-    config = YolosConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=[32, 64],
-        patch_size=16,
-        num_detection_tokens=5,
-        id2label=names,
-        label2id={name: k for k, name in names.items()},
-    )
-    YolosForObjectDetection(config).save_pretrained(tmp_path / "tiny")
-    YolosImageProcessor(size={"shortest_edge": 32, "longest_edge": 128}).save_pretrained(tmp_path / "tiny")
+    untrained_yolos({0: "cat", 1: "remote"}).save_pretrained(tmp_path / "tiny")
+    YOLOS_PROCESSOR.save_pretrained(tmp_path / "tiny")
     files = {path.name: path.read_bytes() for path in (tmp_path / "tiny").iterdir()}
     command = [sys.executable, "-m", "fo1agent", "models", "get", "nano+rt-detr-r18"]
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

@@ -70,17 +70,21 @@ def test_abstention_is_wrong_and_counted_by_itself(file: Path) -> None:
     assert report.outcomes[0].to_dict()["reason"] == "why"
 
 
+def open_scene(path: Path) -> Any:
+    """Opens all pictures but one."""
+    if path.name == "a.jpg":
+        raise ImageError("a.jpg is truncated.")
+    return path.name
+
+
+def ask(scene: str, question: str) -> Said:
+    """Answers all questions but one."""
+    if question.startswith("Which"):
+        raise PlanError("step s3 refers to nothing.")
+    return Said(4)
+
+
 def test_picture_or_question_that_fails_is_wrong_and_named(file: Path) -> None:
-    def open_scene(path: Path) -> str:
-        if path.name == "a.jpg":
-            raise ImageError("a.jpg is truncated.")
-        return path.name
-
-    def ask(scene: str, question: str) -> Said:
-        if question.startswith("Which"):
-            raise PlanError("step s3 refers to nothing.")
-        return Said(4)
-
     report = evaluate(open_scene, ask, file, file.parent)
     assert report.accuracy == 0.25
     assert [(outcome.question.line, outcome.error) for outcome in report.failures] == [
@@ -92,16 +96,6 @@ def test_picture_or_question_that_fails_is_wrong_and_named(file: Path) -> None:
 
 def test_questions_about_several_pictures_are_asked_together_with_the_same_outcomes(file: Path) -> None:
     batches: list[list[tuple[str, str]]] = []
-
-    def open_scene(path: Path) -> Any:
-        if path.name == "a.jpg":
-            raise ImageError("a.jpg is truncated.")
-        return path.name
-
-    def ask(scene: str, question: str) -> Said:
-        if question.startswith("Which"):
-            raise PlanError("step s3 refers to nothing.")
-        return Said(4)
 
     def batch(pairs: Any) -> list[Any]:
         batches.append(list(pairs))

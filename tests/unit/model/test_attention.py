@@ -79,7 +79,6 @@ def far(got: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((got.double() - wanted).norm() / wanted.norm())
 
 
-@pytest.mark.skipif(not attention._units(), reason="needs a CPU with avx512_bf16 and without AMX")
 @pytest.mark.parametrize("ordered", [False, True])
 def test_whole_prompts_in_bfloat16_are_as_exact_by_products_as_by_torch(units: None, ordered: bool) -> None:
     query, key, value = tensors(2, 40, 40, torch.bfloat16)

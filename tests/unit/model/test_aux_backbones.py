@@ -53,8 +53,6 @@ def aux_of(kind: str) -> dict[str, Any]:
 @cache
 def model_with(kind: str) -> tuple[FO1, FO1Processor]:
     """A tiny FO1 whose auxiliary tower is of a kind. Do not change its weights."""
-    if kind == "timm_backbone":
-        pytest.importorskip("timm")
     base, processor = reference()
     said = base.config
     torch.manual_seed(0)

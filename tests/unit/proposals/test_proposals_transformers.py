@@ -48,9 +48,6 @@ from transformers import (
     Sam3Model,
     Sam3Processor,
     SwinConfig,
-    YolosConfig,
-    YolosForObjectDetection,
-    YolosImageProcessor,
 )
 
 from fo1agent.errors import InputError, ProposalError
@@ -59,6 +56,7 @@ from fo1agent.proposals import Finder, Proposer, resolve_proposer
 from fo1agent.proposals.labels import names_of
 from fo1agent.proposals.transformers import TransformersProposer
 from fo1agent.regions.boxes import cxcywh_to_xyxy
+from tests.tiny_detectors import YOLOS_PROCESSOR, untrained_yolos
 
 NAMES = {0: "cat", 1: "dog", 2: "bus"}
 PHRASES = ["a red cat", "dog"]
@@ -121,20 +119,27 @@ def tiny_detr(folder: Path) -> Path:
 
 
 def tiny_yolos(folder: Path) -> Path:
-    config = YolosConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=[32, 64],
-        patch_size=16,
-        num_detection_tokens=5,
-        id2label=NAMES,
-        label2id={v: k for k, v in NAMES.items()},
-    )
-    model = YolosForObjectDetection(config)
+    model = untrained_yolos(NAMES)
     answer_always(model.bbox_predictor, [0.25, 0.5, 0.1, 0.4])
-    return save(folder, model, YolosImageProcessor(size={"shortest_edge": 32, "longest_edge": 128}))
+    return save(folder, model, YOLOS_PROCESSOR)
+
+
+# Of RT-DETR and of D-FINE, which is made after it.
+HYBRID: dict[str, Any] = {
+    "encoder_in_channels": [8, 8, 8],
+    "encoder_hidden_dim": 16,
+    "encoder_ffn_dim": 16,
+    "encoder_attention_heads": 2,
+    "decoder_in_channels": [16, 16, 16],
+    "d_model": 16,
+    "decoder_ffn_dim": 16,
+    "decoder_attention_heads": 2,
+    "num_queries": 20,
+    "num_denoising": 0,
+    "hidden_expansion": 0.5,
+    "id2label": NAMES,
+    "label2id": {v: k for k, v in NAMES.items()},
+}
 
 
 def tiny_rt_detr(folder: Path) -> Path:
@@ -148,20 +153,8 @@ def tiny_rt_detr(folder: Path) -> Path:
     )
     config = RTDetrConfig(
         backbone_config=backbone,
-        encoder_in_channels=[8, 8, 8],
-        encoder_hidden_dim=16,
-        encoder_ffn_dim=16,
-        encoder_attention_heads=2,
-        decoder_in_channels=[16, 16, 16],
-        d_model=16,
-        decoder_ffn_dim=16,
         decoder_layers=1,
-        decoder_attention_heads=2,
-        num_queries=20,
-        num_denoising=0,
-        hidden_expansion=0.5,
-        id2label=NAMES,
-        label2id={v: k for k, v in NAMES.items()},
+        **HYBRID,
     )
     model = RTDetrForObjectDetection(config)
     return save(folder, model, RTDetrImageProcessor(size={"height": 128, "width": 128}))
@@ -442,22 +435,10 @@ def tiny_d_fine(folder: Path) -> Path:
     config = make(
         DFineConfig,
         backbone_config=backbone,
-        encoder_in_channels=[8, 8, 8],
-        encoder_hidden_dim=16,
-        encoder_ffn_dim=16,
-        encoder_attention_heads=2,
-        decoder_in_channels=[16, 16, 16],
-        d_model=16,
-        decoder_ffn_dim=16,
         decoder_layers=2,
-        decoder_attention_heads=2,
         decoder_n_points=[2, 2, 2],
         eval_idx=-1,
-        num_queries=20,
-        num_denoising=0,
-        hidden_expansion=0.5,
-        id2label=NAMES,
-        label2id={v: k for k, v in NAMES.items()},
+        **HYBRID,
     )
     return save(folder, DFineForObjectDetection(config), RTDetrImageProcessor(size={"height": 128, "width": 128}))
 

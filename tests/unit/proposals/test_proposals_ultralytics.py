@@ -15,31 +15,16 @@ from fo1agent.errors import InputError, MissingExtraError, ProposalError
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.proposals import Finder, Proposer, resolve_proposer
 from fo1agent.proposals.ultralytics import UltralyticsProposer
+from tests.tiny_detectors import ULTRALYTICS, ultralytics_in
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ultralytics") is None, reason="ultralytics, an extra under AGPL-3.0, is not installed"
 )
 
-DESCRIPTION = """
-nc: {classes}
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-head:
-  - [[2, 3, 4], 1, {head}]
-"""
-
 
 @pytest.fixture(scope="module")
 def ultralytics(tmp_path_factory) -> Any:
-    """The package, imported the way the adapter does it, its settings file out of the user's home."""
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
-    from fo1agent.proposals.ultralytics import import_ultralytics
-
-    return import_ultralytics("A test")
+    return ultralytics_in(tmp_path_factory.mktemp("ultralytics"))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +35,7 @@ def wide() -> LoadedImage:
 
 def build(make: Any, folder: Path, name: str, head: str, classes: int = 3) -> Any:
     path = folder / f"{name}.yaml"
-    path.write_text(DESCRIPTION.format(head=head, classes=classes))
+    path.write_text(ULTRALYTICS.format(head=head, classes=classes))
     return make(str(path))
 
 

@@ -104,6 +104,27 @@ def _sam2(video: bool = False) -> tuple[Any, Any]:
     return model, transformers.Sam2VideoProcessor(images, videos)
 
 
+def _edgetam() -> tuple[Any, Any]:
+    backbone = {
+        "model_type": "timm_wrapper",
+        "architecture": "repvit_m0_9",
+        "num_classes": 2,
+        "label_names": ["a", "b"],
+        "model_args": {"features_only": True, "out_indices": [0, 1, 2, 3]},
+    }
+    vision = {
+        "model_type": "edgetam_vision_model",
+        "backbone_config": backbone,
+        "backbone_channel_list": [384, 192, 96, 48],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": 16,
+        "fpn_top_down_levels": [2, 3],
+    }
+    config = transformers.EdgeTamConfig(vision_config=vision, prompt_encoder_config=PROMPT, mask_decoder_config=DECODER)
+    images = transformers.Sam2ImageProcessor(size={"height": 64, "width": 64}, mask_size={"height": 16, "width": 16})
+    return transformers.EdgeTamModel(config), transformers.Sam2Processor(images)
+
+
 def _sam3() -> tuple[Any, Any]:
     backbone = {
         "model_type": "sam3_vit_model",
@@ -135,6 +156,7 @@ MADE = {
     "sam": lambda: _sam("Sam"),
     "sam_hq": lambda: _sam("SamHQ"),
     "sam2": _sam2,
+    "edgetam": _edgetam,
     "sam3_tracker": _sam3,
 }
 
@@ -228,7 +250,6 @@ def test_a_checkpoint_for_video_is_loaded_for_pictures(tmp_path: Path, wide: Loa
 
 
 def _mask2former() -> tuple[Any, Any]:
-    pytest.importorskip("scipy", reason="transformers builds its loss with the model, which needs scipy")
     stages = ["stage1", "stage2", "stage3", "stage4"]
     swin: Any = {"image_size": 64, "embed_dim": 8, "depths": [1] * 4, "num_heads": [1] * 4, "out_features": stages}
     sizes: Any = dict.fromkeys(("hidden_dim", "feature_size", "mask_feature_size"), 32)

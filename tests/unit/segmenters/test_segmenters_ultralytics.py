@@ -1,7 +1,6 @@
 """ultralytics models as segmenters: real classes, tiny and untrained; and what is refused."""
 
 import importlib.util
-import os
 import pickle
 import sys
 from pathlib import Path
@@ -14,32 +13,18 @@ from fo1agent.errors import InputError, MissingExtraError, SegmentationError
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.segmenters import resolve_segmenter, segmented
 from fo1agent.segmenters.ultralytics import UltralyticsMasks, UltralyticsSam, load_ultralytics
+from tests.tiny_detectors import ULTRALYTICS, ultralytics_in
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ultralytics") is None, reason="ultralytics, an extra under AGPL-3.0, is not installed"
 )
 
-DESCRIPTION = """
-nc: 3
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-head:
-  - [[2, 3, 4], 1, {head}]
-"""
 BOXES = np.array([[10.0, 20.0, 150.0, 120.0], [100.0, 30.0, 230.0, 140.0]])
 
 
 @pytest.fixture(scope="module")
 def ultralytics(tmp_path_factory) -> Any:
-    """The package, imported the way the adapter does it, its settings file out of the user's home."""
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
-    from fo1agent.proposals.ultralytics import import_ultralytics
-
-    return import_ultralytics("A test")
+    return ultralytics_in(tmp_path_factory.mktemp("ultralytics"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +34,7 @@ def picture() -> LoadedImage:
 
 
 def _saved(ultralytics: Any, folder: Path, name: str, head: str) -> Path:
-    (folder / "tiny.yaml").write_text(DESCRIPTION.format(head=head))
+    (folder / "tiny.yaml").write_text(ULTRALYTICS.format(head=head, classes=3))
     model, path = ultralytics.YOLO(str(folder / "tiny.yaml")), folder / name
     model.save(str(path))
     return path
