@@ -171,7 +171,7 @@ class TiledPredictor:
             kept = whole_in(tile, placed, first.box[2:])
             kept &= (value >= LEAST_NAME) | (self.model.vocabulary is None)
             index = np.flatnonzero(kept)
-            if not len(index):
+            if not len(index) and not hasattr(self.model, "beyond"):  # finders may see more than the model does
                 continue
             boxes.append(placed[index])
             objectness.append(encoding.objectness[index])

@@ -18,6 +18,7 @@ from fo1agent.model.tiled import TiledEncoding, TiledPredictor
 from fo1agent.pictures.image import load_image
 from fo1agent.proposals.base import to_regions
 from fo1agent.proposals.trust import Trust
+from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model
 from tests.tiny_models import nano, reference
 
@@ -152,6 +153,19 @@ class Toy:
         return [found for _ in phrases]
 
 
+class Blind:
+    """A model that proposes nothing."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def encode_many(self, images, proposals=None):
+        return self.model.encode_many(images, [Regions.empty()] * len(images))
+
+
 def test_finders_look_at_tiles_too(alone) -> None:
     canvas = Image.new("RGB", SIZE_WH, (120, 120, 120))
     canvas.paste((255, 0, 0), (700, 560, 726, 580))
@@ -161,6 +175,10 @@ def test_finders_look_at_tiles_too(alone) -> None:
     plain = Model(JoinedPredictor(alone.predictor, [Toy()])).open(load_image(canvas)).ground("ostrich", threshold=0.5)
     assert len(plain) == 0
     assert found.by == ("toy",)
+    # Also in tiles in which the model itself sees nothing.
+    nothing = Model(tiled(JoinedPredictor(Blind(alone.predictor), [Toy()]), 6)).open(load_image(canvas))
+    assert len(nothing.regions) == 0
+    assert nothing.ground("ostrich")[0].box == pytest.approx((700, 560, 726, 580), abs=4)
 
 
 @pytest.mark.parametrize("make", [reference, nano])
