@@ -25,6 +25,7 @@ import statistics
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ class Soak:
         wrong: what was wrong with answers.
         sample: kind → answers to ask for again.
         memory: (seconds, MB) as time went on.
+        clock: tells the seconds by which the soak ends.
     """
 
     server: Served
@@ -137,6 +139,7 @@ class Soak:
     otherwise: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     again: int = 0
+    clock: Callable[[], float] = time.perf_counter
 
     async def soak(self, seconds: float, tell: Any = lambda: None) -> None:
         """Send work for so many seconds, wait for what is under way, and ask for the sample again.
@@ -152,8 +155,8 @@ class Soak:
             async with asyncio.TaskGroup() as tasks:
                 for series in range(self.clients):
                     tasks.create_task(self._client(http, end, series))
-                begun, told = time.perf_counter(), 0
-                while (passed := time.perf_counter() - begun) < seconds:
+                begun, told = self.clock(), 0
+                while (passed := self.clock() - begun) < seconds:
                     self.memory.append((passed, self.server.resident_mb()))
                     if int(TENTHS * passed / seconds) > told:
                         told += 1
