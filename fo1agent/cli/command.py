@@ -99,6 +99,7 @@ class _Words(click.ParamType):
 
 
 _MOST_BOXES = 4_000_000  # bytes of a file of them
+_COUNTED = 40  # regions that `count` spells out
 
 BOX = _BoxType()
 FILE_IN = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -300,7 +301,9 @@ def count(
     def counted_in(scene: Scene) -> _Found:
         counted = scene.count(phrase, within=within, threshold=threshold)
         number = console.bounds(counted.at_least, counted.at_most) if counted.value is None else str(counted.value)
-        scored = console.scored(counted.regions)
+        scored = console.scored(counted.regions[:_COUNTED])
+        if len(counted.regions) > _COUNTED:
+            scored.append(f"  … {len(counted.regions)} in all; --json tells each")
         judged = [*console.judged_by(counted.by), *console.not_judged(counted.not_judged)]
 
         def text() -> None:

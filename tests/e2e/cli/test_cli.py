@@ -108,6 +108,12 @@ def test_ground_prints_a_line_per_region(folder: Path) -> None:
     assert label == "bus"
 
 
+def test_a_count_of_very_many_spells_out_the_likeliest(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fo1agent.cli.command._COUNTED", 1)
+    result = run("count", str(repo / "fo1agent/data/demo/cat.jpg"), "remote")
+    assert (result.stdout, result.stderr) == ("2\n", "r0 0.82  … 2 in all; --json tells each\n")
+
+
 def test_ground_json_has_one_entry_per_phrase(folder: Path) -> None:
     phrases = parsed(run("ground", "bus.jpg", "bus", "car", "--json"))["phrases"]
     assert list(phrases) == ["bus", "car"]
