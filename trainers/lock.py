@@ -30,8 +30,12 @@ LOCK = "run.lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep every other process, and every other call in this one, from training into `folder`.
+def locked(folder: Path, does: str = "trains") -> Iterator[None]:
+    """Keep every other process, and every other call in this one, from writing into `folder`.
+
+    Args:
+        folder: where.
+        does: what its holder does there, for messages.
 
     Raises:
         TrainingError: another one does already, and it is named; or the lock's file cannot be made.
@@ -45,7 +49,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise TrainingError(f"Cannot lock {folder}: {path.name} is no regular file. Remove it.")
-        _lock(descriptor, folder)
+        _lock(descriptor, folder, does)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
         # Over the line of the one before, and then the rest of that: who reads meanwhile finds a whole line.
         os.ftruncate(descriptor, os.write(descriptor, (json.dumps(holder) + "\n").encode()))
@@ -54,25 +58,25 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def _lock(descriptor: int, folder: Path, does: str) -> None:
     if fcntl is None:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         raise TrainingError(
-            f"{folder} is in use: {_holder(descriptor)}. Wait until it has ended, or choose another folder."
+            f"{folder} is in use: {_holder(descriptor, does)}. Wait until it has ended, or choose another folder."
         ) from exc
     except OSError as exc:
-        log.warning("%s cannot be locked (%s): start no second training into it.", folder, exc.strerror)
+        log.warning("%s cannot be locked (%s): start nothing else that writes there.", folder, exc.strerror)
 
 
-def _holder(descriptor: int) -> str:
+def _holder(descriptor: int, does: str) -> str:
     try:
         said = json.loads(os.read(descriptor, 4096).split(b"\n", 1)[0])
-        return f"process {int(said['pid'])} on {said['host']!s:.80} trains into it since {said['since']!s:.40}"
+        return f"process {int(said['pid'])} on {said['host']!s:.80} {does} into it since {said['since']!s:.40}"
     except (OSError, ValueError, LookupError, TypeError):  # it has not written yet
-        return "another process trains into it"
+        return f"another process {does} into it"
 
 
 def _now() -> str:
