@@ -19,8 +19,8 @@ def install_line(extra: str) -> str:
     """What installs an extra, whether fo1agent came from a clone, a wheel or an index: `pip install "peft>=0.17" …`.
 
     Args:
-        extra: as in `[project.optional-dependencies]` of pyproject.toml: `eval`, `export`, `hub`, `mcp`,
-            `quantize`, `serve`, `train`, `ultralytics`.
+        extra: as in `[project.optional-dependencies]` of pyproject.toml: `annotate`, `eval`, `export`,
+            `hub`, `mcp`, `quantize`, `serve`, `train`, `ultralytics`.
     """
     of_extras = [(one, one.marker) for one in _required() if one.marker and "extra" in str(one.marker)]
     wanted = [one for one, marker in of_extras if marker.evaluate({"extra": extra})]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from fo1agent.cli import annotate as cli_annotate
 from fo1agent.cli import calibrate as cli_calibrate
 from fo1agent.cli import console
 from fo1agent.cli import data as cli_data
@@ -631,6 +632,7 @@ def export(folder: Path, form: Literal["onnx"]) -> None:
     console.result_text(f"Wrote {write(folder)}.")
 
 
+main.add_command(cli_annotate.annotate)
 main.add_command(cli_models.models)
 main.add_command(cli_serve.serve)
 main.add_command(cli_train.finetune)

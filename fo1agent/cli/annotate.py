@@ -1,0 +1,130 @@
+"""`fo1agent annotate`: one task on very many pictures, into a folder; killed and run again, it goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fo1agent.cli import console
+from fo1agent.cli import loading as cli_loading
+from fo1agent.cli import ocr as cli_ocr
+
+if TYPE_CHECKING:
+    from fo1agent.annotate.job import Progress
+
+# Of the options that choose a model, those that change answers by more than rounding.
+_CHOOSING = ("model_name", "proposer", "finder", "segmenter", "quantize", "ocr_lang", "ocr_set")
+# Where nobody sees it move, a line of progress is printed so often.
+_EVERY_S = 30.0
+
+
+@click.command(
+    epilog='\b\nExamples:\n  fo1agent annotate photos/ detect "red car" person --out cars/\n'
+    "  fo1agent annotate instances.json detect --images photos/ --threshold 0 --out found/\n"
+    '  fo1agent annotate "s3://bucket/*.jpg" ask "How many people are there?" --out answers/'
+)
+@click.argument("source")
+@click.argument("task", type=click.Choice(["detect", "count", "read", "describe", "ask"]))
+@click.argument("words", nargs=-1)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR", help="Where to.")
+@click.option(
+    "--images", metavar="DIR", help="The folder of the pictures that a file names; without it, the file's own."
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Keep regions with at least this score.")
+@click.option("--most", type=click.IntRange(1), default=100, show_default=True, help="Regions kept of a picture.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N pictures, drawn by --seed.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws another sample.")
+@click.option("--shard", type=click.IntRange(1), default=256, show_default=True, help="Pictures of a shard.")
+@cli_loading.model_options
+@cli_ocr.ocr_options
+@click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
+@click.pass_context
+def annotate(
+    ctx: click.Context,
+    source: str,
+    task: Any,
+    words: Sequence[str],
+    out: Path,
+    images: str | None,
+    threshold: float | None,
+    most: int,
+    limit: int | None,
+    sample: int | None,
+    seed: int,
+    shard: int,
+    json_output: bool,
+    **loading: Any,
+) -> None:
+    """Do TASK on every picture of SOURCE, and write Parquet shards to --out.
+
+    SOURCE is a folder, a pattern in quotes, .json (COCO), .jsonl or .parquet, here or at an address such as s3://….
+    TASK is detect PHRASE…, count PHRASE, read, describe, or ask QUESTION. `detect` without phrases takes the categories
+    of COCO JSON, `ask` without a question that of each line. The same command goes on where it was stopped. A picture
+    that cannot be read is a row with its error; exit 1 if all are.
+    """
+    from fo1agent.annotate.job import Job, here, run
+    from fo1agent.annotate.sources import listing
+    from fo1agent.annotate.tasks import Task
+
+    listed = listing(source, images).chosen(limit, sample, seed)
+    phrases = tuple(words) or (tuple(listed.categories) if task == "detect" else ())
+    job = Job(out, listed, Task(task, phrases, threshold, most), {name: loading[name] for name in _CHOOSING}, shard)
+    began = time.perf_counter()
+    done = run(job, lambda: here(_load(**loading)), _shown())
+    told = {"out": str(out), "pictures": done.total, "failed": done.failed, "shards": len(job.shards.finished())}
+    if json_output:
+        console.result_json({**told, "seconds": round(time.perf_counter() - began, 1)})
+    else:
+        failed = f", {done.failed:,} failed" if done.failed else ""
+        console.result(f"{out}: {_many(done.total, 'picture')} in {_many(told['shards'], 'shard')}{failed}")
+    if done.failed:
+        first = next(row for row in job.shards.rows(["picture", "error"]) if row["error"] is not None)
+        console.note(f"first failure: {first['picture']}: {console.one_line(first['error'])}")
+    if done.failed == done.total:
+        console.error(f"No picture could be answered. What failed stays so in {out}: remove it, and run again.")
+        ctx.exit(1)
+
+
+def _load(ocr_lang: str | None, ocr_set: Sequence[str], model_name: str | None, **running: Any) -> Any:
+    from fo1agent.loading import load
+
+    return load(model_name, ocr=cli_ocr.reader(ocr_lang, ocr_set), needs_boxes=True, **running)
+
+
+def _shown() -> Callable[[Progress], None]:
+    """Prints how far a job is: in one line that changes on a terminal, elsewhere in a line now and then."""
+    terminal, last = sys.stderr is not None and sys.stderr.isatty(), time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if terminal:
+            console.passing(told(progress))
+            console.note(" " if progress.done == progress.total else "")
+        elif time.monotonic() - last >= _EVERY_S:
+            console.note(told(progress))
+            last = time.monotonic()
+
+    return show
+
+
+def told(progress: Progress) -> str:
+    """How far a job is, in a line: "512 of 20,000 pictures, 3 failed · 21.4/s · 15 min left"."""
+    failed = f", {progress.failed:,} failed" if progress.failed else ""
+    left = f" · {_duration(progress.left_s)} left" if progress.left_s else ""
+    return f"{progress.done:,} of {progress.total:,} pictures{failed} · {progress.rate:.1f}/s{left}   "
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,65 @@
+"""The blocks of docs/scale.md run, in their order, and print what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fo1agent.cli import main
+
+pytest.importorskip("pyarrow", reason="the extra annotate is not installed")
+
+
+def test_the_blocks_run_and_print_what_the_page_says(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (repo / "docs" / "scale.md").read_text(encoding="utf-8")
+    shutil.copytree(repo / "fo1agent" / "data" / "demo", tmp_path / "photos", ignore=lambda _, names: not_photos(names))
+    (tmp_path / "photos" / "torn.jpg").write_text("not a picture")
+    (tmp_path / "asked.jsonl").write_text(
+        '{"image": "cat.jpg", "question": "How many remotes are there?"}\n'
+        '{"image": "bus.jpg", "question": "Is there a dog?"}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    ran = 0
+    for language, block, printed in re.findall(
+        r"^```(console|python)\n(.*?)^```$(?:\n```text\n(.*?)^```$)?", page, re.DOTALL | re.MULTILINE
+    ):
+        ran += 1
+        if language == "python":
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                exec(compile(block, "docs/scale.md", "exec"), {})
+            assert said.getvalue() == printed
+            continue
+        for command, told in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            result = CliRunner().invoke(main, shlex.split(command)[1:])
+            assert (result.exit_code, result.output) == (0, told), command
+    assert ran == 2
+
+
+def not_photos(names: list[str]) -> list[str]:
+    return [name for name in names if not name.endswith(".jpg")]
+
+
+def test_a_job_of_which_nothing_can_be_answered_fails(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "torn.jpg").write_text("not a picture")
+    command = ["annotate", str(tmp_path / "photos"), "read", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "error: No picture could be answered." in result.stderr
+
+
+def test_words_that_a_task_does_not_take_are_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("not a picture")
+    result = CliRunner().invoke(main, ["annotate", str(tmp_path / "a.jpg"), "detect", "--out", str(tmp_path / "out")])
+    assert (result.exit_code, result.stderr) == (1, "error: detect takes phrases, got 0.\n")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,180 @@
+"""A job gives a row a picture, whatever happens to it on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fo1agent.annotate.job import Job, Progress, here, run
+from fo1agent.annotate.sources import Listing, listing
+from fo1agent.annotate.tasks import Kind, Row, Task
+from fo1agent.errors import DataError, InputError, ToolFailed
+from fo1agent.scene import Model
+from fo1agent.trainers.lock import locked
+
+PEOPLE = [(0.8, [70, 10, 110, 50]), (0.7, [70, 55, 110, 95])]
+
+
+@pytest.fixture
+def job(photos: Path, tmp_path: Path) -> Job:
+    return Job(tmp_path / "out", listing(str(photos)), Task("detect", ("bus", "people")), {"model_name": None}, 2)
+
+
+def rows_of(job: Job, model: Model) -> list[Row]:
+    run(job, lambda: here(model))
+    return list(job.shards.rows())
+
+
+def files(job: Job) -> dict[str, bytes]:
+    return {
+        path.name: path.read_bytes() for path in job.folder.rglob("*") if path.is_file() and path.name != "run.lock"
+    }
+
+
+def test_each_picture_is_a_row_and_a_bad_one_has_its_error(job: Job, model: Model) -> None:
+    rows = rows_of(job, model)
+    assert [row["picture"] for row in rows] == ["a.png", "b.png", "broken.png", "d.png", "deep/c.png"]
+    assert [bool(row["error"]) for row in rows] == [False, False, True, False, False]
+    assert "broken.png" in rows[2]["error"]
+    assert (rows[0]["width"], rows[0]["height"], rows[0]["image"][:4]) == (120, 100, "img_")
+    told = [(one["phrase"], one["score"], one["box"]) for one in rows[0]["regions"]]
+    assert told == [("bus", 0.9, [10, 10, 60, 60]), *(("people", *one) for one in PEOPLE)]
+    assert sorted(path.name for path in job.shards.folder.iterdir()) == [f"part-00000{k}.parquet" for k in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "text", "value"),
+    [
+        ("count", ("person",), None, 2),
+        ("read", (), "", None),
+        ("describe", (), "2 people, 1 bus", None),
+        ("ask", ("How many buses are there?",), "There is 1 bus.", 1),
+    ],
+)
+def test_the_other_tasks(job: Job, model: Model, kind: Kind, words: tuple[str, ...], text: str, value: int) -> None:
+    model = replace(model, ocr=lambda image, min_score=0.0: [])
+    row = rows_of(replace(job, task=Task(kind, words)), model)[0]
+    assert (row["text"], row["value"]) == (text, value)
+    assert json.loads(row["result"])
+
+
+def test_each_picture_may_have_its_own_question(job: Job, model: Model) -> None:
+    first, second, *_ = job.listing.items
+    items = (replace(first, question="Is there a dog?"), second)
+    rows = rows_of(replace(job, listing=Listing(items), task=Task("ask")), model)
+    assert (rows[0]["question"], rows[0]["text"]) == ("Is there a dog?", "No, I see no dog.")
+    assert "There is no question" in rows[1]["error"]
+
+
+def test_an_error_of_one_picture_is_not_that_of_its_neighbours(
+    job: Job, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, match, made = model.predictor.encode, model.predictor.match, []
+
+    def encoding_of(*given: Any) -> Any:
+        made.append(encode(*given))
+        return made[-1]
+
+    def failing(encoding: Any, phrases: Sequence[str]) -> Any:
+        if encoding is made[0]:
+            raise ToolFailed("too much")
+        return match(encoding, phrases)
+
+    monkeypatch.setattr(model.predictor, "encode", encoding_of)
+    monkeypatch.setattr(model.predictor, "match", failing)
+    rows = rows_of(job, model)
+    assert [row["error"] for row in rows][:2] == ["too much", None]
+
+
+def killed_after(shards: int, model: Model) -> Callable[[], Any]:
+    """A way that ends in the middle, as a kill does."""
+
+    def computed(job: Job, numbers: Sequence[int], on_rows: Any) -> Iterator[tuple[int, list[Row]]]:
+        for done, one in enumerate(here(model)(job, numbers, on_rows)):
+            if done == shards:
+                raise KeyboardInterrupt
+            yield one
+
+    return lambda: computed
+
+
+def test_a_job_that_was_killed_goes_on_and_ends_the_same(job: Job, model: Model, tmp_path: Path) -> None:
+    whole = replace(job, folder=tmp_path / "whole")
+    rows_of(whole, model)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, killed_after(1, model))
+    kept = job.shards.path(0).stat().st_mtime_ns
+    (job.shards.folder / ".tmp-12345678-part-000001.parquet").write_bytes(b"half")
+    before, told = model.predictor.passes["towers"], []  # pyright: ignore[reportAttributeAccessIssue]
+    done = run(job, lambda: here(model), told.append)
+    assert model.predictor.passes["towers"] - before == 2  # pyright: ignore[reportAttributeAccessIssue]
+    assert job.shards.path(0).stat().st_mtime_ns == kept
+    assert files(job) == files(whole)
+    assert [(one.done, one.failed) for one in told] == [(4, 1), (5, 1)]
+    assert (done.done, done.total, done.failed) == (5, 5, 1)
+
+
+def test_a_finished_job_loads_no_model(job: Job, model: Model) -> None:
+    rows_of(job, model)
+
+    def none() -> Any:
+        raise AssertionError("nothing is left to do")
+
+    assert run(job, none).done == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": Task("count", ("bus",))}, 'task is .*"detect".*, now .*"count"'),
+        ({"model": {"model_name": "other"}}, "model is .*null.*, now .*other"),
+        ({"shard": 3}, "shard is 2, now 3"),
+    ],
+)
+def test_a_folder_with_another_job_is_refused(job: Job, model: Model, change: dict[str, Any], message: str) -> None:
+    rows_of(job, model)
+    with pytest.raises(InputError, match=message):
+        run(replace(job, **change), lambda: here(model))
+
+
+def test_other_pictures_are_another_job(job: Job, model: Model) -> None:
+    rows_of(job, model)
+    others = Listing(tuple(replace(one, picture=f"x{one.picture}") for one in job.listing.items))
+    with pytest.raises(InputError, match="its pictures are others"):
+        run(replace(job, listing=others), lambda: here(model))
+
+
+def test_two_jobs_do_not_write_into_one_folder(job: Job, model: Model) -> None:
+    job.folder.mkdir()
+    with locked(job.folder), pytest.raises(DataError, match=r"is in use: process .* into it since"):
+        run(job, lambda: here(model))
+
+
+def test_progress_says_rate_and_time_left() -> None:
+    from fo1agent.cli.annotate import told
+
+    assert (
+        told(Progress(512, 20_000, 3, 21.4, 910.0)).strip() == "512 of 20,000 pictures, 3 failed · 21.4/s · 15 min left"
+    )
+    assert told(Progress(5, 5, 0, 2.0, 0.0)).strip() == "5 of 5 pictures · 2.0/s"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        ("detect", (), "detect takes phrases, got 0"),
+        ("count", ("a", "b"), "count takes one phrase, got 2"),
+        ("read", ("a",), "read takes no words, got 1"),
+        ("ask", ("a", "b"), "ask takes one question, got 2"),
+        ("detect", (" ",), "a phrase is empty"),
+        ("guess", (), "There is no task 'guess'"),
+    ],
+)
+def test_a_task_without_its_words_is_refused(kind: Any, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Task(kind, words)
