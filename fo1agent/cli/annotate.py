@@ -40,6 +40,13 @@ _EVERY_S = 30.0
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Only N pictures, drawn by --seed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws another sample.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["coco", "yolo", "label-studio"]),
+    help="When all is done, write this beside the shards too; may be given several times.",
+)
 @click.option("--shard", type=click.IntRange(1), default=256, show_default=True, help="Pictures of a shard.")
 @cli_loading.model_options
 @cli_ocr.ocr_options
@@ -57,6 +64,7 @@ def annotate(
     limit: int | None,
     sample: int | None,
     seed: int,
+    formats: Sequence[str],
     shard: int,
     json_output: bool,
     **loading: Any,
@@ -77,12 +85,25 @@ def annotate(
     job = Job(out, listed, Task(task, phrases, threshold, most), {name: loading[name] for name in _CHOOSING}, shard)
     began = time.perf_counter()
     done = run(job, lambda: here(_load(**loading)), _shown())
-    told = {"out": str(out), "pictures": done.total, "failed": done.failed, "shards": len(job.shards.finished())}
+    files = []
+    if formats and done.failed < done.total:
+        from fo1agent.annotate.formats import write
+
+        files = [str(path) for path in write(job, formats)]
+    told = {
+        "out": str(out),
+        "pictures": done.total,
+        "failed": done.failed,
+        "shards": len(job.shards.finished()),
+        "files": files,
+    }
     if json_output:
         console.result_json({**told, "seconds": round(time.perf_counter() - began, 1)})
     else:
         failed = f", {done.failed:,} failed" if done.failed else ""
         console.result(f"{out}: {_many(done.total, 'picture')} in {_many(told['shards'], 'shard')}{failed}")
+        for file in files:
+            console.result(f"wrote {file}")
     if done.failed:
         first = next(row for row in job.shards.rows(["picture", "error"]) if row["error"] is not None)
         console.note(f"first failure: {first['picture']}: {console.one_line(first['error'])}")

@@ -1,0 +1,112 @@
+"""What a job found, as the programs that it is written for read it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from fo1agent.annotate.formats import write
+from fo1agent.annotate.job import Job, here, run
+from fo1agent.annotate.sources import Listing, listing
+from fo1agent.annotate.tasks import Task
+from fo1agent.errors import DataError, InputError
+from fo1agent.scene import Model
+
+
+@pytest.fixture
+def job(photos: Path, tmp_path: Path, model: Model) -> Job:
+    """Done: five pictures, of which one is broken, with a bus and two people each."""
+    made = Job(tmp_path / "out", listing(str(photos)), Task("detect", ("bus", "person")), {}, 2)
+    run(made, lambda: here(model))
+    return made
+
+
+def test_pycocotools_reads_coco_and_finds_each_box(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    coco: Any = pytest.importorskip("pycocotools.coco")
+    instances, results = write(job, ["coco"])
+    truth = coco.COCO(str(instances))
+    assert [one["file_name"] for one in truth.dataset["images"]] == ["a.png", "b.png", "d.png", "deep/c.png"]
+    assert {one["name"]: one["id"] for one in truth.dataset["categories"]} == {"bus": 1, "person": 2}
+    (bus,) = truth.loadAnns(truth.getAnnIds(imgIds=[1], catIds=[1]))
+    assert (bus["bbox"], bus["area"], bus["score"]) == ([10, 10, 50, 50], 2500, 0.9)
+    assert len(truth.loadRes(str(results)).getAnnIds(catIds=[2])) == 8
+    capsys.readouterr()  # pycocotools reports there
+
+
+def test_numbers_of_the_source_are_kept(job: Job, tmp_path: Path, model: Model) -> None:
+    first = replace(job.listing.items[0], image_id=70)
+    listed = Listing((first,), {"truck": 5, "bus": 6, "person": 1})
+    other = replace(job, folder=tmp_path / "ids", listing=listed)
+    run(other, lambda: here(model))
+    rows = json.loads(write(other, ["coco"])[1].read_text())
+    assert [(row["image_id"], row["category_id"]) for row in rows] == [(70, 6), (70, 1), (70, 1)]
+
+
+def test_yolo_has_a_file_a_picture_and_names_classes_from_0(job: Job) -> None:
+    (folder,) = write(job, ["yolo"])
+    write(job, ["yolo"])  # again, in its place
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.txt"))
+    assert names == ["labels/a.txt", "labels/b.txt", "labels/d.txt", "labels/deep/c.txt"]
+    assert yaml.safe_load((folder / "data.yaml").read_text())["names"] == {0: "bus", 1: "person"}
+    first, *people = (folder / "labels/a.txt").read_text().splitlines()
+    assert first == "0 0.291667 0.350000 0.416667 0.500000"
+    assert [line.split()[0] for line in people] == ["1", "1"]
+
+
+def test_a_name_that_leaves_the_folder_is_a_number_and_two_of_one_stem_are_refused(
+    job: Job, tmp_path: Path, model: Model
+) -> None:
+    first, second, *_ = job.listing.items
+
+    def written(*names: str) -> list[str]:
+        pair = tuple(replace(one, picture=name) for one, name in zip((first, second), names, strict=True))
+        other = replace(job, folder=tmp_path / names[0].replace("/", "_"), listing=Listing(pair))
+        run(other, lambda: here(model))
+        return sorted(path.name for path in write(other, ["yolo"])[0].rglob("*.txt"))
+
+    assert written("../../evil.png", "s3://bucket/b.png") == ["000000000.txt", "000000001.txt"]
+    with pytest.raises(DataError, match=r"a\.png and a\.jpg would both be a\.txt in YOLO"):
+        written("a.png", "a.jpg")
+
+
+def test_label_studio_gets_percentages_of_the_picture_and_its_labels(job: Job) -> None:
+    tasks, labels = write(job, ["label-studio"])
+    task = json.loads(tasks.read_text())[0]
+    assert task["data"] == {"image": "a.png"}
+    (prediction,) = task["predictions"]
+    assert prediction["score"] == 0.7
+    value = prediction["result"][0]["value"]
+    assert value["rectanglelabels"] == ["bus"]
+    assert [round(value[side], 2) for side in ("x", "y", "width", "height")] == [8.33, 10.0, 41.67, 50.0]
+    assert [one.get("value") for one in ElementTree.parse(labels).iter("Label")] == ["bus", "person"]
+
+
+def test_label_studios_own_library_takes_its_predictions(job: Job) -> None:
+    interface: Any = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
+    tasks, labels = write(job, ["label-studio"])
+    project = interface.LabelInterface(labels.read_text())
+    for task in json.loads(tasks.read_text()):
+        assert project.validate_task({"data": task["data"]})
+        assert all(project.validate_prediction(one) for one in task["predictions"])
+
+
+def test_labels_are_the_categories_where_nothing_was_looked_for(job: Job, tmp_path: Path, model: Model) -> None:
+    other = replace(job, folder=tmp_path / "described", task=Task("describe"))
+    run(other, lambda: here(model))
+    told = json.loads(write(other, ["coco"])[0].read_text())
+    assert [one["name"] for one in told["categories"]] == ["bus", "person"]
+    assert len(told["annotations"]) == 12
+
+
+def test_nothing_found_is_an_empty_list_and_text_has_no_boxes(job: Job, tmp_path: Path, model: Model) -> None:
+    none = replace(job, folder=tmp_path / "none", task=Task("detect", ("dog",)))
+    run(none, lambda: here(model))
+    assert json.loads(write(none, ["coco"])[1].read_text()) == []
+    with pytest.raises(InputError, match="read finds no regions"):
+        write(replace(job, task=Task("read")), ["coco"])
