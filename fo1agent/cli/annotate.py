@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,15 @@ _EVERY_S = 30.0
     help="When all is done, write this beside the shards too; may be given several times.",
 )
 @click.option("--shard", type=click.IntRange(1), default=256, show_default=True, help="Pictures of a shard.")
+@click.option(
+    "--ray",
+    "ray_address",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Compute on Ray: a cluster's address, auto, or, if nothing follows, on this machine. Write it last.",
+)
+@click.option("--actors", type=click.IntRange(1), metavar="N", help="With --ray: how many hold the model.")
 @cli_loading.model_options
 @cli_ocr.ocr_options
 @click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
@@ -66,6 +76,8 @@ def annotate(
     seed: int,
     formats: Sequence[str],
     shard: int,
+    ray_address: str | None,
+    actors: int | None,
     json_output: bool,
     **loading: Any,
 ) -> None:
@@ -76,15 +88,23 @@ def annotate(
     of COCO JSON, `ask` without a question that of each line. The same command goes on where it was stopped. A picture
     that cannot be read is a row with its error; exit 1 if all are.
     """
-    from fo1agent.annotate.job import Job, here, run
+    from fo1agent.annotate.job import Job, Way, here, run
     from fo1agent.annotate.sources import listing
     from fo1agent.annotate.tasks import Task
 
     listed = listing(source, images).chosen(limit, sample, seed)
     phrases = tuple(words) or (tuple(listed.categories) if task == "detect" else ())
     job = Job(out, listed, Task(task, phrases, threshold, most), {name: loading[name] for name in _CHOOSING}, shard)
+
+    def way() -> Way:
+        if ray_address is None:
+            return here(_load(**loading))
+        from fo1agent.annotate.ray import over_ray
+
+        return over_ray(partial(_load, **loading), ray_address, actors, gpus=int(loading["device"].startswith("cuda")))
+
     began = time.perf_counter()
-    done = run(job, lambda: here(_load(**loading)), _shown())
+    done = run(job, way, _shown())
     files = []
     if formats and done.failed < done.total:
         from fo1agent.annotate.formats import write

@@ -7,9 +7,12 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from fo1agent.cli import main
@@ -43,6 +46,30 @@ def test_the_blocks_run_and_print_what_the_page_says(
             result = CliRunner().invoke(main, shlex.split(command)[1:])
             assert (result.exit_code, result.output) == (0, told), command
     assert ran == 3
+
+
+def test_the_command_on_ray_writes_what_one_process_writes(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray.data", reason="the extra ray is not installed")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    page = (repo / "docs" / "scale.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^```sh\n(.*)\n```$", page, re.MULTILINE)
+    shutil.copytree(repo / "fo1agent" / "data" / "demo", tmp_path / "photos", ignore=lambda _, names: not_photos(names))
+    monkeypatch.chdir(tmp_path)
+    for line in (command, re.sub(" --actors.*", "", command).replace("spread", "here")):
+        # A process of its own: Ray leaves threads and warnings of its own behind.
+        done = subprocess.run([sys.executable, "-m", *shlex.split(line)], capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+    (spread,), (here,) = ([*(tmp_path / name / "rows").iterdir()] for name in ("spread", "here"))
+    assert spread.read_bytes() == here.read_bytes()
+
+
+def test_the_cluster_file_is_one_that_ray_takes(repo: Path) -> None:
+    commands = pytest.importorskip("ray.autoscaler._private.util", reason="the extra ray is not installed")
+    page = (repo / "docs" / "scale.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    commands.validate_config(commands.prepare_config(yaml.safe_load(block)))
 
 
 def not_photos(names: list[str]) -> list[str]:

@@ -1,0 +1,118 @@
+"""A job's shards computed by actors of Ray, on this machine or a cluster: a pipeline of Ray Data.
+
+Each actor holds the model. Shards go to whoever is free, and their rows come back to this process, which alone writes,
+so that machines need nothing in common but the pictures. An actor that dies is started again, and its shard is computed
+again; nothing of it was written.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from fo1agent.annotate.job import Job, OnRows, Way
+from fo1agent.annotate.tasks import Row, Task, Worker
+from fo1agent.errors import InputError, MissingExtraError, ToolFailed
+from fo1agent.extras import install_line
+from fo1agent.scene import Model
+
+LOCAL = "local"
+# Of a CPU, so that as many actors as CPUs leave some for Ray Data's own tasks; without any, it waits for ever.
+_ACTOR_CPUS = 0.5
+# How often a shard is given to another actor when one dies; a picture that kills each would keep them dying for ever.
+_RETRIES = 3
+
+
+def over_ray(load: Callable[[], Model], address: str = LOCAL, actors: int | None = None, gpus: float = 0) -> Way:
+    """Compute on Ray.
+
+    Args:
+        load: gives the model; called once in each actor.
+        address: of a cluster (`auto` for the one that this machine is part of); `local` starts Ray here for the job.
+        actors: how many; None for as many as there are GPUs if they take any, else CPUs.
+        gpus: that each actor takes.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        InputError: there is no cluster at the address.
+        ToolFailed: as the way runs: a model cannot be loaded, or actors die over and over at one shard.
+    """
+    ray = _ray()
+
+    def computed(job: Job, numbers: Sequence[int], on_rows: OnRows) -> Iterator[tuple[int, list[Row]]]:
+        began = _begin(ray, address)
+        try:
+            there = ray.cluster_resources()
+            count = actors or max(1, int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 1)))
+            done = _pipeline(ray, load, job, numbers, min(count, len(numbers)), gpus)
+            for one in done.iter_rows():
+                rows = pickle.loads(one["rows"])
+                on_rows(rows)
+                yield int(one["number"]), rows
+        except ray.exceptions.RayError as exc:
+            why = str(exc.__cause__ or exc).strip().rpartition("\n")[2]
+            raise ToolFailed(f"Ray gave up: {why} What is finished stays; run it again, or without --ray.") from exc
+        finally:
+            if began:
+                ray.shutdown()
+
+    return computed
+
+
+def _pipeline(ray: Any, load: Callable[[], Model], job: Job, numbers: Sequence[int], actors: int, gpus: float) -> Any:
+    """A Ray data set of shards with their rows."""
+    # One block a shard: whoever is free takes the next.
+    shards = [{"number": number, "items": pickle.dumps(job.items(number))} for number in numbers]
+    with warnings.catch_warnings():
+        # Until 2.64, which our bounds keep out, nothing else takes the place of what Ray warns of here.
+        warnings.simplefilter("ignore")
+        return ray.data.from_items(shards, override_num_blocks=len(shards)).map_batches(
+            _Actor,
+            fn_constructor_args=(load, job.task),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
+            num_cpus=_ACTOR_CPUS,
+            num_gpus=gpus,
+            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": _RETRIES},
+        )
+
+
+class _Actor:
+    """Holds a model; takes a batch of one shard."""
+
+    def __init__(self, load: Callable[[], Model], task: Task) -> None:
+        self._worker = Worker(load(), task)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        rows = [pickle.dumps(self._worker.rows(pickle.loads(items))) for items in batch["items"]]
+        return {"number": batch["number"], "rows": rows}
+
+
+def _begin(ray: Any, address: str) -> bool:
+    """Connect to a cluster or start one, unless there is one; whether that was done."""
+    if ray.is_initialized():
+        return False
+    ray.data.DataContext.get_current().enable_progress_bars = False  # ours tells of pictures
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        ray.init(
+            None if address == LOCAL else address,
+            include_dashboard=False if address == LOCAL else None,
+            log_to_driver=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as exc:
+        raise InputError(f"There is no Ray at {address}: {str(exc).strip().partition('.')[0]}.") from exc
+    return True
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as exc:
+        raise MissingExtraError(f"--ray needs Ray: {install_line('ray')}") from exc
+    return ray
