@@ -27,7 +27,7 @@ from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_
 from fo1agent.pictures.ocr import TextLine, read_lines, rows
 from fo1agent.proposals.base import propose_many
 from fo1agent.proposals.given import Given
-from fo1agent.regions.boxes import coverage, doubt, iou, nms, parts
+from fo1agent.regions.boxes import coverage, iou, nms, once, parts
 from fo1agent.regions.ids import RegionId, is_region_id, numbered
 from fo1agent.regions.masks import Mask
 from fo1agent.regions.points import point_at
@@ -61,6 +61,9 @@ SAME_THING_IOU = 0.3
 # probability: never enough to be counted, but of more use in a ranking than nothing (AP 25.5 against 24.9).
 REPEATED_IOU = 0.5
 SECOND_THING = 0.15
+# As likely as this, what overlaps such a worse one alone is a thing of its own. Chosen on coco-natural train, where
+# counts of things that overlap are then right for 1.9 % more of them (docs/tiles.md); at 0.25 AP falls by 0.1.
+FIRM = 0.4
 # Two regions with different names that overlap by more than this are one thing that was called by both. A person on a
 # skateboard overlaps it by less.
 SAME_BOX_IOU = 0.8
@@ -868,10 +871,9 @@ class Scene(Pictured):
         """
         boxes = looked.boxes
         index = np.flatnonzero(looked.candidates)
-        index = index[nms(boxes[index], scores[index], REPEATED_IOU)]
-        scores = scores.copy()
-        scores[index] = doubt(boxes[index], scores[index], SAME_THING_IOU, SECOND_THING)
-        index = index[np.argsort(-scores[index], kind="stable")]
+        kept, left = once(boxes[index], scores[index], SAME_THING_IOU, REPEATED_IOU, SECOND_THING, FIRM)
+        index, scores = index[kept], scores.copy()
+        scores[index] = left
         # A closed vocabulary has names and no colours; those the pixels tell.
         fits = self._is_color(colors, boxes, scores) if colors else np.ones(len(scores))
         sure = index[: self._sure(scores[index])]

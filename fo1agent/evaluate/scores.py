@@ -27,9 +27,9 @@ import numpy as np
 from fo1agent.evaluate import coco, detection, qa
 from fo1agent.evaluate.coco import Difference, Matches, Row
 from fo1agent.evaluate.plots import Bin
-from fo1agent.regions.boxes import doubt, nms
+from fo1agent.regions.boxes import once
 from fo1agent.regions.regions import Regions
-from fo1agent.scene import REPEATED_IOU, SAME_THING_IOU, SECOND_THING, Model, Scene
+from fo1agent.scene import FIRM, REPEATED_IOU, SAME_THING_IOU, SECOND_THING, Model, Scene
 
 LEAST_SCORE = 0.05
 BINS = 15
@@ -247,6 +247,6 @@ def suppress(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """What a scene makes of rankings [K, N] of the same boxes [N, 4]: scores with each thing once, 0 for what goes."""
     left = np.zeros(scores.shape)
     for name, row in enumerate(scores):
-        kept = nms(boxes, row, REPEATED_IOU)
-        left[name, kept] = doubt(boxes[kept], row[kept], SAME_THING_IOU, SECOND_THING)
+        kept, own = once(boxes, row, SAME_THING_IOU, REPEATED_IOU, SECOND_THING, FIRM)
+        left[name, kept] = own
     return left

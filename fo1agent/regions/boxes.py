@@ -209,15 +209,37 @@ def claims(overlap: Float[np.ndarray, "n m"], least: float | int) -> Bool[np.nda
     return claimed
 
 
-def doubt(
-    boxes: Num[np.ndarray, "n 4"], scores: Num[np.ndarray, " n"], threshold: float | int, share: float | int
-) -> Float[np.ndarray, " n"]:
-    """Scores [N] of which a box that overlaps a better one (IoU above `threshold`) keeps only `share`.
+def once(
+    boxes: Num[np.ndarray, "n 4"],
+    scores: Num[np.ndarray, " n"],
+    same: float,
+    repeated: float,
+    share: float,
+    firm: float,
+) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """Each thing once, of boxes with one name.
 
-    Such a box may show a second thing that stands close to the first, but more often shows the first one badly. Of
-    boxes with equal scores the earlier one is the better.
+    A box that overlaps a better one by more than `repeated` (IoU) shows the same and goes. By more than `same`, it may
+    show a second thing that stands close to the first, but more often shows the first one badly: it keeps only `share`
+    of its score. But a box whose score is `firm` or more stays as it is where all better ones that it overlaps by more
+    than `same` overlap others that much themselves: of three people in a row the third is not the first. Of boxes with
+    equal scores the earlier one is the better.
+
+    Returns:
+        Positions of the boxes that are left, best first, and their scores.
     """
     scores = np.asarray(scores, dtype=np.float64)
-    order = np.argsort(-scores, kind="stable")
-    worse = np.any(np.triu(iou(boxes[order], boxes[order]) > threshold, k=1), axis=0)
-    return np.where(worse[np.argsort(order)], share * scores, scores)
+    left = np.full(len(scores), -1.0)
+    apart = nms(boxes, scores, repeated)
+    left[apart] = np.where(_overlap_a_better(boxes[apart], same), share, 1.0) * scores[apart]
+    best = nms(boxes, scores, same)
+    best = best[scores[best] >= firm]
+    left[best] = scores[best]
+    there = np.flatnonzero(left >= 0)
+    kept = there[nms(boxes[there], left[there], repeated)]
+    return kept, left[kept]
+
+
+def _overlap_a_better(boxes: np.ndarray, threshold: float) -> np.ndarray:
+    """[N]: whether a box overlaps any before it by an IoU above the threshold."""
+    return np.any(np.triu(iou(boxes, boxes) > threshold, k=1), axis=0)

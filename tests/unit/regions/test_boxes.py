@@ -90,12 +90,29 @@ def test_a_suppressed_box_suppresses_nobody():
     assert boxes.nms(row, np.array([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
 
 
-def test_doubt_leaves_a_share_to_boxes_that_overlap_a_better_one() -> None:
+def left(found: tuple[np.ndarray, np.ndarray]) -> dict[int, float]:
+    """Position and score of what is left, in order."""
+    return dict(zip(found[0].tolist(), found[1].tolist(), strict=True))
+
+
+def test_what_overlaps_a_better_box_keeps_a_share_or_goes() -> None:
     row = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [30, 0, 40, 10]], dtype=float)  # IoU of the first two: 6 / 14
-    assert boxes.doubt(row, np.array([0.5, 0.9, 0.7]), 0.4, 0.1).tolist() == pytest.approx([0.05, 0.9, 0.7])
-    assert boxes.doubt(row, np.array([0.9, 0.9, 0.7]), 0.4, 0.1).tolist() == pytest.approx([0.9, 0.09, 0.7])
-    assert boxes.doubt(row, np.array([0.5, 0.9, 0.7]), 0.5, 0.1).tolist() == [0.5, 0.9, 0.7]
-    assert boxes.doubt(NONE, np.zeros(0), 0.4, 0.1).tolist() == []
+    scores = np.array([0.5, 0.9, 0.7])
+    assert left(boxes.once(row, scores, 0.4, 0.6, 0.1, 0.3)) == pytest.approx({1: 0.9, 2: 0.7, 0: 0.05})
+    assert left(boxes.once(row, scores[[1, 1, 2]], 0.4, 0.6, 0.1, 0.3)) == pytest.approx({0: 0.9, 2: 0.7, 1: 0.09})
+    assert left(boxes.once(row, scores, 0.5, 0.6, 0.1, 0.3)) == {1: 0.9, 2: 0.7, 0: 0.5}
+    assert left(boxes.once(row, scores, 0.3, 0.4, 0.1, 0.3)) == {1: 0.9, 2: 0.7}
+    assert left(boxes.once(NONE, np.zeros(0), 0.4, 0.6, 0.1, 0.3)) == {}
+
+
+def test_the_third_of_a_row_is_not_the_first() -> None:
+    # Each overlaps its neighbours only, by 6 / 14.
+    row, scores = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]]), np.array([0.9, 0.8, 0.7])
+    assert left(boxes.once(row, scores, 0.4, 0.6, 0.1, 0.5)) == pytest.approx({0: 0.9, 2: 0.7, 1: 0.08})
+    assert left(boxes.once(row, scores, 0.4, 0.6, 0.1, 0.71)) == pytest.approx({0: 0.9, 1: 0.08, 2: 0.07})
+    # Where neighbours repeat each other, the third would be gone with the second.
+    assert left(boxes.once(row, scores, 0.3, 0.4, 0.1, 0.5)) == pytest.approx({0: 0.9, 2: 0.7})
+    assert left(boxes.once(row, scores, 0.3, 0.4, 0.1, 0.71)) == pytest.approx({0: 0.9, 2: 0.7})
 
 
 def test_parts_lie_in_better_boxes_only() -> None:
