@@ -11,6 +11,9 @@ from fo1agent.planners.rules.parser import Parser
 from fo1agent.planners.rules.syntax import Condition, NounPhrase
 from fo1agent.words import lexicon
 
+# What is asked of one thing after the other: "(Where is the cat,) the remotes (and the couch)?"
+_OF_ONE = (s.WhereIs, s.SegmentIt, s.PointAt, s.AskAbout)
+_WHO_CLICKS = w.MODAL | w.DO | w.PEOPLE_PRONOUNS | w.words("to have need best")
 _OF_THING = {"left": "left_of", "right": "right_of", "top": "above", "bottom": "below"}
 
 
@@ -54,7 +57,7 @@ def same_of(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
         or not all(_may_be_named(thing) or (thing.pronoun == "one" and thing.conditions) for thing in things)
     ):
         return None
-    kinds = (s.HowMany, s.IsThere, s.WhereIs, s.AskAbout, s.IsAt)
+    kinds = (s.HowMany, s.IsThere, s.IsAt, *_OF_ONE)
     last = next((one for one in reversed(before) if isinstance(one, kinds)), before[-1])
     if isinstance(last, s.HowMany):
         return s.HowMany(tuple(things))
@@ -63,7 +66,7 @@ def same_of(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
         bare = not any(thing.conditions for thing in things)
         placed = [thing.at(*where) for thing in things] if bare else things  # "(a dog on the bench?) A person?"
         return s.IsThere(tuple(placed), last.any_will_do)
-    if isinstance(last, (s.WhereIs, s.AskAbout)) and len(things) == 1:
+    if isinstance(last, _OF_ONE) and len(things) == 1:
         return replace(last, thing=things[0])
     if isinstance(last, s.IsAt) and len(things) == 1 and not things[0].conditions:
         return s.IsAt(things[0], last.conditions)
@@ -78,7 +81,7 @@ def another_one(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
     if one is None or one.pronoun != "one" or len(subject) != 1 or not p.at_end() or not (one.order or one.other):
         return None
     asked = replace(one, noun=subject[0].noun, pronoun="")
-    if isinstance(last, (s.WhereIs, s.AskAbout, s.DescribeIt)):
+    if isinstance(last, (*_OF_ONE, s.DescribeIt)):
         return replace(last, thing=asked)
     if isinstance(last, s.IsAt):
         return s.IsAt(asked, last.conditions)
@@ -86,11 +89,25 @@ def another_one(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
 
 
 def where(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
-    """ "(Is there a dog?) Where?"."""
+    """ "(Is there a dog?) Where?", "… And where do I click?"."""
     subject = _subject(before)
     if len(subject) != 1 or not p.take("where exactly", "whereabouts", "where"):
         return None
+    if p.tokens[-1] in ("click", "tap", "press") and set(p.tokens[p.i : -1]) <= _WHO_CLICKS:
+        p.i = len(p.tokens)
+        return s.PointAt(subject[0])
     return s.WhereIs(subject[0])
+
+
+def one_more(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
+    """ "(Where do I click for the cat,) and where for the couch?", "(A mask of the cat?) And one of the couch?"."""
+    last = before[-1]
+    if not isinstance(last, (s.SegmentIt, s.PointAt)):
+        return None
+    p.take("what about", "how about")
+    p.take("where", "one", "another one", "another", "that", "a point", "the coordinates", "a mask", "the outline")
+    thing = p.noun_phrase() if p.take("on", "of", "for", "in", "around") else None
+    return None if thing is None or thing.negative or not p.at_end() else replace(last, thing=thing)
 
 
 def how_many(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
@@ -186,4 +203,4 @@ def _beside_the_same(one: Condition, earlier: Sequence[Condition]) -> Condition:
 
 FollowUp = Callable[[Parser, Sequence[s.Clause]], "s.Clause | None"]
 
-FOLLOW_UPS: tuple[FollowUp, ...] = (same_of, another_one, where, how_many, elsewhere, which_measures, color)
+FOLLOW_UPS: tuple[FollowUp, ...] = (same_of, another_one, one_more, where, how_many, elsewhere, which_measures, color)

@@ -35,14 +35,13 @@ from fo1agent.planners.rules.placing import (
     is_at,
     is_there,
     is_without,
-    point,
     quantity,
     see_or_show,
-    segment,
     statement,
     where,
     which_side,
 )
+from fo1agent.planners.rules.pointing import area, point, segment
 from fo1agent.planners.rules.preamble import drop_tag, greetings_only, prelude, starts
 from fo1agent.planners.rules.reading import does_say, read
 from fo1agent.planners.rules.reckoning import (
@@ -619,6 +618,7 @@ Production = Callable[[Parser], s.Clause | list[s.Clause] | None]
 # In their order: a question form that is the beginning of another comes after it.
 PRODUCTIONS: tuple[Production, ...] = (
     greetings_only,
+    area,
     reckoned,
     how_many_with_more,
     how_many_missing,

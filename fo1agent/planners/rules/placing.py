@@ -21,12 +21,6 @@ _LOCATE = w.phrases(
     "locate | find | point out | highlight | mark | show me where | show me | show | detect | pinpoint | "
     "give me the location of | identify"
 )
-_SEGMENT = w.phrases(
-    "segment out | segment | outline | cut out | trace the outline of | trace | draw the outline of | "
-    "give me the outline of | give me the mask of | give me the pixels of | which pixels are | what is the outline of"
-)
-_CLICK = w.phrases("click on | click | tap on | tap | press on | point to | point at | press")
-_TO_HIT = w.phrases("to select | to open | to choose | to pick | to hit | to reach | to touch | to get | to see | for")
 
 
 def is_there(p: Parser) -> s.Clause | None:
@@ -306,31 +300,6 @@ def _side_option(p: Parser) -> str:
     p.take_any(w.SIDE_PARTS)
     return {"left": "left_of", "right": "right_of", "above": "above", "over": "above", "top": "above",
             "higher": "above", "upper": "above", "lower": "below"}.get(side, "below" if side else "")  # fmt: skip
-
-
-def segment(p: Parser) -> s.Clause | None:
-    """ "Segment the dog.", "Outline the cars."."""
-    return _of_thing(p, s.SegmentIt) if p.take(*_SEGMENT) else None
-
-
-def point(p: Parser) -> s.Clause | None:
-    """ "Point at the dog.", "Where do I click to select the dog?"."""
-    if p.take("where", "whereabouts"):
-        if not (p.take_any(w.MODAL | w.DO) and p.take_any(w.PEOPLE_PRONOUNS) and p.take(*_CLICK)):
-            return None
-        p.take(*_TO_HIT)
-        p.take(*_CLICK)
-    elif not p.take(*_CLICK):
-        return None
-    return _of_thing(p, s.PointAt)
-
-
-def _of_thing(p: Parser, kind: type[s.SegmentIt] | type[s.PointAt]) -> s.Clause | None:
-    thing = p.noun_phrase()
-    if thing is None or thing.negative or (thing.quantity is not None and thing.quantity.share in ("most", "half")):
-        return None
-    found = p.bag([thing])
-    return kind(found[0]) if found else None
 
 
 def where(p: Parser) -> s.Clause | None:

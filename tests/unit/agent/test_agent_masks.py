@@ -37,6 +37,12 @@ def _area(name: str) -> int:
         "Please cut out the tie",
         "Can you trace the outline of the tie?",
         "Which pixels are the tie?",
+        "Mask the tie",
+        "Give me a mask of the tie.",
+        "Draw the outline of the tie.",
+        "How many pixels does the tie fill?",
+        "How many pixels are covered by the tie?",
+        "How big is the tie in pixels?",
     ],
 )
 def test_a_thing_is_segmented_when_that_is_asked_for(scene: Scene, question: str) -> None:
@@ -58,6 +64,14 @@ def test_a_thing_is_segmented_when_that_is_asked_for(scene: Scene, question: str
         "Where do I click to select the tie?",
         "where should I tap for the tie?",
         "Where can I click on the tie?",
+        "Tell me where to click to select the tie.",
+        "Where is the best place to click for the tie?",
+        "Which point should I click to select the tie?",
+        "What do I click to select the tie?",
+        "How do I click the tie?",
+        "Give me a point on the tie",
+        "What are the coordinates of the tie?",
+        "Put a dot on the tie.",
     ],
 )
 def test_a_point_is_given_when_that_is_asked_for(scene: Scene, question: str) -> None:
@@ -73,6 +87,35 @@ def test_several_things_are_segmented_and_pointed_at_together(scene: Scene) -> N
     assert str(_area("apple")) in both.text
     assert [region.mask is not None for region in both.evidence] == [True, True]
     assert asked(scene, "Point at the frisbee").text == "Click at (80, 80) for the frisbee (r0)."
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Where do I click to select the frisbee and the apple?",
+        "Give me a point on the frisbee and one on the apple.",
+        "Where do I click for the frisbee, and where for the apple?",
+        "What are the coordinates of the frisbee and the apple?",
+        "Click on the frisbee and the apple",
+    ],
+)
+def test_each_of_several_things_gets_its_point(scene: Scene, question: str) -> None:
+    answer = asked(scene, question)
+    assert answer.text == "Click at (80, 80) for the frisbee (r0). Click at (315, 55) for the apple (r2)."
+    assert answer.value == ["(80, 80)", "(315, 55)"]
+
+
+@pytest.mark.parametrize("question", ["Outline the frisbee and the apple.", "Mask the apple and the frisbee"])
+def test_each_of_several_things_gets_its_mask(scene: Scene, question: str) -> None:
+    answer = asked(scene, question)
+    assert not answer.not_judged
+    assert {region.name: region.area for region in answer.evidence} == {"r0": _area("frisbee"), "r2": _area("apple")}
+
+
+def test_one_of_several_that_is_not_there_does_not_spoil_the_others(scene: Scene) -> None:
+    answer = asked(scene, "Where do I click to select the frisbee and the zebra?")
+    assert answer.text.startswith("Click at (80, 80) for the frisbee (r0). I can't tell: ")
+    assert "zebra" in answer.text
 
 
 def test_what_is_not_there_has_no_mask_and_no_point(scene: Scene) -> None:
@@ -101,10 +144,60 @@ def test_sizes_are_compared_by_masks_where_there_is_a_segmenter(scene: Scene) ->
 
 def test_forms_that_only_ask_where_a_thing_is_still_do() -> None:
     planner = RulePlanner()
-    for question in ("Where is the dog?", "Point out the dog.", "Locate the dog", "Show me the dog"):
+    questions = (
+        "Where is the dog?",
+        "Point out the dog.",
+        "Locate the dog",
+        "Show me the dog",
+        "Show me the mask of the man",
+    )
+    for question in questions:
         plan = planner.plan(question)
         assert isinstance(plan, Plan)
         assert [step.op for step in plan.steps][-2] == "locate", question
+
+
+@pytest.mark.parametrize(
+    ("question", "ops"),
+    [
+        ("How many masks are there?", ["find", "count"]),
+        ("How many people are wearing a mask?", ["find", "are", "count"]),
+        ("Is there a mask?", ["find", "exists"]),
+        ("How many pixels are there?", ["find", "count"]),
+        ("Click on the dog and describe it.", ["find", "select", "point", "describe"]),
+        ("Point at the dog and count the cars.", ["find", "select", "point", "find", "count"]),
+        ("How many cars are there? Draw the outline of the bus.", ["find", "count", "find", "select", "segment"]),
+    ],
+)
+def test_words_for_masks_and_points_ask_for_them_only_where_they_are_said_so(question: str, ops: list[str]) -> None:
+    plan = RulePlanner().plan(question)
+    assert isinstance(plan, Plan)
+    assert [step.op for step in plan.steps[:-1]] == ops
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "text"),
+    [
+        ("Where do I click to select the frisbee?", "and the apple?", "Click at (315, 55) for the apple (r2)."),
+        ("Where do I click to select the frisbee?", "What about the apple?", "Click at (315, 55) for the apple (r2)."),
+        ("Click on the frisbee", "And a point on the apple?", "Click at (315, 55) for the apple (r2)."),
+        ("Is there an apple?", "Where do I click?", "Click at (315, 55) for the apple (r2)."),
+        ("How many frisbees are there?", "Click on it.", "Click at (80, 80) for the frisbee (r0)."),
+        ("Where do I click to select the frisbee?", "How many are there?", "There is 1 frisbee."),
+    ],
+)
+def test_a_question_goes_on_from_one_about_points(scene: Scene, first: str, then: str, text: str) -> None:
+    talk = Agent(scene.model).talk(scene)
+    talk.ask(first)
+    assert talk.ask(then).text == text
+
+
+def test_a_question_goes_on_from_one_about_masks(scene: Scene) -> None:
+    talk = Agent(scene.model).talk(scene)
+    talk.ask("Outline the frisbee.")
+    answer = talk.ask("and the apple?")
+    assert answer.steps[-1].tool == "segment"
+    assert str(_area("apple")) in answer.text
 
 
 def test_the_passes_of_a_segmenter_are_costs_of_a_run(scene: Scene) -> None:
