@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,29 @@ def calibrate(
         trusted.write(path, finder, model.predictor.fingerprint, fitted.trust, fitted.to_dict())
         told.append({**fitted.to_dict(), "file": str(path)})
         if not json_output:
-            console.figures(told[-1], False)
+            for line in lines(told[-1]):
+                console.result(line)
     if json_output:
         console.result_json(told[0] if len(told) == 1 else told)
+
+
+_WORDS = {"held": "held back", "unasked": "known to neither"}
+
+
+def lines(fitted: Mapping[str, Any]) -> Iterator[str]:
+    """What was fitted, for people: a line for each of `Fitted.to_dict`, without those that say nothing."""
+    for name, value in fitted.items():
+        if text := _text(value):
+            yield f"{_WORDS.get(name, name.replace('_', ' ')):<17} {text}"
+
+
+def _text(value: Any) -> str:
+    """A value in words; "" where there is none."""
+    if isinstance(value, Mapping):
+        parts = ((name, _text(part)) for name, part in value.items())
+        return "  ".join(f"{name.replace('_', ' ')} {part}" for name, part in parts if part)
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
