@@ -56,6 +56,7 @@ from fo1agent.results import (
     DescribeResult,
     Grounding,
     InspectResult,
+    PointRef,
     PointResult,
     ReadResult,
     RelateResult,
@@ -432,12 +433,17 @@ class RemoteScene(Pictured):
         return part
 
     def annotate(
-        self, evidence: Iterable[Region] | None = None, candidates: Iterable[Region] = (), size: int | None = None
+        self,
+        evidence: Iterable[Region] | None = None,
+        candidates: Iterable[Region] = (),
+        size: int | None = None,
+        points: Iterable[PointRef] = (),
     ) -> Image:
         """Draw regions on a copy of the picture; see `Scene.annotate`. It is drawn here."""
         from fo1agent.pictures.drawing import draw
 
-        return draw(self.image, self.named() if evidence is None else evidence, candidates, size)
+        clicks = {point.region: (point.x, point.y) for point in points}
+        return draw(self.image, self.named() if evidence is None else evidence, candidates, size, clicks)
 
     def ask(self, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()) -> Answer:
         """Answer a question about this picture; see `Client.ask`."""

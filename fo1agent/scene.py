@@ -592,6 +592,7 @@ class Scene(Pictured):
         evidence: Iterable[Region] | None = None,
         candidates: Iterable[Region] = (),
         size: int | None = None,
+        points: Iterable[PointRef] = (),
     ) -> Image:
         """Draw regions on a copy of the picture.
 
@@ -599,10 +600,12 @@ class Scene(Pictured):
             evidence: drawn strong; None for everything that the model is sure of.
             candidates: drawn faint.
             size: longer side of the result in pixels; None for the picture's own.
+            points: of `point`: each is drawn as a dot on its region, which must be among the evidence.
         """
         from fo1agent.pictures.drawing import draw
 
-        return draw(self.image, self.named() if evidence is None else evidence, candidates, size)
+        clicks = {point.region: (point.x, point.y) for point in points}
+        return draw(self.image, self.named() if evidence is None else evidence, candidates, size, clicks)
 
     def named(self) -> Regions:
         """Everything that the model names and is sure of, each thing once, best first; empty for a model without names.

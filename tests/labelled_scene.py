@@ -11,7 +11,9 @@ from PIL import Image
 
 from fo1agent.errors import ToolFailed
 from fo1agent.regions import geometry
+from fo1agent.regions.points import point_at
 from fo1agent.regions.regions import Region, Regions
+from fo1agent.results import PointRef, PointResult
 from fo1agent.words.colors import COLORS, asks_for_color, basic_color
 from fo1agent.words.phrases import meanings
 from tests.coco_names import COCO_NAMES
@@ -57,6 +59,7 @@ class LabelledScene:
     broken: tuple[str, ...] = ()
     answers: bool = False
     calls: list[str] = field(default_factory=list)
+    note: str = ""
 
     @property
     def image(self) -> Image.Image:
@@ -91,6 +94,12 @@ class LabelledScene:
         if not self.answers:
             raise ToolFailed(f"fo1-nano can name things but not answer {question!r}; a larger model can.")
         return Result(f"{self._named(target)}: {question}")
+
+    def point(self, what: Regions) -> PointResult:
+        self._call("point")
+        size = self.height, self.width
+        points = [PointRef.of(region, *point_at(region, self.named()), size) for region in what]
+        return PointResult.of(what, points)
 
     def _named(self, target: Region) -> str:
         thing = self._thing(target)

@@ -24,7 +24,7 @@ from fo1agent.pictures.attached import Drawn
 from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Conversation, Function
 from fo1agent.plans.language import LARGEST, Number
 from fo1agent.regions.regions import Region, Regions
-from fo1agent.results import bound, line_of, value_of
+from fo1agent.results import PointResult, bound, line_of, value_of
 from fo1agent.runs.answer import Answer, Bounds
 from fo1agent.runs.budget import Meter
 from fo1agent.runs.events import AnswerEvent, Event, Partial
@@ -376,6 +376,7 @@ def run_tool(tool: Tool, scene: Any, call_id: str, arguments: Mapping[str, Any])
         regions=regions,
         seconds=time.perf_counter() - start,
         not_judged=tuple(getattr(result, "not_judged", ())),
+        points=tuple((one.x, one.y) for one in result.points) if isinstance(result, PointResult) else (),
     )
 
 

@@ -198,9 +198,9 @@ class Chat:
             return
         current = self._current
         columns, lines = shutil.get_terminal_size()
-        evidence = current.answer.evidence if current.answer else ()
+        evidence, points = (current.answer.evidence, current.answer.points) if current.answer else ((), {})
         limits = min(columns - 1, _COLUMNS), min(max(lines // 3, 8), _ROWS)
-        console.picture(inline.drawn(current.talk.scene.image, evidence, *limits, cell=self._cell))
+        console.picture(inline.drawn(current.talk.scene.image, evidence, *limits, cell=self._cell, points=points))
 
     def _do_draw(self, given: str) -> None:
         answer = self._answered().answer

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -36,6 +37,7 @@ from fo1agent.version import __version__
 if TYPE_CHECKING:
     from fo1agent.pictures.ocr import OCR, TextLine
     from fo1agent.regions.regions import Box, Region, Regions
+    from fo1agent.results import PointRef
     from fo1agent.runs.answer import Answer
     from fo1agent.scene import Model, Scene
     from fo1agent.traces.store import Place
@@ -879,6 +881,7 @@ class _Found:
     line: Sequence[console.Part]
     text: Callable[[], None]
     regions: Iterable[Region]
+    points: Sequence[PointRef] = ()
 
 
 def _look_at_each(
@@ -897,7 +900,8 @@ def _look_at_each(
     _, opened = _ready(names, outputs, **opening)
 
     def looked(scene: Scene, found: _Found) -> cli_pictures.Looked:
-        return cli_pictures.Looked(found.fields, found.line, found.text, lambda: _draw(scene, found.regions, draw))
+        save = partial(_draw, scene, found.regions, draw, found.points)
+        return cli_pictures.Looked(found.fields, found.line, found.text, save)
 
     cli_pictures.each(names, opened, lambda scenes: _of_each(look, scenes), looked, json_output)
 
@@ -936,9 +940,8 @@ def _lines_of(result: Any, lines: Sequence[str], fields: Mapping[str, Any]) -> _
         console.note(" · ".join(not_judged))
 
     told = {**fields, **result.model_dump(mode="json")}
-    return _Found(
-        told, [" · ".join(lines) or console.one_line(nothing), *console.aside(*not_judged)], show, result.regions
-    )
+    line = [" · ".join(lines) or console.one_line(nothing), *console.aside(*not_judged)]
+    return _Found(told, line, show, result.regions, getattr(result, "points", ()))
 
 
 def _print_answer(answer: Answer) -> None:
@@ -990,10 +993,10 @@ def _save(scene: Scene, answer: Answer, patient: cli_trace.Patient | None, *path
             answer.save(path)
 
 
-def _draw(scene: Scene, regions: Iterable[Region], path: Path | None) -> None:
+def _draw(scene: Scene, regions: Iterable[Region], path: Path | None, points: Iterable[PointRef] = ()) -> None:
     if path:
         with console.whole_file(path) as temporary:
-            scene.annotate(regions).save(temporary)
+            scene.annotate(regions, points=points).save(temporary)
 
 
 def _line(line: TextLine) -> dict[str, Any]:

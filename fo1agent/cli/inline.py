@@ -54,6 +54,7 @@ def drawn(
     rows: int,
     environment: Mapping[str, str] = os.environ,
     cell: tuple[int, int] | None = None,
+    points: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:
     """What makes the terminal show a picture with its regions: escape sequences of ours alone, and a line's end.
 
@@ -64,13 +65,14 @@ def drawn(
         rows: so too; a cell is taken to be twice as high as wide, unless it is given.
         environment: tells which terminal it is.
         cell: as `sixel_cell` gives it; then the picture is sixels.
+        points: as in `Answer.points`: drawn where there are pixels for them.
     """
     from fo1agent.pictures.drawing import draw
 
     if cell:
         scale = min(columns * cell[0] / image.width, rows * cell[1] / image.height)
         longest = min(_PIXELS, max(1, round(scale * max(image.size))))
-        return sixel.encoded(draw(image, regions, max_side=longest)) + "\n"
+        return sixel.encoded(draw(image, regions, max_side=longest, points=points)) + "\n"
     scale = min(columns / image.width, 2 * rows / image.height)
     size = max(1, round(image.width * scale)), max(2, round(image.height * scale / 2) * 2)
     how = kind(environment)
@@ -78,7 +80,7 @@ def drawn(
         exact = environment.get("COLORTERM") in ("truecolor", "24bit")
         return "".join(f"{line}\x1b[0m\n" for line in _half_blocks(_outlined(image, regions, size), exact))
     buffer = io.BytesIO()
-    draw(image, regions, max_side=_PIXELS).save(buffer, "PNG")
+    draw(image, regions, max_side=_PIXELS, points=points).save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     if how == "iterm":
         length = len(buffer.getvalue())

@@ -1,5 +1,5 @@
-"""Draws regions on a picture: thin boxes, masks as a film of colour, and small tags that cover neither each other nor
-what they name.
+"""Draws regions on a picture: thin boxes, masks as a film of colour, points to click as ringed dots, and small tags
+that cover neither each other nor what they name.
 
 A region's colour comes from its name alone, so it is the same in the picture, the terminal and the report. The palette
 is Okabe and Ito's, made to be told apart by people with any kind of colour vision, with two lighter colours added. The
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -71,6 +71,7 @@ def draw(
     evidence: Iterable[Region],
     candidates: Iterable[Region] = (),
     max_side: int | None = None,
+    points: Mapping[str, tuple[float, float]] | None = None,
 ) -> Image.Image:
     """Draw regions on a copy of a picture. Line width and text grow with the picture.
 
@@ -79,6 +80,8 @@ def draw(
         evidence: drawn strong, each with a tag: id, label, probability; its mask, where it has one, as a film.
         candidates: drawn faint, with their id where there is room; those that are evidence too are left out.
         max_side: longer side of the result, pixels, smaller or larger than the picture's; None for the picture's own.
+        points: region id → (x, y) in pixels of the picture, a point to click: for each one of `evidence` a dot of its
+            colour, ringed so that it is seen on any ground.
 
     Returns:
         A new RGB picture.
@@ -111,16 +114,20 @@ def draw(
             pen.line(tag.leader, fill=(*tag.color, 255), width=max(1, style.line // 2))
     for tag in tags:
         _draw_tag(pen, tag, style)
+    for region in strong:
+        if points and region.id in points:
+            _dot(canvas, np.array(points[region.id]) * scale, _rgb(region.name), style.dot)
     return canvas
 
 
 @dataclass(frozen=True)
 class Style:
-    """Width of lines, height of text and the room around it, in pixels of the result."""
+    """Width of lines, height of text and the room around it, and the radius of a dot, in pixels of the result."""
 
     line: int
     text: int
     pad: int
+    dot: int
 
     @classmethod
     def of(cls, size: tuple[int, int], regions: int) -> Style:
@@ -128,7 +135,8 @@ class Style:
         growth = (max(size) / 640) ** 0.9
         text = 13 * growth * (0.85 if regions > 16 else 1.0)
         text = max(9, min(round(text), max(9, min(size) // 8)))
-        return cls(line=max(2, round(1.6 * growth)), text=text, pad=max(2, round(text * 0.25)))
+        dot = max(5, round(7 * growth))
+        return cls(line=max(2, round(1.6 * growth)), text=text, pad=max(2, round(text * 0.25)), dot=dot)
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,23 @@ def _film(canvas: Image.Image, region: Region) -> None:
     where = Image.fromarray(region.mask.pixels().astype(np.uint8) * _FILM)
     where = where if where.size == canvas.size else where.resize(canvas.size, Image.Resampling.BILINEAR)
     canvas.paste(_rgb(region.name), mask=where)
+
+
+def _dot(canvas: Image.Image, at: np.ndarray, color: Color, radius: int) -> None:
+    """A disc of the colour in a white ring and a dark one, of which one stands out from whatever is below."""
+    x, y = (int(v) for v in np.clip(np.floor(at), 0, np.array(canvas.size) - 1))
+    for share, fill in ((1.0, _INK), (0.8, _PAPER), (0.5, color)):
+        disc = _disc(max(2, round(radius * share)))
+        canvas.paste(fill, (x - disc.width // 2, y - disc.height // 2), disc)
+
+
+@lru_cache(maxsize=64)
+def _disc(radius: int) -> Image.Image:
+    """A smooth disc, as a mask of an odd number of pixels on each side: its middle is a pixel."""
+    side, fine = 2 * radius + 1, 8
+    large = Image.new("L", (side * fine, side * fine))
+    ImageDraw.Draw(large).ellipse((0, 0, side * fine - 1, side * fine - 1), fill=255)
+    return large.resize((side, side), Image.Resampling.BOX)
 
 
 def _seam(width: int) -> int:

@@ -91,6 +91,15 @@ class Answer:
         """The steps, by their name in JSON."""
         return self.trace
 
+    @property
+    def points(self) -> dict[str, tuple[float, float]]:
+        """Where to click, if that was asked: region id → (x, y) in pixels of the picture."""
+        return {
+            region.id: point
+            for step in self.trace
+            for region, point in zip(step.regions, step.points, strict=False)  # most steps have none
+        }
+
     @computed_field
     @property
     def regions(self) -> tuple[RegionPart, ...]:
@@ -156,7 +165,7 @@ class Answer:
 
                     # Tags on a thumbnail cannot be read, so a small picture is enlarged.
                     side = max(*self.image.size, 640)
-                    drawing.draw(self.image, self.evidence, self.candidates, side).save(temporary)
+                    drawing.draw(self.image, self.evidence, self.candidates, side, self.points).save(temporary)
         except OSError as exc:
             raise InputError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
         return path

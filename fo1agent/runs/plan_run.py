@@ -107,6 +107,7 @@ class Run:
         assumed: places that the whole picture was taken for.
         taken: id of a step that gave several regions → the likeliest, which was taken where the question speaks of one,
             "the dog", or a tool takes one.
+        points: step id → where to click, (x, y) in pixels, one for each region that the step rests on.
         stopped: the budget's limit that ended the run early; "" if none did.
     """
 
@@ -122,6 +123,7 @@ class Run:
         self.not_judged: dict[str, tuple[str, ...]] = {}
         self.rests_on: dict[str, Regions] = {}
         self.landmarks: dict[str, Landmark] = {}
+        self.points: dict[str, tuple[tuple[float, float], ...]] = {}
         self.stopped = ""
         self.taken: dict[str, Region] = {}
         self.assumed: dict[str, None] = {}
@@ -185,6 +187,7 @@ class Run:
             error=failure.reason if failure else "",
             failure=failure.kind if failure else None,
             not_judged=self.not_judged[step.id],
+            points=self.points.get(step.id, ()),
         )
 
     def _survives(self, step: Any) -> bool:
@@ -639,8 +642,9 @@ class Run:
         if not len(found):
             return Failure(self._absent(step.of), "missing")
         result = self._asked_of_scene("point", found)
-        self.rests_on[step.id] = found
-        return listed([f"({point.x:.0f}, {point.y:.0f})" for point in result.points])
+        self.rests_on[step.id] = result.regions
+        self.points[step.id] = tuple((float(point.x), float(point.y)) for point in result.points)
+        return listed([f"({x:.0f}, {y:.0f})" for x, y in self.points[step.id]])
 
     def _asked_of_scene(self, method: str, regions: Regions) -> Any:
         ask = getattr(self.scene, method, None)  # a scene of somebody else's may not have it

@@ -159,6 +159,11 @@ AnswerValue = Annotated[
 """What an answer comes to; a list of one for each part of a chained question."""
 Seconds = Annotated[float, Field(ge=0), PlainSerializer(lambda value: round(value, 4), return_type=float)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Points = Annotated[
+    tuple[Annotated[tuple[float, float], BeforeValidator(_as_tuple)], ...],
+    BeforeValidator(_as_tuple),
+]
+"""(x, y) each, in pixels of the picture."""
 
 
 @cache

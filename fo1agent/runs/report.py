@@ -30,7 +30,8 @@ PICTURE_SIDE = 1600  # longer side of the picture in the file, pixels; a larger 
 class AnswerLike(Protocol):
     """What a report shows; `fo1agent.Answer` is one. Each step has tool, text, error, regions and seconds.
 
-    What could not be judged is shown where there are `not_judged` and `bounds`, as an `Answer` has them.
+    What could not be judged is shown where there are `not_judged` and `bounds`, and points where there are `points`, as
+    an `Answer` has them.
     """
 
     @property
@@ -62,6 +63,8 @@ def html(answer: AnswerLike, image: Image.Image, title: str | None = None) -> st
     # What a step came upon on its way is not drawn, but lights up with its step.
     passing = _distinct(r for record in answer.trace for r in record.regions)
     shown = _shown_regions(image.size, strong, faint, passing)
+    for region, point in getattr(answer, "points", {}).items():
+        shown[region]["point"] = point
     script = (files("fo1agent") / "data" / "report" / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _render(

@@ -12,6 +12,7 @@ from fo1agent.runs.record import (
     STRICT,
     Arguments,
     Named,
+    Points,
     RegionPart,
     Seconds,
     StepValue,
@@ -42,6 +43,7 @@ class StepRecord:
         error: why it has no result; "" if it has one.
         failure: the kind of failure; None if it has a result.
         not_judged: words of the question that could not be judged and on which its result depends.
+        points: where to click, (x, y) in pixels of the picture, one for each of `regions`; empty unless it points.
     """
 
     id: str
@@ -55,6 +57,10 @@ class StepRecord:
     error: Annotated[str, Field(description="why it gave no result; empty when it did")] = ""
     failure: FailureKind | None = None
     not_judged: Annotated[Texts, Field(description="words of the question that its result hangs on, not judged")] = ()
+    points: Annotated[
+        Points,
+        Field(description="where to click, x and y in pixels, one for each of the regions; empty unless it points"),
+    ] = ()
 
     @computed_field
     @property
@@ -84,13 +90,16 @@ class StepRecord:
             if list(regions.ids) != listed(told, "regions"):
                 raise ValueError("regions and found name different regions")
             fields["regions"] = regions
+        if len(listed(told, "points")) not in (0, len(listed(told, "regions"))):
+            raise ValueError("there are not as many points as regions")
         return fields
 
     def to_dict(self) -> dict[str, Any]:
-        """`{id, tool, args, asked, gave, text, value, regions, seconds}`, `error`, `failure` and `not_judged` where
-        there are any; regions by short id."""
+        """`{id, tool, args, asked, gave, text, value, regions, seconds}`, `error`, `failure`, `not_judged` and `points`
+        where there are any; regions by short id."""
         told = dump(self, short=True, without=["found"])
-        return {name: value for name, value in told.items() if value or name not in ("error", "failure", "not_judged")}
+        seldom = ("error", "failure", "not_judged", "points")
+        return {name: value for name, value in told.items() if value or name not in seldom}
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

@@ -112,6 +112,18 @@ def test_each_of_several_things_gets_its_mask(scene: Scene, question: str) -> No
     assert {region.name: region.area for region in answer.evidence} == {"r0": _area("frisbee"), "r2": _area("apple")}
 
 
+def test_the_points_of_an_answer_are_told_as_numbers_and_come_back_out_of_json(scene: Scene) -> None:
+    answer = asked(scene, "Where do I click to select the frisbee and the apple?")
+    ids = [region.id for region in answer.evidence]
+    assert answer.points == {ids[0]: (80.0, 80.0), ids[1]: (315.0, 55.0)}
+    steps = answer.to_dict()["steps"]
+    assert [step["points"] for step in steps if step["tool"] == "point"] == [[[80.0, 80.0]], [[315.0, 55.0]]]
+    assert all("points" not in step for step in steps if step["tool"] != "point")
+    memory = Memory()
+    Agent(scene.model, traces=memory).ask(drawn(), "Click on the frisbee")
+    assert [step.points for step in memory.trace().steps] == [(), (), ((80.0, 80.0),)]
+
+
 def test_one_of_several_that_is_not_there_does_not_spoil_the_others(scene: Scene) -> None:
     answer = asked(scene, "Where do I click to select the frisbee and the zebra?")
     assert answer.text.startswith("Click at (80, 80) for the frisbee (r0). I can't tell: ")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fo1agent import loading
 from fo1agent.cli import main
+from fo1agent.pictures.drawing import region_color
 from tests.segmenting import COLORS, ByColor, drawn, model
 
 coco: Any = importlib.import_module("pycocotools.mask")
@@ -109,3 +110,17 @@ def test_a_point_is_printed_in_pixels_and_told_in_json_in_all_its_forms(run: Run
     assert (ended.exit_code, ended.stdout) == (0, "r0  80 80\n")
     (told,) = json.loads(run("point", picture, "frisbee", "--json").stdout)["points"]
     assert told == {"region": "r0", "x": 80, "y": 80, "share": [0.2, 0.4], "thousandths": [200, 400], "by": "middle"}
+
+
+def test_a_point_is_drawn_as_a_dot(run: Run, picture: Path, tmp_path: Path) -> None:
+    ended = run("point", picture, "frisbee", "--draw", tmp_path / "point.png")
+    assert ended.stdout == "r0  80 80\n"
+    dot = bytes.fromhex(region_color("r0")[1:])
+    assert Image.open(tmp_path / "point.png").convert("RGB").getpixel((80, 80)) == tuple(dot)
+    asked = run("ask", picture, "Where do I click to select the frisbee and the apple?", "--draw", tmp_path / "ask.png")
+    assert "Click at (80, 80)" in asked.stdout
+    shown = Image.open(tmp_path / "ask.png").convert("RGB")
+    scale = shown.width / 400
+    assert shown.getpixel((round(80 * scale), round(80 * scale))) == tuple(dot)
+    apple = shown.getpixel((round(315 * scale), round(55 * scale)))
+    assert apple == tuple(bytes.fromhex(region_color("r2")[1:]))

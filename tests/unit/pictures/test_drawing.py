@@ -141,3 +141,42 @@ def test_a_mask_is_a_film_of_the_regions_colour_through_which_the_picture_shows(
     large = draw(picture, [region], max_side=400)  # drawn in the size of the result
     assert large.getpixel((220, 180)) == pytest.approx(film, abs=2)
     assert draw(picture, [], [region]).getpixel((55, 45)) == (100, 100, 100)  # what is faint has none
+
+
+# ---- points ----
+
+
+def _at(image: Image.Image, x: int, y: int) -> np.ndarray:
+    return np.array(image.getpixel((x, y)), dtype=int)
+
+
+@pytest.mark.parametrize("ground", ["black", "white", "gray", "red", region_color("r0")])
+@pytest.mark.parametrize("side", [200, 640, 4000])
+def test_a_point_is_a_dot_whose_rings_are_seen_on_any_ground(ground: str, side: int) -> None:
+    picture = Image.new("RGB", (side, side // 2), ground)
+    shown = region("r0", (side * 0.2, side * 0.1, side * 0.6, side * 0.4))
+    x, y = round(side * 0.4), round(side * 0.25)
+    drawn = draw(picture, [shown], points={shown.id: (x, y)})
+    assert tuple(_at(drawn, x, y)) == tuple(bytes.fromhex(region_color("r0")[1:]))
+    below = _at(picture, x, y)
+    across = [np.abs(_at(drawn, x + k, y) - below).max() for k in range(side // 20)]
+    assert max(across) > 120, "one of its rings stands out"
+    wide = int(np.flatnonzero(across).max()) * 2 + 1
+    assert 0.012 * side <= wide <= 0.06 * side or wide <= 13
+
+
+def test_a_point_lies_where_it_is_told_in_a_picture_of_another_size() -> None:
+    shown = region("r1", (100, 100, 200, 200))
+    clicked = draw(PICTURE, [shown], max_side=1280, points={shown.id: (150, 120)})
+    bare = draw(PICTURE, [shown], max_side=1280)
+    ys, xs = np.nonzero(changed(clicked, bare))
+    assert (xs.mean(), ys.mean()) == pytest.approx((300, 240), abs=1)
+
+
+def test_points_of_what_is_not_drawn_and_at_the_border_do_no_harm() -> None:
+    shown = region("r1", (600, 300, 640, 400))
+    elsewhere = draw(PICTURE, [shown], [region("r2", (0, 0, 9, 9))], points={"img_00000000/r2": (5, 5)})
+    assert elsewhere.tobytes() == draw(PICTURE, [shown], [region("r2", (0, 0, 9, 9))]).tobytes()
+    corner = draw(PICTURE, [shown], points={shown.id: (640, 400)})
+    assert corner.size == PICTURE.size
+    assert changed(corner, draw(PICTURE, [shown])).any()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fo1agent.pictures.drawing import region_color
 from fo1agent.regions.masks import Mask
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.runs import report
@@ -37,6 +38,7 @@ class Found:
     candidates: Regions = field(default_factory=Regions.empty)
     trace: tuple[Any, ...] = ()
     seconds: float = 0.5
+    points: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Page(HTMLParser):
@@ -177,3 +179,14 @@ def test_the_mask_of_evidence_is_drawn_as_its_outline() -> None:
     (path,) = [attributes for tag, attributes in Page(page).tags if tag == "path" and attributes.get("class") == "mask"]
     corners = {tuple(map(float, one.split())) for one in (path["d"] or "").strip("MZ").split("L")}
     assert corners == {(50, 100), (150, 100), (150, 200), (50, 200)}
+
+
+def test_a_point_is_a_dot_on_its_region() -> None:
+    found = regions("r1", "r2")
+    pointed = Found(evidence=found, trace=(Record("point", "r1 r2", "(20, 30) and (35, 40)", found),))
+    pointed.points = dict(zip(found.ids, [(20.5, 30.0), (35.0, 40.0)], strict=True))
+    page = Page(report.html(pointed, PICTURE))
+    dots = [(one["cx"], one["cy"], one["fill"]) for one in page.named("circle")]
+    assert {(x, y) for x, y, _ in dots} == {("20.5", "30.0"), ("35.0", "40.0")}
+    assert len(dots) == 6, "a dark ring, a white one, and the colour"
+    assert {fill for *_, fill in dots} == {"#111", "#fff", region_color("r1"), region_color("r2")}
