@@ -231,9 +231,9 @@ class Chat:
         console.result_text(answer.text)
         for note in answer.notes:
             console.note(f"  {console.one_line(note)}")
-        evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
+        evidence = console.evidence(answer.evidence)
         told = [*console.not_judged(answer.not_judged, answer.bounds), f"{seconds:.1f} s"]
-        console.note("  ", *evidence, console.one_line(" · ".join(told)))
+        console.note("  ", *evidence, " · " if evidence else "", console.one_line(" · ".join(told)))
         if len(answer.evidence) and inline.kind(cell=self._cell) != "blocks":  # half blocks have no room for tags
             self._do_show()
         if self._memory is not None:

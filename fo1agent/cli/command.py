@@ -951,8 +951,8 @@ def _print_answer(answer: Answer) -> None:
 
 
 def _in_a_line(answer: Answer) -> list[console.Part]:
-    evidence = ["  evidence ", *console.tags(answer.evidence)] if len(answer.evidence) else []
-    return [console.one_line(answer.text), *evidence, *console.aside(*answer.notes)]
+    evidence = console.evidence(answer.evidence)
+    return [console.one_line(answer.text), *(["  "] if evidence else []), *evidence, *console.aside(*answer.notes)]
 
 
 def _last_line(answer: Answer, times: str, model: str, files: Mapping[str, Path | None]) -> None:
@@ -962,8 +962,8 @@ def _last_line(answer: Answer, times: str, model: str, files: Mapping[str, Path 
         model,
         *(f"{what} {path}" for what, path in files.items() if path),
     ]
-    evidence = ["evidence ", *console.tags(answer.evidence), " · "] if len(answer.evidence) else []
-    console.note("  ", *evidence, console.one_line(" · ".join(told)))
+    evidence = console.evidence(answer.evidence)
+    console.note("  ", *evidence, " · " if evidence else "", console.one_line(" · ".join(told)))
 
 
 def _read_boxes(path: Path) -> Any:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from fo1agent.regions.regions import Region, Regions
 
 
+_EVIDENCE = 8  # regions that stand behind an answer, as behind a step
+
+
 @dataclass(frozen=True)
 class Styled:
     """Text with a look; `color` is a name that click knows, or red, green and blue from 0 to 255."""
@@ -131,6 +134,14 @@ def tags(found: Iterable[Region]) -> list[Part]:
     """The regions' short names, with a blank between."""
     parts = [part for region in found for part in (" ", tag(region))]
     return parts[1:]
+
+
+def evidence(found: Sequence[Region]) -> list[Part]:
+    """What an answer rests on: "evidence r0 r2"; of very many the first, and how many there are. [] for nothing."""
+    if not len(found):
+        return []
+    more = [f"  … {len(found)} in all"] if len(found) > _EVIDENCE else []
+    return ["evidence ", *tags(found[:_EVIDENCE]), *more]
 
 
 def scored(found: Iterable[Region]) -> list[Part]:

@@ -11,6 +11,7 @@ import pytest
 
 from fo1agent.cli import console
 from fo1agent.errors import InputError
+from fo1agent.regions.regions import Region, Regions
 
 
 class Full(io.StringIO):
@@ -53,3 +54,15 @@ def test_a_place_where_no_file_can_be_is_told_beforehand(tmp_path: Path, place: 
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError, match=r"--draw .* cannot be written: "):
         console.check_outputs({"--html": None, "--draw": tmp_path / place}, ["-", "\0", None])
+
+
+def test_of_very_many_regions_the_first_stand_behind_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    for number, text in ((0, ""), (2, "evidence r0 r1"), (8, "evidence r0 r1 r2 r3 r4 r5 r6 r7")):
+        console.result("(", *console.evidence(_regions(number)), ")")
+        assert capsys.readouterr().out == f"({text})\n"
+    console.result(*console.evidence(_regions(89)))
+    assert capsys.readouterr().out == "evidence r0 r1 r2 r3 r4 r5 r6 r7  … 89 in all\n"
+
+
+def _regions(number: int) -> Regions:
+    return Regions.from_list([Region(f"img_0/r{k}", (0.0, 0.0, 9.0, 9.0), 0.5, "person") for k in range(number)])
