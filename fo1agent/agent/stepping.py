@@ -25,7 +25,7 @@ from fo1agent.planners.conversation import Call, ChatModel, ChatUnavailable, Con
 from fo1agent.plans.language import LARGEST, Number
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.results import PointResult, bound, line_of, value_of
-from fo1agent.runs.answer import Answer, Bounds
+from fo1agent.runs.answer import Answer, Bounds, known_of
 from fo1agent.runs.budget import Meter
 from fo1agent.runs.events import AnswerEvent, Event, Partial
 from fo1agent.runs.step import FailureKind, StepEnd, StepRecord, StepStart
@@ -350,6 +350,7 @@ class _Stepping:
                 candidates=Regions.from_list([r for r in self.known.values() if r.id not in evidence.ids]),
                 trace=tuple(self.trace),
                 planner=self.of.chat.name,
+                notes=known_of(self.scene),
                 seconds=self.meter.seconds,
                 image=getattr(self.scene, "image", None),
                 **fields,

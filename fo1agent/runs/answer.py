@@ -169,3 +169,9 @@ class Answer:
         except OSError as exc:
             raise InputError(f"{path} cannot be written: {exc.strerror or exc}.") from exc
         return path
+
+
+def known_of(scene: Any) -> tuple[str, ...]:
+    """What a person should know of an open picture, such as that it has very many regions, for `Answer.notes`."""
+    note = str(getattr(scene, "note", "") or "").rstrip(".")  # a scene of somebody else's may have none
+    return (f"{note}.",) if note else ()

@@ -11,13 +11,13 @@ from typing import Any
 
 from fo1agent.plans import language as p
 from fo1agent.regions.regions import Region, Regions
-from fo1agent.runs.answer import Answer, Bounds
+from fo1agent.runs.answer import Answer, Bounds, known_of
 from fo1agent.runs.plan_run import Failure, Open, Run
 from fo1agent.runs.step import StepRecord
 from fo1agent.words import lexicon
 from fo1agent.words.colors import asks_for_color, is_color_words
 from fo1agent.words.english import listed, with_article
-from fo1agent.words.phrases import TO_KNOW
+from fo1agent.words.phrases import TO_KNOW, may_be_looked_for
 
 
 def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any) -> Answer:
@@ -53,7 +53,6 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
         text += f" (Of the {number} {_Wording(run).noun(ref, number)} I took the likeliest, {region.name}.)"
     if parts.unused:
         text += f" (Not used: {_quoted(parts.unused)}.)"
-    unknown = any(isinstance(result, Failure) and result.kind == "unknown" for result in run.results.values())
     return Answer(
         question=question,
         text=text,
@@ -68,8 +67,23 @@ def conclude(run: Run, question: str, trace: tuple[StepRecord, ...], image: Any)
         bounds=bounds[0] if len(bounds) == 1 else bounds if any(bounds) else None,
         seconds=run.meter.seconds,
         image=image,
-        notes=(TO_KNOW,) if unknown else (),
+        notes=_notes(run),
     )
+
+
+def _notes(run: Run) -> tuple[str, ...]:
+    """What a person should know: of the picture's regions, such as that there are very many; and what would make a word
+    known."""
+    notes = list(known_of(run.scene))
+    unknown = {id(result): ref for ref, result in reversed(run.results.items()) if _is_unknown(result)}
+    steps = (run.plan.step(ref) for ref in unknown.values())  # those where a word came up first
+    if any(not isinstance(step, p.Find) or may_be_looked_for(step.phrase or "") for step in steps):
+        notes.append(TO_KNOW)
+    return tuple(notes)
+
+
+def _is_unknown(result: Any) -> bool:
+    return isinstance(result, Failure) and result.kind == "unknown"
 
 
 def text_so_far(run: Run) -> str:

@@ -249,6 +249,18 @@ def _noun_of(said: str, found: lexicon.Resolution) -> str:
     return found.names[0] if found.modifiers else said
 
 
+# Words for what somebody would do with a picture, and for measures of it: no detector finds such a thing in it.
+_NO_THINGS = _words(
+    "point pixel coordinate click position location setting selection segmentation area size width height percentage "
+    "percent amount"
+)
+
+
+def may_be_looked_for(phrase: str) -> bool:
+    """Whether a detector that takes any words might find what a phrase names: an ostrich, not a pixel or a setting."""
+    return lexicon.singular(phrase.lower()).partition(" of ")[0].rpartition(" ")[2] not in _NO_THINGS
+
+
 TO_KNOW = "With --finder grounding-dino-tiny, any word can be looked for."
 """What to tell a person of a word that the model does not know: the one command that would make it known."""
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from fo1agent.agent import Agent, Answer, Plan
 from fo1agent.errors import InputError
+from fo1agent.words.phrases import TO_KNOW
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import kitchen, park, street
 from tests.scripted_chat import steps
@@ -122,6 +123,30 @@ def test_what_cannot_be_told_is_said(question, text):
     assert answer.value is None
     assert answer.text == text
     assert answer.reason
+
+
+@pytest.mark.parametrize(
+    ("question", "advised"),
+    [
+        ("How many ostriches are there?", True),
+        ("How many settings are there?", False),
+        ("How many pixels are there?", False),
+        ("Where are the coordinates of this?", False),
+        ("How many pixels and how many ostriches are there?", True),
+        ("How many dogs are there?", False),
+    ],
+)
+def test_a_detector_is_advised_for_what_one_could_find(question, advised):
+    assert (TO_KNOW in ask(question).notes) is advised
+
+
+def test_what_is_to_be_known_of_the_pictures_regions_is_told_with_the_answer():
+    scene = street()
+    scene.note = "216 boxes, judged in 3 prompts of at most 100"
+    assert Agent().ask(scene, "How many dogs are there?").notes == ("216 boxes, judged in 3 prompts of at most 100.",)
+    told = Agent().ask(scene, "How many ostriches are there?").notes
+    assert told == ("216 boxes, judged in 3 prompts of at most 100.", TO_KNOW)
+    assert ask("How many dogs are there?").notes == ()
 
 
 def test_the_best_score_is_told_when_nothing_reaches_it():
