@@ -20,7 +20,8 @@ const FIRST_QUESTIONS = {
   "bus.jpg": ["What is written on the bus?", "How many cars are to the left of the bus?"],
 };
 
-let photo = null; // {file, id, url, width, height, regions, model, note} of the picture that is asked about
+let photo = null; // {file, id, url, width, height, regions, model, note, masks} of the picture that is asked about
+let segments = true; // as far as is known, the server has a segmenter
 let opening = null; // AbortController of a picture on its way
 let asking = null; // AbortController of a question on its way
 let turns = [];
@@ -64,7 +65,7 @@ async function open(file) {
     const told = await attempt(() => sent(file, signal), status, signal);
     const upright = URL.createObjectURL(await pixels(told.image, signal));
     if (photo) URL.revokeObjectURL(photo.url);
-    photo = { ...told, file, id: told.image, url: upright, regions: told.regions.map(regionFrom) };
+    photo = { ...told, file, id: told.image, url: upright, regions: told.regions.map(regionFrom), masks: new Map() };
     turns = [];
     byId("turns").replaceChildren();
     showPhoto();
@@ -197,14 +198,23 @@ async function submit(question) {
   }
 }
 
-/** The outlines of regions that the server has segmented: name → polygons. An answer without them is one all the same. */
-async function masksOf(names) {
+/**
+ * The outlines that are known: name → polygons. An answer without them is one all the same.
+ *
+ * @param {string[]} names of regions
+ * @param {boolean} made whether the server has segmented them, so that it can be asked for those that are not known here
+ */
+async function masksOf(names, made) {
+  const { id, masks } = photo;
+  const missing = names.filter((name) => !masks.has(name));
+  if (!made || !segments || !missing.length) return masks;
   try {
-    const { masks } = await callTool("segment", { image: photo.id, regions: names });
-    return new Map(masks.map(({ region, polygons }) => [region, polygons]));
-  } catch {
-    return new Map();
+    const told = await callTool("segment", { image: id, regions: missing });
+    for (const { region, polygons } of told.masks) masks.set(region, polygons);
+  } catch (error) {
+    if (error.hopeless) segments = false;
   }
+  return masks;
 }
 
 function retry(turn, question) {

@@ -1,5 +1,5 @@
 // Regions as the page keeps them: {name, label, score, box: [x1, y1, x2, y2]}, in pixels of the upright picture; and
-// `polygons`, [x1, y1, x2, y2, …] each, where they have masks.
+// `polygons`, [x1, y1, x2, y2, …] each, where they have masks, and a `point` [x, y] where it was asked where to click.
 
 const SURE = 0.25; // from this probability on a region is shown before anything was asked
 const SAME_THING = 0.3; // IoU; two boxes with one label that overlap more than this show one thing

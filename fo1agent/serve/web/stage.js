@@ -104,8 +104,15 @@ export function makeStage(frame, onOpen) {
       ),
       svg("rect", { class: "seam", ...rect }),
       svg("rect", { class: "line", ...rect, stroke: regionColor(region.name) }),
+      ...(region.point ? dot(region) : []),
     );
   }
+
+  /** Where to click: the region's colour in a white ring and a dark one; lines without length, wide in CSS pixels. */
+  const dot = ({ name, point: [x, y] }) =>
+    [["#111", 18], ["#fff", 14], [regionColor(name), 9]].map(([stroke, width]) =>
+      svg("path", { class: "dot", d: `M${x} ${y}h0`, stroke, "stroke-width": width }),
+    );
 
   function drawTags() {
     const named = (kind) => order.filter((name) => kinds.get(name) === kind).map(find);

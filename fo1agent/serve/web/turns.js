@@ -4,11 +4,16 @@ import { announce, el } from "./dom.js";
 import { regionFrom, shortName } from "./regions.js";
 import { chip, fullName, linked, openWords } from "./words.js";
 
+/** Whether a step goes by the pixels of things, so that the server has their masks, if it has a segmenter. */
+const goesByPixels = ({ tool, args }) =>
+  ["segment", "point"].includes(tool) || args.quantity === "area" || ["largest", "smallest"].includes(args.by);
+
 /**
  * @param {string} question
  * @param {object} stage where its regions are
- * @param {{onOpen: (name: string) => void, onAsk: (question: string) => void, onMasks: (names: string[]) => Promise}}
- *     actions a region or another question was chosen; or a question was answered whose masks are to be fetched
+ * @param {{onOpen: (name: string) => void, onAsk: (question: string) => void,
+ *     onMasks: (names: string[], made: boolean) => Promise}} actions a region or another question was chosen; or a
+ *     question was answered: gives the masks of its evidence, those too that the answer made
  */
 export function makeTurn(question, stage, { onOpen, onAsk, onMasks }) {
   const answer = el("p", { class: "answer waiting" }, "Looking…");
@@ -75,8 +80,10 @@ export function makeTurn(question, stage, { onOpen, onAsk, onMasks }) {
       evidence: told.evidence.map((id) => all.get(id)).filter(Boolean),
       candidates: [...all].filter(([id]) => !evidence.has(id)).map(([, region]) => region),
     };
+    for (const { regions, points = [] } of told.steps)
+      for (const [at, point] of points.entries()) if (all.has(regions[at])) all.get(regions[at]).point = point;
     stage.show(shown.evidence, shown.candidates);
-    if (told.steps.some(({ tool }) => tool === "segment") && shown.evidence.length) addMasks(shown);
+    if (shown.evidence.length) addMasks(shown, told.steps.some(goesByPixels));
     article.classList.toggle("abstained", told.abstained);
     answer.classList.remove("waiting");
     answer.replaceChildren(...linked(told.text, meant(), onOpen));
@@ -94,10 +101,11 @@ export function makeTurn(question, stage, { onOpen, onAsk, onMasks }) {
   }
 
   /** Give the evidence its masks, and draw it anew if it is still what is shown. */
-  async function addMasks(of) {
-    const masks = await onMasks(of.evidence.map(({ name }) => name));
-    for (const region of of.evidence) region.polygons = masks.get(region.name);
-    if (shown === of) stage.show(shown.evidence, shown.candidates);
+  async function addMasks(of, made) {
+    const masks = await onMasks(of.evidence.map(({ name }) => name), made);
+    const masked = of.evidence.filter(({ name }) => masks.has(name));
+    for (const region of masked) region.polygons = masks.get(region.name);
+    if (masked.length && shown === of) stage.show(shown.evidence, shown.candidates);
   }
 
   /** What the names in the answer may mean: the evidence, and for what is not among it the candidates. */

@@ -671,4 +671,29 @@ def test_the_masks_of_an_answer_are_drawn_over_the_picture(visit: Any) -> None:
         assert width == pytest.approx(80, abs=3)  # of the disc, in pixels of the picture
         ask(page, "Where is the tie?")
         assert page.locator(".region .mask").count() == 0
+        ask(page, "Where is the frisbee?")  # whose mask is known by now
+        page.wait_for_selector('.region.strong[data-regions="r0"] polygon.mask', state="attached")
+        ask(page, "Is the tie larger than the apple?")  # measured by masks
+        page.wait_for_selector('.region.strong[data-regions="r1"] polygon.mask', state="attached")
+        page.context.close()
+
+
+def test_where_to_click_is_a_dot_on_the_region(visit: Any) -> None:
+    file = io.BytesIO()
+    segmenting.drawn().save(file, "PNG")
+    with server("masks") as address:
+        page = visit(address)
+        give(page, file.getvalue())
+        ask(page, "Where do I click to select the frisbee and the apple?")
+        dots = {
+            name: page.locator(f'.region.strong[data-regions="{name}"] .dot').evaluate_all(
+                "nodes => nodes.map((node) => [node.getBBox().x, node.getBBox().y, getComputedStyle(node).stroke])"
+            )
+            for name in ("r0", "r2")
+        }
+        assert {name: (x, y) for name, ((x, y, _), *_) in dots.items()} == {"r0": (80, 80), "r2": (315, 55)}
+        red, green, blue = bytes.fromhex(region_color("r0")[1:])
+        assert [color for *_, color in dots["r0"]][-1] == f"rgb({red}, {green}, {blue})"
+        ask(page, "Where is the frisbee?")
+        assert page.locator(".region .dot").count() == 0
         page.context.close()
