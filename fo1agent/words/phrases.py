@@ -249,10 +249,11 @@ def _noun_of(said: str, found: lexicon.Resolution) -> str:
     return found.names[0] if found.modifiers else said
 
 
-# Words for what somebody would do with a picture, and for measures of it: no detector finds such a thing in it.
+# Words for what somebody would do with a picture, also where a verb was taken for a thing ("select the cat"), and for
+# measures of it: no detector finds them in it.
 _NO_THINGS = _words(
     "point pixel coordinate click position location setting selection segmentation area size width height percentage "
-    "percent amount"
+    "percent amount select touch aim draw remove give"
 )
 
 

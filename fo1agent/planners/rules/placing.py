@@ -19,7 +19,7 @@ _WHICH_SIDE = w.phrases(
 )
 _LOCATE = w.phrases(
     "locate | find | point out | highlight | mark | show me where | show me | show | detect | pinpoint | "
-    "give me the location of | identify"
+    "give me the location of | identify | draw a box around | draw boxes around"
 )
 
 

@@ -29,7 +29,8 @@ _TO_HIT = w.phrases(
 _QUALITIES = w.words("good best better right exact precise single safe optimal ideal suitable")
 _POINTS = w.phrases(
     "click point | click points | click position | click location | click coordinates | click target | "
-    "pixel coordinates | x y coordinates | coordinates | coordinate | point coordinates | point | points"
+    "pixel coordinates | x and y coordinates | x , y coordinates | x y coordinates | "
+    "coordinates | coordinate | point coordinates | point | points"
 )
 _SPOTS = w.phrases("place | spot | position | location | pixel | area | part | dot")
 _AT = w.words("of on in for inside at within over")
@@ -48,10 +49,9 @@ _FILL = w.words("fill fills cover covers occupy occupies take takes have contain
 _FILLED_BY = w.phrases(
     "in | inside | of | on | within | covered by | filled by | occupied by | taken up by | part of | needed for"
 )
+_ONE_WAY = w.words("wide high tall long broad across away apart")
 _HOW_LARGE = w.phrases("how big is | how large is | how big are | how large are")
-_AREA_OF = w.phrases(
-    "what is the area of | what is the size of | what is the surface of | what are the areas of | what are the sizes of"
-)
+_AREA_OF = w.phrases("what is the size of | what is the surface of | what are the areas of | what are the sizes of")
 
 
 _Kind = type[s.SegmentIt] | type[s.PointAt]
@@ -61,6 +61,10 @@ def segment(p: Parser) -> list[s.Clause] | None:
     """ "Segment the dog.", "Outline the cars and the bus.", "Give me a mask of the cat."."""
     start = p.i
     found = _these(p, s.SegmentIt, again=True) if _outline_of(p) else None
+    if found is None:
+        p.i = start
+        parted = p.take("cut", "mask") and p.tokens[-1] == "out"
+        found = _before(p, len(p.tokens) - 1) if parted else None  # "cut the dog out"
     if found is None:
         p.i = start
         found = _these(p, s.SegmentIt) if p.take(*_OUTLINE) else None
@@ -73,19 +77,22 @@ def point(p: Parser) -> list[s.Clause] | None:
     for reads in (_point_on, _where_to_click, _which_to_click, _how_to_click, _click):
         p.i = start
         if reads(p):
+            if reads is _where_to_click and p.at_end():  # "where do I click?"
+                return [s.PointAt(NounPhrase("", definite=True, pronoun="it"))]
             return _these(p, s.PointAt, again=reads is _point_on)
     return None
 
 
 def area(p: Parser) -> list[s.Clause] | None:
     """ "How many pixels does the cat fill?", "How big is the cat in pixels?"."""
-    if p.take("how many pixels"):
+    many = p.take("how many pixels")
+    if many or p.take("how much space", "how much area"):
         if p.take_any(w.DO):
             return _filling(p)
-        if (p.take_any(w.BE) and (p.take("there") or True) and p.take(*_FILLED_BY)) or p.take("belong to", "make up"):
+        if many and (_is_filled_by(p) or p.take("belong to", "make up")):
             return _these(p, s.SegmentIt)
         return None
-    bare = p.take("what is the pixel area of", "what are the pixel areas of")
+    bare = p.take("what is the pixel area of", "what are the pixel areas of", "what is the area of")
     if not bare and not p.take(*_HOW_LARGE, *_AREA_OF):
         return None
     things = p.things(("and",), conditions=False)
@@ -97,15 +104,27 @@ def area(p: Parser) -> list[s.Clause] | None:
 def _filling(p: Parser) -> list[s.Clause] | None:
     """ "(how many pixels does) the cat fill": the verb behind the things is none of their words."""
     verbs = [k for k in range(p.i + 1, len(p.tokens)) if p.tokens[k] in _FILL]
-    if not verbs:
-        return None
-    things = Parser(p.tokens[p.i : verbs[-1]], p.lenient)
+    found = _before(p, verbs[-1]) if verbs else None
+    p.take("up")
+    return found
+
+
+def _before(p: Parser, at: int) -> list[s.Clause] | None:
+    """The things that stand before a word; it is read with them."""
+    things = Parser(p.tokens[p.i : at], p.lenient)
     found = _these(things, s.SegmentIt)
     if found is None or not things.at_end():
         return None
-    p.i = verbs[-1] + 1
-    p.take("up")
+    p.i = at + 1
     return found
+
+
+def _is_filled_by(p: Parser) -> bool:
+    """Read "(how many pixels) are in", "are there in", "is"; not "is the dog wide"."""
+    if not p.take_any(w.BE):
+        return False
+    p.take("there")
+    return p.take(*_FILLED_BY) or (p.now in w.DETERMINERS and p.tokens[-1] not in _ONE_WAY)
 
 
 # ---- what stands before the things -----------------------------------------------------------------------------------
@@ -137,6 +156,8 @@ def _where_to_click(p: Parser) -> bool:
     if not p.take("where", "whereabouts"):
         return False
     p.take("exactly")
+    p.take("on the screen", "on screen")
+    p.scope()
     if p.take_any(w.BE):
         return _point_on(p)
     return _clicks(p)

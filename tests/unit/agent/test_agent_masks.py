@@ -43,6 +43,10 @@ def _area(name: str) -> int:
         "How many pixels does the tie fill?",
         "How many pixels are covered by the tie?",
         "How big is the tie in pixels?",
+        "How many pixels is the tie?",
+        "How much space does the tie take up?",
+        "What is the area of the tie?",
+        "Cut the tie out.",
     ],
 )
 def test_a_thing_is_segmented_when_that_is_asked_for(scene: Scene, question: str) -> None:
@@ -72,6 +76,8 @@ def test_a_thing_is_segmented_when_that_is_asked_for(scene: Scene, question: str
         "Give me a point on the tie",
         "What are the coordinates of the tie?",
         "Put a dot on the tie.",
+        "Where on the screen do I click to select the tie?",
+        "What are the x and y coordinates of the tie?",
     ],
 )
 def test_a_point_is_given_when_that_is_asked_for(scene: Scene, question: str) -> None:
@@ -176,6 +182,8 @@ def test_forms_that_only_ask_where_a_thing_is_still_do() -> None:
         ("How many people are wearing a mask?", ["find", "are", "count"]),
         ("Is there a mask?", ["find", "exists"]),
         ("How many pixels are there?", ["find", "count"]),
+        ("How many pixels does the picture have?", ["find", "count"]),
+        ("Draw a box around the dog and the cat.", ["find", "select", "locate", "find", "select", "locate"]),
         ("Click on the dog and describe it.", ["find", "select", "point", "describe"]),
         ("Point at the dog and count the cars.", ["find", "select", "point", "find", "count"]),
         ("How many cars are there? Draw the outline of the bus.", ["find", "count", "find", "select", "segment"]),
@@ -202,6 +210,10 @@ def test_a_question_goes_on_from_one_about_points(scene: Scene, first: str, then
     talk = Agent(scene.model).talk(scene)
     talk.ask(first)
     assert talk.ask(then).text == text
+
+
+def test_where_to_click_needs_something_to_hit(scene: Scene) -> None:
+    assert asked(scene, "Where do I click?").text.startswith("I can't tell what “it” means.")
 
 
 def test_a_question_goes_on_from_one_about_masks(scene: Scene) -> None:
