@@ -536,6 +536,8 @@ class _Wording:
         what = self.definite(step.of)
         if step.to is not None:
             return f"there are {number:.0f} pixels between {what} and {self.definite(step.to)}"
+        if step.quantity == "area" and any(one.mask is not None for one in self.run.rests_on[step.id]):
+            return f"{what} fills {number:.0f} pixels"
         if step.quantity == "area":
             return f"the box of {what} covers {number:.0f} square pixels"
         if step.quantity in ("x", "y"):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from fo1agent.agent import Agent
 from fo1agent.planners.rules import RulePlanner
 from fo1agent.plans.language import Plan
 from fo1agent.runs.answer import Answer
+from fo1agent.runs.plan_run import Run
+from fo1agent.runs.record import dump
+from fo1agent.runs.step import StepRecord
+from fo1agent.runs.wording import conclude
 from fo1agent.scene import Scene
 from fo1agent.traces.store import Memory
 from tests.segmenting import COLORS, drawn, model
@@ -130,6 +136,17 @@ def test_the_points_of_an_answer_are_told_as_numbers_and_come_back_out_of_json(s
     assert [step.points for step in memory.trace().steps] == [(), (), ((80.0, 80.0),)]
 
 
+def test_a_record_with_points_for_some_of_its_regions_is_refused(scene: Scene) -> None:
+    step = asked(scene, "Click on the frisbee").steps[-1]
+    told = dump(step, short=False)
+    read = TypeAdapter(StepRecord).validate_json
+    assert read(json.dumps(told)).points == ((80.0, 80.0),)
+    assert read(json.dumps({**told, "points": []})).points == ()
+    for wrong in ([[80, 80], [1, 1]], [[80]], [["80", "80"]], 80, None):
+        with pytest.raises(ValueError, match="point"):
+            read(json.dumps({**told, "points": wrong}))
+
+
 def test_one_of_several_that_is_not_there_does_not_spoil_the_others(scene: Scene) -> None:
     answer = asked(scene, "Where do I click to select the frisbee and the zebra?")
     assert answer.text.startswith("Click at (80, 80) for the frisbee (r0). I can't tell: ")
@@ -158,6 +175,22 @@ def test_sizes_are_compared_by_masks_where_there_is_a_segmenter(scene: Scene) ->
     question = "Is the tie larger than the frisbee?"
     assert asked(bare, question).value is True
     assert asked(scene, question).value is False
+
+
+def test_an_area_is_worded_as_it_was_measured(scene: Scene) -> None:
+    steps = [
+        {"id": "s1", "op": "find", "phrase": "tie", "purpose": "the"},
+        {"id": "s2", "op": "measure", "of": "s1", "quantity": "area"},
+        {"id": "s3", "op": "answer", "of": ["s2"]},
+    ]
+    plan = Plan.parse({"question": "How large is the tie?", "steps": steps})
+
+    def text(of: Scene) -> str:
+        run = Run(plan, of)
+        return conclude(run, plan.question, tuple(run), None).text
+
+    assert text(scene) == f"The tie fills {_area('tie')} pixels."
+    assert text(replace(model(), segmenter=None).open(drawn())) == "The box of the tie covers 25600 square pixels."
 
 
 def test_forms_that_only_ask_where_a_thing_is_still_do() -> None:
