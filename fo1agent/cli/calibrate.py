@@ -67,6 +67,10 @@ def calibrate(
         fitted = fit(model, finder, instances, images, limit=limit)
         for picture, reason in fitted.failures:
             console.note(f"failed: {picture}: {console.one_line(reason)}")
+        if not fitted.trust.scale:
+            console.note(
+                f"{finder.name}: its scores tell right from wrong no better than chance. It will not be asked."
+            )
         path = out or trusted.place(finder, model.predictor.fingerprint)
         trusted.write(path, finder, model.predictor.fingerprint, fitted.trust, fitted.to_dict())
         told.append({**fitted.to_dict(), "file": str(path)})

@@ -1,9 +1,10 @@
 """How far a finder can be trusted, fitted to pictures with labels, and what that is worth on others.
 
 Two thirds of the pictures fit a `Trust`. What a finder says of a box is right where the box claims a true one of that
-name at IoU .5. By logistic regression its scores become log-odds, which is all where FO1 does not know a word. Then its
-weight beside FO1's own opinion, and what its silence is taken for, are those by which both together are least surprised
-by the labels. The other third shows AP and calibration error before and after.
+name at IoU .5. By logistic regression its scores become log-odds, which is all where FO1 does not know a word. If they
+tell nothing, and most of what it says is wrong, its scale is 0: it is not heard. Then its weight beside FO1's own
+opinion, and what its silence is taken for, are those by which both together are least surprised by the labels. The
+other third shows AP and calibration error before and after.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ _RIGHT_IOU = 0.5
 _SHARES = np.linspace(0, 0.95, 20).tolist()  # of the finder in the whole
 _SILENT = np.linspace(-7, 0, 15).tolist()  # log-odds that its silence may be taken for
 _LEAST_GAIN = 0.01  # share of the surprise that a finder must take away to be heard
+_CHANCE = 2.0  # nats in all that two numbers fitted to a few boxes take away, with little luck, of nothing
+_LEAST_SCALE = 1e-3
+_OFTEN = 0.25  # what is right so often is of use even if its scores tell nothing: FO1 finds things at this probability
 _SURELY_NOT = 0.01  # what the model is so sure of and the finder says nothing of, weighs nothing in the choice
 
 
@@ -116,10 +120,11 @@ def calibrate(model: Model, finder: Any, instances: Path, images: Path, *, limit
     held = records[HELD_EVERY - 1 :: HELD_EVERY]
     fitted_to = [record for k, record in enumerate(records) if k % HELD_EVERY != HELD_EVERY - 1]
     once = _Once(finder)
-    joined = JoinedPredictor(model.predictor, [once], {finder.name: replace(Trust.of(finder), weight=1.0)})
+    heard = {finder.name: Trust()}  # whatever it comes with; of the opinions that are fitted to, trust changes nothing
+    joined = JoinedPredictor(model.predictor, [once], heard)
     asked, unasked = _asked(joined, [category["name"] for category in truth["categories"]])
     work = _Work(_of_categories(truth, asked), images, asked)
-    alone = replace(model, predictor=JoinedPredictor(Mute(model.predictor), [once]))
+    alone = replace(model, predictor=JoinedPredictor(Mute(model.predictor), [once], heard))
     parts = list(work.samples((alone, replace(model, predictor=joined)), fitted_to))
     trust = fit(*(Samples.together([part[k] for part in parts]) for k in range(2)))
     figures = work.figures(_variants(model, once, trust), held) if held else {}
@@ -169,10 +174,35 @@ def fit(alone: Samples, beside: Samples) -> Trust:
     spoken = alone.scores > 0
     if not spoken.any():
         raise DataError("The finder found nothing in these pictures. Give pictures of things that it knows.")
-    scale, bias = logistic(log_odds(alone.scores[spoken]), alone.right[spoken])
-    trust = replace(Trust(scale, bias), silent=_score_at(_SILENT[0], scale, bias))
+    trust = _by_itself(log_odds(alone.scores[spoken]), alone.right[spoken])
+    if not trust.scale:
+        return trust
     known = ((beside.scores > 0) | (beside.own > _SURELY_NOT)) & ~np.isnan(beside.own)
     return _weighed(trust, beside.scores[known], log_odds(beside.own[known]), beside.right[known])
+
+
+def _by_itself(said: np.ndarray, right: np.ndarray) -> Trust:
+    """The trust in a finder that nobody else is asked beside; with a scale of 0 if it is worth nothing.
+
+    Args:
+        said: log-odds [S] of the boxes that it speaks of.
+        right: [S] bool.
+    """
+    scale, bias = logistic(said, right)
+    level = _level(right)
+    unknowing = _loss(np.full(len(right), level), right)
+    gain = unknowing - _loss(scale * said + bias, right)
+    if gain < max(_LEAST_GAIN * unknowing, _CHANCE / len(right)):
+        if level < log_odds(np.array(_OFTEN)):
+            return Trust(0.0, level, weight=0.0)
+        scale, bias = (scale, bias) if scale > _LEAST_SCALE else (_LEAST_SCALE, level)
+    return Trust(scale, bias, silent=_score_at(_SILENT[0], scale, bias))
+
+
+def _level(right: np.ndarray) -> float:
+    """The log-odds of being right."""
+    rate = np.clip(right.mean(), 1e-6, 1 - 1e-6)
+    return float(np.log(rate / (1 - rate)))
 
 
 def _weighed(trust: Trust, said: np.ndarray, own: np.ndarray, right: np.ndarray) -> Trust:
@@ -192,7 +222,7 @@ def _weighed(trust: Trust, said: np.ndarray, own: np.ndarray, right: np.ndarray)
 
 def _score_at(level: float, scale: float, bias: float) -> float:
     """The score whose log-odds are `level`, within what a Trust may say."""
-    at = (level - bias) / max(scale, 1e-3)
+    at = (level - bias) / max(scale, _LEAST_SCALE)
     return float(np.clip(1 / (1 + np.exp(-np.clip(at, -20, 20))), 1e-4, 0.5))
 
 
@@ -200,15 +230,15 @@ def logistic(x: np.ndarray, y: np.ndarray, ridge: float = 1e-3) -> tuple[float, 
     """(scale, bias) for which sigmoid(scale * x + bias) predicts y best; scale is 0 or more.
 
     By Newton's method, which for a convex loss of two numbers ends after a few steps; `ridge` bounds it where x parts
-    the labels perfectly.
+    the labels perfectly, and draws the scale to 1 where all of x is the same.
     """
-    rate = np.clip(y.mean(), 1e-6, 1 - 1e-6)
-    level = float(np.log(rate / (1 - rate)))
+    level = _level(y)
     design, at = np.stack([x, np.ones(len(x))], axis=1), np.array([0.0, level])
+    ridges, plain = ridge * np.array([1.0, 0.1]), np.array([1.0, 0.0])
     for _ in range(50):
         p = 1 / (1 + np.exp(-design @ at))
-        slope = design.T @ (p - y) + ridge * at
-        curve = (design * (p * (1 - p))[:, None]).T @ design + ridge * np.eye(2)
+        slope = design.T @ (p - y) + ridges * (at - plain)
+        curve = (design * (p * (1 - p))[:, None]).T @ design + np.diag(ridges)
         step = np.linalg.solve(curve, slope)
         at = at - step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-8:

@@ -126,20 +126,21 @@ class JoinedPredictor:
 
     Args:
         model: the predictor that it is made of, whose methods it has.
-        finders: asked beside it, in this order.
+        finders: asked beside it, in this order; those whose trust has a scale of 0 are not.
         trust: how each finder's scores are taken; of those that are not named, as their makers advise.
     """
 
     def __init__(self, model: Any, finders: Sequence[Finder], trust: Mapping[str, Trust] | None = None) -> None:
         self.model, self.finders = model, tuple(finders)
         self.trust = tuple((trust or {}).get(one.name) or Trust.of(one) for one in self.finders)
+        self._heard = tuple(number for number, one in enumerate(self.trust) if one.scale > 0)
         self.name: str = model.name
         self.fingerprint: str = model.fingerprint
         self.taught: Collection[str] = model.taught
         self.max_regions: int = model.max_regions
         self.thresholds: Mapping[str, float] = model.thresholds
         self.cache: Any = EncodingCache(model.cache_bytes)
-        closed = [name for one in self.finders for name in one.names or ()]
+        closed = [name for number in self._heard for name in self.finders[number].names or ()]
         self.vocabulary = self._with_names(closed)
         self._classes: list[dict[str, tuple[str, ...]]] = [{} for _ in self.finders]
         self._locks = tuple(threading.Lock() for _ in self.finders)
@@ -160,7 +161,7 @@ class JoinedPredictor:
     @property
     def any_words(self) -> bool:
         """Whether one of the finders takes any words, so that no phrase is unknown."""
-        return any(one.names is None for one in self.finders)
+        return any(self.finders[number].names is None for number in self._heard)
 
     # --- pictures ----------------------------------------------------------------------------------------------
 
@@ -308,9 +309,10 @@ class JoinedPredictor:
         """
         keys: list[tuple[int, str]] = []
         known = self._knows(phrase)
-        for number, finder in enumerate(self.finders):
+        for number in self._heard:
+            finder = self.finders[number]
             if known and not self.trust[number].weight:
-                continue  # it would not be heard
+                continue  # it would not count
             if finder.names is None:
                 keys += [] if naming else [(number, phrase)]
                 continue
@@ -378,17 +380,21 @@ class JoinedPredictor:
         naming: bool = False,
     ) -> np.ndarray:
         """Probability [M] that each box is what a phrase says, by all who know it; own: [M] the model's, or None."""
-        total, weights = np.zeros(len(boxes)), 0.0
-        if own is not None:
-            total, weights = total + log_odds(own), weights + 1.0
         said = self._said(encoding, self._keys(phrase, naming), boxes)
-        for number, score in said.items():
-            trust = self.trust[number]
-            weight = trust.weight if own is not None else 1.0
-            total, weights = total + weight * trust.log_odds(score), weights + weight
-        if not weights:
-            return np.zeros(len(boxes))
-        joined = 1 / (1 + np.exp(-total / weights))
+        if not said:
+            return np.zeros(len(boxes)) if own is None else own
+        weight = {number: 1.0 if own is None else self.trust[number].weight for number in said}
+        # Nobody has calibrated the others; but where nobody else knows the word, there is nothing for them to lower.
+        everywhere = [number for number in said if self.trust[number].lowers] or (list(said) if own is None else [])
+        total, whole = (np.zeros(len(boxes)), 0.0) if own is None else (log_odds(own), 1.0)
+        for number in everywhere:
+            total = total + weight[number] * self.trust[number].log_odds(said[number])
+            whole += weight[number]
+        others = [number for number in said if number not in everywhere]
+        spoken = [_spoken(self.trust[number], said[number]) for number in others]
+        more = np.reshape(spoken, (len(others), len(boxes)))
+        raised = _raised(total / whole, whole, more, np.array([weight[number] for number in others]))
+        joined = 1 / (1 + np.exp(-raised))
         # Silence says something beside an opinion; of what nobody spoke of, it says that it is not there.
         return joined if own is not None else np.where(np.any(list(said.values()), axis=0), joined, 0.0)
 
@@ -404,6 +410,28 @@ class JoinedPredictor:
 
 def _own(about: Any) -> About:
     return about.own if isinstance(about, JoinedEncoding) else [one.own for one in about]
+
+
+def _spoken(trust: Trust, scores: np.ndarray) -> np.ndarray:
+    """Log-odds of a finder's scores [M]; -inf where they say no more than its silence."""
+    return np.where(scores > trust.silent, trust.log_odds(scores), -np.inf)
+
+
+def _raised(mean: np.ndarray, weight: float, more: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A mean [M] of opinions, together with those of others [K, M] that raise it: the highest that any of them make.
+
+    Those are the surest, and as many of them as are surer than what comes out with them. So one more never lowers it.
+
+    Args:
+        mean: log-odds of each box.
+        weight: of the mean.
+        more: log-odds by each of the others; -inf where it says nothing.
+        weights: [K] of the others.
+    """
+    order = np.argsort(-more, axis=0)
+    weights = weights[order]
+    totals = weight * mean + np.cumsum(weights * np.take_along_axis(more, order, axis=0), axis=0)
+    return np.max([mean, *(totals / (weight + np.cumsum(weights, axis=0)))], axis=0)
 
 
 def _apart(found: Regions) -> Regions:

@@ -29,20 +29,26 @@ class Trust:
     """What a finder's scores are worth.
 
     Attributes:
-        scale, bias: log-odds of a score s are scale * log(s / (1 - s)) + bias.
+        scale, bias: log-odds of a score s are scale * log(s / (1 - s)) + bias. With a scale of 0 the scores tell
+            nothing, and the finder is not asked at all.
         weight: of the finder beside FO1's own opinion, which weighs 1, where both know a word. 0: it is not heard.
         silent: the score that its silence on a box is taken for, beside FO1's opinion; lower ones count as no lower.
+        lowers: whether it may lower what others say of a box. If not, it only counts where it speaks up and is surer
+            than they are.
     """
 
     scale: float = 1.0
     bias: float = 0.0
     weight: float = 1.0
     silent: float = 0.03
+    lowers: bool = True
 
     def __post_init__(self) -> None:
         values = (self.scale, self.bias, self.weight, self.silent)
         if not all(isinstance(one, (int, float)) and math.isfinite(one) for one in values):
             raise InputError(f"A Trust is made of finite numbers, got {values}.")
+        if not isinstance(self.lowers, bool):
+            raise InputError(f"A Trust lowers or does not, True or False; got {self.lowers!r}.")
         if self.scale < 0 or self.weight < 0 or not 0 < self.silent < 1:
             raise InputError(
                 f"A Trust needs scale and weight of 0 or more and silent between 0 and 1, got {self.scale:g}, "
@@ -51,14 +57,17 @@ class Trust:
 
     @classmethod
     def of(cls, finder: Any) -> Self:
-        """That which a finder comes with, as its attribute `trust`; else its scores are probabilities."""
+        """That which a finder comes with, as its attribute `trust`; else its scores are probabilities, which lower
+        nothing."""
         own = getattr(finder, "trust", None)
-        return own if isinstance(own, cls) else cls()
+        return own if isinstance(own, cls) else cls(lowers=False)
 
     @classmethod
     def at(cls, threshold: float, ours: float = 0.25) -> Self:
-        """For a detector whose makers keep what scores `threshold` or more: that is as good as `ours` of FO1."""
-        return cls(bias=float(log_odds(np.array(ours)) - log_odds(np.array(threshold))), silent=threshold / 10)
+        """For a detector whose makers keep what scores `threshold` or more: that is as good as `ours` of FO1. What its
+        silence is worth nobody knows, so it lowers nothing."""
+        bias = float(log_odds(np.array(ours)) - log_odds(np.array(threshold)))
+        return cls(bias=bias, silent=threshold / 10, lowers=False)
 
     def log_odds(self, scores: np.ndarray) -> np.ndarray:
         """Of scores [N] from 0 to 1."""

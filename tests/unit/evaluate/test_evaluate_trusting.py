@@ -54,13 +54,42 @@ def test_scores_that_tell_the_wrong_way_tell_nothing() -> None:
 def test_a_finder_weighs_by_what_it_knows() -> None:
     good, bad = (fit(one, one) for one in (drawn(20_000, 1.5, 0.5), drawn(20_000, 1.5, 0.5, skill=0.0)))
     assert good.weight > 0.4
-    assert bad.weight == 0
-    assert bad.scale < 0.3
+    assert good.lowers
+    assert (bad.weight, bad.scale) == (0, 0)
     unknown = drawn(5_000, 1.5, 0.5)
     nothing = Samples(unknown.scores, np.full(5_000, np.nan), unknown.right)
     alone = fit(nothing, nothing)
     assert alone.weight == 1.0
     assert alone.scale > 0.5
+
+
+def said(scores: np.ndarray, right: np.ndarray) -> Trust:
+    """What is fitted to boxes that a finder alone speaks of, where the model found enough of other things."""
+    beside = Samples(np.zeros(50), np.full(50, 0.5), np.ones(50, dtype=bool))
+    return fit(Samples(scores, np.full(len(scores), np.nan), right), beside)
+
+
+def test_scores_that_tell_nothing_are_not_heard() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.05, 0.95, 400)
+    assert said(scores, np.zeros(400, dtype=bool)).scale == 0
+    assert said(scores, rng.random(400) < 0.1).scale == 0
+    assert said(scores, rng.random(400) < 0.1 * (1 - scores)).scale == 0  # the surer, the less right
+    assert said(scores, rng.random(400) < 0.3 * scores).scale > 0.3
+    few = rng.uniform(0.05, 0.95, (200, 40))
+    heard = [said(one, rng.random(40) < 0.1).scale > 0 for one in few]
+    assert np.mean(heard) < 0.05  # by luck
+
+
+def test_a_finder_that_is_mostly_right_is_heard_though_its_scores_do_not_say_when() -> None:
+    right = np.arange(1000) % 10 > 0
+    for score in (0.2, 0.9):
+        trust = said(np.full(1000, score), right)
+        assert trust.scale == pytest.approx(1.0, abs=0.5)
+        assert sigmoid(trust.log_odds(np.array([score]))) == pytest.approx(0.9, abs=0.01)
+    mixed = said(np.linspace(0.1, 0.9, 1000), right)
+    assert 0 < mixed.scale < 0.1
+    assert sigmoid(mixed.log_odds(np.array([0.2, 0.8]))) == pytest.approx(0.9, abs=0.02)
 
 
 def test_too_little_to_judge_by_is_told() -> None:
@@ -109,6 +138,15 @@ def labelled(tmp_path_factory) -> tuple[Path, Path]:
     return file, folder
 
 
+class Liar(Toy):
+    """Says that everything is in a corner of the picture, and always as surely."""
+
+    names = None
+
+    def find(self, image, phrases):
+        return [to_regions(image, np.array([[0.0, 0, 30, 30]]), np.array([0.9]), [one], self.name) for one in phrases]
+
+
 @pytest.fixture(scope="module")
 def alone():
     return fo1agent.load()
@@ -128,6 +166,22 @@ def test_a_finder_is_fitted_and_measured_on_pictures(labelled, alone, monkeypatc
     assert told["joined after"]["AP"] >= told["model alone"]["AP"] + 49
     assert fitted.trust.log_odds(np.array([0.9]))[0] > 1
     assert fitted.trust.log_odds(np.array([0.2]))[0] < -1
+
+
+def test_a_finder_that_knows_nothing_is_not_asked(labelled, alone, monkeypatch) -> None:
+    monkeypatch.setattr(trusting, "LEAST_RIGHT", 5)
+    liar = Liar()
+    before = fo1agent.load(finder=liar, trust={})
+    assert before.open(CAT).ground("ostrich").note == ""
+    fitted = calibrate(alone, liar, *labelled)
+    told = fitted.to_dict()
+    assert (told["trust"]["scale"], told["trust"]["weight"]) == (0, 0)
+    assert told["finder alone before"]["AP"] < 1
+    assert told["joined after"] == told["model alone"]
+    after = fo1agent.load(finder=liar, trust={"toy": fitted.trust})
+    assert after.open(CAT).ground("ostrich").note == "fo1-nano does not know “ostrich”. It knows bird."
+    answer = fo1agent.Agent(after).ask(CAT, "Is there an ostrich?")
+    assert answer.value == fo1agent.Agent(alone).ask(CAT, "Is there an ostrich?").value
 
 
 def used(model: Any) -> Trust:

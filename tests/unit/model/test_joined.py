@@ -8,6 +8,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +93,52 @@ def test_a_finder_without_weight_changes_nothing(alone) -> None:
     assert [one.name for one in found] == [one.name for one in plain]
     assert found.scores == pytest.approx(plain.scores)
     assert found.by == ()
+
+
+def test_a_finder_whose_scores_tell_nothing_is_not_there(alone) -> None:
+    nothing = Trust(scale=0.0)
+    wide = Toy({"lemur": [([300, 350, 330, 400], 0.9)]}, trust=nothing)
+    closed = Toy({"ostrich": [([300, 350, 330, 400], 0.9)]}, names=("ostrich", "cat"), trust=nothing)
+    scene, plain = _open(alone, wide, closed), alone.open(CAT)
+    for phrase in ("cat", "lemur", "ostrich"):
+        found, own = scene.ground(phrase), plain.ground(phrase)
+        assert (found.ids, found.note, found.by, found.none_score) == (own.ids, own.note, (), own.none_score)
+        assert (found.scores == own.scores).all()
+    assert wide.asked == closed.asked == []
+    assert scene.regions.labels == plain.regions.labels
+    joined: Any = scene.model.predictor
+    assert (joined.any_words, joined.vocabulary) == (False, alone.predictor.vocabulary)
+    assert joined.finders == (wide, closed)
+    beside = _open(alone, wide, Toy({"lemur": [([300, 350, 330, 400], 0.9)]}))
+    assert beside.ground("lemur").scores == pytest.approx([0.9])
+
+
+def test_a_finder_that_nobody_has_calibrated_lowers_nothing(alone) -> None:
+    cat = alone.open(CAT).ground("cat")[0]
+    x1, y1, *_ = cat.box
+    advised, fitted = Trust.at(0.3), Trust(silent=0.03)
+
+    def score(trust: Trust, *found: tuple) -> float:
+        return _open(alone, Toy({"cat": list(found)}, trust=trust)).ground("cat", threshold=0.0)[0].score
+
+    assert score(advised) == pytest.approx(cat.score, abs=1e-9)
+    assert score(advised, (cat.box, 0.3)) == pytest.approx(cat.score, abs=1e-9)
+    assert score(advised, ((x1, y1, x1 + 20, y1 + 20), 0.9)) == pytest.approx(cat.score, abs=1e-9)
+    assert score(advised, (cat.box, 1.0)) > cat.score
+    assert score(fitted) < cat.score - 0.2
+    for given in (SimpleNamespace(), SimpleNamespace(trust="high")):
+        assert not Trust.of(given).lowers
+
+
+def test_a_calibrated_finder_is_raised_by_others_and_not_lowered(alone) -> None:
+    box = [300, 350, 330, 400]
+    sure = Toy({"ostrich": [(box, 0.8)]}, trust=Trust())
+    for other, expected in ((0.6, 0.8), (0.0, 0.8), (0.95, None)):
+        finder = Toy({"ostrich": [(box, other)] if other else []}, trust=Trust(lowers=False))
+        finder.name = "other"
+        (score,) = _open(alone, finder, sure).ground("ostrich").scores
+        mean = log_odds(np.array([0.8, 0.95])).mean()
+        assert score == pytest.approx(expected or 1 / (1 + np.exp(-mean)))
 
 
 def test_a_closed_finder_is_asked_for_its_names_and_adds_them_to_the_vocabulary(alone) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fo1agent.errors import DataError, InputError
@@ -56,6 +57,10 @@ def test_a_file_may_be_named(tmp_path, monkeypatch) -> None:
             "is damaged .*weight of 0 or more",
         ),
         (lambda said: json.dumps({**said, "trust": {**said["trust"], "wait": 1}}), "is damaged"),
+        (
+            lambda said: json.dumps({**said, "trust": {**said["trust"], "lowers": 1}}),
+            "is damaged .*True or False; got 1",
+        ),
         (lambda said: json.dumps({**said, "trust": {**said["trust"], "bias": "0"}}), "is damaged .*finite numbers"),
         (lambda said: json.dumps({**said, "trust": {"scale": float("nan")}}), "is damaged .*finite numbers"),
         (lambda said: " " * 200_000, "longer than 100,000 bytes"),
@@ -73,4 +78,6 @@ def test_makers_advice_is_a_trust() -> None:
     with pytest.raises(InputError, match="silent between 0 and 1"):
         Trust(silent=0.0)
     assert Trust.of(SimpleNamespace(trust=TRUST)) == TRUST
-    assert Trust.of(SimpleNamespace()) == Trust()
+    assert Trust.of(SimpleNamespace()) == Trust(lowers=False)
+    advised = Trust.at(0.3)
+    assert (advised.lowers, advised.log_odds(np.array([0.3]))) == (False, pytest.approx(np.log(0.25 / 0.75)))
