@@ -74,8 +74,9 @@ def load(
         finder: detectors that are asked beside the model, each named as a proposer is, or a `proposals.base.Finder`;
             what they say of phrases counts, and what only they see is found as well. With one that takes any words no
             word is unknown.
-        trust: what the finders' scores are worth: a file of `fo1agent calibrate`, or by finder's name; None for what
-            was fitted to them beside this model before (`proposals.trusted`), else what their makers advise.
+        trust: what the finders' scores are worth: a file of `fo1agent calibrate`, for those of the finders that it
+            holds, or by finder's name, and of the others what their makers advise; None for what was fitted to them
+            beside this model before (`proposals.trusted`), else what their makers advise.
         ocr: what reads text: a language such as `ru`, an `OCR`, which takes settings too, or a callable like
             `read_lines`; None for the built-in reader of Chinese, Japanese and Latin script.
         segmenter: what makes masks: a name such as `sam2.1-tiny`, `transformers:facebook/sam2.1-hiera-tiny` or
@@ -134,6 +135,8 @@ def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], trust: Any, r
     if generic and getattr(predictor, "proposes", False):
         boxes = None
     if not asked:
+        if isinstance(trust, str | os.PathLike):
+            raise InputError(f"trust={os.fspath(trust)!r} is of finders, and none is named: finder=… names one.")
         return Model(predictor, boxes, reader)
     from fo1agent.model.joined import JoinedPredictor
     from fo1agent.proposals import trusted
@@ -141,10 +144,9 @@ def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], trust: Any, r
     if isinstance(trust, Mapping):
         known = dict(trust)
     elif trust is not None:
-        known = {asked[-1].name: trusted.read(Path(trust), asked[-1], predictor.fingerprint)}
+        known = trusted.read(Path(trust), asked, predictor.fingerprint)
     else:
-        fitted = {one.name: trusted.kept(one, predictor.fingerprint) for one in asked}
-        known = {name: one for name, one in fitted.items() if one is not None}
+        known = trusted.kept(asked, predictor.fingerprint)
     return Model(JoinedPredictor(predictor, asked, known), boxes, reader)
 
 

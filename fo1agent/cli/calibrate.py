@@ -33,7 +33,7 @@ from fo1agent.cli import loading as cli_loading
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="OUT.json",
-    help="Write here; without it, where every later command finds it by itself.",
+    help="Write here, of every detector; without it, where every later command finds it by itself.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pictures.")
 @cli_loading.model_options
@@ -60,9 +60,7 @@ def calibrate(
     model, finders = parts(load(model_name, needs_boxes=True, trust={}, **running))
     if not finders:
         raise click.UsageError("Name a detector: --finder, or a --proposer that has names or reads phrases.")
-    if out and len(finders) > 1:
-        raise click.UsageError(f"--out is for one detector, and there are {len(finders)}. Leave it out.")
-    told = []
+    told, done = [], []
     for finder in finders:
         fitted = fit(model, finder, instances, images, limit=limit)
         for picture, reason in fitted.failures:
@@ -71,8 +69,9 @@ def calibrate(
             console.note(
                 f"{finder.name}: its scores tell right from wrong no better than chance. It will not be asked."
             )
+        done.append(trusted.Calibration(finder, fitted.trust, fitted.to_dict()))
         path = out or trusted.place(finder, model.predictor.fingerprint)
-        trusted.write(path, finder, model.predictor.fingerprint, fitted.trust, fitted.to_dict())
+        trusted.write(path, done if out else done[-1:], model.predictor.fingerprint)
         told.append({**fitted.to_dict(), "file": str(path)})
         if not json_output:
             for line in lines(told[-1]):

@@ -12,7 +12,7 @@ from PIL import Image
 
 import fo1agent
 from fo1agent.cli import main
-from fo1agent.errors import DataError
+from fo1agent.errors import DataError, InputError
 from fo1agent.evaluate import trusting
 from fo1agent.evaluate.trusting import Samples, calibrate, fit, logistic
 from fo1agent.proposals import trusted
@@ -184,28 +184,46 @@ def test_a_finder_that_knows_nothing_is_not_asked(labelled, alone, monkeypatch) 
     assert answer.value == fo1agent.Agent(alone).ask(CAT, "Is there an ostrich?").value
 
 
+def trusts(model: Any) -> tuple[Trust, ...]:
+    """The trust in each of its finders."""
+    return model.predictor.trust
+
+
 def used(model: Any) -> Trust:
     """The trust in its only finder."""
-    (trust,) = model.predictor.trust
+    (trust,) = trusts(model)
     return trust
 
 
-def test_what_is_fitted_is_used_by_what_is_loaded_later(labelled, monkeypatch, tmp_path) -> None:
+def test_what_is_fitted_is_used_by_what_is_loaded_later(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv(trusted.WHERE, str(tmp_path))
-    monkeypatch.setattr(trusting, "LEAST_RIGHT", 5)
     toy = Toy()
     model = fo1agent.load(finder=toy)
     assert used(model) == Trust()
     own, finders = trusting.parts(model)
     assert (own.name, finders) == ("fo1-nano", (toy,))
     trust = Trust(scale=2.0, weight=0.5)
-    trusted.write(trusted.place(toy, own.predictor.fingerprint), toy, own.predictor.fingerprint, trust, {})
+    weights = own.predictor.fingerprint
+    trusted.write(trusted.place(toy, weights), [trusted.Calibration(toy, trust, {})], weights)
     assert used(fo1agent.load(finder=toy)) == trust
     assert used(fo1agent.load(finder=toy, trust={})) == Trust()
     assert used(fo1agent.load(finder=toy, trust={"toy": Trust(bias=1.0)})) == Trust(bias=1.0)
-    other = tmp_path / "other.json"
-    trusted.write(other, toy, own.predictor.fingerprint, Trust(bias=2.0), {})
-    assert used(fo1agent.load(finder=toy, trust=other)) == Trust(bias=2.0)
+
+
+def test_a_file_is_used_for_each_finder_that_it_holds(alone, tmp_path) -> None:
+    toy, other, third = Toy(), Liar(), Liar()
+    other.name, third.name = "liar", "third"
+    file, weights = tmp_path / "trust.json", alone.predictor.fingerprint
+    first = trusted.Calibration(toy, Trust(bias=2.0), {})
+    trusted.write(file, [first], weights)
+    assert trusts(fo1agent.load(finder=[toy, other], trust=file)) == (Trust(bias=2.0), Trust())
+    trusted.write(file, [first, trusted.Calibration(other, Trust(bias=3.0), {})], weights)
+    three = fo1agent.load(finder=[third, other, toy], trust=file)
+    assert trusts(three) == (Trust(), Trust(bias=3.0), Trust(bias=2.0))
+    with pytest.raises(DataError, match="was made for the finder 'toy' or 'liar', not 'third'"):
+        fo1agent.load(finder=third, trust=file)
+    with pytest.raises(InputError, match="is of finders, and none is named"):
+        fo1agent.load(trust=file)
 
 
 def test_the_command_fits_and_tells(labelled, monkeypatch, tmp_path, capsys) -> None:
@@ -226,3 +244,26 @@ def test_the_command_fits_and_tells(labelled, monkeypatch, tmp_path, capsys) -> 
     told = json.loads(capsys.readouterr().out)
     assert Path(told["file"]).parent == tmp_path
     assert used(fo1agent.load(finder=Toy())).scale == pytest.approx(told["trust"]["scale"], abs=1e-5)
+
+
+def test_the_command_writes_several_detectors_into_one_file(labelled, monkeypatch, tmp_path, capsys) -> None:
+    import fo1agent.loading
+
+    def named(spec: str, device: str) -> Toy:
+        finder = Liar() if spec == "liar" else Toy()
+        finder.name = spec
+        return finder
+
+    monkeypatch.setattr(trusting, "LEAST_RIGHT", 3)
+    monkeypatch.setattr(fo1agent.loading, "resolve_finder", named)
+    file, folder = labelled
+    out = tmp_path / "both.json"
+    command = ["calibrate", "--instances", str(file), "--images", str(folder), "--limit", "6", "--json"]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--finder", "toy", "--finder", "liar", "--out", str(out)])
+    assert end.value.code == 0
+    printed = capsys.readouterr()
+    assert [(one["finder"], one["file"]) for one in json.loads(printed.out)] == [("toy", str(out)), ("liar", str(out))]
+    assert "liar: its scores tell right from wrong no better than chance. It will not be asked." in printed.err
+    loaded = fo1agent.load(finder=["liar", "toy"], trust=out)
+    assert [one.scale > 0 for one in trusts(loaded)] == [False, True]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,11 @@ from fo1agent.proposals.trust import Trust
 
 TRUST = Trust(scale=1.5, bias=-0.25, weight=0.75, silent=0.01)
 FINDER = SimpleNamespace(name="transformers:some/detector")
+YOLO = SimpleNamespace(name="yolo")
+
+
+def write(path: Path, *finders: Any, trust: Trust = TRUST) -> None:
+    trusted.write(path, [trusted.Calibration(one, trust, {"AP": 1.0}) for one in finders], "abc")
 
 
 @pytest.fixture(autouse=True)
@@ -22,27 +29,47 @@ def _own_folder(tmp_path, monkeypatch):
 
 
 def test_what_was_fitted_is_found_for_that_finder_and_those_weights_alone() -> None:
-    assert trusted.kept(FINDER, "abc") is None
+    assert trusted.kept([FINDER], "abc") == {}
     path = trusted.place(FINDER, "abc")
-    trusted.write(path, FINDER, "abc", TRUST, {"AP": 1.0})
+    write(path, FINDER)
     assert path.name.startswith("transformers-some-detector-")
-    assert trusted.kept(FINDER, "abc") == TRUST
-    assert trusted.kept(FINDER, "other") is None
-    assert trusted.kept(SimpleNamespace(name="transformers:some-detector"), "abc") is None
-    assert trusted.kept(SimpleNamespace(name=FINDER.name, identity="other weights"), "abc") is None
+    assert trusted.kept([YOLO, FINDER], "abc") == {FINDER.name: TRUST}
+    assert trusted.kept([FINDER], "other") == {}
+    assert trusted.kept([SimpleNamespace(name="transformers:some-detector")], "abc") == {}
+    assert trusted.kept([SimpleNamespace(name=FINDER.name, identity="other weights")], "abc") == {}
 
 
 def test_a_file_may_be_named(tmp_path, monkeypatch) -> None:
     path = tmp_path / "mine.json"
-    trusted.write(path, FINDER, "abc", TRUST, {})
+    write(path, FINDER)
     monkeypatch.setenv(trusted.WHERE, str(path))
-    assert trusted.kept(FINDER, "abc") == TRUST
+    assert trusted.kept([FINDER, YOLO], "abc") == {FINDER.name: TRUST}
     with pytest.raises(
         DataError, match=r"mine.json: was made for the model 'abc', not 'other'. Run `fo1agent calibrate`"
     ):
-        trusted.kept(FINDER, "other")
-    with pytest.raises(DataError, match="was made for the finder 'transformers:some/detector', not 'yolo'"):
-        trusted.read(path, SimpleNamespace(name="yolo"), "abc")
+        trusted.kept([FINDER], "other")
+    with pytest.raises(DataError, match="was made for the finder 'transformers:some/detector', not 'yolo' or 'owl'"):
+        trusted.read(path, [YOLO, SimpleNamespace(name="owl")], "abc")
+    with pytest.raises(DataError, match="was made for the identity '', not 'other weights'"):
+        trusted.read(path, [SimpleNamespace(name=FINDER.name, identity="other weights")], "abc")
+
+
+def test_one_file_may_hold_several(tmp_path) -> None:
+    path = tmp_path / "both.json"
+    write(path, FINDER, YOLO)
+    assert trusted.read(path, [YOLO, FINDER], "abc") == {FINDER.name: TRUST, "yolo": TRUST}
+    assert trusted.read(path, [YOLO], "abc") == {"yolo": TRUST}
+    with pytest.raises(DataError, match="finder 'transformers:some/detector' or 'yolo', not 'owl'"):
+        trusted.read(path, [SimpleNamespace(name="owl")], "abc")
+
+
+def test_a_file_of_before_finders_could_be_kept_from_lowering_is_read(tmp_path) -> None:
+    path = tmp_path / "old.json"
+    write(path, FINDER, trust=TRUST)
+    said = json.loads(path.read_text())
+    assert said["trust"].pop("lowers") is True
+    path.write_text(json.dumps(said))
+    assert trusted.read(path, [FINDER], "abc") == {FINDER.name: TRUST}
 
 
 @pytest.mark.parametrize(
@@ -50,6 +77,8 @@ def test_a_file_may_be_named(tmp_path, monkeypatch) -> None:
     [
         (lambda said: "{", "cannot be read as a calibration"),
         (lambda said: "[]", "is no calibration of fo1agent"),
+        (lambda said: json.dumps([said, 3]), "is no calibration of fo1agent"),
+        (lambda said: json.dumps({**said, "finder": ["yolo"]}), "is no calibration of fo1agent"),
         (lambda said: json.dumps({**said, "format": "fo1agent-trust-2"}), "is no calibration of fo1agent"),
         (lambda said: json.dumps({**said, "trust": 3}), "is no calibration of fo1agent"),
         (
@@ -68,10 +97,10 @@ def test_a_file_may_be_named(tmp_path, monkeypatch) -> None:
 )
 def test_a_damaged_file_is_told(change, message) -> None:
     path = trusted.place(FINDER, "abc")
-    trusted.write(path, FINDER, "abc", TRUST, {})
+    write(path, FINDER)
     path.write_text(change(json.loads(path.read_text())))
     with pytest.raises(DataError, match=message):
-        trusted.kept(FINDER, "abc")
+        trusted.kept([FINDER], "abc")
 
 
 def test_makers_advice_is_a_trust() -> None:
