@@ -53,7 +53,7 @@ class OwnDetector:
     def __init__(self, nano: Any, names: Sequence[str], open_: bool = False, name: str = "detector") -> None:
         self._nano, self._classes, self._kept = nano, {one: k for k, one in enumerate(names)}, Kept()
         self.name, self.names = name, None if open_ else tuple(names)
-        self.trust = Trust()
+        self.trust = Trust(lowers=False)  # as of any detector that is not calibrated
 
     def find(self, image: LoadedImage, phrases: Sequence[str]) -> list[Regions]:
         """See `proposals.base.Finder`."""
