@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,6 +26,7 @@ from fo1agent.pictures.ocr import TextLine
 from fo1agent.scene import Model
 from fo1agent.tools.registry import registry
 from fo1agent.untrusted import UntrustedText
+from tests import segmenting
 from tests.fakes import FakePredictor
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
@@ -95,6 +97,44 @@ def test_every_tool_is_declared_closed_with_the_picture_first(folder: Path) -> N
         assert declared.count("Between <untrusted> marks") == 7  # read: 2, describe: 1, inspect: 1, ask: 3
 
     served(folder, test)
+
+
+FOUND: dict[str, dict[str, Any]] = {
+    "look": {},
+    "ground": {"phrase": "small tie"},
+    "count": {"phrase": "tie"},
+    "read": {},
+    "describe": {"region": "r1"},
+    "inspect": {"question": "What colour is it?", "region": "r1"},
+    "relate": {"a": "apple", "relation": "inside", "b": "tie"},
+    "segment": {"phrase": "tie"},
+    "point": {"phrase": "tie"},
+    "zoom": {"region": "r1", "phrase": "apple"},
+    "annotate": {"regions": ["r0"]},
+    "ask": {"question": "Outline the tie."},
+}
+"""A call of every tool on `segmenting.drawn`; each finds something."""
+
+
+@pytest.mark.parametrize("segmenter", [segmenting.ByColor(), lambda image, boxes: [None] * len(boxes)])
+def test_what_every_tool_tells_is_as_declared(folder: Path, segmenter: Any) -> None:
+    segmenting.drawn().save(folder / "drawn.png")
+
+    async def test(client: Client) -> None:
+        listed = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
+        assert set(listed) == set(FOUND)
+        for name, arguments in FOUND.items():
+            result = await client.call_tool(name, {"image": "drawn.png", **arguments})  # which checks it as well
+            assert not result.is_error, text_of(result)
+            jsonschema.Draft202012Validator(listed[name] or {}).validate(result.structured_content)
+            for left_out in (jsonschema.Draft202012Validator({"required": [key]}) for key in ("rle", "png_base64")):
+                assert not left_out.is_valid(result.structured_content)
+        declared = json.dumps(listed["segment"])
+        assert "rle" not in declared
+        assert "CocoRuns" not in declared
+        assert "polygons" in declared
+
+    served(folder, test, load=lambda: replace(segmenting.model(segmenter), ocr=read_injection))
 
 
 def test_what_could_not_be_judged_is_declared_explained_and_told(folder: Path) -> None:
