@@ -28,6 +28,8 @@ NO_SEGMENTER = (
 SAME_THING_IOU = 0.5
 """A mask that a model found by itself is a region's from this IoU of its box with the region's on."""
 
+_ROUNDING = 1e-3  # by which a probability may lie outside of 0 to 1, as of one that was computed in half precision
+
 _MADE_AT_ONCE = 64_000_000
 """Pixels of the masks that are made at once; they take some bytes each until they are runs."""
 
@@ -78,23 +80,36 @@ def segmented(segmenter: Callable[..., Any], image: LoadedImage, boxes: np.ndarr
                 f"{name} gave {len(found)} masks for {len(boxes)} boxes; wanted one each, or None where there is none."
             )
         return [_mask(one, quality, image) for one, quality in zip(found, rated, strict=True)]
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, RuntimeError) as exc:  # the last of a tensor that is still being trained
         raise SegmentationError(f"{name} gave a {type(given).__name__} that holds no masks: {one_line(exc)}") from exc
 
 
 def _mask(given: Any, quality: float | None, image: LoadedImage) -> Mask | None:
     if given is None:
         return None
-    if isinstance(given, Mask):
-        mask = given
-    else:
-        pixels = np.asarray(given)
-        mask = Mask.of(pixels >= 0.5 if pixels.dtype.kind == "f" else pixels, quality)
+    mask = given if isinstance(given, Mask) else Mask.of(_truth(np.asarray(given)), quality)
     if mask.size_hw != image.size_hw:
         raise ValueError(
             f"one has {mask.size_hw[1]}x{mask.size_hw[0]} pixels, the picture {image.width}x{image.height}"
         )
     return mask if mask.area else None
+
+
+def _truth(pixels: np.ndarray) -> np.ndarray:
+    """Truth values of what a segmenter says of each pixel.
+
+    Raises:
+        ValueError: it says something else than truth values or probabilities, such as logits.
+    """
+    probabilities = pixels.dtype.kind == "f"
+    if pixels.size and pixels.dtype.kind in "fi":
+        least, most = pixels.min(), pixels.max()
+        if not (least >= -_ROUNDING and (most <= 1 + _ROUNDING or not probabilities)):  # so that NaN is none either
+            raise ValueError(
+                f"its values go from {least:g} to {most:g}, wanted truth values, or probabilities from 0 to 1 (of "
+                "logits: 1 / (1 + exp(-logits)))"
+            )
+    return pixels >= 0.5 if probabilities else pixels
 
 
 def matched(boxes: np.ndarray, found: Sequence[Mask]) -> list[Mask | None]:

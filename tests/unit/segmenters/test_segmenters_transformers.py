@@ -373,6 +373,8 @@ ONE_BOX = np.array([[0.0, 0.0, 3.0, 4.0]])
         ([np.eye(4, 6)], 4, None),
         ((np.ones((1, 4, 6), dtype=bool), [0.25]), 24, 0.25),
         ([Mask.of(np.ones((4, 6), dtype=bool), 0.5)], 24, 0.5),
+        (np.full((1, 4, 6), 255, dtype=np.uint8), 24, None),
+        (np.full((1, 4, 6), 1.0005, dtype=np.float16), 24, None),
     ],
 )
 def test_a_plain_function_is_a_segmenter_in_several_forms(given: Any, area: int, quality: float | None) -> None:
@@ -395,6 +397,15 @@ def test_no_mask_and_one_without_pixels_are_none() -> None:
         (7, "holds no masks"),
         ((np.ones((1, 4, 6)), [2.0]), "from 0 to 1"),
         ([["a"]], "holds no masks"),
+        (torch.ones(1, 4, 6, requires_grad=True), "holds no masks: Can't call numpy"),
+        (
+            np.linspace(-8, 12, 24).reshape(1, 4, 6),
+            "its values go from -8 to 12, wanted truth values, or probabilities",
+        ),
+        (np.full((1, 4, 6), -3.5, dtype=np.float32), "its values go from -3.5 to -3.5"),
+        (np.full((1, 4, 6), 255.0), "its values go from 255 to 255"),
+        (np.full((1, 4, 6), np.nan), "its values go from nan to nan"),
+        (np.full((1, 4, 6), -1), "its values go from -1 to -1"),
     ],
 )
 def test_what_is_no_mask_is_an_error_of_one_line_with_the_segmenters_name(given: Any, said: str) -> None:
