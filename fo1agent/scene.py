@@ -424,43 +424,58 @@ class Scene(Pictured):
             ToolFailed: there is no segmenter; the message says how to have one.
             SegmentationError: it failed.
         """
+        return alone(self._segmenting(what))
+
+    def _segmenting(self, what: Any) -> Asking[SegmentResult]:
+        """`segment`, whose phrases may be looked for together with those of others."""
         if self.model.segmenter is None:
             raise ToolFailed(NO_SEGMENTER)
-        found = self._meant(what)
-        new = {box: found[k] for k, box in enumerate(map(tuple, found.boxes.tolist())) if box not in self._masks}
-        if new:
-            made = segmented(self.model.segmenter, self.loaded, np.array(list(new)))
-            for (box, region), mask in zip(new.items(), made, strict=True):
-                self._keep_mask(box, region, mask)
-        return SegmentResult.of(self._masked(found), what if isinstance(what, str) and not is_region_id(what) else None)
+        found = yield from self._meant(what)
+        return SegmentResult.of(self._segmented(found), _phrase(what))
 
     def point(self, what: Any = None) -> PointResult:
         """Where to click: one point a region, that hits it and nothing that lies on it.
 
-        Of a region with a mask it is the point inside that is farthest from its edge; else the middle of the box, or,
-        where that lies on something smaller that the model names, the point farthest from all of these and from the
-        border of the box.
+        With a segmenter the regions are segmented first, as by `segment`. Of a region with a mask it is the point
+        inside that is farthest from its edge; else the middle of the box, or, where that lies on something smaller that
+        the model names, the point farthest from all of these and from the border of the box.
 
         Args:
             what: as for `segment`.
 
         Raises:
             InputError: an unknown region.
+            SegmentationError: the segmenter failed.
         """
-        found = self._masked(self._meant(what))
+        return alone(self._pointing(what))
+
+    def _pointing(self, what: Any) -> Asking[PointResult]:
+        """`point`, likewise."""
+        found = self._segmented((yield from self._meant(what)))
+        if len(found):
+            yield from self._naming()
         named = self.named() if len(found) else found
         points = [PointRef.of(region, *point_at(region, named), self.loaded.size_hw) for region in found]
-        return PointResult.of(found, points, what if isinstance(what, str) and not is_region_id(what) else None)
+        return PointResult.of(found, points, _phrase(what))
 
-    def _meant(self, what: Any) -> Regions:
+    def _meant(self, what: Any) -> Asking[Regions]:
         """Phrases, targets or regions, one or several, as regions, each once."""
         if what is None:
+            yield from self._naming()
             return self.named()
-        if not isinstance(what, (list, tuple)) or not what:
-            return self._regions_of(what)
-        one_box = len(what) == 4 and all(number(corner) is not None for corner in what)
-        each = [self._regions_of(one) for one in ([what] if one_box else what)]
+        asked, phrases = _apart(what)
+        found = (yield from self._grounding(phrases, None, None, None)) if phrases else {}
+        each = [self._regions_of(one) if _phrase(one) is None else found[one] for one in asked]
         return each[0] if len(each) == 1 else _together_once(each)
+
+    def _segmented(self, found: Regions) -> Regions:
+        """The same regions with their masks, which are made now where they are not known and there is a segmenter."""
+        if self.model.segmenter is not None:
+            new = {box: found[k] for k, box in enumerate(map(tuple, found.boxes.tolist())) if box not in self._masks}
+            made = segmented(self.model.segmenter, self.loaded, np.array(list(new)))
+            for (box, region), mask in zip(new.items(), made, strict=True):
+                self._keep_mask(box, region, mask)
+        return self._masked(found)
 
     def _keep_mask(self, box: Box, region: Region, mask: Mask | None) -> None:
         spelled = RegionId(region.name).box if region.index is None else None  # a box's id holds it to whole pixels
@@ -970,6 +985,20 @@ class Album:
         """`Scene.describe` of each picture."""
         return together([scene._describing(None) for scene in self])
 
+    def segment(self, what: Any = None) -> list[SegmentResult]:
+        """`Scene.segment` in each picture: phrases are looked for in one pass, and the segmenter takes one a picture.
+
+        Args:
+            what: as for `Scene.segment`; an id or a box holds for every picture.
+        """
+        _apart(what)
+        return together([scene._segmenting(what) for scene in self])
+
+    def point(self, what: Any = None) -> list[PointResult]:
+        """`Scene.point` in each picture; arguments as for `segment`."""
+        _apart(what)
+        return together([scene._pointing(what) for scene in self])
+
     def inspect(self, question: str) -> list[InspectResult]:
         """`Scene.inspect` of each picture as a whole."""
         _check_question(question)
@@ -1007,6 +1036,19 @@ def batches(items: Iterable[T], opened: Callable[[T], Any]) -> Iterator[list[tup
             batch, left = [], math.inf
     if batch:
         yield batch
+
+
+def _phrase(what: Any) -> str | None:
+    """What is looked for, if it is a phrase; None for a region's id and all else."""
+    return what if isinstance(what, str) and not is_region_id(what) else None
+
+
+def _apart(what: Any) -> tuple[list[Any], list[str]]:
+    """One thing or several as a list, and the phrases among them."""
+    several_ = isinstance(what, (list, tuple)) and len(what) > 0
+    one_box = several_ and len(what) == 4 and all(number(corner) is not None for corner in what)
+    asked = list(what) if several_ and not one_box else [what]
+    return asked, _phrases([phrase for one in asked if (phrase := _phrase(one)) is not None])
 
 
 def _phrases(given: Iterable[str]) -> list[str]:

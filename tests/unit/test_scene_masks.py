@@ -171,7 +171,36 @@ def test_the_point_of_a_masked_thing_lies_in_it_and_is_told_three_times(scene: S
     assert point.thousandths == pytest.approx((200, 400), abs=8)
 
 
-def test_without_a_mask_it_is_the_middle_or_a_point_that_nothing_smaller_covers(scene: Scene) -> None:
+def test_with_a_segmenter_a_thing_is_segmented_before_it_is_pointed_at(scene: Scene, segmenter: ByColor) -> None:
+    (point,) = scene.point("tie").points
+    assert point.by == "mask"
+    assert _true("tie")[int(point.y), int(point.x)]
+    told = registry()["point"].call(scene, {"phrase": "tie"}).result
+    assert told.points == (point,)
+    assert told.regions[0].mask is not None
+    assert scene.segment("tie").masks[0].area == _true("tie").sum()
+    assert segmenter.calls == [1]
+    assert {point.by for point in scene.point().points} == {"mask"}
+    assert segmenter.calls == [1, 2]
+
+
+def test_a_thing_without_a_mask_is_pointed_at_in_the_middle_and_a_failing_segmenter_is_told() -> None:
+    bare = model(lambda image, boxes: [None] * len(boxes)).open(drawn())
+    assert [point.by for point in bare.point("frisbee").points] == ["middle"]
+    failing = model(lambda image, boxes: 7).open(drawn())
+    with pytest.raises(SegmentationError, match="holds no masks"):
+        failing.point("frisbee")
+    assert "holds no masks" in registry()["point"].call(failing, {}).error
+
+
+@pytest.fixture
+def boxed() -> Scene:
+    """The picture, of a model without a segmenter."""
+    return replace(model(), segmenter=None).open(drawn())
+
+
+def test_without_a_mask_it_is_the_middle_or_a_point_that_nothing_smaller_covers(boxed: Scene) -> None:
+    scene = boxed
     middle = scene.point("r1").points[0]
     assert (middle.x, middle.y, middle.by) == (280, 100, "middle")
     # A box whose middle the ball covers.
@@ -183,8 +212,8 @@ def test_without_a_mask_it_is_the_middle_or_a_point_that_nothing_smaller_covers(
     assert not (x1 < free.x < x2 and y1 < free.y < y2)
 
 
-def test_the_middle_is_taken_where_all_of_a_box_is_covered(scene: Scene) -> None:
-    assert scene.point((305, 45, 325, 65)).points[0].by == "middle"  # the ball is larger, and not on it
+def test_the_middle_is_taken_where_all_of_a_box_is_covered(boxed: Scene) -> None:
+    assert boxed.point((305, 45, 325, 65)).points[0].by == "middle"  # the ball is larger, and not on it
 
 
 def test_what_is_no_region_is_refused(scene: Scene) -> None:

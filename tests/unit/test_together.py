@@ -128,6 +128,30 @@ def test_phrases_that_are_there_once_are_all_looked_for(model: Many) -> None:
     ]
 
 
+def test_an_album_is_segmented_and_pointed_at_as_its_scenes_are(model: Many) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def boxes_filled(image: LoadedImage, boxes: np.ndarray) -> np.ndarray:
+        asked.append((image.width, len(boxes)))
+        masks = np.zeros((len(boxes), *image.size_hw), dtype=bool)
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int), strict=True):
+            mask[y1:y2, x1:x2] = True
+        return masks
+
+    opened = Model(model, segmenter=boxes_filled).open_many
+    album, alone = opened([PICTURE, OTHER]), opened([PICTURE, OTHER])
+    what = ["bus", "person", (1.0, 1.0, 9.0, 9.0)]
+    found, points = album.segment(what), album.point("bus")
+    assert model.made == [("match", 2)]
+    assert asked == [(64, 3), (80, 3)]
+    assert [len(one.masks) for one in found] == [3, 3]
+    assert {point.by for one in points for point in one.points} == {"mask"}
+    assert [one.model_dump_json() for one in found] == [scene.segment(what).model_dump_json() for scene in alone]
+    assert [one.model_dump_json() for one in points] == [scene.point("bus").model_dump_json() for scene in alone]
+    model.vocabulary = ("bus", "person")
+    assert [len(one.masks) for one in opened([PICTURE, OTHER]).segment()] == [2, 2]
+
+
 WRONG_ALBUM: list[tuple[Callable[[Album], Any], str]] = [
     (lambda album: album.ground_many(None), "ground_many needs a list of phrases, got None"),  # pyright: ignore[reportArgumentType]
     (lambda album: album.ground_many("bus"), "ground_many needs a list of phrases, got 'bus'"),
@@ -137,6 +161,8 @@ WRONG_ALBUM: list[tuple[Callable[[Album], Any], str]] = [
     (lambda album: album.ground("bus", threshold=2), "threshold must be a probability from 0 to 1, got 2"),
     (lambda album: album.ground("bus", limit=0), "limit must be 1 or more"),
     (lambda album: album.ground("b" * 1001), "A phrase may have 1000 characters, got 1001"),
+    (lambda album: album.segment(" "), "A phrase must say what to look for"),
+    (lambda album: album.point(["bus", ""]), "A phrase must say what to look for"),
     (lambda album: album.inspect(None), "inspect needs a question. Got None"),  # pyright: ignore[reportArgumentType]
     (lambda album: album.inspect(" "), "inspect needs a question"),
 ]

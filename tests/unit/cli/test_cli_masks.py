@@ -124,3 +124,10 @@ def test_a_point_is_drawn_as_a_dot(run: Run, picture: Path, tmp_path: Path) -> N
     assert shown.getpixel((round(80 * scale), round(80 * scale))) == tuple(dot)
     apple = shown.getpixel((round(315 * scale), round(55 * scale)))
     assert apple == tuple(bytes.fromhex(region_color("r2")[1:]))
+
+
+def test_with_a_segmenter_a_point_lies_in_the_mask(run: Run, picture: Path) -> None:
+    """The middle of its box is beside the tie."""
+    (told,) = json.loads(run("point", picture, "tie", "--segmenter", "folder", "--json").stdout)["points"]
+    assert told["by"] == "mask"
+    assert _true("tie")[int(told["y"]), int(told["x"])]
