@@ -32,9 +32,9 @@ def watched_model(model: Any, listener: Listener) -> Any:
     return replace(
         model,
         predictor=_Watched(model.predictor, listener),
-        proposer=None if propose is None else _heard(propose, "propose", _name_of(propose), listener),
-        ocr=_heard(model.ocr, "ocr", _name_of(model.ocr), listener),
-        segmenter=None if segment is None else _heard(segment, "segment", _name_of(segment), listener),
+        proposer=None if propose is None else _Heard(propose, "propose", _name_of(propose), listener),
+        ocr=_Heard(model.ocr, "ocr", _name_of(model.ocr), listener),
+        segmenter=None if segment is None else _Heard(segment, "segment", _name_of(segment), listener),
     )
 
 
@@ -58,7 +58,7 @@ class _Watched:
         value, kind = getattr(self._predictor, name), _MANY.get(name, name)
         if name == "ask":
             return self._ask
-        return _heard(value, kind, self._predictor.name, self._listener) if kind in PASSES else value
+        return _Heard(value, kind, self._predictor.name, self._listener) if kind in PASSES else value
 
     def _ask(self, encoding: Any, phrases: Sequence[str], naming: bool = False) -> None:
         finders = ", ".join(self._predictor.unasked(encoding, phrases, naming))
@@ -66,14 +66,18 @@ class _Watched:
             self._predictor.ask(encoding, phrases, naming)
 
 
-def _heard(function: Any, kind: str, model: str, listener: Listener) -> Any:
-    """The function, each call within the listener's context."""
+class _Heard:
+    """A function, called as it is, each call within the listener's context."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with listener(kind, model, _pixels(args[0]) if args and kind in ("encode", "propose", "segment", "ocr") else 0):
-            return function(*args, **kwargs)
+    def __init__(self, function: Any, kind: str, name: str, listener: Listener) -> None:
+        self.name = name
+        self.__module__ = getattr(function, "__module__", "")  # by which `proposals.base` tells ours from others
+        self._function, self._kind, self._listener = function, kind, listener
 
-    return call
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        sees = bool(args) and self._kind in ("encode", "propose", "segment", "ocr")
+        with self._listener(self._kind, self.name, _pixels(args[0]) if sees else 0):
+            return self._function(*args, **kwargs)
 
 
 def _pixels(image: Any) -> int:
