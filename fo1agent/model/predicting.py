@@ -19,6 +19,7 @@ from fo1agent.errors import InputError
 from fo1agent.model.encoding import Chunk, EncodingCache, SceneEncoding, encoding_key
 from fo1agent.model.prompting import MOST_REGIONS
 from fo1agent.pictures.image import LoadedImage, load_image
+from fo1agent.presets import WITH_BOXES
 from fo1agent.regions.regions import Regions, check_boxes
 
 B = TypeVar("B", bound=Any)  # ids as an engine takes them
@@ -501,7 +502,7 @@ def _renumbered(text: str, number: Callable[[int], int]) -> str:
 
 def no_proposals(name: str) -> InputError:
     """The error of a model, so called, that is to find boxes and cannot."""
-    return InputError(f"{name} makes no proposals of its own. Pass boxes, or load it with a proposer.")
+    return InputError(f"{name} makes no proposals of its own. {WITH_BOXES}")
 
 
 def at_most(limit: int, ids: B, text: str) -> B:

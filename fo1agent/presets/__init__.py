@@ -17,6 +17,11 @@ from fo1agent.errors import CheckpointError, InputError
 
 MODEL = "FO1AGENT_MODEL"
 """The variable that names the model where nothing else does."""
+WITH_BOXES = (
+    "Give boxes with the picture (at a shell --boxes FILE.json), or load the model with a proposer, such as "
+    "rt-detr-r18 (at a shell --proposer NAME)."
+)
+"""What to do where nothing makes boxes, for messages."""
 Kind = Literal["model", "detector", "segmenter"]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.image import LoadedImage
+from fo1agent.presets import WITH_BOXES
 from fo1agent.regions.ids import numbered
 from fo1agent.regions.regions import LIMIT, Regions, check_boxes, check_inside
 
@@ -54,7 +55,7 @@ class Given:
             InputError: there are no boxes to give.
         """
         if self._boxes is None:
-            raise InputError("No boxes were given. Pass boxes= when opening the picture, or choose another proposer.")
+            raise InputError(f"No boxes were given. {WITH_BOXES}")
         inside, n = check_inside(self._boxes, image.size_hw), len(self._boxes)
         best = np.sort(np.argsort(-self._scores, kind="stable")[: self._limit])
         return Regions(

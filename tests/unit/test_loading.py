@@ -18,7 +18,10 @@ from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
 from tests.tiny_models import CHECKPOINT, nano
 
-NONE_OF_ITS_OWN = "m makes no proposals of its own. Pass boxes, or load it with a proposer."
+NONE_OF_ITS_OWN = (
+    "m makes no proposals of its own. Give boxes with the picture (at a shell --boxes FILE.json), or load the model "
+    "with a proposer, such as rt-detr-r18 (at a shell --proposer NAME)."
+)
 
 
 @pytest.fixture

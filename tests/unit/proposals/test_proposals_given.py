@@ -113,7 +113,7 @@ def test_a_given_box_outside_the_picture_is_named(image, box):
 
 
 def test_given_nothing_at_all_says_what_to_pass(image):
-    with pytest.raises(InputError, match="Pass boxes="):
+    with pytest.raises(InputError, match=r"Give boxes with the picture .*--boxes FILE\.json.*--proposer NAME"):
         resolve_proposer("given")(image)
 
 
