@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def load(
     compile: bool = False,
     pack: bool = False,
     proposer: str | Callable[[LoadedImage], Regions] | None = None,
-    finder: str | Finder | Sequence[str | Finder] = (),
+    finder: str | Finder | Sequence[str | Finder] | None = (),
     trust: str | os.PathLike[str] | Mapping[str, Trust] | None = None,
     ocr: str | Reader | None = None,
     segmenter: str | os.PathLike[str] | Callable[..., Any] | None = None,
@@ -124,7 +124,11 @@ def load(
 
 
 def _each(finder: Any) -> Sequence[Any]:
-    return [finder] if isinstance(finder, str | os.PathLike) or hasattr(finder, "find") else finder
+    """Finders, of which one, or none, needs no list."""
+    if finder is None:
+        return ()
+    several = isinstance(finder, Iterable) and not isinstance(finder, str | os.PathLike)
+    return [*finder] if several and not hasattr(finder, "find") else [finder]
 
 
 def _joined(predictor: Any, boxes: Any, finders: Sequence[Finder], trust: Any, reader: Reader) -> Model:
@@ -178,7 +182,7 @@ def _detectors(choice: Choice, proposer: Any, finder: Any) -> tuple[Any, list[An
     A detector of the name makes the boxes unless something else is to; if it only reads phrases, for a model that makes
     none (see `_joined`).
     """
-    finders = list(_each(finder))
+    finders = _each(finder)
     named = [part.source for part in choice.detectors]
     if proposer is None and named:
         proposer, *named = named

@@ -39,6 +39,7 @@ from fo1agent.errors import (
     FO1AgentError,
     InputError,
     MissingExtraError,
+    ProposalError,
     ReplyError,
     ToolFailed,
     ToolRetry,
@@ -263,7 +264,7 @@ class Tool:
             return Outcome(tool=self.name, error=self._said(exc), retry=True)
         except BudgetExceeded:
             raise
-        except (AgentError, ToolFailed, ReplyError, MissingExtraError) as exc:
+        except (AgentError, ToolFailed, ReplyError, ProposalError, MissingExtraError) as exc:
             return Outcome(tool=self.name, error=self._said(exc))
         except FO1AgentError:
             raise

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fo1agent.errors import ProposalError
 from fo1agent.model.encoding import EncodingCache, encoding_key
 from fo1agent.model.predicting import About
 from fo1agent.pictures.image import LoadedImage, load_image
-from fo1agent.proposals.base import Finder
+from fo1agent.proposals.base import Finder, found_by
 from fo1agent.proposals.trust import Trust, log_odds
 from fo1agent.regions.boxes import iou, nms
 from fo1agent.regions.regions import Regions
@@ -333,10 +332,7 @@ class JoinedPredictor:
         return wanted
 
     def _asked(self, encoding: JoinedEncoding, number: int, phrases: Sequence[str]) -> None:
-        finder = self.finders[number]
-        found = finder.find(encoding.image, phrases)
-        if len(found) != len(phrases) or not all(isinstance(one, Regions) for one in found):
-            raise ProposalError(f"{finder.name} was asked for {len(phrases)} phrases; wanted Regions of each.")
+        found = found_by(self.finders[number], encoding.image, phrases)
         if len(encoding.said) > _KEPT_PHRASES:
             encoding.said.clear()
         encoding.said.update({(number, phrase): _apart(one) for phrase, one in zip(phrases, found, strict=True)})

@@ -23,6 +23,11 @@ WITH_BOXES = (
 )
 """What to do where nothing makes boxes, for messages."""
 Kind = Literal["model", "detector", "segmenter"]
+_PLACES: dict[Kind, str] = {
+    "model": "--model {0}, or load({0!r})",
+    "detector": "--finder or --proposer {0}, or load(finder={0!r})",
+    "segmenter": "--segmenter {0}, or load(segmenter={0!r})",
+}
 
 
 @dataclass(frozen=True)
@@ -214,14 +219,20 @@ def choose(name: str | None) -> Choice:
         name: None for what `FO1AGENT_MODEL` names, and where it names nothing for fo1-nano.
 
     Raises:
-        InputError: in a combination, a part is not known, is of another kind than its place is for, or is one too many.
+        InputError: in a combination, a part is missing or not known, is of another kind than its place is for, or is
+            one too many.
     """
     name = os.environ.get(MODEL) or None if name is None else name
     if name is None:
         return Choice(None)
     first, *others = name.split("+")
-    if os.path.isdir(name) or not all((first, *others)) or not others:
+    if os.path.isdir(name) or not others:
         return Choice(_weights(name))
+    if not all((first, *others)):
+        missing = "a detector is missing after +" if first else "a model is missing before +"
+        raise InputError(
+            f"{name[:80]!r} is no folder, and {missing}. Wanted MODEL+DETECTOR, nano+{_names('detector')[0]}."
+        )
     if first not in _names("model") and not os.path.isdir(first) and "/" not in first:
         raise InputError(f"{name[:80]!r} is no folder, and there is no model {unknown(first, ['model'])}")
     parts = [_part(name, other) for other in others]
@@ -261,12 +272,24 @@ def unknown(name: str, kinds: Sequence[Kind]) -> str:
 
 
 def meant(name: str, kinds: Sequence[Kind]) -> str:
-    """Which name was likely meant, as a sentence with a blank before it; nothing if none is like it."""
+    """What was likely meant, in sentences with a blank before each: which name, or where else this one goes; nothing if
+    no name is like it."""
     other = PARTS.get(name)
     if other is not None and other.kind != "model" and "model" in kinds:
         return f" That is a {other.kind}, which goes behind a model: nano+{name}."
+    elsewhere = goes(other.kind, name) if other is not None and other.kind not in kinds else ""
     near = difflib.get_close_matches(name, [one for kind in kinds for one in _names(kind)], n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    return elsewhere + (f" Did you mean {near[0]!r}?" if near else "")
+
+
+def goes(kind: Kind, name: str) -> str:
+    """Where a part of that kind is named, as a sentence with a blank before it."""
+    return f" That is a {kind}: {_PLACES[kind].format(name)}."
+
+
+def is_path(name: str) -> bool:
+    """Whether a text is a way through folders, and no short name nor one with a prefix (`transformers:…`)."""
+    return ":" not in name[2:] and any(sign in name for sign in ("/", os.sep))
 
 
 def _part(name: str, other: str) -> Part:

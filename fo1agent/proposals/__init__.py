@@ -11,8 +11,8 @@ from typing import Any
 
 from fo1agent.errors import InputError
 from fo1agent.pictures.image import LoadedImage
-from fo1agent.presets import meant, source
-from fo1agent.proposals.base import Finder, Function, Proposer
+from fo1agent.presets import is_path, meant, source
+from fo1agent.proposals.base import Finder, Function, Proposer, check_finder
 from fo1agent.proposals.given import Given
 from fo1agent.regions.regions import Regions, shown
 
@@ -41,9 +41,16 @@ def resolve_proposer(
         ProposalError: the detector cannot be loaded.
     """
     if not isinstance(spec, (str, os.PathLike)):
-        if callable(spec):
-            return spec if hasattr(spec, "name") else Function(spec)
-        raise InputError(f"A {type(spec).__name__} is no proposer. Pass {_FORMS}.")
+        if not callable(spec):
+            raise InputError(f"A {type(spec).__name__} is no proposer. Pass {_FORMS}.")
+        if hasattr(spec, "find"):
+            check_finder(spec)
+        return spec if hasattr(spec, "name") else Function(spec)
+    return _detector(spec, "proposer", device)
+
+
+def _detector(spec: str | os.PathLike[str], what: str, device: str) -> Callable[[LoadedImage], Regions]:
+    """The detector of a name, which is to be a proposer or a finder."""
     text = source(os.fspath(spec), "detector")
     kind, colon, name = text.partition(":")
     if text == "given":
@@ -60,7 +67,8 @@ def resolve_proposer(
         from fo1agent.proposals.transformers import TransformersProposer
 
         return TransformersProposer(text, device=device)
-    raise InputError(f"No proposer {text[:80]!r}.{meant(text, ['detector'])} Pass {_FORMS}.")
+    why = ": there is no folder of that name." if is_path(text) else f".{meant(text, ['detector'])}"
+    raise InputError(f"No {what} {text[:80]!r}{why} Pass {_FORMS}.")
 
 
 def resolve_finder(spec: Any, *, device: str = "cpu") -> Finder:
@@ -75,7 +83,12 @@ def resolve_finder(spec: Any, *, device: str = "cpu") -> Finder:
         MissingExtraError: the detector's package is not installed.
         ProposalError: the detector cannot be loaded.
     """
-    found: Any = resolve_proposer(spec, device=device) if isinstance(spec, (str, os.PathLike)) else spec
-    if not hasattr(found, "find"):
-        raise InputError(f"{shown(spec)} is no finder: it says where something is, not what. Pass it as proposer.")
-    return found
+    if isinstance(spec, (str, os.PathLike)):
+        found: Any = _detector(spec, "finder", device)
+        if not hasattr(found, "find"):
+            raise InputError(f"{shown(spec)} is no finder: it says where something is, not what. Pass it as proposer.")
+        return found
+    if not hasattr(spec, "find"):
+        where = "it says where something is, not what. Pass it as proposer." if callable(spec) else f"pass {_FORMS}."
+        raise InputError(f"{shown(spec)} is no finder: {where}")
+    return check_finder(spec)

@@ -6,16 +6,21 @@ FO1, and what it says counts (`fo1agent.model.joined`). No detector is known her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from fo1agent.errors import ProposalError
+from fo1agent.errors import FO1AgentError, InputError, ProposalError
+from fo1agent.foreign import one_line
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.regions import boxes as box_math
 from fo1agent.regions.ids import numbered
-from fo1agent.regions.regions import LIMIT, Regions
+from fo1agent.regions.regions import LIMIT, Regions, shown
+
+T = TypeVar("T")
+_MADE = "as fo1agent.proposals.base.to_regions makes of boxes, scores and labels"
 
 PICTURES_AT_ONCE = 8
 """Pictures that a proposer is given together: bounds memory."""
@@ -68,26 +73,104 @@ class Finder(Protocol):
         ...
 
 
+def check_finder(finder: Any) -> Any:
+    """A finder, as it is.
+
+    Raises:
+        InputError: it lacks something that a finder has.
+    """
+    kind = finder.__name__ if isinstance(finder, type) else type(finder).__name__
+    if isinstance(finder, type):
+        raise InputError(f"{kind} is a class of finders. Pass one of them: {kind}().")
+    if not isinstance(getattr(finder, "name", None), str) or not finder.name:
+        raise InputError(f"The finder {kind} has no name. Give it one, as its attribute name.")
+    names = getattr(finder, "names", "")
+    listed = isinstance(names, Collection) and not isinstance(names, str) and all(isinstance(one, str) for one in names)
+    if names is not None and not listed:
+        raise InputError(
+            f"The finder {finder.name} needs names: a tuple of all that it finds, or None if it takes any words; got "
+            f"{one_line(shown(names), 80)}."
+        )
+    if not callable(finder.find):
+        raise InputError(f"The finder {finder.name} must have find(image, phrases), got {shown(finder.find)}.")
+    return finder
+
+
+def found_by(finder: Finder, image: LoadedImage, phrases: Sequence[str]) -> list[Regions]:
+    """What a finder finds of each phrase, cut at the picture's border.
+
+    Raises:
+        ProposalError: it failed, or gave something else than regions of each phrase.
+        InputError: a phrase is longer than one of ours can read.
+    """
+    given = _ran(finder, finder.find, image, phrases)
+    found = list(given) if isinstance(given, Sequence) else []
+    if len(found) != len(phrases) or not all(isinstance(one, Regions) for one in found):
+        raise ProposalError(
+            f"{finder.name} was asked for {len(phrases)} phrases; wanted Regions of each, {_MADE}; "
+            f"got {one_line(shown(given), 80)}."
+        )
+    return [_cut(one, image) for one in found]
+
+
+def _ran(detector: Any, work: Callable[..., T], *given: Any) -> T:
+    """What a detector gives.
+
+    Raises:
+        ProposalError: it failed.
+    """
+    try:
+        return work(*given)
+    except Exception as exc:  # a detector's failure, whatever it is, is one for the caller
+        ours = str(getattr(detector, "__module__", "")).startswith("fo1agent.")
+        # What ours do not take was the caller's; others make regions that are refused.
+        if isinstance(exc, FO1AgentError) and (ours or not isinstance(exc, InputError)):
+            raise
+        raise ProposalError(f"{name_of(detector)} failed: {one_line(str(exc), 300) or type(exc).__name__}") from exc
+
+
+def _cut(found: Regions, image: LoadedImage) -> Regions:
+    """Regions cut at a picture's border; those of which nothing is left are left out."""
+    inside = box_math.clip(found.boxes, image.size_hw)
+    if np.array_equal(inside, found.boxes):
+        return found
+    return replace(found, boxes=inside)[box_math.visible(found.boxes, image.size_hw)]
+
+
+def name_of(detector: Any) -> str:
+    """What a detector is called; a function as it is."""
+    return str(getattr(detector, "name", None) or getattr(detector, "__name__", type(detector).__name__))
+
+
 class Function:
     """A proposer made of a plain function from `LoadedImage` to `Regions`, named as the function is."""
 
     def __init__(self, propose: Callable[[LoadedImage], Regions]) -> None:
         self.propose = propose
-        self.name = str(getattr(propose, "__name__", type(propose).__name__))
+        self.name = name_of(propose)
 
     def __call__(self, image: LoadedImage, /) -> Regions:
         """The function's boxes.
 
         Raises:
-            ProposalError: it did not give `Regions`.
+            ProposalError: it failed, or did not give `Regions`.
         """
-        found = self.propose(image)
-        if not isinstance(found, Regions):
-            raise ProposalError(
-                f"The proposer {self.name} gave {type(found).__name__}; wanted Regions, as "
-                "fo1agent.proposals.base.to_regions makes of boxes, scores and labels."
-            )
-        return found
+        return proposed(self.propose, image)
+
+
+def proposed(propose: Callable[[LoadedImage], Regions], image: LoadedImage) -> Regions:
+    """What a proposer gives of a picture.
+
+    Raises:
+        ProposalError: it failed, or did not give `Regions`.
+    """
+    return _regions(propose, _ran(propose, propose, image))
+
+
+def _regions(propose: Any, found: Any) -> Regions:
+    if not isinstance(found, Regions):
+        raise ProposalError(f"The proposer {name_of(propose)} gave {type(found).__name__}; wanted Regions, {_MADE}.")
+    return found
 
 
 def propose_many(propose: Callable[[LoadedImage], Regions], images: Sequence[LoadedImage]) -> list[Regions]:
@@ -98,15 +181,16 @@ def propose_many(propose: Callable[[LoadedImage], Regions], images: Sequence[Loa
     """
     together: Any = getattr(propose, "propose_many", None)
     if together is None or len(images) < 2:
-        return [propose(image) for image in images]
+        return [proposed(propose, image) for image in images]
     found: list[Regions] = []
     for first in range(0, len(images), PICTURES_AT_ONCE):
         some = images[first : first + PICTURES_AT_ONCE]
-        of_each = list(together(some))
+        of_each = list(_ran(propose, together, some))
         if len(of_each) != len(some):
-            name = getattr(propose, "name", type(propose).__name__)
-            raise ProposalError(f"{name} was asked about {len(some)} pictures and gave regions of {len(of_each)}.")
-        found += of_each
+            raise ProposalError(
+                f"{name_of(propose)} was asked about {len(some)} pictures and gave regions of {len(of_each)}."
+            )
+        found += [_regions(propose, one) for one in of_each]
     return found
 
 

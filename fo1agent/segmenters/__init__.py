@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fo1agent.errors import InputError
-from fo1agent.presets import meant, source
+from fo1agent.presets import is_path, meant, source
 from fo1agent.segmenters.base import NO_SEGMENTER, SUGGESTED, Segmenter, segmented
 
 __all__ = ["NO_SEGMENTER", "SUGGESTED", "Segmenter", "resolve_segmenter", "segmented"]
@@ -51,4 +51,5 @@ def resolve_segmenter(spec: str | os.PathLike[str] | Callable[..., Any], *, devi
         from fo1agent.segmenters.transformers import load_transformers
 
         return load_transformers(folder, device=device)
-    raise InputError(f"No segmenter {text[:80]!r}.{meant(text, ['segmenter'])} Pass {_FORMS}.")
+    why = ": there is no folder of that name." if is_path(text) else f".{meant(text, ['segmenter'])}"
+    raise InputError(f"No segmenter {text[:80]!r}{why} Pass {_FORMS}.")

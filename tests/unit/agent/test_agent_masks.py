@@ -269,3 +269,12 @@ def test_the_passes_of_a_segmenter_are_costs_of_a_run(scene: Scene) -> None:
     assert first.calls["segment"] == 1
     assert second is not None
     assert "segment" not in second.calls  # the scene has its mask already
+
+
+def test_a_segmenter_that_fails_is_told_by_its_own_name() -> None:
+    def outliner(image: object, boxes: object) -> None:
+        raise RuntimeError("no memory")
+
+    answer = asked(model(outliner).open(drawn()), "Outline the tie")
+    assert answer.abstained
+    assert "outliner failed: no memory" in answer.text

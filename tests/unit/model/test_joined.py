@@ -189,6 +189,18 @@ def test_a_plan_says_who_judged(alone) -> None:
     assert answer.steps[0].gave == "b300_350_330_400 0.90  by toy"
 
 
+def test_a_finder_that_fails_is_a_failed_tool(alone) -> None:
+    class Broken(Toy):
+        def find(self, image, phrases):
+            raise RuntimeError("no memory")
+
+    scene = _open(alone, Broken({}))
+    with pytest.raises(ProposalError, match=r"^toy failed: no memory$"):
+        scene.ground("ostrich")
+    outcome = registry()["ground"].call(scene, {"phrase": "ostrich"})
+    assert (outcome.error, outcome.retry) == ("toy failed: no memory", False)
+
+
 def test_of_an_unknown_word_the_finder_s_box_is_shown_not_a_region_that_half_covers_it(alone) -> None:
     region = alone.open(CAT).regions.boxes[1]
     x1, y1, x2, y2 = region.round().tolist()

@@ -98,6 +98,7 @@ GD, RT = "IDEA-Research/grounding-dino-tiny", "PekingU/rtdetr_v2_r18vd"
         ({"name_or_folder": "nano+grounding-dino-tiny", "proposer": "rt-detr-r18"}, (None, RT, [GD])),
         ({"name_or_folder": "nano+rt-detr-r18", "finder": ["grounding-dino-tiny"]}, (None, RT, [GD])),
         ({"finder": "grounding-dino-tiny"}, (None, None, [GD])),
+        ({"finder": None}, (None, None, [])),
     ],
 )
 def test_a_name_loads_its_parts(loaded: list[Any], given: dict[str, Any], means: tuple[Any, ...]) -> None:
@@ -184,7 +185,9 @@ def test_a_folder_wins_over_a_name(elsewhere: Path) -> None:
         ("nano+nano", InputError, "nano is a model, and the first part is one already."),
         ("nano+yolo11n+yolo11n", InputError, "names a part twice"),
         ("nano+sam-base+sam2.1-tiny", InputError, "more than one segmenter"),
-        ("nano+", CheckpointError, "nano+ is neither a folder nor a Hugging Face name"),
+        ("nano+", InputError, "'nano+' is no folder, and a detector is missing after +. Wanted MODEL+DETECTOR"),
+        ("nano++yolo11n", InputError, "a detector is missing after +"),
+        ("+yolo11n", InputError, "a model is missing before +"),
     ],
 )
 def test_a_name_that_nothing_has_is_told_in_one_line_with_what_there_is(
@@ -201,8 +204,29 @@ def test_a_detector_or_segmenter_that_nothing_has_is_told_with_what_was_likely_m
         resolve_proposer("yolo11")
     with pytest.raises(InputError, match=r"No segmenter 'sam2-tiny'\. Did you mean 'sam2.1-tiny'\? Pass"):
         resolve_segmenter("sam2-tiny")
-    with pytest.raises(InputError, match=r"No segmenter 'yolo11n'\. Did you mean 'yolo11n-seg'\? Pass"):
+    with pytest.raises(InputError, match=r"or load\(finder='yolo11n'\)\. Did you mean 'yolo11n-seg'\? Pass"):
         resolve_segmenter("yolo11n")
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "said"),
+    [
+        ("--finder", "sam2.1-tiny", "No finder 'sam2.1-tiny'. That is a segmenter: --segmenter sam2.1-tiny, or load("),
+        ("--proposer", "sam-base", "No proposer 'sam-base'. That is a segmenter: --segmenter sam-base, or load("),
+        ("--finder", "nano", "No finder 'nano'. That is a model: --model nano, or load('nano')."),
+        (
+            "--segmenter",
+            "owlv2-base",
+            "No segmenter 'owlv2-base'. That is a detector: --finder or --proposer owlv2-base",
+        ),
+        ("--finder", "/no/such/folder", "No finder '/no/such/folder': there is no folder of that name."),
+        ("--segmenter", "./sam", "No segmenter './sam': there is no folder of that name."),
+    ],
+)
+def test_a_name_in_another_s_place_is_told_where_it_goes(option: str, name: str, said: str) -> None:
+    ended = CliRunner().invoke(main, ["count", "a.jpg", "dog", option, name])
+    assert (ended.exit_code, ended.stderr.count("\n")) == (1, 1)
+    assert said in ended.stderr
 
 
 def test_what_takes_a_model_alone_knows_its_name_and_refuses_detectors() -> None:
