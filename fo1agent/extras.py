@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +32,21 @@ def torch_line() -> str:
     """What installs what a light install is without: `pip install "torch>=2.8" …`."""
     wanted = [one for one in _required() if one.name in TORCH and not one.marker]
     return _line(wanted) if wanted else f"pip install {' '.join(TORCH)}"
+
+
+def check_torch(what: str) -> None:
+    """Refuse to go on without torch, before it is imported, which takes seconds.
+
+    Args:
+        what: as for `torch_needed`.
+
+    Raises:
+        MissingExtraError: a package of `TORCH` is not installed.
+    """
+    with torch_needed(what):
+        for package in reversed(TORCH):  # as they are imported
+            if importlib.util.find_spec(package) is None:
+                raise ModuleNotFoundError(name=package)
 
 
 @contextmanager

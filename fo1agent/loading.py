@@ -111,8 +111,8 @@ def load(
     _check_kinds(device, {"compile": compile, "pack": pack, "needs_boxes": needs_boxes})
     choice = _choice(name_or_folder)
     folder, (proposer, finders) = choice.model, _detectors(choice, proposer, finder)
-    if needs_boxes and proposer is None and folder is not None:
-        _check_proposes(folder)
+    if folder is not None:
+        _check_folder(folder, needs_boxes and proposer is None)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
     found = [resolve_finder(one, device=device) for one in finders]
     segmenter = choice.segmenter.source if segmenter is None and choice.segmenter else segmenter
@@ -189,15 +189,16 @@ def _detectors(choice: Choice, proposer: Any, finder: Any) -> tuple[Any, list[An
     return proposer, [*named, *finders]
 
 
-def _check_proposes(folder: str) -> None:
-    """Refuse a model that by its config.json, which is all that is read, finds no boxes by itself."""
+def _check_folder(folder: str, boxes: bool) -> None:
+    """Refuse a model that is not there, before torch is imported, which takes seconds; and, where it is to find boxes
+    by itself, one that by its config.json finds none. No other file is fetched or read."""
     from fo1agent.model.finding import CONFIG, find_folder
     from fo1agent.model.folder import read_json
     from fo1agent.model.predicting import no_proposals
     from fo1agent.model.stored import proposes
 
     found, name = find_folder(folder, fetched=[CONFIG])
-    if not proposes(read_json(found / CONFIG), found / CONFIG):
+    if boxes and not proposes(read_json(found / CONFIG), found / CONFIG):
         raise no_proposals(name)
 
 

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, PlainValidator
 from fo1agent.errors import CheckpointError
 from fo1agent.model.folder import MAX_JSON, Stored, checked, names, read_bytes, read_json, shown, wanted, wrong
 from fo1agent.presets import unknown, weights
-from fo1agent.presets.files import HUB_FILES, fetch
+from fo1agent.presets.files import HUB_FILES, HUB_NAME, fetch
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 A = TypeVar("A")  # an array of whichever library
@@ -42,7 +42,7 @@ def find_folder(name_or_folder: str | Path | None, fetched: Sequence[str] = HUB_
     folder = Path(name_or_folder) if isinstance(name_or_folder, (str, os.PathLike)) else None
     if folder and os.path.isdir(folder):  # unlike Path's, it takes a name of any length
         return folder, folder.resolve().name
-    if not folder or not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", str(name_or_folder)):
+    if not folder or not HUB_NAME.fullmatch(str(name_or_folder)):
         given = shown(str(name_or_folder)).strip("'")
         meant = f" There is no preset {unknown(str(name_or_folder), ['model'])}" if _is_word(folder) else ""
         raise CheckpointError(f"{given} is neither a folder nor a Hugging Face name (owner/model).{meant}")

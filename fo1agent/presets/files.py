@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal
 
 from fo1agent.errors import CheckpointError
-from fo1agent.presets import Part
+from fo1agent.presets import PARTS, Part
 
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 """What is needed of a repository; the same weights in other formats are not."""
+HUB_NAME = re.compile(r"(?!\.{1,2}/)[\w.-]{1,96}/[\w.-]{1,96}")
+"""The form of a repository's name at the hub, owner/model."""
 Kept = Literal["all", "part", "none"]
+_kept_alone: ContextVar[bool] = ContextVar("kept_alone", default=False)
 
 
 def kept(parts: Iterable[Part]) -> Kept:
@@ -66,6 +71,34 @@ def _ultralytics_folders() -> list[Path]:
     return []
 
 
+@contextlib.contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """A context in which `fetch` gives what is kept here, and asks no network."""
+    before = _kept_alone.set(True)
+    try:
+        yield
+    finally:
+        _kept_alone.reset(before)
+
+
+def folder_of(name_or_folder: str) -> Path:
+    """The folder of a model that transformers reads: itself, or that of a hub's name, fetched as by `fetch`.
+
+    Raises:
+        CheckpointError: there is no such folder, or what has that name cannot be fetched, and is not kept here whole.
+    """
+    if os.path.isdir(name_or_folder):
+        return Path(name_or_folder)
+    if not HUB_NAME.fullmatch(name_or_folder):
+        raise CheckpointError(
+            f"there is no folder {name_or_folder[:200]!r}, and a name at the Hugging Face hub is owner/model."
+        )
+    folder = fetch(name_or_folder, nested=False)
+    if any(folder.glob("*.safetensors")):
+        return folder
+    return fetch(name_or_folder, (*HUB_FILES, "*.bin"), nested=False)  # of old repositories
+
+
 def fetch(repository: str, files: Sequence[str] = HUB_FILES, *, nested: bool = True) -> Path:
     """The folder of a repository's files, fetched where they are not kept already. A file is there whole or not at all.
 
@@ -84,7 +117,12 @@ def fetch(repository: str, files: Sequence[str] = HUB_FILES, *, nested: bool = T
 
     try:
         return Path(
-            snapshot_download(repository, allow_patterns=list(files), ignore_patterns=None if nested else ["*/*"])
+            snapshot_download(
+                repository,
+                allow_patterns=list(files),
+                ignore_patterns=None if nested else ["*/*"],
+                local_files_only=_kept_alone.get(),
+            )
         )
     except Exception as exc:  # of the hub, of its client's network library, whose name changes, or of the disk
         raise CheckpointError(
@@ -104,8 +142,14 @@ def _why(repository: str, exc: Exception) -> str:
     )
 
     causes = [exc, exc.__cause__]
+    name = next((part.name for part in PARTS.values() if part.repository == repository), repository)
+    get = f"`fo1agent models get {name}`"
     if any(isinstance(one, OfflineModeIsEnabled) for one in causes):
-        return "HF_HUB_OFFLINE keeps it from the network. Unset that, or copy the hub's cache from another machine."
+        return (
+            f"HF_HUB_OFFLINE keeps it from the network. Unset that for {get}, or copy the hub's cache from elsewhere."
+        )
+    if _kept_alone.get():
+        return f"it is not kept here, or not whole. {get} fetches it."
     if any(isinstance(one, GatedRepoError) for one in causes):
         page = f"{constants.ENDPOINT}/{repository}"
         return f"its owners ask for consent first. Give it at {page}, then log in with `hf auth login` or HF_TOKEN."
@@ -113,5 +157,5 @@ def _why(repository: str, exc: Exception) -> str:
         return "there is no such repository, or it is private. Check the name, or log in with `hf auth login`."
     said = " ".join(str(exc.__cause__ or exc).split())[:200]
     if isinstance(exc, LocalEntryNotFoundError | ConnectionError | TimeoutError):
-        return f"{constants.ENDPOINT} cannot be reached ({said}). Try again when there is a network."
+        return f"{constants.ENDPOINT} cannot be reached ({said}). When there is a network, {get} fetches it."
     return said or type(exc).__name__

@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fo1agent.errors import InputError, MissingExtraError, ProposalError
-from fo1agent.extras import torch_needed
+from fo1agent.errors import CheckpointError, InputError, MissingExtraError, ProposalError
+from fo1agent.extras import check_torch, torch_needed
 from fo1agent.pictures.image import LoadedImage
+from fo1agent.presets import goes
+from fo1agent.presets.files import folder_of
 from fo1agent.proposals.base import to_regions
 from fo1agent.proposals.kept import LOOKS, Kept, identity
 from fo1agent.proposals.labels import names_of, scores_of
@@ -78,6 +80,7 @@ class TransformersProposer:
         self.name = f"transformers:{Path(source).resolve().name if os.path.isdir(source) else source}"
         self.phrases = None if phrases is None else _checked(phrases)
         self._min_score, self._limit = min_score, limit
+        check_torch("A proposer of transformers")
         with torch_needed("A proposer of transformers"):
             kind, model, processor = _loaded(source, self.name, self.phrases is not None)
         model = model.to(device).eval()
@@ -209,23 +212,28 @@ class _Classes:
 
 def _loaded(source: str, name: str, phrases: bool) -> tuple[str, Any, Any]:
     """`model_type`, model and processor."""
-    import transformers
+    try:
+        folder = folder_of(source)
+    except CheckpointError as exc:
+        raise ProposalError(f"{name} cannot be loaded: {exc}") from exc
+    import transformers  # now, as it takes seconds
     from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
 
     try:
-        kind = transformers.AutoConfig.from_pretrained(source).model_type
+        kind = transformers.AutoConfig.from_pretrained(folder).model_type
         if kind in READERS:
             sam = kind.startswith("sam3")  # the video model's checkpoints hold it
             of_model: Any = transformers.Sam3Model if sam else transformers.AutoModelForZeroShotObjectDetection
-            processor = (transformers.Sam3Processor if sam else transformers.AutoProcessor).from_pretrained(source)
+            processor = (transformers.Sam3Processor if sam else transformers.AutoProcessor).from_pretrained(folder)
         elif kind not in MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES:
-            raise ProposalError(f"{name} is a {kind!r}, which is no object detector.")
+            hint = goes("segmenter", source if os.path.isdir(source) else name) if _makes_masks(kind) else ""
+            raise ProposalError(f"{name} is a {kind!r}, which is no object detector.{hint}")
         elif phrases:
             raise InputError(f"{name} is a {kind!r}, which reads no phrases. Pass none.")
         else:
-            processor = transformers.AutoImageProcessor.from_pretrained(source)
+            processor = transformers.AutoImageProcessor.from_pretrained(folder)
             of_model = transformers.AutoModelForObjectDetection
-        model, loaded = of_model.from_pretrained(source, output_loading_info=True)
+        model, loaded = of_model.from_pretrained(folder, output_loading_info=True)
     except (InputError, ProposalError):
         raise
     except ImportError as exc:
@@ -237,6 +245,16 @@ def _loaded(source: str, name: str, phrases: bool) -> tuple[str, Any, Any]:
     if missing:
         raise ProposalError(f"{name} cannot be loaded: its weights lack {', '.join(missing[:3])} and so on.")
     return kind, model, processor
+
+
+def _makes_masks(kind: str) -> bool:
+    from transformers.models.auto import modeling_auto as auto
+
+    return kind in {
+        *auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES,
+        *auto.MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING_NAMES,
+        *auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES,
+    }
 
 
 def _checked(phrases: Sequence[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ import numpy as np
 from fo1agent.errors import InputError, MissingExtraError, ProposalError
 from fo1agent.extras import install_line
 from fo1agent.pictures.image import LoadedImage
+from fo1agent.presets import PARTS
 from fo1agent.proposals.base import alike, to_regions
 from fo1agent.proposals.kept import LOOKS, Kept, identity
 from fo1agent.proposals.labels import names_of
@@ -86,7 +87,7 @@ class UltralyticsProposer:
             "max_det": _PER_BOX * limit,
             "device": device,
         }
-        self._limit, self._path = limit, path
+        self._limit, self._path = limit, str(fetch(path))
         self._model = self._opened(ultralytics, phrases)
         labels = [self._model.names[k] for k in sorted(self._model.names)]
         self._classes = names_of(labels, len(labels))
@@ -262,10 +263,16 @@ def fetch(weights: str) -> Path:
     try:
         found = Path(attempt_download_asset(Path(SETTINGS["weights_dir"]) / path))
     except Exception as exc:  # of the network, by whichever library, or of the disk
-        raise ProposalError(f"{weights} could not be fetched from ultralytics' releases: {_one_line(exc)}") from exc
+        raise _unfetched(weights, f": {_one_line(exc).rstrip('.')}") from exc
     if not found.is_file():
-        raise ProposalError(f"{weights} could not be fetched from ultralytics' releases.")
+        raise _unfetched(weights, "")
     return found
+
+
+def _unfetched(weights: str, why: str) -> ProposalError:
+    name = next((part.name for part in PARTS.values() if part.released == weights), None)
+    get = f" When there is a network, `fo1agent models get {name}` fetches it." if name else ""
+    return ProposalError(f"{weights} could not be fetched from ultralytics' releases{why}.{get}")
 
 
 def _open(ultralytics: Any, path: str, phrases: Sequence[str] | None) -> Any:

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.errors import MissingExtraError, SegmentationError
-from fo1agent.extras import torch_needed
+from fo1agent.errors import CheckpointError, MissingExtraError, SegmentationError
+from fo1agent.extras import check_torch, torch_needed
 from fo1agent.pictures.image import LoadedImage
+from fo1agent.presets import goes
+from fo1agent.presets.files import folder_of
 from fo1agent.regions.masks import Mask
 from fo1agent.segmenters.base import Latest, at_once, matched, one_line
 
@@ -47,47 +49,54 @@ def load_transformers(name_or_folder: str | os.PathLike[str], *, device: str = "
         SegmentationError: it cannot be loaded, or makes no masks of things.
         MissingExtraError: it needs a package that is not installed.
     """
-    with torch_needed("A segmenter of transformers"):
-        from transformers import AutoConfig
-        from transformers.models.auto import modeling_auto as auto
-
+    check_torch("A segmenter of transformers")
     source = os.fspath(name_or_folder)
     name = f"transformers:{Path(source).resolve().name if os.path.isdir(source) else source}"
     try:
-        kind = AutoConfig.from_pretrained(source).model_type
+        folder = folder_of(source)
+    except CheckpointError as exc:
+        raise SegmentationError(f"{name} cannot be loaded: {exc}") from exc
+    with torch_needed("A segmenter of transformers"):  # now, as it takes seconds
+        from transformers import AutoConfig
+        from transformers.models.auto import modeling_auto as auto
+
+    try:
+        kind = AutoConfig.from_pretrained(folder).model_type
         if kind in auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES:
             return PromptedSegmenter(
-                name, *_prompted(source, auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES[kind]), device
+                name, *_prompted(folder, auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES[kind]), device
             )
         if kind in auto.MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING_NAMES:
-            return InstanceSegmenter(name, *_instance(source, "AutoModelForInstanceSegmentation"), device)
+            return InstanceSegmenter(name, *_instance(folder, "AutoModelForInstanceSegmentation"), device)
         if kind in auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES:
-            return InstanceSegmenter(name, *_instance(source, "AutoModelForUniversalSegmentation"), device)
+            return InstanceSegmenter(name, *_instance(folder, "AutoModelForUniversalSegmentation"), device)
     except SegmentationError:
         raise
     except ImportError as exc:
         raise MissingExtraError(f"{name} needs a package that is not installed: {one_line(exc)}") from exc
     except Exception as exc:  # a stranger's files: configuration, processor, weights, each with its own errors
         raise SegmentationError(f"{name} cannot be loaded: {one_line(exc)}") from exc
-    raise SegmentationError(f"{name} is a {kind!r}, which makes no masks of things.")
+    detects = {*auto.MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES, *auto.MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES}
+    hint = goes("detector", source if os.path.isdir(source) else name) if kind in detects else ""
+    raise SegmentationError(f"{name} is a {kind!r}, which makes no masks of things.{hint}")
 
 
-def _prompted(source: str, architecture: str) -> tuple[Any, Any]:
+def _prompted(folder: Path, architecture: str) -> tuple[Any, Any]:
     import transformers
 
-    model = _complete(*getattr(transformers, architecture).from_pretrained(source, output_loading_info=True))
-    return model, getattr(transformers, _PROCESSORS[architecture]).from_pretrained(source)
+    model = _complete(*getattr(transformers, architecture).from_pretrained(folder, output_loading_info=True))
+    return model, getattr(transformers, _PROCESSORS[architecture]).from_pretrained(folder)
 
 
-def _instance(source: str, auto_class: str) -> tuple[Any, Any]:
+def _instance(folder: Path, auto_class: str) -> tuple[Any, Any]:
     import transformers
 
-    processor = transformers.AutoImageProcessor.from_pretrained(source)
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
     finish = getattr(processor, "post_process_instance_segmentation", None)
     # The others give each pixel to some thing, however unlikely it is of any.
     if finish is None or "return_binary_maps" not in inspect.signature(finish).parameters:
-        raise SegmentationError(f"{source}: a {type(processor).__name__} makes no masks of single things.")
-    return _complete(*getattr(transformers, auto_class).from_pretrained(source, output_loading_info=True)), processor
+        raise ValueError(f"a {type(processor).__name__} makes no masks of single things.")
+    return _complete(*getattr(transformers, auto_class).from_pretrained(folder, output_loading_info=True)), processor
 
 
 def _complete(model: Any, loaded: dict[str, Any]) -> Any:

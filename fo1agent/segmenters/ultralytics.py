@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.errors import InputError, MissingExtraError, SegmentationError
+from fo1agent.errors import InputError, MissingExtraError, ProposalError, SegmentationError
 from fo1agent.pictures.image import LoadedImage
-from fo1agent.proposals.ultralytics import existing, import_ultralytics, safe_unpickling, unpickles_all
+from fo1agent.presets import goes
+from fo1agent.proposals.ultralytics import fetch, import_ultralytics, safe_unpickling, unpickles_all
 from fo1agent.regions.masks import Mask
 from fo1agent.segmenters.base import Latest, matched, one_line
 
@@ -39,7 +40,10 @@ def load_ultralytics(weights: str | os.PathLike[str], *, device: str = "cpu") ->
         InputError: no such file and no such release.
     """
     ultralytics = import_ultralytics("A segmenter of ultralytics")
-    path = existing(os.fspath(weights))
+    try:
+        path = str(fetch(os.fspath(weights)))
+    except ProposalError as exc:
+        raise SegmentationError(str(exc)) from exc
     name, stem = f"ultralytics:{Path(path).stem}", Path(path).stem.lower()
     try:
         if "sam" in stem and "fastsam" not in stem:
@@ -53,7 +57,8 @@ def load_ultralytics(weights: str | os.PathLike[str], *, device: str = "cpu") ->
     except Exception as exc:  # whatever a stranger's pickle or its loader comes to
         raise SegmentationError(f"{name} cannot be loaded: {one_line(exc)}") from exc
     if model.task != "segment":
-        raise SegmentationError(f"{name} is for the task {model.task!r}, which makes no masks.")
+        hint = goes("detector", f"ultralytics:{os.fspath(weights)}") if model.task in ("detect", "pose", "obb") else ""
+        raise SegmentationError(f"{name} is for the task {model.task!r}, which makes no masks.{hint}")
     model.clear_callback("on_predict_end")  # where usage data would be sent
     return UltralyticsMasks(name, model, device)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ import pytest
 from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
+import fo1agent
 from fo1agent.cli import doctor, main
-from fo1agent.errors import CheckpointError
+from fo1agent.errors import CheckpointError, ProposalError, SegmentationError
 from fo1agent.model.finding import CONFIG, find_folder
 from fo1agent.presets import PARTS
-from fo1agent.presets.files import fetch, kept
+from fo1agent.presets.files import fetch, folder_of, kept, nothing_fetched
 from fo1agent.presets.machine import Machine
+from fo1agent.proposals import resolve_finder, resolve_proposer
+from fo1agent.segmenters import resolve_segmenter
 from tests.hub import Hub, playing_hub
 
 OWL, DINO = "google/owlv2-base-patch16-ensemble", "IDEA-Research/grounding-dino-tiny"
@@ -126,7 +129,10 @@ def test_shards_are_all_needed(hub: Hub) -> None:
     [
         ("absent", "there is no such repository, or it is private. Check the name, or log in with `hf auth login`."),
         ("gated", "its owners ask for consent first. Give it at {url}/" + OWL + ", then log in with"),
-        ("offline", "HF_HUB_OFFLINE keeps it from the network. Unset that, or copy the hub's cache"),
+        (
+            "offline",
+            "HF_HUB_OFFLINE keeps it from the network. Unset that for `fo1agent models get owlv2-base`, or copy",
+        ),
         ("unreachable", "{url} cannot be reached ("),
     ],
 )
@@ -150,12 +156,79 @@ def test_what_cannot_be_fetched_ends_in_one_line(
         find_folder(OWL)
 
 
+NAMED: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: resolve_proposer("owlv2-base"), ProposalError, "owlv2-base"),
+    (lambda: resolve_finder(f"transformers:{DINO}"), ProposalError, "grounding-dino-tiny"),
+    (lambda: resolve_segmenter("sam2.1-tiny"), SegmentationError, "sam2.1-tiny"),
+    (lambda: resolve_segmenter("transformers:owner/sam"), SegmentationError, "owner/sam"),
+    (lambda: fo1agent.load("vlm-fo1-3b", engine="torch"), CheckpointError, "vlm-fo1-3b"),
+]
+
+
+@pytest.mark.parametrize("offline", [True, False])
+@pytest.mark.parametrize(("loading", "error", "name"), NAMED)
+def test_what_is_not_here_and_cannot_be_fetched_is_told_at_once_with_what_fetches_it(
+    hub: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    loading: Callable[[], Any],
+    error: type[Exception],
+    name: str,
+    offline: bool,
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: pytest.fail("tried again"))
+    with pytest.raises(error) as raised:
+        loading()
+    said = str(raised.value)
+    assert "\n" not in said
+    assert f"`fo1agent models get {name}`" in said
+    assert ("HF_HUB_OFFLINE" if offline else "http://127.0.0.1:9 cannot be reached") in said
+
+
+def test_a_file_that_is_missing_of_what_is_here_is_told_as_such(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fetch(OWL, nested=False)
+    (folder / "model.safetensors").unlink()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ProposalError, match=r"could not be fetched.*`fo1agent models get owlv2-base`"):
+        resolve_finder("owlv2-base")
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder", "./sam", "../sam", "runs/old/sam", "sam"])
+def test_a_folder_that_does_not_exist_is_told_without_asking_the_hub(hub: Hub, path: str) -> None:
+    with pytest.raises(ProposalError, match=f"cannot be loaded: there is no folder '{path}'"):
+        resolve_proposer(f"transformers:{path}")
+    with pytest.raises(SegmentationError, match=f"cannot be loaded: there is no folder '{path}'"):
+        resolve_segmenter(f"transformers:{path}")
+    with pytest.raises(CheckpointError, match=f"{path} is neither a folder nor a Hugging Face name"):
+        fo1agent.load(path, engine="torch")
+    assert hub.asked == []
+
+
+def test_an_old_repository_has_its_weights_in_another_format(hub: Hub) -> None:
+    hub.repositories[OWL] = {name: content for name, content in FILES.items() if name != "model.safetensors"}
+    assert sorted(path.name for path in folder_of(OWL).iterdir()) == ["config.json", "pytorch_model.bin", "vocab.txt"]
+    assert not (folder_of(DINO) / "pytorch_model.bin").exists()
+    hub.asked.clear()
+    with nothing_fetched():
+        assert (folder_of(OWL) / "pytorch_model.bin").read_bytes() == WEIGHTS
+        with pytest.raises(
+            CheckpointError, match=r"it is not kept here, or not whole\. `fo1agent models get vlm-fo1-3b`"
+        ):
+            find_folder("vlm-fo1-3b")
+    assert hub.asked == []
+
+
 def test_what_was_fetched_works_without_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert models("get", "owlv2-base").exit_code == 0
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     hub.asked.clear()
     assert models("get", "nano+owlv2-base").exit_code == 0
     assert hub.asked == []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: pytest.fail("tried again"))
+    assert (folder_of(OWL) / "model.safetensors").read_bytes() == WEIGHTS
 
 
 def test_released_weights_are_looked_for_where_ultralytics_keeps_them(
@@ -208,7 +281,14 @@ def test_released_weights_that_cannot_be_fetched_end_in_one_line(
     monkeypatch.setattr("ultralytics.utils.downloads.safe_download", failed)
     done = models("get", "nano+yolo11n")
     assert done.exit_code == 1
-    assert done.stderr == "error: yolo11n.pt could not be fetched from ultralytics' releases: no network at all\n"
+    assert done.stderr == (
+        "error: yolo11n.pt could not be fetched from ultralytics' releases: no network at all. "
+        "When there is a network, `fo1agent models get yolo11n` fetches it.\n"
+    )
+    with pytest.raises(ProposalError, match=r"no network at all.*models get yolo11n`"):
+        resolve_proposer("yolo11n")
+    with pytest.raises(SegmentationError, match=r"no network at all.*models get yolo11n-seg`"):
+        resolve_segmenter("yolo11n-seg")
     assert not weights_dir.exists()
 
 

@@ -75,6 +75,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, Any, list[
 
     monkeypatch.setattr(loading, "_onnx", lambda folder, *_: SimpleNamespace(folder=folder))
     monkeypatch.setattr(loading, "_joined", joined)
+    monkeypatch.setattr(loading, "_check_folder", lambda *_: None)
     return calls
 
 
