@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from fo1agent.errors import InputError
 from fo1agent.extras import TORCH, install_line, torch_line
-from fo1agent.presets import MODEL
-from fo1agent.presets.files import kept
+from fo1agent.presets import MODEL, choose
+from fo1agent.presets.files import kept, nothing_fetched
 from fo1agent.presets.machine import advice, machine
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def examine() -> Iterator[Check]:
     yield _try("weights", _weights)
     yield _try("reading", _reading)
     yield _try("asking", _asking)
+    if os.environ.get(MODEL):
+        yield _try("model", _chosen)
     for extra, module, purpose in EXTRAS:
         yield _extra(extra, module, purpose)
     yield _advice()
@@ -149,6 +152,24 @@ def _asking() -> str:
     start = time.perf_counter()
     answer = Agent(_model()).ask(picture, "Is there a dog?")
     return f"“Is there a dog?” of a gray picture: “{answer.text}” in {time.perf_counter() - start:.1f} s"
+
+
+def _chosen() -> str:
+    """Load what the variable names, which every command does where no model is named."""
+    from fo1agent.loading import load
+
+    name = os.environ[MODEL]
+    choice = choose(name)
+    parts = [*choice.detectors, *([choice.segmenter] if choice.segmenter else [])]
+    absent = [part.name for part in parts if kept([part]) != "all"]
+    if absent:
+        raise InputError(
+            f"{MODEL} names {name}, and {', '.join(absent)} is not here. Fetch it with `fo1agent models get {name}`."
+        )
+    start = time.perf_counter()
+    with nothing_fetched():
+        load(name)
+    return f"{MODEL} names {name}, loaded in {time.perf_counter() - start:.1f} s"
 
 
 def _extra(extra: str, module: str, purpose: str) -> Check:

@@ -315,3 +315,32 @@ def test_the_doctor_advises_a_preset_and_says_how_to_have_it(hub: Hub, monkeypat
     assert models("get", "nano+grounding-dino-tiny").exit_code == 0
     *_, said = doctor.examine()
     assert "any words; it is here; FO1AGENT_MODEL" in said.detail
+
+
+def examined(name: str) -> doctor.Check:
+    """What the doctor says of the model that the variable names; its other checks are left out."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FO1AGENT_MODEL", name)
+        for check in ("_requirements", "_extra", "_advice"):
+            patched.setattr(doctor, check, lambda *_: doctor.Check("other", True, False, ""))
+        for check in ("_torch", "_weights", "_reading", "_asking"):
+            patched.setattr(doctor, check, lambda: "")
+        return next(check for check in doctor.examine() if check.name == "model")
+
+
+def test_the_doctor_loads_the_model_that_the_variable_names_and_fetches_nothing(hub: Hub, tmp_path: Path) -> None:
+    well = examined("nano")
+    assert (well.ok, well.detail.partition(",")[0]) == (True, "FO1AGENT_MODEL names nano")
+    (tmp_path / "broken").mkdir()
+    for name, said in (
+        ("/no/such/folder", "is neither a folder nor a Hugging Face name"),
+        ("nano+", "a detector is missing after +"),
+        ("broken", "broken"),
+        ("vlm-fo1-3b", "not whole. `fo1agent models get vlm-fo1-3b` fetches it"),
+        ("nano+owlv2-base", "owlv2-base is not here. Fetch it with `fo1agent models get nano+owlv2-base`"),
+        ("owner/model", "`fo1agent models get owner/model` fetches it"),
+    ):
+        ill = examined(name)
+        assert (ill.ok, ill.needed) == (False, True), name
+        assert said in ill.detail
+    assert hub.asked == []
