@@ -20,7 +20,10 @@ class _Tiles(click.ParamType):
         """What `load` takes."""
         if value == "auto":
             return value
-        return click.IntRange(2, 64).convert(value, param, ctx)
+        try:
+            return click.IntRange(2, 64).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither auto nor a whole number from 2 to 64.", param, ctx)
 
 
 _OPTIONS = (
@@ -75,7 +78,7 @@ _OPTIONS = (
         "--tiles",
         type=_Tiles(),
         metavar="auto|N",
-        help="Look at large pictures by tiles as well: N along the long side, or auto, if twice what the model sees.",
+        help="Look by tiles as well: N (2 to 64) along the long side, or auto, of pictures twice what the model sees.",
     ),
 )
 NAMES = (
