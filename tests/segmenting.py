@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -22,6 +24,22 @@ def drawn() -> Image.Image:
     pen.ellipse((300, 40, 329, 69), fill=(20, 150, 40))
     return picture
 
+
+CALLS: dict[str, dict[str, Any]] = {
+    "look": {},
+    "ground": {"phrase": "small tie"},
+    "count": {"phrase": "tie"},
+    "read": {},
+    "describe": {"region": "r1"},
+    "inspect": {"question": "What colour is it?", "region": "r1"},
+    "relate": {"a": "apple", "relation": "inside", "b": "tie"},
+    "segment": {"phrase": "tie"},
+    "point": {"phrase": "tie"},
+    "zoom": {"region": "r1", "phrase": "apple"},
+    "annotate": {"regions": ["r0"]},
+    "ask": {"question": "Outline the tie."},
+}
+"""A call of every tool on what is drawn; each but `read` finds something."""
 
 COLORS = {"frisbee": (220, 20, 20), "tie": (20, 40, 220), "apple": (20, 150, 40)}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel
 
 from fo1agent.errors import InputError
+from fo1agent.pictures.attached import ENCODED, FOR_PROGRAMS
 from fo1agent.tools.base import Tool
 
 
@@ -21,6 +23,21 @@ def plain(model: type[BaseModel], name: str) -> dict[str, Any]:
         InputError: the model contains itself.
     """
     return _without_titles(_inlined(model.model_json_schema(), name))
+
+
+def of_result(result: type[BaseModel], *, fenced: bool = False) -> dict[str, Any]:
+    """The JSON schema of a tool's result as `telling.as_json` tells it: without attachments, which stand apart.
+
+    Args:
+        result: its model.
+        fenced: as for `as_json`: for a language model, which is told nothing that is for programs, and no empty notes.
+    """
+    schema = result.model_json_schema(mode="validation" if fenced else "serialization")
+    schema = _without_apart(schema, {FOR_PROGRAMS} if fenced else set())
+    used = json.dumps(schema)
+    if "$defs" in schema:
+        schema["$defs"] = {name: one for name, one in schema["$defs"].items() if f'"#/$defs/{name}"' in used}
+    return schema
 
 
 def without_absent(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +68,28 @@ def _inlined(schema: dict[str, Any], name: str) -> dict[str, Any]:
         return {**replaced(definitions[target], (*within, target)), **rest}
 
     return replaced(schema, ())
+
+
+def _without_apart(node: Any, marks: set[str]) -> Any:
+    """A schema without the properties of attachments, and of what bears one of these marks."""
+    if isinstance(node, list):
+        return [_without_apart(one, marks) for one in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _without_apart(value, marks) for key, value in node.items()}
+    properties = made.get("properties")
+    if isinstance(properties, dict):
+        made["properties"] = {name: one for name, one in properties.items() if not _is_apart(one, marks)}
+        if "required" in made:
+            made["required"] = [name for name in made["required"] if name in made["properties"]]
+    return made
+
+
+def _is_apart(schema: Any, marks: set[str]) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    marked = ENCODED in schema or any(schema.get(mark) is True for mark in marks)
+    return marked or any(_is_apart(one, marks) for one in schema.get("anyOf", []))
 
 
 def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:

@@ -458,7 +458,9 @@ def tools(dialect: str | None, json_output: bool) -> None:
         return
     known = with_asking(registry()).values()
     if json_output:
-        console.result_json([{**tool.schema(), "result": tool.result.model_json_schema()} for tool in known])
+        from fo1agent.tools.schemas import of_result
+
+        console.result_json([{**tool.schema(), "result": of_result(tool.result)} for tool in known])
         return
     width = max(len(tool.name) for tool in known) + 1
     for tool in known:

@@ -35,7 +35,6 @@ from fo1agent.integrations.callers import refusal
 from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
-from fo1agent.pictures.attached import ENCODED, FOR_PROGRAMS
 from fo1agent.pictures.image import ImageLimits
 from fo1agent.regions.ids import PICTURE
 from fo1agent.regions.regions import Region, shown
@@ -43,6 +42,7 @@ from fo1agent.results import regions_in
 from fo1agent.scene import Model, Scene
 from fo1agent.tools.base import Tool, complaint, unknown_names
 from fo1agent.tools.registry import registry
+from fo1agent.tools.schemas import of_result
 from fo1agent.tools.telling import attachments
 from fo1agent.version import __version__
 
@@ -428,20 +428,17 @@ def _declared(tool: Tool, reaches_out: bool) -> types.Tool:
 
 
 def _output_schema(tool: Tool) -> dict[str, Any]:
-    """The JSON schema of what `calls.call` makes of results: picture data stands apart, and what is for programs alone
-    is left out."""
-    schema = _as_told(tool.result.model_json_schema())
+    """The JSON schema of what `calls.call` makes of results."""
+    schema = _as_told(of_result(tool.result, fenced=True))
     known = schema.get("properties", {})
     said = {"type": "string", "description": "The picture's id, to be passed as `image`."}
     schema["properties"] = {IMAGE: said, **known}
     schema["required"] = list(dict.fromkeys([IMAGE, *schema.get("required", [])]))
-    used = json.dumps(schema)
-    if "$defs" in schema:
-        schema["$defs"] = {name: one for name, one in schema["$defs"].items() if f'"#/$defs/{name}"' in used}
     return schema
 
 
 def _as_told(node: Any) -> Any:
+    """A schema that says in words which texts are untrusted."""
     if isinstance(node, list):
         return [_as_told(one) for one in node]
     if not isinstance(node, dict):
@@ -449,20 +446,7 @@ def _as_told(node: Any) -> Any:
     made = {key: _as_told(value) for key, value in node.items() if key != "untrusted"}
     if node.get("untrusted") is True:
         made["description"] = f"{made.get('description', '')} {_UNTRUSTED}".strip()
-    properties = made.get("properties")
-    if isinstance(properties, dict):
-        for name in [name for name, one in properties.items() if _is_left_out(one)]:
-            del properties[name]
-        if "required" in made:
-            made["required"] = [name for name in made["required"] if name in properties]
     return made
-
-
-def _is_left_out(schema: Any) -> bool:
-    """Whether a property is none of what a language model is told."""
-    if not isinstance(schema, dict):
-        return False
-    return ENCODED in schema or schema.get(FOR_PROGRAMS) is True or any(map(_is_left_out, schema.get("anyOf", [])))
 
 
 def _check_arguments(tool: Tool, given: Mapping[str, Any]) -> None:

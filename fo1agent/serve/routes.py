@@ -29,6 +29,7 @@ from fo1agent.serve.service import Service, image_body
 from fo1agent.serve.streams import FAILURES, sse
 from fo1agent.tools.base import Tool, complaint
 from fo1agent.tools.registry import registry
+from fo1agent.tools.schemas import of_result
 
 PICTURE = "The picture: the id of an open one (img_…), or the picture itself as a data: URL."
 
@@ -175,7 +176,7 @@ def _add_tools(routes: APIRouter, service: Service, known: dict[str, Tool]) -> N
                         "name": tool.name,
                         "description": tool.description,
                         "parameters": parameters(tool, image=PICTURE),
-                        "result": tool.result.model_json_schema(mode="serialization"),
+                        "result": of_result(tool.result),
                     }
                     for tool in known.values()
                 ]

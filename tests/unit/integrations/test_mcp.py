@@ -99,31 +99,14 @@ def test_every_tool_is_declared_closed_with_the_picture_first(folder: Path) -> N
     served(folder, test)
 
 
-FOUND: dict[str, dict[str, Any]] = {
-    "look": {},
-    "ground": {"phrase": "small tie"},
-    "count": {"phrase": "tie"},
-    "read": {},
-    "describe": {"region": "r1"},
-    "inspect": {"question": "What colour is it?", "region": "r1"},
-    "relate": {"a": "apple", "relation": "inside", "b": "tie"},
-    "segment": {"phrase": "tie"},
-    "point": {"phrase": "tie"},
-    "zoom": {"region": "r1", "phrase": "apple"},
-    "annotate": {"regions": ["r0"]},
-    "ask": {"question": "Outline the tie."},
-}
-"""A call of every tool on `segmenting.drawn`; each finds something."""
-
-
 @pytest.mark.parametrize("segmenter", [segmenting.ByColor(), lambda image, boxes: [None] * len(boxes)])
 def test_what_every_tool_tells_is_as_declared(folder: Path, segmenter: Any) -> None:
     segmenting.drawn().save(folder / "drawn.png")
 
     async def test(client: Client) -> None:
         listed = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
-        assert set(listed) == set(FOUND)
-        for name, arguments in FOUND.items():
+        assert set(listed) == set(segmenting.CALLS)
+        for name, arguments in segmenting.CALLS.items():
             result = await client.call_tool(name, {"image": "drawn.png", **arguments})  # which checks it as well
             assert not result.is_error, text_of(result)
             jsonschema.Draft202012Validator(listed[name] or {}).validate(result.structured_content)

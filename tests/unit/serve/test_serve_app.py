@@ -291,6 +291,7 @@ async def test_tools_are_listed_and_called(http: httpx.AsyncClient) -> None:
 async def test_what_could_not_be_judged_is_told_by_tools_answers_and_chat(http: httpx.AsyncClient) -> None:
     listed = {tool["name"]: tool["result"] for tool in (await http.get("/v1/tools")).json()["tools"]}
     assert {"value", "at_least", "at_most", "not_judged"} <= listed["count"]["properties"].keys()
+    assert listed["annotate"]["properties"].keys() == {"media_type", "width", "height"}  # its picture is in `images`
     image = await sent(http)
     result = (await http.post("/v1/tools/count", json={"image": image, "phrase": "stolen bus"})).json()["result"]
     assert (result["value"], result["at_least"], result["at_most"]) == (None, 0, 1)
