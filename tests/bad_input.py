@@ -28,15 +28,17 @@ from fo1agent.errors import (
     InputError,
     PlanError,
     ProposalError,
+    SegmentationError,
     ToolFailed,
 )
 from fo1agent.loading import load
-from fo1agent.pictures.image import ImageLimits, load_image
+from fo1agent.pictures.image import ImageLimits, LoadedImage, load_image
 from fo1agent.pictures.ocr import OCR
 from fo1agent.plans.language import Plan
 from fo1agent.proposals import Given, resolve_proposer
 from fo1agent.proposals.base import to_regions
 from fo1agent.regions import geometry
+from fo1agent.regions.regions import Regions
 from fo1agent.runs.budget import Budget
 from fo1agent.scene import Model, Scene
 from fo1agent.tools.registry import registry
@@ -44,6 +46,16 @@ from tests.fakes import FakePredictor
 from tests.tiny_models import reference
 
 IDS = torch.tensor([[5, 6]])
+
+
+def failing(image: LoadedImage) -> Regions:
+    """A proposer."""
+    return Regions(np.array([[0, 0, NAN, 9]]), np.ones(1), (None,), ("mine",))
+
+
+def logits(image: LoadedImage, boxes: np.ndarray) -> np.ndarray:
+    """A segmenter."""
+    return np.full((len(boxes), *image.size_hw), -8.0)
 
 
 class World:
@@ -392,6 +404,27 @@ TABLE: dict[str, list[Row]] = {
             lambda w: resolve_proposer(f"transformers:{w.folder}"),
             ProposalError,
             "cannot be loaded",
+        ),
+        Row(
+            "a detector's folder that is not there",
+            lambda w: resolve_proposer("transformers:/no/such/folder"),
+            ProposalError,
+            "there is no folder '/no/such/folder'",
+        ),
+        Row("a segmenter as finder", lambda w: load(finder="sam2.1-tiny"), InputError, "That is a segmenter"),
+        Row("a function as finder", lambda w: load(finder=print), InputError, "Pass it as proposer"),  # pyright: ignore
+        Row("a name that ends in +", lambda w: load("nano+"), InputError, "a detector is missing after +"),
+        Row(
+            "a proposer that fails",
+            lambda w: Model(w.model.predictor, failing).open(w.path),
+            ProposalError,
+            "failing failed",
+        ),
+        Row(
+            "logits from a segmenter",
+            lambda w: Model(w.model.predictor, segmenter=logits).open(w.path).segment("bus"),
+            SegmentationError,
+            "its values go from -8 to -8",
         ),
     ],
     "The model and processor of transformers' kind": [
