@@ -394,7 +394,9 @@ def test_masks_and_points_are_those_of_a_scene_here() -> None:
                 assert mask is not None
                 assert same_mask is not None
                 assert (mask.runs == same_mask.runs).all()
-            assert there.point(what).model_dump_json() == here.point(what).model_dump_json()
+            pointed = there.point(what)
+            assert pointed.model_dump_json() == here.point(what).model_dump_json()
+            assert {point.by for point in pointed.points} == {"mask"}
         assert there.segment("zebra").masks == ()
     with in_thread(create_app(model(), Settings(batching=False))) as url, connect(url) as client:
         with pytest.raises(ToolFailed, match="No segmenter is loaded"):

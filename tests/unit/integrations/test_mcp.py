@@ -112,6 +112,9 @@ def test_what_every_tool_tells_is_as_declared(folder: Path, segmenter: Any) -> N
             jsonschema.Draft202012Validator(listed[name] or {}).validate(result.structured_content)
             for left_out in (jsonschema.Draft202012Validator({"required": [key]}) for key in ("rle", "png_base64")):
                 assert not left_out.is_valid(result.structured_content)
+            if name == "point":
+                by = [point["by"] for point in (result.structured_content or {})["points"]]
+                assert by == ["mask" if isinstance(segmenter, segmenting.ByColor) else "middle"]
         declared = json.dumps(listed["segment"])
         assert "rle" not in declared
         assert "CocoRuns" not in declared
