@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.activations import GELUActivation, SiLUActivation
 
 from fo1agent.errors import InputError, MissingExtraError
 from fo1agent.extras import install_line
@@ -136,10 +137,11 @@ def compile_parts(model: Any) -> None:
 
 
 def pack(model: Any) -> None:
-    """Lay the base's linear weights out as the CPU's units for bfloat16 read them, once instead of at every product.
+    """Lay linear weights of the base and the auxiliary tower out as the CPU's units for bfloat16 read them, once
+    instead of at every product.
 
-    Products of one row, as in writing, then take half the time. The weights are no longer those that are mapped from
-    disk, so all of them count as the process's own memory.
+    Products of one row, as in writing, then take half the time. Activations behind a product come with it, before it
+    is rounded. The weights are no longer those that are mapped from disk, so all count as the process's own memory.
 
     Args:
         model: an `FO1`, where it is to run.
@@ -152,7 +154,23 @@ def pack(model: Any) -> None:
             f"pack is for bfloat16 on a CPU with units for it; this model runs in {dtype_name(model.dtype)} on "
             f"{model.device}: add dtype bfloat16, or leave it out."
         )
-    _replace_linear(model.base, _Packed)
+    for part in (model.base, model.aux):
+        _replace_linear(part, _Packed)
+        _fuse_activations(part)
+
+
+# What oneDNN calls them, and which of its kinds they are.
+_FUSED = {GELUActivation: ("gelu", "none"), SiLUActivation: ("swish", "")}
+
+
+def _fuse_activations(part: nn.Module) -> None:
+    """Let packed layers compute the activation that follows them, where transformers' names say that it does."""
+    for block in part.modules():
+        for name, follows in (("fc1", "activation_fn"), ("gate_proj", "act_fn")):
+            layer, activation = getattr(block, name, None), getattr(block, follows, None)
+            if isinstance(layer, _Packed) and type(activation) in _FUSED:
+                layer.activation = _FUSED[type(activation)]
+                setattr(block, follows, nn.Identity())
 
 
 def _replace_linear(base: nn.Module, make: Callable[[nn.Linear], nn.Module], but: nn.Module | None = None) -> None:
@@ -173,13 +191,15 @@ class _Packed(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.out_features, self.bias = linear.out_features, linear.bias
+        self.activation = ("none", "")
         with torch.no_grad():
             self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.data, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         if not inputs.numel():
             return inputs.new_zeros(*inputs.shape[:-1], self.out_features)
-        return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, "none", [], "")
+        name, kind = self.activation
+        return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, name, [], kind)
 
 
 class _Int8(nn.Module):

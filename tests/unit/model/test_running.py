@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from transformers.activations import ACT2FN
 
 from fo1agent.cli.doctor import examine
 from fo1agent.errors import InputError, MissingExtraError
@@ -264,13 +265,29 @@ def test_projector_and_output_layer_may_be_quantised_by_other_means() -> None:
 @pytest.mark.parametrize("pair", [reference, nano])
 def test_packed_weights_give_the_same_scores(pair: Callable[[], tuple[FO1, Any]]) -> None:
     stored, processor = copy.deepcopy(pair()[0]).bfloat16(), pair()[1]
-    wanted, count = said(stored, processor), sum(isinstance(part, nn.Linear) for part in stored.base.modules())
+    wanted, parts = said(stored, processor), (stored.base, stored.aux)
+    assert any(isinstance(layer, nn.Linear) for part in parts for layer in part.modules())
     running.pack(stored)
-    assert count
-    assert not any(isinstance(part, nn.Linear) for part in stored.base.modules())
+    assert not any(isinstance(layer, nn.Linear) for part in parts for layer in part.modules())
     np.testing.assert_allclose(said(stored, processor), wanted, atol=0.02)
     nothing = torch.zeros(0, stored.config.hidden_size, dtype=torch.bfloat16)
     assert stored.base.lm_head(nothing).shape == (0, stored.config.get_text_config().vocab_size)
+
+
+@pytest.mark.skipif(not running.bfloat16_units(), reason="needs a CPU with units for bfloat16")
+@pytest.mark.parametrize(("name", "activation"), [("fc1", "gelu"), ("gate_proj", "silu")])
+def test_packed_layers_compute_the_activation_behind_them(name: str, activation: str) -> None:
+    torch.manual_seed(0)
+    block, inputs = nn.Module(), torch.randn(3, 8)
+    layer, follows = nn.Linear(8, 16), {"fc1": "activation_fn", "gate_proj": "act_fn"}[name]
+    wanted = ACT2FN[activation](layer(inputs))
+    block.register_module(name, layer.bfloat16())
+    block.register_module(follows, ACT2FN[activation])
+    running._replace_linear(block, running._Packed)
+    running._fuse_activations(block)
+    found = getattr(block, follows)(getattr(block, name)(inputs.bfloat16()))
+    assert isinstance(getattr(block, follows), nn.Identity)
+    torch.testing.assert_close(found.float(), wanted, atol=0.02, rtol=0.02)
 
 
 def test_weights_in_float32_are_not_packed() -> None:
