@@ -3,8 +3,9 @@
 Two thirds of the pictures fit a `Trust`. What a finder says of a box is right where the box claims a true one of that
 name at IoU .5. By logistic regression its scores become log-odds, which is all where FO1 does not know a word. If they
 tell nothing, and most of what it says is wrong, its scale is 0: it is not heard. Then its weight beside FO1's own
-opinion, and what its silence is taken for, are those by which both together are least surprised by the labels. The
-other third shows AP and calibration error before and after.
+opinion, what its silence is taken for, and how sure both together are, are those by which they are least surprised by
+the labels: what they say together is a probability as the model's own is, and its thresholds hold. The other third
+shows AP and calibration error before and after.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ HELD_EVERY = 3
 LEAST_RIGHT = 20
 """So many things must be found in the pictures, by whomever, for a finder to be judged."""
 _RIGHT_IOU = 0.5
-_SHARES = np.linspace(0, 0.95, 20).tolist()  # of the finder in the whole
+_MOST_WEIGHT = 19.0  # of the finder beside the model's 1
 _SILENT = np.linspace(-7, 0, 15).tolist()  # log-odds that its silence may be taken for
 _LEAST_GAIN = 0.01  # share of the surprise that a finder must take away to be heard
 _CHANCE = 2.0  # nats in all that two numbers fitted to a few boxes take away, with little luck, of nothing
@@ -77,7 +78,8 @@ class Fitted:
 
     def to_dict(self) -> dict[str, Any]:
         """One object for `--json`."""
-        trust = {name: round(getattr(self.trust, name), 5) for name in ("scale", "bias", "weight", "silent")}
+        told = ("scale", "bias", "weight", "silent", "sure", "shift")
+        trust = {name: round(getattr(self.trust, name), 5) for name in told}
         return {
             "finder": self.finder,
             "trust": trust,
@@ -190,13 +192,17 @@ def _by_itself(said: np.ndarray, right: np.ndarray) -> Trust:
     """
     scale, bias = logistic(said, right)
     level = _level(right)
-    unknowing = _loss(np.full(len(right), level), right)
-    gain = unknowing - _loss(scale * said + bias, right)
-    if gain < max(_LEAST_GAIN * unknowing, _CHANCE / len(right)):
+    if _loss(scale * said + bias, right) > _bar(np.full(len(right), level), right):
         if level < log_odds(np.array(_OFTEN)):
             return Trust(0.0, level, weight=0.0)
         scale, bias = (scale, bias) if scale > _LEAST_SCALE else (_LEAST_SCALE, level)
     return Trust(scale, bias, silent=_score_at(_SILENT[0], scale, bias))
+
+
+def _bar(logits: np.ndarray, right: np.ndarray) -> float:
+    """The loss that one who adds something to these logits must come down to."""
+    loss = _loss(logits, right)
+    return loss - max(_LEAST_GAIN * loss, _CHANCE / len(right))
 
 
 def _level(right: np.ndarray) -> float:
@@ -210,13 +216,18 @@ def _weighed(trust: Trust, said: np.ndarray, own: np.ndarray, right: np.ndarray)
     if not right.any():
         return trust
     # One that says the same of everything only shifts the model's own scores. It must be worth more than that.
-    shifted = min(_loss((1 - share) * own + share * level, right) for share in _SHARES for level in _SILENT)
-    best, least = replace(trust, weight=0.0), (1 - _LEAST_GAIN) * shifted
+    scale, bias = logistic(own, right)
+    best, least = replace(trust, weight=0.0), _bar(scale * own + bias, right)
     for silent in dict.fromkeys(_score_at(level, trust.scale, trust.bias) for level in _SILENT):
         its = replace(trust, silent=silent).log_odds(said)
-        for share in _SHARES:
-            if (loss := _loss((1 - share) * own + share * its, right)) < least:
-                best, least = replace(trust, silent=silent, weight=share / (1 - share)), loss
+        mine, other, _ = _regression(np.stack([own, its], axis=1), right)
+        if other <= 0:
+            continue
+        weight = float(other / max(mine, other / _MOST_WEIGHT))
+        mean = (own + weight * its) / (1 + weight)
+        sure, shift = logistic(mean, right)
+        if (loss := _loss(sure * mean + shift, right)) < least:
+            best, least = replace(trust, silent=silent, weight=weight, sure=sure, shift=shift), loss
     return best
 
 
@@ -229,12 +240,20 @@ def _score_at(level: float, scale: float, bias: float) -> float:
 def logistic(x: np.ndarray, y: np.ndarray, ridge: float = 1e-3) -> tuple[float, float]:
     """(scale, bias) for which sigmoid(scale * x + bias) predicts y best; scale is 0 or more.
 
-    By Newton's method, which for a convex loss of two numbers ends after a few steps; `ridge` bounds it where x parts
-    the labels perfectly, and draws the scale to 1 where all of x is the same.
+    `ridge` bounds it where x parts the labels perfectly, and draws the scale to 1 where all of x is the same.
     """
-    level = _level(y)
-    design, at = np.stack([x, np.ones(len(x))], axis=1), np.array([0.0, level])
-    ridges, plain = ridge * np.array([1.0, 0.1]), np.array([1.0, 0.0])
+    scale, bias = _regression(x[:, None], y, ridge).tolist()
+    return (scale, bias) if scale > 0 else (0.0, _level(y))
+
+
+def _regression(x: np.ndarray, y: np.ndarray, ridge: float = 1e-3) -> np.ndarray:
+    """What each column of x [S, K] is times, and the bias, [K + 1], by logistic regression.
+
+    By Newton's method, which for a convex loss of a few numbers ends after a few steps.
+    """
+    columns = x.shape[1]
+    design, at = np.column_stack([x, np.ones(len(x))]), np.array([*[0.0] * columns, _level(y)])
+    ridges, plain = ridge * np.array([*[1.0] * columns, 0.1]), np.array([*[1.0] * columns, 0.0])
     for _ in range(50):
         p = 1 / (1 + np.exp(-design @ at))
         slope = design.T @ (p - y) + ridges * (at - plain)
@@ -243,7 +262,7 @@ def logistic(x: np.ndarray, y: np.ndarray, ridge: float = 1e-3) -> tuple[float, 
         at = at - step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-8:
             break
-    return (float(at[0]), float(at[1])) if at[0] > 0 else (0.0, level)
+    return at
 
 
 def _loss(logits: np.ndarray, right: np.ndarray) -> float:

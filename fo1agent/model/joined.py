@@ -386,10 +386,16 @@ class JoinedPredictor:
         for number in everywhere:
             total = total + weight[number] * self.trust[number].log_odds(said[number])
             whole += weight[number]
+        mean = total / whole
+        if own is not None and everywhere:
+            shares = [weight[number] for number in everywhere]
+            fits = [(self.trust[number].sure, self.trust[number].shift) for number in everywhere]
+            sure, shift = np.average(fits, axis=0, weights=shares)
+            mean = sure * mean + shift
         others = [number for number in said if number not in everywhere]
         spoken = [_spoken(self.trust[number], said[number]) for number in others]
         more = np.reshape(spoken, (len(others), len(boxes)))
-        raised = _raised(total / whole, whole, more, np.array([weight[number] for number in others]))
+        raised = _raised(mean, whole, more, np.array([weight[number] for number in others]))
         joined = 1 / (1 + np.exp(-raised))
         # Silence says something beside an opinion; of what nobody spoke of, it says that it is not there.
         return joined if own is not None else np.where(np.any(list(said.values()), axis=0), joined, 0.0)

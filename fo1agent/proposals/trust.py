@@ -33,6 +33,8 @@ class Trust:
             nothing, and the finder is not asked at all.
         weight: of the finder beside FO1's own opinion, which weighs 1, where both know a word. 0: it is not heard.
         silent: the score that its silence on a box is taken for, beside FO1's opinion; lower ones count as no lower.
+        sure, shift: the log-odds of what FO1 and the finder say together are sure * their weighted mean + shift, as two
+            that agree are surer than each of them.
         lowers: whether it may lower what others say of a box. If not, it only counts where it speaks up and is surer
             than they are.
     """
@@ -42,17 +44,19 @@ class Trust:
     weight: float = 1.0
     silent: float = 0.03
     lowers: bool = True
+    sure: float = 1.0
+    shift: float = 0.0
 
     def __post_init__(self) -> None:
-        values = (self.scale, self.bias, self.weight, self.silent)
+        values = (self.scale, self.bias, self.weight, self.silent, self.sure, self.shift)
         if not all(isinstance(one, (int, float)) and math.isfinite(one) for one in values):
             raise InputError(f"A Trust is made of finite numbers, got {values}.")
         if not isinstance(self.lowers, bool):
             raise InputError(f"A Trust lowers or does not, True or False; got {self.lowers!r}.")
-        if self.scale < 0 or self.weight < 0 or not 0 < self.silent < 1:
+        if min(self.scale, self.weight, self.sure) < 0 or not 0 < self.silent < 1:
             raise InputError(
-                f"A Trust needs scale and weight of 0 or more and silent between 0 and 1, got {self.scale:g}, "
-                f"{self.weight:g} and {self.silent:g}."
+                f"A Trust needs scale, weight and sure of 0 or more and silent between 0 and 1, got {self.scale:g}, "
+                f"{self.weight:g}, {self.sure:g} and {self.silent:g}."
             )
 
     @classmethod

@@ -17,7 +17,7 @@ from fo1agent.evaluate import trusting
 from fo1agent.evaluate.trusting import Samples, calibrate, fit, logistic
 from fo1agent.proposals import trusted
 from fo1agent.proposals.base import to_regions
-from fo1agent.proposals.trust import Trust
+from fo1agent.proposals.trust import Trust, log_odds
 
 CAT = Path(fo1agent.__file__).parent / "data" / "demo" / "cat.jpg"
 
@@ -56,6 +56,14 @@ def test_a_finder_weighs_by_what_it_knows() -> None:
     assert good.weight > 0.4
     assert good.lowers
     assert (bad.weight, bad.scale) == (0, 0)
+    # Log-odds of opinions that tell different things add up; their mean alone would be half as sure.
+    assert good.sure == pytest.approx(1 + good.weight, rel=0.3)
+    both = drawn(20_000, 1.5, 0.5, seed=1)
+    mean = (log_odds(both.own) + good.weight * good.log_odds(both.scores)) / (1 + good.weight)
+    claimed = sigmoid(good.sure * mean + good.shift)
+    for low, high in ((0.1, 0.3), (0.3, 0.6), (0.6, 0.9)):
+        inside = (claimed > low) & (claimed <= high)
+        assert claimed[inside].mean() == pytest.approx(both.right[inside].mean(), abs=0.05)
     unknown = drawn(5_000, 1.5, 0.5)
     nothing = Samples(unknown.scores, np.full(5_000, np.nan), unknown.right)
     alone = fit(nothing, nothing)

@@ -82,6 +82,9 @@ def test_opinions_are_joined_in_log_odds_by_their_weights(alone) -> None:
     own, its = log_odds(np.array(cat.score)), 2.0 * log_odds(np.array(0.6)) + 0.5
     assert found[0].score == pytest.approx(1 / (1 + np.exp(-(own + 3 * its) / 4)), abs=1e-6)
     assert found.by == ("fo1-nano", "toy")
+    toy = Toy({"cat": [(list(cat.box), 0.6)]}, trust=Trust(scale=2.0, bias=0.5, weight=3.0, sure=1.5, shift=-0.5))
+    surer = 1.5 * (own + 3 * its) / 4 - 0.5
+    assert _open(alone, toy).ground("cat")[0].score == pytest.approx(1 / (1 + np.exp(-surer)), abs=1e-6)
     silent = _open(alone, Toy({"cat": []}, trust=Trust(scale=2.0, bias=0.5, silent=0.1))).ground("cat", threshold=0)
     its = 2.0 * log_odds(np.array(0.1)) + 0.5
     assert silent[0].score == pytest.approx(1 / (1 + np.exp(-(own + its) / 2)), abs=1e-6)

@@ -67,7 +67,8 @@ def test_a_file_of_before_finders_could_be_kept_from_lowering_is_read(tmp_path) 
     path = tmp_path / "old.json"
     write(path, FINDER, trust=TRUST)
     said = json.loads(path.read_text())
-    assert said["trust"].pop("lowers") is True
+    for name, value in {"lowers": True, "sure": 1.0, "shift": 0.0}.items():
+        assert said["trust"].pop(name) == value
     path.write_text(json.dumps(said))
     assert trusted.read(path, [FINDER], "abc") == {FINDER.name: TRUST}
 
@@ -83,7 +84,7 @@ def test_a_file_of_before_finders_could_be_kept_from_lowering_is_read(tmp_path) 
         (lambda said: json.dumps({**said, "trust": 3}), "is no calibration of fo1agent"),
         (
             lambda said: json.dumps({**said, "trust": {**said["trust"], "weight": -1}}),
-            "is damaged .*weight of 0 or more",
+            "is damaged .*weight and sure of 0 or more",
         ),
         (lambda said: json.dumps({**said, "trust": {**said["trust"], "wait": 1}}), "is damaged"),
         (
@@ -104,8 +105,10 @@ def test_a_damaged_file_is_told(change, message) -> None:
 
 
 def test_makers_advice_is_a_trust() -> None:
-    with pytest.raises(InputError, match="silent between 0 and 1"):
-        Trust(silent=0.0)
+    wrongs: list[dict[str, Any]] = [{"silent": 0.0}, {"sure": -1.0}]
+    for wrong in wrongs:
+        with pytest.raises(InputError, match="sure of 0 or more and silent between 0 and 1"):
+            Trust(**wrong)
     assert Trust.of(SimpleNamespace(trust=TRUST)) == TRUST
     assert Trust.of(SimpleNamespace()) == Trust(lowers=False)
     advised = Trust.at(0.3)
