@@ -34,7 +34,6 @@ from fo1agent.model.encoding import ImageFeatures
 from fo1agent.model.finding import find_folder
 from fo1agent.model.frames import ImageInputs, PictureTokens
 from fo1agent.model.generation import FO1GenerationMixin
-from fo1agent.model.lesson import build_lessons
 from fo1agent.model.masks import Mask, Sight, attention_mask
 from fo1agent.model.packing import spread
 from fo1agent.model.prefix import Prefix, cut, forked, roomy
@@ -108,7 +107,11 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         self.image_projector = build_projector(seen, width, **config.image_projector)
         self.region_projector = build_projector(self.region_encoder.size, width, **config.region_projector)
         self.match_head, self.iou_head, self.proposal_head = build_heads(config.heads, width, self.aux.levels)
-        self.lessons = build_lessons(config.lessons, self.aux.levels, self.region_encoder.size)
+        self.lessons = nn.ModuleList()
+        if config.lessons:
+            from fo1agent.model.lesson import build_lessons
+
+            self.lessons = build_lessons(config.lessons, self.aux.levels, self.region_encoder.size)
         text = config.get_text_config()
         self.generation_config = GenerationConfig(
             max_new_tokens=256, eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id
