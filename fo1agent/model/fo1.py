@@ -14,8 +14,10 @@ Source: VLM-FO1 (arXiv 2509.25916).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -458,8 +460,8 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
             inputs_embeds=inputs_embeds,
             position_ids=position_ids if self.adapter.axes > 1 else position_ids[0],
             attention_mask=mask,
-            cache=cache,
             use_cache=cache is not None,
+            **{_cache_name(type(self.adapter.decoder(self.base))): cache},
             **more,
             **({} if ids is None else self.adapter.word_inputs(self.base, ids.to(inputs_embeds.device))),
         )
@@ -510,6 +512,12 @@ class FO1(PreTrainedModel, FO1GenerationMixin):
         if not phrases:
             return prefix.region_states.new_zeros(0, self.config.hidden_size)
         return branches.start(self, prefix, phrases).read()
+
+
+@lru_cache(maxsize=32)
+def _cache_name(decoder: type[nn.Module]) -> str:
+    """What a decoder of this class calls its cache; before transformers 5.20 it had another name."""
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 def token_map(tokens: Tensor, grid_hw: tuple[int, int]) -> Tensor:

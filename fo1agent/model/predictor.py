@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,8 +25,6 @@ from fo1agent.model.encoding import EncodingCache, SceneEncoding
 from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import greedy, greedy_behind
-from fo1agent.model.heads import RegionKeys
-from fo1agent.model.lesson import OWN_LEAST, own_boxes
 from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, either
 from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
@@ -34,6 +33,9 @@ from fo1agent.model.tensors import dtype_name
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.prompts import parse, render
 from fo1agent.regions.regions import Regions
+
+if TYPE_CHECKING:
+    from fo1agent.model.heads import RegionKeys
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +115,8 @@ class Predictor(BasePredictor):
         """Add what the lessons say of the boxes; with `own`, after the boxes that only they find."""
         if not len(self.model.lessons):
             return encoding
+        from fo1agent.model.lesson import OWN_LEAST, own_boxes
+
         features, boxes, objectness = encoding.features, encoding.boxes, encoding.objectness
         places, vectors = self.model.placed(features.sizes.to_aux(boxes)), encoding.region_vectors
         found = [lesson.find(features.aux.maps, features.aux.size_wh) for lesson in self.model.lessons]
