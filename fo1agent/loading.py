@@ -20,17 +20,13 @@ from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model, Predictor, Reader
 from fo1agent.segmenters import resolve_segmenter
 
-ENGINES = ("auto", "torch", "onnx")
+ENGINES = ("auto", "torch", "onnx", "vllm")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-# What the ONNX engine can be asked for.
-_ONNX = {
-    "device": ("cpu",),
-    "dtype": (None, "auto", "float32"),
-    "attn": (None,),
-    "quantize": (None,),
-    "compile": (False,),
-    "pack": (False,),
-}
+# What engines can be asked for that take less than torch does; None: anything. What a server computes with, it knows.
+_PLAIN = {"attn": (None,), "quantize": (None,), "pack": (False,)}
+_ONNX = {"device": ("cpu",), "dtype": (None, "auto", "float32"), **_PLAIN, "compile": (False,)}
+_VLLM = {"device": None, "dtype": None, **_PLAIN, "compile": None}
+_SERVER = {"device": ("cpu",), "dtype": (None, "auto"), **_PLAIN, "compile": (False,)}
 
 
 def load(
@@ -83,8 +79,10 @@ def load(
             `ultralytics:sam2_t.pt`, the folder of a Hugging Face segmenter, or a callable from picture and boxes to
             masks (see `segmenters.resolve_segmenter`); None for no masks.
         engine: what computes: `torch`, everything and on every device; `onnx`, ONNX Runtime on a CPU, for folders with
-            the graphs that `fo1agent export` writes, without importing torch; `auto`: onnx for fo1-nano on a CPU, else
-            torch.
+            the graphs that `fo1agent export` writes, without importing torch; `vllm`, a vLLM in this process, which
+            computes on the device that it was built for and answers many questions together; `http://host:8000/v1`, the
+            API of a `vllm serve`, where `name_or_folder` is what it calls the model, None for its first; `auto`: onnx
+            for fo1-nano on a CPU, else torch. In vLLM a model makes no boxes: give them, or a proposer.
         needs_boxes: no boxes will be given to `Model.open`, so the model or a proposer must make them. If neither does,
             that is told before any weight is read or fetched, instead of when the first picture is opened.
         tiles: look at pictures by overlapping tiles as well as at the whole of them (`model.tiled`): how many of the
@@ -96,6 +94,7 @@ def load(
         InputError: an unknown device, dtype, attention, quantisation, proposer, finder, language, segmenter or engine,
             an engine that cannot do what is asked, or nothing that makes the boxes which are needed.
         ProposalError: the proposer cannot be loaded.
+        ServerError: no vLLM answers at the address, or none with such a model.
         SegmentationError: the segmenter cannot be loaded.
         DataError: a calibration is damaged, or of another finder or model.
         MissingExtraError: the engine, the proposer, the reader, the segmenter or the quantisation needs a package that
@@ -106,19 +105,31 @@ def load(
     reader = read_lines if ocr is None else OCR(ocr) if isinstance(ocr, str) else ocr
     if dtype not in (None, *DTYPES):
         raise InputError(f"dtype must be {_listed(DTYPES)}, got {dtype!r}.")
-    if engine not in ENGINES:
-        raise InputError(f"engine must be {_listed(ENGINES)}, got {engine!r}.")
+    address = isinstance(engine, str) and engine.startswith(("http://", "https://"))
+    if not address and engine not in ENGINES:
+        raise InputError(
+            f"engine must be {_listed(ENGINES)}, or the address of a vLLM server such as http://127.0.0.1:8000/v1; "
+            f"got {engine!r}."
+        )
     _check_kinds(device, {"compile": compile, "pack": pack, "needs_boxes": needs_boxes})
-    choice = _choice(name_or_folder)
+    choice = Choice(None) if address else _choice(name_or_folder)
     folder, (proposer, finders) = choice.model, _detectors(choice, proposer, finder)
+    boxless = needs_boxes and proposer is None
+    if boxless and (address or engine == "vllm"):
+        raise _no_proposals("A model in vLLM" if folder is None else folder)
     if folder is not None:
-        _check_folder(folder, needs_boxes and proposer is None)
+        _check_folder(folder, boxless)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)  # smaller, and sooner wrong
     found = [resolve_finder(one, device=device) for one in finders]
     segmenter = choice.segmenter.source if segmenter is None and choice.segmenter else segmenter
     masks = None if segmenter is None else resolve_segmenter(segmenter, device=device)
     asked = {"dtype": dtype, "attn": attn, "quantize": quantize, "compile": compile, "pack": pack}
-    predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
+    if address:
+        predictor = _server(engine, name_or_folder, device, asked)
+    elif engine == "vllm":
+        predictor = _vllm(folder, device, asked)
+    else:
+        predictor = _onnx(folder, engine, device, asked) or _torch(folder, device, asked)
     model = replace(_joined(predictor, boxes, found, trust, reader), segmenter=masks)
     return model if tiles is None else _tiled(model, tiles)
 
@@ -194,18 +205,22 @@ def _check_folder(folder: str, boxes: bool) -> None:
     by itself, one that by its config.json finds none. No other file is fetched or read."""
     from fo1agent.model.finding import CONFIG, find_folder
     from fo1agent.model.folder import read_json
-    from fo1agent.model.predicting import no_proposals
     from fo1agent.model.stored import proposes
 
     found, name = find_folder(folder, fetched=[CONFIG])
     if boxes and not proposes(read_json(found / CONFIG), found / CONFIG):
-        raise no_proposals(name)
+        raise _no_proposals(name)
+
+
+def _no_proposals(name: str) -> InputError:
+    from fo1agent.model.predicting import no_proposals
+
+    return no_proposals(name)
 
 
 def _onnx(folder: str | None, engine: str, device: str, asked: Mapping[str, Any]) -> Predictor | None:
     """The model with ONNX Runtime, if that is asked for, or if nothing is and it is fo1-nano on a CPU."""
-    given = {"device": device, **asked}.items()
-    wrong = [name if value is True else f"{name} {value}" for name, value in given if value not in _ONNX[name]]
+    wrong = _unfit(_ONNX, device, asked)
     if engine == "torch" or (engine == "auto" and (folder is not None or wrong)):
         return None
     if wrong:
@@ -220,6 +235,32 @@ def _onnx(folder: str | None, engine: str, device: str, asked: Mapping[str, Any]
     from fo1agent.model.onnx_predictor import OnnxPredictor
 
     return OnnxPredictor(found, name)
+
+
+def _vllm(folder: str | None, device: str, asked: Mapping[str, Any]) -> Predictor:
+    if wrong := _unfit(_VLLM, device, asked):
+        raise InputError(f"Engine vllm takes no {' and no '.join(wrong)}. Leave it out, or use engine torch.")
+    with torch_needed("Engine vllm"):
+        from fo1agent.model.served_here import load_here
+    return load_here(folder, asked["dtype"], asked["compile"])
+
+
+def _server(address: str, name: Any, device: str, asked: Mapping[str, Any]) -> Predictor:
+    if wrong := _unfit(_SERVER, device, asked):
+        raise InputError(f"A vLLM server runs as it was started: it takes no {' and no '.join(wrong)}.")
+    from fo1agent.model.served_there import load_there
+
+    return load_there(address, None if name is None else os.fspath(name))
+
+
+def _unfit(able: Mapping[str, Sequence[Any] | None], device: str, asked: Mapping[str, Any]) -> list[str]:
+    """What is asked for that an engine cannot do, in words."""
+    given = {"device": device, **asked}.items()
+    return [
+        name if value is True else f"{name} {value}"
+        for name, value in given
+        if (can := able[name]) is not None and value not in can
+    ]
 
 
 def _torch(folder: str | None, device: str, asked: Mapping[str, Any]) -> Predictor:

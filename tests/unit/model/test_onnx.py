@@ -155,7 +155,7 @@ def test_auto_takes_onnx_for_the_nano_on_a_cpu_alone() -> None:
         ({"compile": "no"}, "compile must be True or False, got 'no'."),
         ({"name_or_folder": 3}, "A model is named by a folder or a repository, or left out for fo1-nano; got 3."),
         ({"name_or_folder": ""}, "left out for fo1-nano; got ''."),
-        ({"engine": "vllm"}, "engine must be auto, torch or onnx, got 'vllm'."),
+        ({"engine": "tensorrt"}, "engine must be auto, torch, onnx or vllm, or the address of a vLLM server"),
         ({"engine": "onnx", "device": "cuda"}, "Engine onnx computes on the cpu in float32 and takes no device cuda."),
         (
             {"engine": "onnx", "dtype": "float16", "attn": "eager"},
