@@ -26,6 +26,18 @@ class _Tiles(click.ParamType):
             self.fail(f"{value!r} is neither auto nor a whole number from 2 to 64.", param, ctx)
 
 
+class _Engine(click.ParamType):
+    """One of `load`'s engines, or the address of a vLLM server."""
+
+    name = "engine"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """What `load` takes."""
+        if value.startswith(("http://", "https://")):
+            return value
+        return click.Choice(["auto", "torch", "onnx", "vllm"]).convert(value, param, ctx)
+
+
 _OPTIONS = (
     click.option(
         "--model",
@@ -69,10 +81,11 @@ _OPTIONS = (
     ),
     click.option(
         "--engine",
-        type=click.Choice(["auto", "torch", "onnx"]),
+        type=_Engine(),
+        metavar="auto|torch|onnx|vllm|URL",
         default="auto",
         show_default=True,
-        help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano.",
+        help="What computes: onnx is there at once, on a CPU; auto takes it for fo1-nano; URL: a vLLM server's.",
     ),
     click.option(
         "--tiles",
