@@ -21,7 +21,7 @@ def install_line(extra: str) -> str:
 
     Args:
         extra: as in `[project.optional-dependencies]` of pyproject.toml: `annotate`, `eval`, `export`,
-            `hub`, `mcp`, `quantize`, `ray`, `serve`, `train`, `ultralytics`.
+            `hub`, `mcp`, `quantize`, `ray`, `serve`, `train`, `ultralytics`, `vllm`.
     """
     of_extras = [(one, one.marker) for one in _required() if one.marker and "extra" in str(one.marker)]
     wanted = [one for one, marker in of_extras if marker.evaluate({"extra": extra})]
