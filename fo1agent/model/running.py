@@ -191,7 +191,7 @@ class _Packed(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.out_features, self.bias = linear.out_features, linear.bias
-        self.activation = ("none", "")
+        self.activation: tuple[str, str] = ("none", "")
         with torch.no_grad():
             self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.data, 1)
 
