@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fo1agent.model.encoding import EncodingCache, encoding_key
+from fo1agent.model.likeness import Vectors
 from fo1agent.model.predicting import About
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.proposals.base import Finder, found_by
@@ -283,6 +284,14 @@ class JoinedPredictor:
     def named_many(self, encodings: Sequence[JoinedEncoding]) -> list[np.ndarray]:
         """See `BasePredictor.named_many`; by the model alone."""
         return self.model.named_many([encoding.own for encoding in encodings])
+
+    def vectors(self, encoding: JoinedEncoding, index: int) -> dict[str, np.ndarray]:
+        """See `BasePredictor.vectors`; by the model alone."""
+        return self.model.vectors(encoding.own, index)
+
+    def alike(self, encoding: JoinedEncoding, likes: Vectors, unlikes: Vectors = ()) -> np.ndarray:
+        """See `BasePredictor.alike`; by the model alone."""
+        return self.model.alike(encoding.own, likes, unlikes)
 
     # --- words -------------------------------------------------------------------------------------------------
 

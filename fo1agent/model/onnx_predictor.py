@@ -18,6 +18,7 @@ from fo1agent.model import onnx_arrays as arrays
 from fo1agent.model.encoding import ImageFeatures, SceneEncoding
 from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.frames import ImageInputs, PictureTokens, TowerFeatures
+from fo1agent.model.likeness import Likeness
 from fo1agent.model.onnx_graphs import load_graphs, own_threads, read_arrays, read_own, why_not
 from fo1agent.model.onnx_processor import OnnxProcessor
 from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most
@@ -130,6 +131,7 @@ class OnnxPredictor(BasePredictor):
             raise InputError(f"{name} cannot run with engine onnx: {lacking}. Use engine torch.")
         self.name, self.fingerprint, self.cache_bytes = name, fingerprint(folder), CACHE_BYTES
         self.processor = OnnxProcessor(folder, config)
+        self.likeness = Likeness.of(folder)
         weights = read_arrays(folder)
         self._graphs = load_graphs(folder, config, weights, threads or own_threads())
         self._words = weights["base.model.language_model.embed_tokens.weight"]
@@ -232,6 +234,9 @@ class OnnxPredictor(BasePredictor):
             return prefix, None
         found = self._run("keys", states=prefix.region_states, tokens=tokens, evidence=evidence)
         return prefix, Keys(dict(zip(("keys", "named", "detected", "seen"), found, strict=True), fit=fit))
+
+    def _looks(self, encoding: SceneEncoding) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return encoding.prefix.region_states, encoding.region_tokens, encoding.match_keys.by_name["fit"]
 
     def _region_tokens(
         self, features: ImageFeatures, boxes: np.ndarray, evidence: np.ndarray

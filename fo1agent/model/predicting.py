@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from fo1agent.errors import InputError
+from fo1agent.errors import InputError, ToolFailed
+from fo1agent.model import likeness
 from fo1agent.model.encoding import Chunk, EncodingCache, SceneEncoding, encoding_key
 from fo1agent.model.prompting import MOST_REGIONS
 from fo1agent.pictures.image import LoadedImage, load_image
@@ -49,6 +50,7 @@ class BasePredictor(ABC):
         name: for people: `fo1-nano`, the hub name's last part, or the folder's name.
         fingerprint: hash of the weights, part of every cache key.
         cache_bytes: bound on kept encodings.
+        likeness: by what regions of several pictures are compared beside their names; None for nothing.
         vocabulary: names that the model knows, taught ones last; None for an open one.
         taught: those of them that lessons alone know: regions are named by them, in scores but not in sentences.
     """
@@ -57,6 +59,7 @@ class BasePredictor(ABC):
     name: str
     fingerprint: str
     cache_bytes: int
+    likeness: likeness.Likeness | None = None
     vocabulary: tuple[str, ...] | None
     _prefixes_at_once = 8192  # tokens of several pictures in one pass, whose keys and values it copies: bounds memory
     _tokens_of_several = _TOKENS_AT_ONCE  # of phrases and questions in one pass over several pictures
@@ -113,6 +116,10 @@ class BasePredictor(ABC):
         self, encoding: SceneEncoding, phrases: Sequence[str], silenced: Sequence[Collection[str]]
     ) -> list[np.ndarray]:
         """What the model itself says [P, R] of the regions of one prompt, for each of `silenced`."""
+
+    @abstractmethod
+    def _looks(self, encoding: SceneEncoding) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """States [n, d] and tokens [n, d] of the regions of one prompt, and logits [n] of how well their boxes fit."""
 
     # --- pictures ----------------------------------------------------------------------------------------------
 
@@ -310,6 +317,54 @@ class BasePredictor(ABC):
     def named_many(self, encodings: Sequence[SceneEncoding]) -> list[np.ndarray]:
         """What `match_many` gives of each picture for every name that the model knows, [V, N]."""
         return self.match_many(encodings, [self.vocabulary or ()] * len(encodings))
+
+    # --- regions of several pictures -----------------------------------------------------------------------------
+
+    @property
+    def compares(self) -> bool:
+        """Whether regions of several pictures can be compared: by names, or by numbers that were fitted."""
+        return self.vocabulary is not None or self.likeness is not None
+
+    def vectors(self, encoding: SceneEncoding, index: int) -> dict[str, np.ndarray]:
+        """What is compared of a region, float32 by name, for `alike`.
+
+        Raises:
+            ToolFailed: nothing is.
+        """
+        return self._seen(encoding).vectors(index)
+
+    def alike(self, encoding: SceneEncoding, likes: likeness.Vectors, unlikes: likeness.Vectors = ()) -> np.ndarray:
+        """Probability [N] that each region is of the kind of examples, which may be of other pictures.
+
+        Args:
+            encoding: the picture.
+            likes: `vectors` of regions of this kind, at least one.
+            unlikes: `vectors` of regions that are not.
+
+        Raises:
+            ToolFailed: the model compares nothing.
+            InputError: the examples know other names.
+        """
+        seen = self._seen(encoding)
+        if lengths := {len(one["names"]) for one in (*likes, *unlikes)} - {seen.names.shape[1]}:
+            raise InputError(
+                f"An example knows {min(lengths)} names, {self.name} here {seen.names.shape[1]}. Make it anew, with "
+                "the model and the detectors that it is to be compared by."
+            )
+        return likeness.alike(seen, likes, unlikes, self.likeness)
+
+    def _seen(self, encoding: SceneEncoding) -> likeness.Seen:
+        if not self.compares:
+            raise ToolFailed(
+                f"{self.name} has no names, and nothing was fitted by which it could compare regions of several "
+                "pictures. Pass one region of the same picture, or a phrase."
+            )
+        names = self.match(encoding, self.vocabulary or ()).T
+        n, width = encoding.read, encoding.region_tokens.shape[-1]
+        states, tokens, fit = np.zeros((n, width)), np.zeros((n, width)), np.zeros(n)
+        for prompt in encoding.prompts if n else ():
+            states[prompt.places], tokens[prompt.places], fit[prompt.places] = self._looks(prompt.encoding)
+        return likeness.Seen(names, states, tokens, fit)
 
     def _with_taught(self, encoding: SceneEncoding, phrases: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """What the model itself says [P, R] together with what lessons say of taught names, [P, N].

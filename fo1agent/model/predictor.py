@@ -25,6 +25,7 @@ from fo1agent.model.encoding import EncodingCache, SceneEncoding
 from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.fo1 import FO1, ImageFeatures
 from fo1agent.model.generation import greedy, greedy_behind
+from fo1agent.model.likeness import Likeness
 from fo1agent.model.predicting import CACHE_BYTES, LONGEST_PHRASE, BasePredictor, at_most, either
 from fo1agent.model.prefix import Prefix
 from fo1agent.model.processing import FO1Processor
@@ -53,6 +54,7 @@ class Predictor(BasePredictor):
     name: str = "fo1"
     fingerprint: str = ""
     cache_bytes: int = CACHE_BYTES
+    likeness: Likeness | None = None
     cache: EncodingCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -136,6 +138,13 @@ class Predictor(BasePredictor):
         return replace(encoding, boxes=boxes, objectness=objectness, taught=taught)
 
     # --- phrases and regions -----------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _looks(self, encoding: SceneEncoding) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        states, keys = encoding.prefix.region_states, encoding.match_keys
+        fit = states.new_zeros(len(states)) if keys is None else keys.fit
+        states, tokens, fit = (one.float().cpu().numpy() for one in (states, encoding.region_tokens, fit))
+        return states, tokens, fit
 
     @torch.inference_mode()
     def _match_without(
@@ -316,4 +325,4 @@ def load_predictor(
     if pack:
         running.pack(model)
     log.info("%s runs in %s on %s", name, dtype_name(model.dtype), model.device)
-    return Predictor(model, processor, name, fingerprint(folder), kept)
+    return Predictor(model, processor, name, fingerprint(folder), kept, Likeness.of(folder))

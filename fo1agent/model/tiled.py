@@ -21,6 +21,7 @@ from fo1agent import prompts
 from fo1agent.errors import InputError
 from fo1agent.model.encoding import EncodingCache, encoding_key
 from fo1agent.model.joined import NEW_BOX_IOU, Beyond
+from fo1agent.model.likeness import Vectors
 from fo1agent.model.predicting import Numbering, like, mentioned
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.proposals.base import PICTURES_AT_ONCE, PIXELS_AT_ONCE, propose_many
@@ -340,6 +341,19 @@ class TiledPredictor:
     def similar_many(self, encodings: Sequence[Any], indexes: Sequence[int]) -> list[np.ndarray]:
         """See `BasePredictor.similar_many`."""
         return [self.similar(*pair) for pair in zip(encodings, indexes, strict=True)]
+
+    def vectors(self, encoding: Any, index: int) -> dict[str, np.ndarray]:
+        """See `BasePredictor.vectors`; of a region as the tile shows it that found it."""
+        if not isinstance(encoding, TiledEncoding):
+            return self.model.vectors(encoding, index)
+        number, place = encoding.where[index].tolist()
+        return self.model.vectors(encoding.parts[number].encoding.thickened(), place)
+
+    def alike(self, encoding: Any, likes: Vectors, unlikes: Vectors = ()) -> np.ndarray:
+        """See `BasePredictor.alike`."""
+        if not isinstance(encoding, TiledEncoding):
+            return self.model.alike(encoding, likes, unlikes)
+        return self._over(encoding, 1, lambda own: self.model.alike(own.thickened(), likes, unlikes)[None])[0]
 
     # --- words -------------------------------------------------------------------------------------------------
 
