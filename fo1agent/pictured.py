@@ -18,6 +18,7 @@ from PIL import Image
 from fo1agent.errors import BoxError, InputError
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.regions.boxes import clip, enlarge, iou, visible
+from fo1agent.regions.examples import Example
 from fo1agent.regions.ids import PICTURE, RegionId, box_name, image_of, is_region_id
 from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, read_box, read_pixels, shown
 
@@ -27,6 +28,29 @@ _SAME_BOX_IOU = 0.98
 Target = Region | str | Box | Sequence[float] | Mapping[str, Any] | None
 """What a tool looks at: a region, its id (`r7`, `img_3fa9c1d2/r7`, `b10_20_110_220`), a box in pixels in any form that
 `types.read_box` takes, or None for the whole picture."""
+
+Examples = Target | Example | Sequence[Target | Example]
+"""What to find more of: a target, an example of another picture, or several of them."""
+
+
+def listed(given: Any, argument: str) -> list[Any]:
+    """Examples as a list: one alone, several, or, of None, none.
+
+    Raises:
+        InputError: one of several is None.
+    """
+    if given is None:
+        return []
+    if isinstance(given, (str, Region, Example, Mapping)) or not isinstance(given, Iterable) or _is_box(given):
+        return [given]
+    found = list(given)
+    if any(each is None for each in found):
+        raise InputError(f"{argument} holds None, and no region, box or example.")
+    return found
+
+
+def _is_box(given: Any) -> bool:
+    return hasattr(given, "__len__") and len(given) == 4 and all(number(corner) is not None for corner in given)
 
 
 def id_within(target: Any) -> str | None:

@@ -21,13 +21,14 @@ import numpy as np
 
 from fo1agent import prompts
 from fo1agent.errors import FO1AgentError, InputError, ToolFailed
-from fo1agent.pictured import Pictured, Target, pairs, phrases_of, several
+from fo1agent.pictured import Examples, Pictured, Target, listed, pairs, phrases_of, several
 from fo1agent.pictures.color import SEVERAL, box_color_shares, colors_of, is_color, is_plain
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.pictures.ocr import TextLine, read_lines, rows
 from fo1agent.proposals.base import propose_many
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import coverage, iou, nms, once, parts
+from fo1agent.regions.examples import Example
 from fo1agent.regions.ids import RegionId, is_region_id, numbered
 from fo1agent.regions.masks import Mask
 from fo1agent.regions.points import point_at
@@ -102,7 +103,8 @@ class Predictor(Protocol):
 
     A predictor may also have `match_many(encodings, phrases)` and `generate_many(encodings, texts, max_new_tokens)`,
     which give in one pass what these give for each encoding; see `fo1agent.together`. One that asks finders as well has
-    `any_words`, `unasked`, `ask`, `beyond` and `speakers`; see `fo1agent.model.joined`.
+    `any_words`, `unasked`, `ask`, `beyond` and `speakers`; see `fo1agent.model.joined`. One that compares regions of
+    several pictures has `compares`, `vectors` and `alike`; see `fo1agent.model.predicting`.
     """
 
     @property
@@ -279,16 +281,19 @@ class Scene(Pictured):
         self,
         phrase: str | None = None,
         *,
-        like: Target = None,
+        like: Examples = None,
+        unlike: Examples = None,
         within: Target = None,
         threshold: float | None = None,
         limit: int | None = None,
     ) -> Regions:
-        """Find the regions that a phrase names, or that show the same kind of thing as another region.
+        """Find the regions that a phrase names, or that show the same kind of thing as examples do.
 
         Args:
             phrase: what to look for: "bus", "red car", "people".
-            like: a region, region id or box to find more of, instead of a phrase; it is not among the result itself.
+            like: a region, region id or box to find more of, instead of a phrase, an `example` of another picture, or
+                several of all these; those of this picture are not among the result themselves.
+            unlike: with `like`, the same of what is not meant.
             within: only regions of which at least half lies in this region or box; a region is not within itself.
             threshold: the least probability, 0 to 1; None for the model's own, without regions that are parts of others
                 (`boxes.parts`), which is also what `count` counts.
@@ -307,18 +312,62 @@ class Scene(Pictured):
         if (phrase is None) == (like is None):
             raise InputError("ground needs a phrase, or like=region to find more of the same: one of the two.")
         if phrase is not None:
+            if unlike is not None:
+                raise InputError("unlike says what is not meant of what like shows; a phrase takes none.")
             if not isinstance(phrase, str):
                 raise InputError(f'A phrase must say what to look for, such as "bus"; got {shown(phrase)}.')
             return self.ground_many([phrase], within=within, threshold=threshold, limit=limit)[phrase]
-        encoding, index, reference = alone(self._locating(like, among_all=True))
+        scores, shown_here, label = self._likened(listed(like, "like"), listed(unlike, "unlike"))
+        candidates = self._candidates(within) & ~(iou(self.encoding.boxes, shown_here) > SAME_THING_IOU).any(axis=1)
+        least = _least(self.thresholds["ground"] if threshold is None else threshold)
+        return self._found(label, scores, _Looked(self.encoding.boxes, candidates), least, _most(limit))
+
+    def example(self, target: Target) -> Example:
+        """A region to find more of in other pictures: `other.ground(like=scene.example("r3"))`; it can be pickled.
+
+        Args:
+            target: a region, region id or box.
+
+        Raises:
+            InputError: an unknown region.
+            ToolFailed: the model cannot compare regions of several pictures.
+        """
+        encoding, index, region = alone(self._locating(target))
+        compared: Any = self.model.predictor
+        if not getattr(compared, "compares", False):
+            raise ToolFailed(f"{self.model.name} cannot compare regions of several pictures. Pass one of the same one.")
+        return Example(region.id, region.box, region.label, compared.fingerprint, compared.vectors(encoding, index))
+
+    def _likened(self, likes: list[Any], unlikes: list[Any]) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """Of examples, probabilities [N], the boxes [M, 4] of those of this picture, and what they are called."""
+        if not likes:
+            raise InputError("like holds no example. Pass a region, a box, or an example of another picture.")
+        predictor: Any = self.model.predictor
+        if not (getattr(predictor, "compares", False) or unlikes or likes[1:] or isinstance(likes[0], Example)):
+            return self._similar_to(likes[0])
+        examples = [one if isinstance(one, Example) else self.example(one) for one in (*likes, *unlikes)]
+        for one in examples:
+            if one.fingerprint != predictor.fingerprint:
+                raise InputError(
+                    f"The example {one.id} was made by other weights ({one.fingerprint[:8]}) than those of "
+                    f"{self.model.name} ({predictor.fingerprint[:8]}). Make it anew: scene.example(…)."
+                )
+        wanted, unwanted = ([one.vectors for one in some] for some in (examples[: len(likes)], examples[len(likes) :]))
+        here = np.array([one.box for one in examples if one.picture == self.id]).reshape(-1, 4)
+        labels = {one.label for one in examples[: len(likes)]}
+        label = labels.pop() if len(labels) == 1 else None
+        if not len(self.encoding.boxes):
+            return np.zeros(0), here, label
+        return predictor.alike(self.encoding, wanted, unwanted), here, label
+
+    def _similar_to(self, target: Target) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """`_likened` of one region of this picture, as the model itself says what is similar."""
+        encoding, index, reference = alone(self._locating(target, among_all=True))
         scores = np.zeros(len(self.encoding.boxes))
         # A box drawn by hand stands behind the scene's own; if there was no room, in the place of the last one.
         shared = len(scores) if encoding is self.encoding else index
         scores[:shared] = self.model.predictor.similar(encoding, index)[:shared]
-        same = iou(self.encoding.boxes, np.array([reference.box]))[:, 0] > SAME_THING_IOU
-        candidates = self._candidates(within) & ~same
-        least = _least(self.thresholds["ground"] if threshold is None else threshold)
-        return self._found(reference.label, scores, _Looked(self.encoding.boxes, candidates), least, _most(limit))
+        return scores, np.array([reference.box]), reference.label
 
     def ground_many(
         self,
