@@ -154,11 +154,28 @@ class Batched:
         return self._inner.thresholds
 
     def __getattr__(self, name: str) -> Any:
-        # What a predictor has only where finders are asked as well.
-        if name not in ("any_words", "speakers", "unasked", "ask", "beyond"):
+        # What a predictor has only where finders are asked as well, or where it compares regions of several pictures.
+        if name not in ("any_words", "speakers", "unasked", "ask", "beyond", "compares", "vectors", "alike"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         inner = getattr(self._inner, name)
-        return {"ask": self._find, "beyond": self._ask_beyond}.get(name, inner)
+        own = {"ask": self._find, "beyond": self._ask_beyond, "vectors": self._vectors, "alike": self._alike}
+        return own.get(name, inner)
+
+    def _vectors(self, encoding: Any, index: int) -> Any:
+        inner: Any = self._inner
+        return self._compared(encoding, lambda: inner.vectors(encoding, index))
+
+    def _alike(self, encoding: Any, likes: Any, unlikes: Any = ()) -> Any:
+        inner: Any = self._inner
+        return self._compared(encoding, lambda: inner.alike(encoding, likes, unlikes))
+
+    def _compared(self, encoding: Any, work: Callable[[], T]) -> T:
+        """What needs a pass for the model's names alone, and else reads what is known."""
+        if hasattr(self._inner, "beyond"):
+            return self.alone(work)
+        if self._inner.vocabulary is not None:
+            self.match(encoding, self._inner.vocabulary)
+        return work()
 
     def _find(self, encoding: Any, phrases: Sequence[str], naming: bool = False) -> None:
         self._ask(_Job("find", id(encoding), (tuple(phrases), naming), (encoding, phrases, naming)))

@@ -17,7 +17,8 @@ from fo1agent.scene import Model, Scene
 PASSES = ("encode", "with_boxes", "find", "match", "similar", "labels", "generate")
 """The kinds of passes that a predictor makes: its methods of these names compute; for `find`, its finders do."""
 
-_MANY = {"match_many": "match", "generate_many": "generate", "ask": "find"}  # its method → the kind of its passes
+# Its method → the kind of its passes.
+_MANY = {"match_many": "match", "generate_many": "generate", "ask": "find", "alike": "similar"}
 
 Listener = Callable[[str, str, int], AbstractContextManager[Any]]
 """(kind, name of the model, pixels) → a context in which the call runs. Kinds are `PASSES`, `propose`, `segment` and

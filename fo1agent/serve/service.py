@@ -317,6 +317,9 @@ def _place(settings: Settings) -> Place | None:
     return place
 
 
+_PASSES = ("encode", "with_boxes", "match", "match_many", "labels", "similar", "alike", "generate", "generate_many")
+
+
 class _Alone:
     """A predictor whose every pass is one request's own; it looks whether the request still wants it."""
 
@@ -324,7 +327,7 @@ class _Alone:
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("encode", "with_boxes", "match", "match_many", "labels", "similar", "generate", "generate_many"):
+        if name in _PASSES:
             check()
         return getattr(self._inner, name)
 
