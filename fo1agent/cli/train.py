@@ -95,6 +95,17 @@ def _nano(arguments: list[str]) -> None:
     main(arguments)
 
 
+@_stage(
+    "likeness",
+    "How regions of several pictures are compared.",
+    "fo1agent train likeness model=runs/nano/model data.root=coco",
+)
+def _likeness(arguments: list[str]) -> None:
+    from fo1agent.trainers.likeness import main
+
+    console.result(str(main(arguments)))
+
+
 @click.command(epilog="\b\nExample:\n  fo1agent finetune --coco my_pictures/ --out my_model/ --minutes 20")
 @click.option(
     "--coco",

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, PlainValidator
 
 from fo1agent.errors import CheckpointError
 from fo1agent.model.folder import MAX_JSON, Stored, checked, names, read_bytes, read_json, shown, wanted, wrong
+from fo1agent.model.likeness import FILE as LIKENESS
 from fo1agent.presets import unknown, weights
 from fo1agent.presets.files import HUB_FILES, HUB_NAME, fetch
 
@@ -104,7 +105,8 @@ def read_all(
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash of a folder's configuration and weights; of a large file, of its head and of samples through it.
+    """Hash of a folder's configuration, weights and what else its scores hang on; of a large file of weights, of its
+    head and of samples through it.
 
     Raises:
         CheckpointError: the folder is not one that `weights.load` reads.
@@ -118,6 +120,8 @@ def fingerprint(folder: Path) -> str:
                 file.seek(start)
                 digest.update(file.read(2**20))
         digest.update(str(size).encode())
+    if os.path.lexists(folder / LIKENESS):
+        digest.update(read_bytes(folder / LIKENESS, MAX_JSON))
     return digest.hexdigest()
 
 

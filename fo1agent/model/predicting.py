@@ -331,7 +331,7 @@ class BasePredictor(ABC):
         Raises:
             ToolFailed: nothing is.
         """
-        return self._seen(encoding).vectors(index)
+        return self.seen(encoding).vectors(index)
 
     def alike(self, encoding: SceneEncoding, likes: likeness.Vectors, unlikes: likeness.Vectors = ()) -> np.ndarray:
         """Probability [N] that each region is of the kind of examples, which may be of other pictures.
@@ -345,7 +345,7 @@ class BasePredictor(ABC):
             ToolFailed: the model compares nothing.
             InputError: the examples know other names.
         """
-        seen = self._seen(encoding)
+        seen = self.seen(encoding)
         if lengths := {len(one["names"]) for one in (*likes, *unlikes)} - {seen.names.shape[1]}:
             raise InputError(
                 f"An example knows {min(lengths)} names, {self.name} here {seen.names.shape[1]}. Make it anew, with "
@@ -353,7 +353,12 @@ class BasePredictor(ABC):
             )
         return likeness.alike(seen, likes, unlikes, self.likeness)
 
-    def _seen(self, encoding: SceneEncoding) -> likeness.Seen:
+    def seen(self, encoding: SceneEncoding) -> likeness.Seen:
+        """What is compared of a picture's regions.
+
+        Raises:
+            ToolFailed: nothing is.
+        """
         if not self.compares:
             raise ToolFailed(
                 f"{self.name} has no names, and nothing was fitted by which it could compare regions of several "
