@@ -20,13 +20,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
+from fo1agent.errors import DataError
 from fo1agent.foreign import log_to_stderr
 from fo1agent.model import weights
 from fo1agent.model.config import FO1Config
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.mobilenet import NUM_CLASSES, VIEWS, View
 from fo1agent.model.processing import FO1Processor
-from fo1agent.trainers import alignment, base, instruction
+from fo1agent.trainers import alignment, base, instruction, likeness
 from fo1agent.trainers.calibration import calibrate
 from fo1agent.trainers.data.coco import CocoData, load_coco
 from fo1agent.trainers.data.features import JoinedStores, PictureStore, open_or_build
@@ -201,7 +202,17 @@ def _run(recipe: NanoRecipe, all_tables: Sequence[StageTable]) -> Path:
     model.half()
     with whole(recipe.out, replace=True) as folder:
         weights.save(model, processor, folder)
+        compare(recipe.data, folder)
     return recipe.out
+
+
+def compare(data: DataRecipe, folder: Path) -> None:
+    """Fit by what the finished model compares regions of several pictures, to those that only calibrate."""
+    held_back = likeness.DataRecipe(data.root, data.train, data.images, HELD_BACK, data.limit)
+    try:
+        likeness.write(folder, held_back)
+    except DataError as exc:
+        log.warning("no likeness: %s", exc)
 
 
 def train_proposals(recipe: NanoRecipe) -> Path:
