@@ -22,7 +22,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -34,10 +34,11 @@ from fo1agent import bounded, exchange
 from fo1agent.bearer import checked_token
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.foreign import one_line
-from fo1agent.pictured import Pictured, Target, id_within, pairs, phrases_of, several
+from fo1agent.pictured import Pictured, Target, id_within, listed, pairs, phrases_of, several
 from fo1agent.pictures.attached import attached_fields
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.plans.language import LARGEST, Plan
+from fo1agent.regions.examples import Example
 from fo1agent.regions.ids import HANDLE, RegionId, box_name, image_of, is_region_id
 from fo1agent.regions.regions import (
     Box,
@@ -320,15 +321,36 @@ class RemoteScene(Pictured):
         self,
         phrase: str | None = None,
         *,
-        like: Target = None,
+        like: Any = None,
+        unlike: Any = None,
         within: Target = None,
         threshold: float | None = None,
         limit: int | None = None,
     ) -> Regions:
-        """Find what a phrase names, or more of the same kind as a region; see `Scene.ground`."""
-        where = {"like": self._target(like), "within": self._target(within)}
+        """Find what a phrase names, or more of the same kind as examples; see `Scene.ground`."""
+        where = {
+            "like": self._examples(like, "like"),
+            "unlike": self._examples(unlike, "unlike"),
+            "within": self._target(within),
+        }
         found = self._result(Grounding, "ground", phrase=phrase, threshold=threshold, limit=limit, **where)
         return found.regions
+
+    def example(self, target: Target) -> RemoteExample:
+        """A region to find more of in other pictures at this server: `other.ground(like=scene.example("r3"))`.
+
+        Raises:
+            InputError: an unknown region.
+        """
+        return RemoteExample(self, self._region_of(target))
+
+    def _examples(self, given: Any, argument: str) -> list[Any] | None:
+        """Examples as `_call` takes them."""
+        if given is None:
+            return None
+        return [
+            one if isinstance(one, RemoteExample) else self._target(self._own(one)) for one in listed(given, argument)
+        ]
 
     def ground_many(
         self,
@@ -514,12 +536,29 @@ class RemoteScene(Pictured):
                 getattr(result, name).media_type = _text(image["media_type"])
             return result
 
-    def _with_picture(self, ask: Callable[[], Answered]) -> Answered:
-        """What the server answers; one that has forgotten the picture is sent it again, once."""
+    def _sent(self, value: Any) -> Any:
+        """An argument as JSON, in which an example is its picture's handle and its id there.
+
+        Raises:
+            InputError: an example of another server.
+        """
+        if isinstance(value, list):
+            return [self._sent(one) for one in value]
+        if not isinstance(value, RemoteExample):
+            return value
+        if value.scene.client.url != self.client.url:
+            raise InputError(
+                f"{value.id} is of a picture at {value.scene.client.url}; this one is at {self.client.url}."
+            )
+        return value.name if value.scene is self else {"image": value.scene.handle, "region": value.name}
+
+    def _with_picture(self, ask: Callable[[], Answered], beside: Sequence[RemoteScene] = ()) -> Answered:
+        """What the server answers; one that has forgotten the picture, or those beside it, is sent them again, once."""
         try:
             return ask()
         except _ForgottenError:
-            self._send_picture()
+            for scene in (self, *beside):
+                scene._send_picture()
         try:
             return ask()
         except _ForgottenError as exc:
@@ -528,8 +567,14 @@ class RemoteScene(Pictured):
     def _call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """What the server answers to a tool's call, with a result; raises as `_result`."""
         given = {name: value for name, value in arguments.items() if value is not None}
-        path = f"/v1/tools/{tool}"
-        told = self._with_picture(lambda: self.client._send("POST", path, json={**given, "image": self.handle}))
+        examples = [one for value in given.values() for one in (value if isinstance(value, list) else [value])]
+        beside = {id(one.scene): one.scene for one in examples if isinstance(one, RemoteExample)}
+
+        def asked() -> Any:
+            sent = {name: self._sent(value) for name, value in given.items()}
+            return self.client._send("POST", f"/v1/tools/{tool}", json={**sent, "image": self.handle})
+
+        told = self._with_picture(asked, tuple(beside.values()))
         with self.client._understanding():
             _one_of(told["tool"], tool)
             _handle(told["image"])
@@ -560,6 +605,10 @@ class RemoteScene(Pictured):
             if image_of(target.id) != self.id:
                 raise InputError(f"{target.id} is a region of another picture; this one is {self.id}.")
             return target.name
+        if isinstance(target, Example):
+            raise InputError(
+                f"The example {target.id} was made by a model here; make it at the server: scene.example(…)."
+            )
         box = check_boxes([read_pixels(target)])[0]
         return box_name(box.tolist())
 
@@ -605,6 +654,29 @@ class RemoteScene(Pictured):
 
     def _full(self, name: str) -> str:
         return f"{self.id}/{name}"
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteExample:
+    """A region of a picture at a server, to find more of in others there: what `Scene.example` is for a model here.
+
+    Attributes:
+        scene: the picture.
+        region: the region.
+    """
+
+    scene: RemoteScene
+    region: Region
+
+    @property
+    def id(self) -> str:
+        """The region's, with its picture."""
+        return self.region.id
+
+    @property
+    def name(self) -> str:
+        """The region's within its picture."""
+        return self.region.name
 
 
 _EVENTS = {kind.type: kind for kind in (StepStart, StepEnd, Partial)}

@@ -240,6 +240,22 @@ class Pictured(ABC):
             return self._box_region(target.box)
         return self._box_region(read_pixels(target))
 
+    def _own(self, target: Target) -> Target:
+        """A target that is to be an example.
+
+        Raises:
+            InputError: it is a region of another picture, and not the example that its scene makes of it.
+        """
+        told = id_within(target) or target
+        named = told.id if isinstance(told, Region) else told
+        meant = RegionId.read(named)
+        if meant and meant.picture and not f"img_{self.loaded.sha256}".startswith(meant.picture):
+            raise InputError(
+                f"{named} is a region of another picture; this one is {self.id}. Pass what that picture's scene makes "
+                f"of it: like=other.example({meant.name!r})."
+            )
+        return target
+
     def _part(self, target: Target, margin: float) -> tuple[LoadedImage, tuple[int, int]]:
         """(the part of the picture that a target covers with a margin around it, where its corner lies); see `zoom`.
 

@@ -345,7 +345,7 @@ class Scene(Pictured):
         predictor: Any = self.model.predictor
         if not (getattr(predictor, "compares", False) or unlikes or likes[1:] or isinstance(likes[0], Example)):
             return self._similar_to(likes[0])
-        examples = [one if isinstance(one, Example) else self.example(one) for one in (*likes, *unlikes)]
+        examples = [one if isinstance(one, Example) else self.example(self._own(one)) for one in (*likes, *unlikes)]
         for one in examples:
             if one.fingerprint != predictor.fingerprint:
                 raise InputError(
@@ -1015,8 +1015,19 @@ class Album:
     def __getitem__(self, which: int | slice) -> Scene | Album:
         return Album(self._scenes[which]) if isinstance(which, slice) else self._scenes[which]
 
-    def ground(self, phrase: str, *, threshold: float | None = None, limit: int | None = None) -> list[Regions]:
-        """`Scene.ground` of a phrase in each picture."""
+    def ground(
+        self,
+        phrase: str | None = None,
+        *,
+        like: Examples = None,
+        unlike: Examples = None,
+        threshold: float | None = None,
+        limit: int | None = None,
+    ) -> list[Regions]:
+        """`Scene.ground` of a phrase, or of examples, in each picture."""
+        if like is not None or unlike is not None or not isinstance(phrase, str):
+            asked: dict[str, Any] = {"like": like, "unlike": unlike, "threshold": threshold, "limit": limit}
+            return [scene.ground(phrase, **asked) for scene in self]
         return [found[phrase] for found in self.ground_many([phrase], threshold=threshold, limit=limit)]
 
     def ground_many(

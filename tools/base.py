@@ -25,6 +25,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     create_model,
     model_validator,
@@ -55,7 +56,9 @@ from fo1agent.tools.outcome import Outcome
 
 __all__ = [
     "BOX_SCHEMA",
+    "IMAGE",
     "Attachment",
+    "Examples",
     "Grounding",
     "Judged",
     "NotJudged",
@@ -84,7 +87,9 @@ _MOST_TEXT = 40_000  # characters of a region or a list of them as text
 _MOST_WITHIN = 4  # calls of one tool within each other, as where it asks an agent that has it
 _running: ContextVar[tuple[str, ...]] = ContextVar("_running", default=())  # the tools that run, outermost first
 
+IMAGE = "image"  # by what name a picture's handle stands beside a region's id
 WANTED_PLACE = f"a region's id such as r3, or a box {WANTED_BOX}"
+WANTED_EXAMPLE = f'{WANTED_PLACE}, or one of another picture: {{"image": "img_…", "region": "r3"}}'
 
 
 def _place(value: Any) -> Any:
@@ -111,6 +116,25 @@ def _place(value: Any) -> Any:
         raise ValueError(f"must be {WANTED_PLACE}") from None
     check_pixels([box])  # the id holds whole pixels, of which nothing would be left
     return ids.box_name(box)
+
+
+def _example(value: Any, info: ValidationInfo) -> Any:
+    """A region as `_place`; of another picture, where the call says which are open, an `Example` for `Scene.ground`."""
+    handle, place = None, value
+    if isinstance(value, Mapping) and IMAGE in value and "region" in value:
+        if value.keys() != {IMAGE, "region"} or not isinstance(value[IMAGE], str):
+            raise ValueError(f"must be {WANTED_EXAMPLE}")
+        handle, place = value[IMAGE].strip(), value["region"]
+    place = _place(place)
+    if info.context is None:  # not a call: whoever checks arguments before one hands them on as they came
+        return place if handle is None else {IMAGE: handle, "region": place}
+    scene, elsewhere = info.context["scene"], info.context["elsewhere"]
+    meant = ids.RegionId.read(place)
+    handle = handle or (meant and meant.picture)
+    if not handle or handle == scene.id:
+        return place
+    other = elsewhere(handle)
+    return place if other is scene else other.example(place)
 
 
 def _places(value: Any) -> Any:
@@ -145,8 +169,19 @@ RegionId = Annotated[str, BeforeValidator(_place)]
 RegionsOrBoxes = Annotated[list[RegionOrBox], BeforeValidator(_places)]
 """Several of these."""
 
+Examples = Annotated[
+    list[Annotated[Any, BeforeValidator(_example), WithJsonSchema({"type": "string"}, mode="validation")]],
+    BeforeValidator(_places),
+]
+"""Several regions or boxes, of this picture or of other open ones. Declared as ids, `r3` or `img_3fa9c1d2/r3`, which is
+short; taken as well as boxes, and as `{image, region}` with whatever names a picture and a region or box of it."""
+
 PhraseOrRegion = Annotated[str, BeforeValidator(_phrase_or_place)]
 """A tool's argument that says what: a phrase, or the id of a region."""
+
+
+def _nowhere(handle: str) -> Any:
+    raise InputError(f"{handle[:200]} is another picture, and only this one is open here.")
 
 
 _REGION_NAMES = ("region", "regions")
@@ -154,7 +189,7 @@ _REGION_NAMES = ("region", "regions")
 
 def takes_place(name: str, field: FieldInfo) -> bool:
     """Whether an argument of a tool is a region or several: by its type, or one of text by its name."""
-    return name in _REGION_NAMES or _marked(field.annotation, field.metadata, (_place, _places))
+    return name in _REGION_NAMES or _marked(field.annotation, field.metadata, (_place, _places, _example))
 
 
 def takes_several(field: FieldInfo) -> bool:
@@ -237,23 +272,29 @@ class Tool:
             },
         }
 
-    def call(self, scene: Pictured, arguments: Mapping[str, Any] | str | bytes = "{}") -> Outcome:
+    def call(
+        self,
+        scene: Pictured,
+        arguments: Mapping[str, Any] | str | bytes = "{}",
+        elsewhere: Callable[[str], Any] = _nowhere,
+    ) -> Outcome:
         """Check the arguments, run, and put what the caller did wrong into the outcome, and what a tool that is none of
         ours does wrong; its traceback is logged at DEBUG.
 
         Args:
             scene: the picture.
             arguments: as a mapping or as JSON text.
+            elsewhere: gives the scene of another picture, of which arguments name regions, by its handle.
         """
+        context = {"scene": scene, "elsewhere": elsewhere}
         try:
             if isinstance(arguments, (str, bytes)):
-                checked = self.arguments.model_validate_json(arguments)
+                checked = self.arguments.model_validate_json(arguments, context=context)
             elif halved(arguments):
                 return Outcome(tool=self.name, error=_HALVED, retry=True)
             else:
-                checked = self.arguments.model_validate(
-                    dict(arguments) if isinstance(arguments, Mapping) else arguments
-                )
+                given = dict(arguments) if isinstance(arguments, Mapping) else arguments
+                checked = self.arguments.model_validate(given, context=context)
             return Outcome(tool=self.name, result=self._sound(scene, checked))
         except ValidationError as exc:
             if exc.title == self.arguments.__name__:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,11 @@ class CallResult:
 
 
 def call(
-    name: str, arguments: str | bytes | Mapping[str, Any], scenes: Scenes, tools: Mapping[str, Tool] | None = None
+    name: str,
+    arguments: str | bytes | Mapping[str, Any],
+    scenes: Scenes,
+    tools: Mapping[str, Tool] | None = None,
+    elsewhere: Callable[[str], Any] | None = None,
 ) -> CallResult:
     """Run a tool call in the form of any provider.
 
@@ -82,6 +86,7 @@ def call(
         arguments: as JSON text or as a mapping, by the schemas of `schemas.render`, `image` included.
         scenes: the pictures that may be looked at.
         tools: name → tool; None for all that come with fo1agent.
+        elsewhere: gives the scene of another picture whose regions arguments name; None for `scenes.get`.
 
     Returns:
         The result, or what is wrong: an unknown tool, arguments that do not fit, a picture that may not be opened, a
@@ -112,7 +117,8 @@ def call(
             scene = scenes.get(handle)
         except InputError as exc:
             return _refused(name, str(exc))
-        return _told(tool.name, scene.id, tool.call(scene, without_absent(tool, given)))
+        outcome = tool.call(scene, without_absent(tool, given), elsewhere or scenes.get)
+        return _told(tool.name, scene.id, outcome)
 
 
 # ---- messages, by provider ----

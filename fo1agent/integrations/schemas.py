@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
 from fo1agent.errors import InputError
-from fo1agent.tools.base import Tool
+from fo1agent.tools.base import IMAGE, Tool
 from fo1agent.tools.registry import registry
 from fo1agent.tools.schemas import either, plain, without_absent
 
@@ -26,7 +26,6 @@ __all__ = ["FORMATS", "IMAGE", "IMAGE_SCHEMA", "Format", "parameters", "render",
 Format = Literal["openai", "responses", "anthropic", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
-IMAGE = "image"
 IMAGE_SCHEMA = {
     "type": "string",
     "description": "The picture: its id (img_…), path or address. Leave out when only one is open.",

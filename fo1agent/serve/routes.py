@@ -193,7 +193,7 @@ def _add_tools(routes: APIRouter, service: Service, known: dict[str, Tool]) -> N
             raise Problem(422, f"image must be given. {PICTURE}", "retry", "image")
 
         def work(_: str, scene: Scene) -> dict[str, Any]:
-            result = call(name, {**arguments, IMAGE: scene.id}, _only(scene), known)
+            result = call(name, {**arguments, IMAGE: scene.id}, _only(scene), known, service.beside)
             if not result.ok and result.outcome.retry:
                 raise Problem(422, result.outcome.error, "retry", "arguments")
             return result.to_dict()

@@ -270,6 +270,19 @@ class Service:
         scene = self.scenes.get(meant)
         return scene.id, scene
 
+    def beside(self, meant: str) -> Scene:
+        """Another open picture, in work on one: none is opened there, which is work of its own kind.
+
+        Raises:
+            Problem: no picture of this id is open.
+        """
+        scene = self.scenes.known(meant)
+        if scene is None:
+            raise Problem(
+                404, f"No picture {meant[:100]!r} is open. Send it to /v1/images first.", "not_found", "image"
+            )
+        return scene
+
     def received(self, picture: bytes | str | LoadedImage, boxes: Any = None, name: str = "") -> tuple[str, Scene]:
         """Open a picture that was sent, a file's bytes or a data: URL, perhaps with boxes; its handle and itself.
 

@@ -23,7 +23,7 @@ from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
 from fo1agent.untrusted import UntrustedText
 from tests import forged, segmenting
-from tests.fakes import FakePredictor
+from tests.fakes import ComparingPredictor, FakePredictor
 from tests.serving import in_thread, until
 
 OBJECTS = [
@@ -269,6 +269,34 @@ def test_a_server_that_forgets_at_once_is_not_asked_for_ever(
     for ask in (lambda: scene.count("bus"), lambda: scene.ask("How many buses are there?")):
         with pytest.raises(ServerError, match="forgets the picture at once"):
             ask()
+
+
+def test_examples_are_found_in_other_pictures_at_the_server_also_when_it_has_forgotten_theirs() -> None:
+    app = create_app(Model(ComparingPredictor(OBJECTS)), Settings(batching=False))
+    with in_thread(app) as url, connect(url) as client:
+        scene, other = client.open(gray()), client.open(gray("white"))
+        here, there = (Model(ComparingPredictor(OBJECTS)).open(gray(color)) for color in ("gray", "white"))
+        wanted = here.ground(like=there.example("r0"))
+        bus, dog = other.example("r0"), other.example((2.0, 30.0, 9.0, 46.0))
+        assert (bus.id, dog.id) == (f"{other.id}/r0", f"{other.id}/r2")
+        for ask in (
+            lambda: scene.ground(like=bus),
+            lambda: scene.ground(like=[bus], unlike=[dog, "r1"]),
+            lambda: scene.call("ground", like=[bus]).regions,
+        ):
+            assert same(ask(), wanted)
+        assert len(wanted) == 1
+        app.service.scenes.close(other.handle)
+        assert same(scene.ground(like=bus), wanted)
+        assert not len(scene.ground(like=scene.example("r0")))
+        with pytest.raises(InputError, match=r"like=other\.example\('r0'\)"):
+            scene.ground(like=other.regions[0])
+        with pytest.raises(InputError, match="made by a model here; make it at the server"):
+            scene.ground(like=here.example("r0"))
+        with in_thread(create_app(model(), Settings(batching=False))) as another, connect(another) as elsewhere:
+            foreign = elsewhere.open(gray("white")).example("r0")
+            with pytest.raises(InputError, match="is of a picture at http"):
+                scene.ground(like=foreign)
 
 
 def test_a_server_with_another_picture_of_that_id_answers_for_this_one() -> None:

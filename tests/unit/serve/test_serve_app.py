@@ -24,7 +24,7 @@ from fo1agent.serve.problems import problem_of
 from fo1agent.serve.settings import Settings
 from fo1agent.tools.base import tool
 from tests import forged
-from tests.fakes import FakePredictor
+from tests.fakes import ComparingPredictor, FakePredictor
 
 OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
 
@@ -337,6 +337,23 @@ async def test_a_tool_that_fails_says_so(http: httpx.AsyncClient) -> None:
     response = await http.post("/v1/tools/inspect", json=asked)
     assert (response.status_code, response.json()["ok"]) == (200, False)
     assert "larger model" in response.json()["error"]
+
+
+async def test_examples_of_another_open_picture_are_found_and_of_none_refused() -> None:
+    async with talking(app_of(ComparingPredictor(OBJECTS))) as http:
+        here, there = await sent(http), await sent(http, "white")
+        for example in (f"{there}/r0", {"image": there, "region": [30, 10, 60, 40]}):
+            found = await http.post("/v1/tools/ground", json={"image": here, "like": [example]})
+            assert [one["id"] for one in found.json()["result"]["regions"]] == ["r0"]
+        absent = await http.post("/v1/tools/ground", json={"image": here, "like": ["img_00000000/r0"]})
+        assert absent.status_code == 404
+        assert error_of(absent)["code"] == "image"
+        sneaked = {"image": data_url("blue"), "region": "r0"}
+        refused = await http.post("/v1/tools/ground", json={"image": here, "like": [sneaked]})
+        assert refused.status_code == 404
+        unknown = await http.post("/v1/tools/ground", json={"image": here, "like": [f"{there}/r9"]})
+        assert unknown.status_code == 422
+        assert "No region r9" in error_of(unknown)["message"]
 
 
 # ---- asking ----
