@@ -274,7 +274,7 @@ class _Front:
         return handle
 
     def _run(self, tool: Tool, scenes: Scenes, scene: Scene, given: dict[str, Any]) -> types.CallToolResult:
-        result = call(tool.name, {**given, IMAGE: scene.id}, scenes, self._tools)
+        result = call(tool.name, {**given, IMAGE: scene.id}, scenes, self._tools, partial(self._open, scenes))
         if not result.ok:
             return _failed(result.outcome.error)
         fields = json.loads(result.text)

@@ -27,7 +27,7 @@ from fo1agent.scene import Model
 from fo1agent.tools.registry import registry
 from fo1agent.untrusted import UntrustedText
 from tests import segmenting
-from tests.fakes import FakePredictor
+from tests.fakes import ComparingPredictor, FakePredictor
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
@@ -121,6 +121,23 @@ def test_what_every_tool_tells_is_as_declared(folder: Path, segmenter: Any) -> N
         assert "polygons" in declared
 
     served(folder, test, load=lambda: replace(segmenting.model(segmenter), ocr=read_injection))
+
+
+def test_examples_are_named_by_path_or_id_of_their_picture(folder: Path) -> None:
+    Image.new("RGB", (100, 80), "gray").save(folder / "other.png")
+
+    async def test(client: Client) -> None:
+        for image in ("other.png", str(folder / "other.png")):
+            like = [{"image": image, "region": "r0"}]
+            found = await client.call_tool("ground", {"image": "street.png", "like": like})
+            assert found.structured_content is not None
+            assert [one["id"] for one in found.structured_content["regions"]] == ["r0"]
+        outside = {"image": str(folder.parent / "secret.png"), "region": "r0"}
+        refused = await client.call_tool("ground", {"image": "street.png", "like": outside})
+        assert refused.is_error
+        assert "Paths may lead into" in text_of(refused)
+
+    served(folder, test, load=lambda: Model(ComparingPredictor(OBJECTS)))
 
 
 def test_what_could_not_be_judged_is_declared_explained_and_told(folder: Path) -> None:
