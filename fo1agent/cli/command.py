@@ -21,6 +21,7 @@ from fo1agent.cli import annotate as cli_annotate
 from fo1agent.cli import calibrate as cli_calibrate
 from fo1agent.cli import console
 from fo1agent.cli import data as cli_data
+from fo1agent.cli import examples as cli_examples
 from fo1agent.cli import loading as cli_loading
 from fo1agent.cli import masks as cli_masks
 from fo1agent.cli import models as cli_models
@@ -247,16 +248,33 @@ def chat(ctx: click.Context, images: Sequence[str], planner: str, mode: str, ver
 
 @main.command(epilog='\b\nExample:\n  fo1agent ground street.jpg "red car" person --threshold 0.4 --json')
 @click.argument("words", nargs=-1, required=True, type=_Words(), metavar="IMAGE… PHRASE…")
+@cli_examples.example_options
 @_scene_options
 @threshold_option
 @draw_to
 @as_json
-def ground(words: Sequence[str], threshold: float | None, draw: Path | None, json_output: bool, **opening: Any) -> None:
-    """Find the regions that each PHRASE names.
+def ground(
+    words: Sequence[str],
+    like: Sequence[cli_examples.Named],
+    unlike: Sequence[cli_examples.Named],
+    threshold: float | None,
+    draw: Path | None,
+    json_output: bool,
+    **opening: Any,
+) -> None:
+    """Find the regions that each PHRASE names, or with --like those that show the same kind of thing as examples do.
 
     What follows the first IMAGE is one too if it has the ending of a picture, such as .jpg, or a *, or is an address.
     """
     images, phrases = cli_pictures.parted(words)
+    if like or unlike:
+        if not like:
+            raise click.UsageError("--unlike says what is not meant of what --like shows; give --like as well.")
+        if phrases:
+            raise click.UsageError(f"--like shows what to look for; leave out {phrases[0]!r}, or --like.")
+        console.check_outputs({"--draw": draw}, [one.picture for one in (*like, *unlike)])
+        _ground_like(images, like, unlike, threshold, draw, json_output, opening)
+        return
 
     def found_in(scene: Scene) -> _Found:
         found = scene.ground_many(phrases, threshold=threshold)
@@ -277,6 +295,36 @@ def ground(words: Sequence[str], threshold: float | None, draw: Path | None, jso
         return _Found(fields, line, text, [region for regions in found.values() for region in regions])
 
     _look_at_each(images, ("PHRASE…", phrases[-1] if phrases else None), found_in, draw, json_output, opening)
+
+
+def _ground_like(
+    images: Sequence[str],
+    like: Sequence[cli_examples.Named],
+    unlike: Sequence[cli_examples.Named],
+    threshold: float | None,
+    draw: Path | None,
+    json_output: bool,
+    opening: Mapping[str, Any],
+) -> None:
+    """`ground` by examples."""
+    given: dict[str, list[Any]] = {}
+
+    def prepare(model: Any) -> None:
+        made = cli_examples.opened([*like, *unlike], model)
+        given.update({"like": made[: len(like)], **({"unlike": made[len(like) :]} if unlike else {})})
+
+    def found_in(scene: Scene) -> _Found:
+        found = scene.ground(**given, threshold=threshold)
+        nothing = "nothing is like the examples"
+
+        def text() -> None:
+            console.regions(found)
+            console.note("" if len(found) else nothing)
+
+        named = {"like": [one.text for one in like], "unlike": [one.text for one in unlike]}
+        return _Found({**named, **_fields(found)}, console.scored(found) or [nothing], text, found)
+
+    _look_at_each(images, None, found_in, draw, json_output, opening, prepare=prepare)
 
 
 @main.command(epilog="\b\nExample:\n  fo1agent count street.jpg person --within 0,0,320,480")
@@ -758,6 +806,36 @@ def scores(
             reliability(report.bins, report.calibration_error).save(temporary)
 
 
+@evaluate.command(epilog="\b\nExample:\n  fo1agent eval likeness --instances instances_val.json --images val2017/")
+@click.option("--instances", type=FILE_IN, required=True, metavar="FILE.json", help="COCO instances.")
+@click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
+@click.option(
+    "--examples",
+    type=click.IntRange(1, 20),
+    multiple=True,
+    default=(1, 3),
+    show_default=True,
+    help="So many of a kind.",
+)
+@limit_option
+@cli_loading.model_options
+@as_json
+def likeness(
+    instances: Path, images: Path, examples: Sequence[int], limit: int | None, json_output: bool, **loading: Any
+) -> None:
+    """Things that are like examples of other pictures: the share found, counts, and calibration of the scores."""
+    from fo1agent.evaluate.likeness import evaluate as measure
+
+    report = measure(_load(**loading), instances, images, examples=examples, limit=limit)
+    for picture, reason in report.failures.items():
+        console.note(f"failed: {picture}: {console.one_line(reason)}")
+    if json_output:
+        console.result_json(report.to_dict())
+        return
+    for given, figures in report.figures.items():
+        console.result(f"{given}: ", ", ".join(f"{name} {value}" for name, value in figures.to_dict().items()))
+
+
 @evaluate.command(epilog="\b\nExample:\n  fo1agent eval qa questions.jsonl --images photos/ --details answers.jsonl")
 @click.argument("file", type=FILE_IN, metavar="FILE.jsonl")
 @click.option("--images", type=FOLDER_IN, required=True, metavar="DIR", help="The folder of the pictures.")
@@ -894,12 +972,14 @@ def _look_at_each(
     json_output: bool,
     opening: Mapping[str, Any],
     written: Mapping[str, Path | None] | None = None,
+    prepare: Callable[[Any], None] = lambda model: None,
 ) -> None:
     """Open each picture, print what is found in it, and draw it where that was asked for. What `look` writes besides
-    is told in `written`: option → file."""
+    is told in `written`: option → file. `prepare` is called with the model before."""
     outputs = {"--draw": draw, **(written or {})}
     names = cli_pictures.named(images, outputs, last)
-    _, opened = _ready(names, outputs, **opening)
+    model, opened = _ready(names, outputs, **opening)
+    prepare(model)
 
     def looked(scene: Scene, found: _Found) -> cli_pictures.Looked:
         save = partial(_draw, scene, found.regions, draw, found.points)

@@ -148,3 +148,43 @@ def test_a_name_that_only_looks_like_a_pattern_stays(folder: Path) -> None:
     assert matches("?at.jpg") == ["cat.jpg"]
     assert matches("*.png") == ["*.png"]
     assert matches("https://example.org/cat.jpg?size=*") == ["https://example.org/cat.jpg?size=*"]
+
+
+# ---- examples of other pictures ----
+
+
+def test_what_is_like_regions_of_other_pictures_is_found_in_each(folder: Path) -> None:
+    result = run("ground", "bus.jpg", "cat.jpg", "--like", "cat.jpg:r0", "--like", "cat.jpg:333,76,369,187")
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, second = result.stdout.splitlines()
+    assert first == "bus.jpg: nothing is like the examples"
+    assert second == "cat.jpg: nothing is like the examples"  # they are what is shown, and no more of it
+    found = lines("ground", "bus.jpg", "cat.jpg", "--like", "cat.jpg:r0", "--unlike", "bus.jpg:r0")
+    assert found["cat.jpg"]["like"] == ["cat.jpg:r0"]
+    assert found["cat.jpg"]["unlike"] == ["bus.jpg:r0"]
+    assert [one["id"] for one in found["cat.jpg"]["regions"]] == ["r2"]
+    own = run("ground", "cat.jpg", "--like", "r0", "--draw", "out.png")
+    assert own.stdout.startswith("r2")
+    assert Path("out.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("cat.jpg", "remote", "--like", "r0"), 2, "leave out 'remote', or --like"),
+        (("cat.jpg", "--unlike", "r0"), 2, "give --like as well"),
+        (("cat.jpg", "--like", "bus.jpg"), 2, "'bus.jpg' is no example. Write OTHER.jpg:r3"),
+        (("cat.jpg", "--like", "bus.jpg:r"), 2, "is no example"),
+        (("cat.jpg", "--like", "-:r0"), 2, "is no example"),
+        (("cat.jpg", "--like", "bus.jpg:r0", "--draw", "bus.jpg"), 2, "that is a file to be read"),
+        (("cat.jpg", "--like", "bus.jpg:r999"), 1, "No region r999"),
+        (("cat.jpg", "--like", "absent.jpg:r0"), 1, "There is no file 'absent.jpg'"),
+        (("cat.jpg", "bus.jpg", "--like", "bus.jpg:9000,9000,9100,9100"), 1, "shows nothing of the"),
+        (("cat.jpg",), 2, "Missing argument 'PHRASE…'"),
+    ],
+)
+def test_odd_examples_are_one_line(folder: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+    result = run("ground", *arguments)
+    assert result.exit_code == code
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert result.stdout == ""
