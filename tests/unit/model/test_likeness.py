@@ -125,6 +125,8 @@ def test_an_example_finds_its_kind_in_another_picture(cat_and_cut: tuple[Scene, 
     assert found.ids == there.ground("remote").ids
     assert set(found.labels) == {"remote"}
     assert there.ground(like=[example], limit=1).ids == found.ids[:1]
+    album = there.model.open_many([here.loaded, there.loaded])
+    assert [one.ids for one in album.ground(like=example)] == [(remotes[1].id,), found.ids]
     several = there.ground(like=[example, here.example(remotes[1].box)], unlike=[here.example(here.ground("cat")[0])])
     assert several.ids == found.ids
     assert len(pickle.dumps(example)) < 8000
