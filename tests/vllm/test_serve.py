@@ -29,7 +29,7 @@ from tests.vllm.conftest import picture, regions
 from tests.vllm.folders import own
 
 CLOSE = 1e-5
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 KEY = "a-key"
 PAGE = REPO / "docs" / "vllm.md"
 DEMO = REPO / "fo1agent" / "data" / "demo"
