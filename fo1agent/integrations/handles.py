@@ -50,6 +50,8 @@ class Scenes:
         keep_bytes: how much memory those may take, pixels and encodings together; None for no limit but `keep`.
         together: whether tools may run at the same time, because the model itself keeps them apart.
         telling: whether messages list the open pictures; False where callers are strangers to each other.
+        digits: how many digits of a picture's hash its handle has, more where another picture has those. With all 64 it
+            is the same at every server.
 
     Attributes:
         lock: held while a tool runs, because the model computes one thing at a time; without effect with `together`.
@@ -66,6 +68,7 @@ class Scenes:
         keep_bytes: int | None = None,
         together: bool = False,
         telling: bool = True,
+        digits: int = DIGITS,
     ) -> None:
         if isinstance(folders, (str, os.PathLike)):
             raise InputError(f"folders must be a list of folders, got {folders!r}. Pass [{folders!r}].")
@@ -80,6 +83,7 @@ class Scenes:
             "keep_bytes": keep_bytes,
             "together": together,
             "telling": telling,
+            "digits": digits,
         }
         self._lazy = model is None  # nothing here needs a model that somebody made elsewhere
         self._guard = threading.RLock()  # of the pictures below, never held while one is read or encoded
@@ -90,6 +94,7 @@ class Scenes:
         self._keep = keep
         self._keep_bytes = keep_bytes
         self._telling = telling
+        self._digits = digits
         self._opened: dict[str, Scene] = {}  # by key, as all that follows; `_pinned` is how to get at it
         self._asleep: dict[str, LoadedImage] = {}  # to be encoded first: they came out of a pickle
         self._visited: OrderedDict[str, Scene] = OrderedDict()
@@ -300,8 +305,9 @@ class Scenes:
         kept = {"note": scene.note, "parent": scene.parent, "offset_xy": scene.offset_xy}
         return Scene(scene.model, replace(loaded, digits=digits), scene.encoding, **kept)
 
-    def _handle(self, key: str, digits: int = DIGITS) -> str:
+    def _handle(self, key: str, digits: int = 0) -> str:
         """The handle of a key: the one that it has, else the shortest, of so many digits or more, that is free."""
+        digits = max(digits, self._digits)
         with self._guard:
             if (handle := self._handles.get(key)) is None:
                 parts = key.split("-")

@@ -17,6 +17,7 @@ from fo1agent.serve.metrics import CONTENT_TYPE
 from fo1agent.serve.problems import Json
 from fo1agent.serve.service import Service
 from fo1agent.serve.settings import Settings
+from fo1agent.serve.shelf import Shelf
 from fo1agent.tools.registry import registry
 from fo1agent.version import __version__
 
@@ -38,15 +39,16 @@ class App(FastAPI):
     traffic: Traffic
 
 
-def create_app(model: Model, settings: Settings | None = None) -> App:
+def create_app(model: Model, settings: Settings | None = None, shelf: Shelf | None = None) -> App:
     """The application of a server.
 
     Args:
         model: what looks at pictures; its passes belong to this application from now on.
         settings: None for the defaults.
+        shelf: of the servers behind one address; None for a server by itself.
     """
     settings = settings or Settings()
-    service = Service(model, settings)
+    service = Service(model, settings, shelf)
 
     app = App(
         title="fo1agent",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import asyncio
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -26,6 +26,7 @@ from fo1agent.scene import Scene
 from fo1agent.serve.admission import admitting, tool_kind
 from fo1agent.serve.problems import Json, Problem
 from fo1agent.serve.service import Service, image_body
+from fo1agent.serve.shelf import file_of
 from fo1agent.serve.streams import FAILURES, sse
 from fo1agent.tools.base import Tool, complaint
 from fo1agent.tools.registry import registry
@@ -153,15 +154,13 @@ def _add_images(routes: APIRouter, service: Service) -> None:
     )
     async def get_pixels(request: Request, image: Handle) -> Response:
         """The picture itself, upright, as PNG."""
-        png = await service.run(request, "draw", lambda _, scene: _png(scene), image)
+        png = await service.run(request, "draw", lambda _, scene: file_of(scene.loaded), image)
         return Response(png, media_type="image/png")
 
     @routes.delete("/images/{image}", status_code=204, response_class=Response, tags=["images"])
     async def close_image(image: Handle) -> Response:
         """Forget a picture."""
-        if service.scenes.known(image) is None:
-            raise Problem(404, f"No picture {image} is open.", "not_found", "image")
-        service.scenes.close(image)
+        await asyncio.to_thread(service.close_picture, image)
         return Response(status_code=204)
 
 
@@ -340,9 +339,3 @@ def _only(scene: Scene) -> Scenes:
     scenes = Scenes(scene.model, together=True)
     scenes.open(scene)
     return scenes
-
-
-def _png(scene: Scene) -> bytes:
-    file = io.BytesIO()
-    scene.image.save(file, "PNG", compress_level=1)  # twenty times as fast as the default, a tenth larger
-    return file.getvalue()

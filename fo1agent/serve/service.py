@@ -20,12 +20,13 @@ from fastapi import Request
 from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError
 from fo1agent.integrations.handles import Scenes, looks_like_handle
-from fo1agent.pictures.image import LoadedImage, is_data_url, load_image
+from fo1agent.pictures.image import DIGITS, LoadedImage, is_data_url, load_image
 from fo1agent.pictures.text import TextLine
 from fo1agent.planners.base import Planner
 from fo1agent.planners.chat import ChatPlanner
 from fo1agent.planners.own import OwnPlanner
 from fo1agent.regions.ids import HANDLE
+from fo1agent.regions.regions import check_boxes
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.batching import Batched, ManyPredictor
 from fo1agent.runs.budget import Budget
@@ -36,6 +37,7 @@ from fo1agent.serve.guards import Traffic
 from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem
 from fo1agent.serve.settings import Settings
+from fo1agent.serve.shelf import WHOLE, Shelf, file_of
 from fo1agent.traces.store import Folder, Place, as_place
 
 T = TypeVar("T")
@@ -48,6 +50,9 @@ _SENT = 4096  # data: URLs whose pictures are known again
 class Service:
     """One server's parts. `close` ends its threads.
 
+    Args:
+        shelf: of the servers behind one address; None for a server by itself.
+
     Attributes:
         model: what opens pictures; its passes are put together unless the settings say otherwise.
         scenes: the pictures that are open.
@@ -59,8 +64,9 @@ class Service:
         AgentError: no traces can be written where they should go.
     """
 
-    def __init__(self, model: Model, settings: Settings) -> None:
+    def __init__(self, model: Model, settings: Settings, shelf: Shelf | None = None) -> None:
         self.settings = settings
+        self._shelf = shelf
         self._planner = self._deciding(model)
         self._traces = _place(settings)
         self._sent: OrderedDict[bytes, str] = OrderedDict()  # digest of a data: URL → key of its picture
@@ -106,6 +112,7 @@ class Service:
             keep_bytes=settings.keep_bytes,
             together=True,
             telling=False,
+            digits=WHOLE if shelf else DIGITS,
         )
         for name, help, read in (
             ("running", "Requests that run.", lambda: self.gate.running),
@@ -252,6 +259,8 @@ class Service:
         if scene is not None:
             return self.scenes.handle(meant), scene
         if re.fullmatch(HANDLE, meant):
+            if self._shelf and (kept := self._shelf.get(meant)):
+                return self.scenes.receive(*kept)
             raise Problem(404, f"No picture {meant} is open. Send it to /v1/images first.", "not_found", "image")
         if looks_like_handle(meant):
             message = f"No picture {meant!r} is open. An id is img_ and at least 8 hex digits in lower case, no blanks."
@@ -268,6 +277,8 @@ class Service:
                 422, "image must be the id of an open picture (img_…) or a data: URL of one; no paths.", code="image"
             )
         scene = self.scenes.get(meant)
+        if self._shelf:
+            self._shelf.put(scene.id, (file_of(scene.loaded), None))
         return scene.id, scene
 
     def beside(self, meant: str) -> Scene:
@@ -289,9 +300,23 @@ class Service:
         `name` is the file's, for messages.
         """
         self.metrics.picture(kept=False)
-        if name:
-            picture = load_image(picture, self.settings.limits, name=name)
-        return self.scenes.receive(picture, boxes)
+        loaded = load_image(picture, self.settings.limits, name=name) if name else picture
+        handle, scene = self.scenes.receive(loaded, boxes)
+        if self._shelf:
+            sent = file_of(picture) if isinstance(picture, LoadedImage) else picture
+            self._shelf.put(handle, (sent, None if boxes is None else check_boxes(boxes)))
+        return handle, scene
+
+    def close_picture(self, handle: str) -> None:
+        """Close a picture, at every server that shares it.
+
+        Raises:
+            Problem: it is not open.
+        """
+        here, key = self.scenes.known(handle) is not None, self.scenes.key(handle)
+        self.scenes.close(handle)
+        if not (self._shelf and self._shelf.forget(key)) and not here:
+            raise Problem(404, f"No picture {handle} is open.", "not_found", "image")
 
     def _open_already(self, url: str) -> str:
         """The key of the open picture that was sent as this same data: URL before; "" if there is none.
