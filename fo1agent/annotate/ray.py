@@ -7,7 +7,6 @@ again; nothing of it was written.
 
 from __future__ import annotations
 
-import logging
 import pickle
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +14,10 @@ from typing import Any
 
 from fo1agent.annotate.job import Job, OnRows, Way
 from fo1agent.annotate.tasks import Row, Task, Worker
-from fo1agent.errors import InputError, MissingExtraError, ToolFailed
-from fo1agent.extras import install_line
+from fo1agent.errors import ToolFailed
+from fo1agent.integrations.cluster import LOCAL, begun, ray_with
 from fo1agent.scene import Model
 
-LOCAL = "local"
 # Of a CPU, so that as many actors as CPUs leave some for Ray Data's own tasks; without any, it waits for ever.
 _ACTOR_CPUS = 0.5
 # How often a shard is given to another actor when one dies; a picture that kills each would keep them dying for ever.
@@ -40,10 +38,11 @@ def over_ray(load: Callable[[], Model], address: str = LOCAL, actors: int | None
         InputError: there is no cluster at the address.
         ToolFailed: as the way runs: a model cannot be loaded, or actors die over and over at one shard.
     """
-    ray = _ray()
+    ray = ray_with("data", "ray")
 
     def computed(job: Job, numbers: Sequence[int], on_rows: OnRows) -> Iterator[tuple[int, list[Row]]]:
-        began = _begin(ray, address)
+        ray.data.DataContext.get_current().enable_progress_bars = False  # ours tells of pictures
+        began = begun(ray, address)
         try:
             there = ray.cluster_resources()
             count = actors or max(1, int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 1)))
@@ -89,30 +88,3 @@ class _Actor:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         rows = [pickle.dumps(self._worker.rows(pickle.loads(items))) for items in batch["items"]]
         return {"number": batch["number"], "rows": rows}
-
-
-def _begin(ray: Any, address: str) -> bool:
-    """Connect to a cluster or start one, unless there is one; whether that was done."""
-    if ray.is_initialized():
-        return False
-    ray.data.DataContext.get_current().enable_progress_bars = False  # ours tells of pictures
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        ray.init(
-            None if address == LOCAL else address,
-            include_dashboard=False if address == LOCAL else None,
-            log_to_driver=False,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as exc:
-        raise InputError(f"There is no Ray at {address}: {str(exc).strip().partition('.')[0]}.") from exc
-    return True
-
-
-def _ray() -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError as exc:
-        raise MissingExtraError(f"--ray needs Ray: {install_line('ray')}") from exc
-    return ray
