@@ -80,4 +80,8 @@ def _required() -> list[Requirement]:
 
 
 def _line(wanted: list[Requirement]) -> str:
-    return "pip install " + " ".join(f'"{one.name}{one.specifier}"' for one in wanted)
+    return "pip install " + " ".join(f'"{one.name}{_extras(one)}{one.specifier}"' for one in wanted)
+
+
+def _extras(one: Requirement) -> str:
+    return f"[{','.join(sorted(one.extras))}]" if one.extras else ""
