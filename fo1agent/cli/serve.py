@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +23,8 @@ from fo1agent.cli import trace as cli_trace
 
 if TYPE_CHECKING:
     from fo1agent.client import Client
+    from fo1agent.scene import Model
+    from fo1agent.serve.settings import Settings
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,6 +128,20 @@ def connected(url: str, token: str | None) -> Client:
 )
 @click.option("--batching/--no-batching", default=True, show_default=True, help="Combine the passes of requests.")
 @click.option("--docs", is_flag=True, help="Also serve /docs and /openapi.json.")
+@click.option(
+    "--replicas",
+    metavar="N|N-M",
+    callback=lambda ctx, param, value: None if value is None else _replicas(value),
+    help="With --ray: how many hold the model; N-M for as many as there is to do for.",
+)
+@click.option(
+    "--ray",
+    "ray_address",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Serve on Ray: a cluster's address, auto, or, if nothing follows, on this machine. Write it last.",
+)
 @cli_own_tools.own_tools
 @deciding_options
 @cli_loading.model_options
@@ -144,15 +162,12 @@ def serve(
     keep: int,
     batching: bool,
     docs: bool,
+    replicas: tuple[int, int] | None,
+    ray_address: str | None,
     tools: Sequence[str],
     planner: str,
     mode: Literal["plan", "steps"],
     verify: bool,
-    device: str,
-    proposer: str | None,
-    model_name: str | None,
-    ocr_lang: str | None,
-    ocr_set: Sequence[str],
     **loading: Any,
 ) -> None:
     """Serve tools, questions and an OpenAI-compatible chat over HTTP, with a page to try it.
@@ -161,15 +176,14 @@ def serve(
     FO1AGENT_TOKEN as bearer token; without that variable, the server listens only on loopback addresses. If the
     variable FO1AGENT_TRACES names a folder, every run is saved there.
     """
-    console.note(f"Loading {model_name or 'fo1-nano'} …")  # what is imported next takes its time as well
+    console.note(f"Loading {loading['model_name'] or 'fo1-nano'} …")  # what is imported next takes its time as well
     _check_packages()
     from fo1agent.integrations.listening import check_address
-    from fo1agent.loading import load
-    from fo1agent.proposals import resolve_proposer
-    from fo1agent.serve.run import serve as run
     from fo1agent.serve.service import check_deciding
     from fo1agent.serve.settings import Settings
 
+    if replicas and ray_address is None:
+        raise click.UsageError("--replicas needs --ray: a server by itself is one.")
     settings = Settings(
         token=os.environ.get("FO1AGENT_TOKEN"),
         origins=tuple(allow_origin),
@@ -185,19 +199,69 @@ def serve(
         max_pixels=max_pixels * 1_000_000,
         keep_bytes=keep * 2**20,
         docs=docs,
-        tools=cli_own_tools.load_tools(tools),
         planner=planner,
         mode=mode,
         verify=verify,
         traces=cli_trace.place(),
     )
     # Whatever can be wrong is told before the model is loaded.
+    cli_own_tools.load_tools(tools)
     check_address(host, settings.token, port)
     check_deciding(settings)
+    run = _way(ray_address, replicas, loading["device"])
+    run(
+        partial(_made, settings, tools, **loading),
+        settings,
+        host,
+        port,
+        lambda url: console.note(f"Listening on {url}"),
+    )
+
+
+def _way(ray_address: str | None, replicas: tuple[int, int] | None, device: str) -> Callable[..., None]:
+    """What serves, in this process or on Ray: called with what makes model and settings, the settings, host, port, and
+    who is told of the address."""
+    if ray_address is None:
+        from fo1agent.serve.run import serve as run
+
+        return lambda make, settings, *where: run(*make(), *where)
+    from fo1agent.serve.ray import Scale
+    from fo1agent.serve.ray import serve as run_on_ray
+
+    scale = Scale(*replicas or (1, 1), gpus=int(device.startswith("cuda")))
+    return partial(run_on_ray, address=ray_address, scale=scale)
+
+
+def _made(
+    settings: Settings,
+    tools: Sequence[str],
+    device: str,
+    proposer: str | None,
+    model_name: str | None,
+    ocr_lang: str | None,
+    ocr_set: Sequence[str],
+    **loading: Any,
+) -> tuple[Model, Settings]:
+    """The model, and what is allowed."""
+    from fo1agent.loading import load
+    from fo1agent.proposals import resolve_proposer
+
     ocr = cli_ocr.reader(ocr_lang, ocr_set)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)
     model = load(model_name, device=device, proposer=boxes, ocr=ocr, **loading)
-    run(model, settings, host, port, ready=lambda url: console.note(f"Listening on {url}"))
+    return model, replace(settings, tools=cli_own_tools.load_tools(tools))
+
+
+def _replicas(told: str) -> tuple[int, int]:
+    """At least and at most so many, of N or N-M.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
+    least, _, most = told.partition("-")
+    if not (least.isdigit() and (most or least).isdigit() and 1 <= int(least) <= int(most or least)):
+        raise click.BadParameter(f"{told!r} is no number from 1 on, and no two such as 1-4, the smaller first.")
+    return int(least), int(most or least)
 
 
 def _check_packages() -> None:

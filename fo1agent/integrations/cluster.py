@@ -39,13 +39,14 @@ def begun(ray: Any, address: str) -> bool:
     """
     if ray.is_initialized():
         return False
-    for name in ("ray", "ray.data", "ray.serve"):
+    for name in ("ray.data", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         ray.init(
             None if address == LOCAL else address,
             include_dashboard=False if address == LOCAL else None,
             log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     except (ConnectionError, RuntimeError, ValueError) as exc:
         raise InputError(f"There is no Ray at {address}: {str(exc).strip().partition('.')[0]}.") from exc

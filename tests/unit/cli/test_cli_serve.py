@@ -85,3 +85,28 @@ def test_limits_that_make_no_sense_are_wrong_usage() -> None:
         ended = CliRunner().invoke(main, ["serve", option, "0"])
         assert ended.exit_code == 2
         assert option in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--replicas", "2"], "--replicas needs --ray"),
+        (["--replicas", "0", "--ray"], "'0' is no number from 1 on"),
+        (["--replicas", "4-2", "--ray"], "'4-2' is no number from 1 on"),
+        (["--replicas", "two", "--ray"], "'two' is no number from 1 on"),
+    ],
+)
+def test_replicas_that_cannot_be_are_wrong_usage(options: list[str], says: str) -> None:
+    ended = CliRunner().invoke(main, ["serve", *options])
+    assert ended.exit_code == 2
+    assert says in ended.stderr
+
+
+def test_what_is_wrong_is_told_before_ray_is_begun_and_so_is_that_ray_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert failed("--mode", "steps", "--ray").startswith('error: mode "steps" needs a chat model')
+    said = failed("--ray")
+    assert said.startswith("error: --ray needs Ray: pip install ")
+    assert "ray[data" in said or '".[ray]"' in said

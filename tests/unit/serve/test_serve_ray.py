@@ -1,0 +1,217 @@
+"""Replicas on Ray Serve: one address, pictures that every replica finds, and nothing lost with one that dies."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from fo1agent.errors import InputError
+from fo1agent.integrations.listening import LOOPBACK, listening
+from fo1agent.scene import Model
+from fo1agent.serve.settings import Settings
+from tests.fakes import FakePredictor
+from tests.serving import until
+
+ray: Any = pytest.importorskip("ray", reason="the extra ray is not installed")
+pytest.importorskip("ray.serve", reason="the extra ray is not installed", exc_type=ImportError)
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
+
+from fo1agent.serve import ray as on_ray  # noqa: E402
+
+OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
+
+
+class Slow(FakePredictor):
+    """Takes a moment for each pass, as models do."""
+
+    def match(self, encoding: Any, phrases: Any) -> Any:
+        time.sleep(0.05)
+        return super().match(encoding, phrases)
+
+
+def made(marks: Path, name: str, settings: Settings) -> tuple[Model, Settings]:
+    """What a replica serves; it leaves its process's number."""
+    (marks / f"{name}-{os.getpid()}").touch()
+    predictor = Slow(OBJECTS)
+    predictor.name = name
+    return Model(predictor, ocr=lambda image, min_score=0.5: []), settings
+
+
+def alive(marks: Path, name: str) -> list[int]:
+    """The processes of the replicas of a model."""
+    return [pid for path in marks.glob(f"{name}-*") if os.path.exists(f"/proc/{(pid := int(path.name.split('-')[1]))}")]
+
+
+def png(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (number, 90, 10)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def marks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("replicas")
+
+
+@pytest.fixture(scope="module")
+def url(marks: Path) -> Iterator[str]:
+    """The address of two replicas."""
+    with listening("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv(on_ray.CALLBACK, on_ray.SPREAD)
+        ray.init(num_cpus=4, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
+    ray.serve.start(http_options={"host": "127.0.0.1", "port": port})
+    run(marks, "first")
+    yield f"http://127.0.0.1:{port}"
+    ray.serve.shutdown()
+    ray.shutdown()
+
+
+def run(marks: Path, name: str) -> None:
+    settings = Settings(batching=False)
+    ray.serve.run(on_ray.application(partial(made, marks, name, settings), settings, on_ray.Scale(2, 2)), name="test")
+
+
+@pytest.fixture
+def http(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=60) as client:
+        yield client
+
+
+def opened(http: httpx.Client, number: int) -> str:
+    response = http.post("/v1/images", files={"file": png(number)})
+    assert response.status_code == 201
+    return response.json()["image"]
+
+
+class Load:
+    """Clients that ask about pictures without a pause, for as long as it lasts; what they were answered."""
+
+    def __init__(self, url: str, images: list[str], clients: int = 8) -> None:
+        self.seen: Counter[int] = Counter()
+        self.unsaid = 0  # refusals that do not say when to come again
+        self._url, self._images, self._ended = url, images, threading.Event()
+        self._threads = ThreadPoolExecutor(clients)
+        self._clients = [self._threads.submit(self._ask, number) for number in range(clients)]
+
+    def _ask(self, number: int) -> None:
+        with httpx.Client(base_url=self._url, timeout=60) as http:
+            while not self._ended.is_set():
+                image = self._images[number % len(self._images)]
+                number += 1
+                response = http.post("/v1/tools/count", json={"image": image, "phrase": "bus"})
+                self.seen[response.status_code] += 1
+                self.unsaid += response.status_code >= 300 and "retry-after" not in response.headers
+                if response.status_code != 503:
+                    assert response.json()["result"]["value"] == 1
+
+    def go_on(self, answers: int = 20) -> None:
+        """Until so many more have been answered."""
+        wanted = self.seen[200] + answers
+        until(lambda: self.seen[200] >= wanted or any(client.done() for client in self._clients))
+
+    def end(self) -> Counter[int]:
+        self._ended.set()
+        self._threads.shutdown()
+        for client in self._clients:
+            client.result()
+        assert not self.unsaid
+        return self.seen
+
+
+def test_two_replicas_answer_as_one_server_does(url: str, http: httpx.Client, marks: Path) -> None:
+    assert len(alive(marks, "first")) == 2
+    assert http.get("/healthz").json() == {"status": "ok", "model": "first"}
+    assert "<html" in http.get("/").text
+    images = [opened(http, number) for number in range(6)]
+    assert {len(image) for image in images} == {len("img_") + 64}
+    for image in images:
+        assert http.get(f"/v1/images/{image}").json()["regions"][0]["label"] == "bus"
+        answer = http.post("/v1/ask", json={"image": image, "question": "How many people are there?"}).json()["answer"]
+        assert answer["value"] == 1
+    with http.stream(
+        "POST", "/v1/ask", json={"image": images[0], "question": "Is there a bus?", "stream": True}
+    ) as got:
+        assert [line for line in got.iter_lines() if line.startswith("event: ")][-1] == "event: answer"
+
+
+def test_a_picture_that_is_closed_is_closed_at_all_replicas(http: httpx.Client) -> None:
+    image = opened(http, 20)
+    for session in range(8):  # without what leads to one, any replica is asked
+        assert http.get(f"/v1/images/{image}", headers={"X-Session-Id": str(session)}).status_code == 200
+    assert http.delete(f"/v1/images/{image}").status_code == 204
+    assert {http.get(f"/v1/images/{image}").status_code for _ in range(4)} == {404}
+
+
+def test_a_replica_that_is_killed_costs_no_more_than_what_it_was_at(url: str, http: httpx.Client, marks: Path) -> None:
+    images = [opened(http, number) for number in range(40, 52)]
+    load = Load(url, images, clients := 8)
+    load.go_on()
+    killed = alive(marks, "first")[0]
+    os.kill(killed, signal.SIGKILL)
+    load.go_on(60)
+    until(lambda: len(alive(marks, "first")) == 2)
+    load.go_on()
+    seen = load.end()
+    assert set(seen) <= {200, 503}
+    assert seen[503] <= clients
+    for image in images:  # those that it had opened too
+        assert http.get(f"/v1/images/{image}").status_code == 200
+
+
+def test_a_new_version_takes_over_while_it_is_asked(url: str, http: httpx.Client, marks: Path) -> None:
+    load = Load(url, [opened(http, number) for number in range(60, 68)])
+    load.go_on()
+    run(marks, "second")
+    load.go_on()
+    assert set(load.end()) == {200}
+    assert http.get("/healthz").json()["model"] == "second"
+
+
+# ---- without a cluster ----
+
+
+def test_pictures_that_were_used_long_ago_make_place() -> None:
+    pictures = on_ray.Pictures(most_bytes=10)
+    for key in ("a", "b"):
+        pictures.put(key, (b"12345", None))
+    assert pictures.get("a") == (b"12345", None)
+    pictures.put("c", (b"12345", None))
+    assert [pictures.get(key) is not None for key in ("a", "b", "c")] == [True, False, True]
+    pictures.put("large", (b"12345678901", None))
+    assert [pictures.get(key) is not None for key in ("a", "c", "large")] == [False, False, True]
+    assert (pictures.forget("large"), pictures.forget("large"), pictures.get("large")) == (True, False, None)
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 1), (3, 2), (-1, -1)])
+def test_replicas_that_cannot_be_are_refused(least: int, most: int) -> None:
+    with pytest.raises(InputError, match="Replicas are 1 or more"):
+        on_ray.Scale(least, most)
+
+
+def test_what_a_file_for_ray_says_becomes_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FO1AGENT_TOKEN", "secret")
+    options = on_ray.Options.model_validate({"load": {"device": "cpu"}, "settings": {"running": 4, "hosts": ["a.org"]}})
+    model, settings = options.made()
+    assert (model.name, settings.running, settings.hosts, settings.token) == ("fo1-nano", 4, ("a.org",), "secret")
+
+
+def test_without_a_token_only_loopback_is_let_in(tmp_path: Path) -> None:
+    for token, names in ((None, LOOPBACK), ("secret", None)):
+        asked = Settings(token=token)
+        assert on_ray.Named(partial(made, tmp_path, "x", asked))()[1].names == names
