@@ -91,11 +91,13 @@ class Options(BaseModel):
 def app(args: Options) -> Any:
     """The application, for `import_path: fo1agent.serve.ray:app`; how many replicas there are the file says.
 
+    Without a token only requests that are addressed to loopback are let in.
+
     Raises:
         MissingExtraError: Ray Serve is not installed.
     """
     known = {name: args.settings[name] for name in ("running", "waiting", "deadline_s") if name in args.settings}
-    return application(args.made, Settings(**known))
+    return application(Named(args.made), Settings(**known))
 
 
 def application(make: Make, settings: Settings, scale: Scale | None = None) -> Any:
