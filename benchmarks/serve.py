@@ -1,6 +1,6 @@
 """What a server carries, and whether it lasts.
 
-    python benchmarks/serve.py [--json] [--clients N] [--seconds S] [--share N] [--model NAME|FOLDER]
+    python benchmarks/serve.py [--json] [--clients N] [--seconds S] [--share N] [--model NAME|FOLDER] [--replicas N]
     python benchmarks/serve.py --duration S [--clients N] [--summary FILE] [--json] [--model NAME|FOLDER]
 
 Both start `fo1agent serve` on loopback, as its own process, and send it crops of the two photographs that come with the
@@ -9,7 +9,7 @@ package, none of them twice.
 The first measures requests per second and how long they take, with batching and without. Clients come in groups that
 look at one picture at the same time, as people at a page or the branches of an agent do: each sends the picture, then
 asks six things about it, then goes on to the next. Exits 1 if a bar is missed: no failure but a refusal of what is too
-much, batching carries at least 1.5 times as much, memory stays flat.
+much, batching carries at least 1.5 times as much, memory stays flat. With --replicas the server is one on Ray.
 
 The second is a soak of mixed work; what it does and when it exits 1 stands in soak.py.
 """
@@ -45,14 +45,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each of the two runs, after a warm-up")
     parser.add_argument("--share", type=int, default=8, help="clients that look at one picture at the same time")
     parser.add_argument("--model", help="name or folder; the embedded nano if absent")
+    parser.add_argument("--replicas", help="serve on Ray with so many, without --duration")
     options = parser.parse_args()
+    on_ray = ["--replicas", options.replicas, "--ray"] if options.replicas else []
     model = ["--model", options.model] if options.model else []
     if options.duration:
         sys.exit(not soak.main(options.clients or 16, options.duration, model, options.summary, options.json))
 
     clients = options.clients or 32
     runs = {
-        name: measure(clients, options.seconds, options.share, [*flags, *model])
+        name: measure(clients, options.seconds, options.share, [*flags, *model, *on_ray])
         for name, flags in (("on", ["--batching"]), ("off", ["--no-batching"]))
     }
     ratio = runs["on"]["requests/s"] / max(runs["off"]["requests/s"], 1e-9)

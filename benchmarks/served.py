@@ -40,21 +40,34 @@ class Served:
     status: int | None = None
 
     def resident_mb(self, most: bool = False) -> float:
-        """Memory that it holds, or at most has held, from /proc; 0 where there is none."""
-        try:
-            status = Path(f"/proc/{self.pid}/status").read_text()
-        except OSError:
-            return 0.0
+        """Memory that it and its children hold, or at most have held, from /proc; 0 where there is none."""
         name = "VmHWM" if most else "VmRSS"
-        return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(name)), 0.0)
+        lines = (line for pid in self.pids() for line in _proc(pid, "status").splitlines())
+        return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
     def cpu_s(self) -> float:
-        """Seconds that all cores together have worked for it, from /proc; 0 where there is none."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds that all cores together have worked for it and its children, from /proc; 0 where there is none."""
+        stats = [_proc(pid, "stat").rpartition(")")[2].split() for pid in self.pids()]
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats if fields) / os.sysconf("SC_CLK_TCK")
+
+    def pids(self) -> list[int]:
+        """It and its children, and theirs; Ray's processes are that."""
+        parents: dict[int, list[int]] = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            stat = _proc(int(path.name), "stat").rpartition(")")[2].split()
+            parents.setdefault(int(stat[1]) if stat else 0, []).append(int(path.name))
+        found = [self.pid]
+        for pid in found:
+            found += parents.get(pid, [])
+        return found
+
+
+def _proc(pid: int, name: str) -> str:
+    """What /proc tells of a process; "" of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
 
 
 @contextmanager
