@@ -76,6 +76,16 @@ def test_ray_takes_it(service: dict[str, Any], application: dict[str, Any], repo
     )
 
 
+def test_so_does_it_take_the_file_that_the_page_shows(repo: Path) -> None:
+    schema = pytest.importorskip("ray.serve.schema", reason="the extra ray is not installed", exc_type=ImportError)
+    page = (repo / "docs" / "serving.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (application,) = schema.ServeDeploySchema.model_validate(yaml.safe_load(block)).applications
+    assert [one.name for one in application.deployments] == [on_ray.REPLICAS]
+    assert Settings(**on_ray.Options.model_validate(application.args).settings).keep_bytes == 512 * 2**20
+    assert f"{on_ray.CALLBACK}={on_ray.SPREAD} " in page
+
+
 def test_what_it_does_not_know_is_refused() -> None:
     with pytest.raises(ValueError, match="replicas"):
         on_ray.Options.model_validate({"replicas": 2})
