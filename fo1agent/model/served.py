@@ -277,6 +277,10 @@ class ServedPredictor(BasePredictor):
                 rows[k] = whole
         return rows
 
+    def _looks(self, encoding: SceneEncoding) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        nothing = encoding.region_tokens  # vLLM tells no states: regions of several pictures are compared by names
+        return nothing, nothing, np.zeros(len(nothing))
+
     # --- words -------------------------------------------------------------------------------------------------
 
     def _prefix(self, encodings: Sequence[SceneEncoding]) -> tuple[Shown, ...]:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import fo1agent
-from fo1agent.errors import InputError, ServerError
+from fo1agent.errors import InputError, ServerError, ToolFailed
 from fo1agent.model.served import Asked, Engine, Said, ServedPredictor, Written
 from fo1agent.pictures.image import load_image
 from fo1agent.prompts import render
@@ -99,6 +99,19 @@ def test_what_looks_alike_goes_on_from_what_was_written(predictor: ServedPredict
     assert (listed.written.ids, listed.answer) == ((7, 8), "<ground>dog</ground><objects>")
     assert same[0] == 1
     assert same[1] < same[2]
+
+
+def test_regions_of_several_pictures_are_compared_by_names_alone(engine: Scripted) -> None:
+    named = ServedPredictor(engine, Said("tiny", "0" * 64, vocabulary=["dog", "cat"]))
+    one, other = (named.encode(IMAGE, boxes(count)) for count in (2, 3))
+    found = named.alike(other, [named.vectors(one, 1)])
+    assert found.argmax() == 2  # the likelier a name is, the likelier it is the example's
+    np.testing.assert_allclose(found, named.match(other, ["dog"])[0])
+
+
+def test_without_names_nothing_of_several_pictures_is_compared(predictor: ServedPredictor) -> None:
+    with pytest.raises(ToolFailed, match="has no names"):
+        predictor.vectors(predictor.encode(IMAGE, boxes(2)), 0)
 
 
 def test_other_boxes_need_nobody(predictor: ServedPredictor, engine: Scripted) -> None:
