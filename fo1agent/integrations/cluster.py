@@ -43,7 +43,7 @@ def begun(ray: Any, address: str) -> bool:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         ray.init(
-            None if address == LOCAL else address,
+            address,
             include_dashboard=False if address == LOCAL else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
