@@ -254,13 +254,11 @@ class Service:
             handle, scene = self.received(meant)
             self._remember(meant, self.scenes.key(handle))
             return handle, scene
-        scene = self.scenes.known(meant)
+        scene = self._shared(meant)
         self.metrics.picture(kept=scene is not None)
         if scene is not None:
             return self.scenes.handle(meant), scene
         if re.fullmatch(HANDLE, meant):
-            if self._shelf and (kept := self._shelf.get(meant)):
-                return self.scenes.receive(*kept)
             raise Problem(404, f"No picture {meant} is open. Send it to /v1/images first.", "not_found", "image")
         if looks_like_handle(meant):
             message = f"No picture {meant!r} is open. An id is img_ and at least 8 hex digits in lower case, no blanks."
@@ -282,12 +280,12 @@ class Service:
         return scene.id, scene
 
     def beside(self, meant: str) -> Scene:
-        """Another open picture, in work on one: none is opened there, which is work of its own kind.
+        """Another open picture, in work on one: none that is new is opened there, which is work of its own kind.
 
         Raises:
             Problem: no picture of this id is open.
         """
-        scene = self.scenes.known(meant)
+        scene = self._shared(meant)
         if scene is None:
             raise Problem(
                 404, f"No picture {meant[:100]!r} is open. Send it to /v1/images first.", "not_found", "image"
@@ -317,6 +315,13 @@ class Service:
         self.scenes.close(handle)
         if not (self._shelf and self._shelf.forget(key)) and not here:
             raise Problem(404, f"No picture {handle} is open.", "not_found", "image")
+
+    def _shared(self, meant: str) -> Scene | None:
+        """The open picture of an id or of a region's id; one that another server has opened is opened here too."""
+        scene, key = self.scenes.known(meant), meant[:200].partition("/")[0]
+        if scene is None and self._shelf and re.fullmatch(HANDLE, key) and (kept := self._shelf.get(key)):
+            return self.scenes.receive(*kept)[1]
+        return scene
 
     def _open_already(self, url: str) -> str:
         """The key of the open picture that was sent as this same data: URL before; "" if there is none.

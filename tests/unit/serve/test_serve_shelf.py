@@ -18,7 +18,7 @@ from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
 from fo1agent.serve.shelf import Sent
 from tests import forged
-from tests.fakes import FakePredictor
+from tests.fakes import ComparingPredictor
 
 OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
 
@@ -60,7 +60,7 @@ def shelf() -> Shelf:
 @pytest.fixture
 async def servers(shelf: Shelf, tmp_path: Path) -> AsyncIterator[list[httpx.AsyncClient]]:
     settings = Settings(batching=False, folders=(tmp_path,))
-    shelf.apps += [create_app(Model(FakePredictor(OBJECTS)), settings, shelf) for _ in range(2)]
+    shelf.apps += [create_app(Model(ComparingPredictor(OBJECTS)), settings, shelf) for _ in range(2)]
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(
@@ -92,6 +92,14 @@ async def test_boxes_go_with_their_picture(servers: list[httpx.AsyncClient]) -> 
     sent = await opened(first, boxes="[[30, 10, 60, 40]]")
     assert (await second.get(f"/v1/images/{sent['image']}")).json() == sent
     assert [region["box"] for region in sent["regions"]] == [[30.0, 10.0, 60.0, 40.0]]
+
+
+async def test_so_do_examples_of_another_picture(servers: list[httpx.AsyncClient]) -> None:
+    first, second = servers
+    here = (await opened(first))["image"]
+    there = (await opened(first, filed(Image.new("RGB", (64, 48), "white"))))["image"]
+    found = await second.post("/v1/tools/ground", json={"image": here, "like": [f"{there}/r0"]})
+    assert [one["id"] for one in found.json()["result"]["regions"]] == ["r0"]
 
 
 @pytest.mark.parametrize("way", ["data", "file"])
