@@ -13,10 +13,10 @@ import signal
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.integrations.cluster import LOCAL, begun, ray_with
@@ -81,11 +81,23 @@ class Options(BaseModel):
     load: dict[str, Any] = {}
     settings: dict[str, Any] = {}
 
+    @field_validator("settings")
+    @classmethod
+    def _known(cls, given: dict[str, Any]) -> dict[str, Any]:
+        names = {field.name for field in fields(Settings)} - {"token"}
+        if unknown := sorted(set(given) - names):
+            raise ValueError(f"settings got {', '.join(unknown)}; there are {', '.join(sorted(names))}")
+        return given
+
+    @property
+    def limits(self) -> Settings:
+        """The settings, without a token."""
+        lists: dict[str, Any] = {name: tuple(value) for name, value in self.settings.items() if isinstance(value, list)}
+        return Settings(**{**self.settings, **lists})
+
     def made(self) -> tuple[Model, Settings]:
-        """The model and the settings; `Make` of a replica."""
-        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in self.settings.items()}
-        settings = Settings(**{"token": os.environ.get("FO1AGENT_TOKEN"), **lists})
-        return load(self.model, **self.load), settings
+        """What a replica serves, as `Make` says."""
+        return load(self.model, **self.load), replace(self.limits, token=os.environ.get("FO1AGENT_TOKEN"))
 
 
 def app(args: Options) -> Any:
@@ -96,8 +108,7 @@ def app(args: Options) -> Any:
     Raises:
         MissingExtraError: Ray Serve is not installed.
     """
-    known = {name: args.settings[name] for name in ("running", "waiting", "deadline_s") if name in args.settings}
-    return application(Named(args.made), Settings(**known))
+    return application(Named(args.made), args.limits)
 
 
 def application(make: Make, settings: Settings, scale: Scale | None = None) -> Any:
@@ -128,6 +139,7 @@ def application(make: Make, settings: Settings, scale: Scale | None = None) -> A
         max_queued_requests=settings.waiting,
         request_router_config=serve.config.RequestRouterConfig(request_router_class=_ROUTER),
         health_check_period_s=_HEALTH_S,
+        logging_config={"enable_access_log": False},
         graceful_shutdown_wait_loop_s=1.0,
         graceful_shutdown_timeout_s=settings.deadline_s + 5,
     )
@@ -203,7 +215,7 @@ class _Replica:
         gc.collect()
         gc.freeze()
         self._memory = memory.given_back()
-        self._memory.__enter__()
+        self._memory.__enter__()  # as long as the process lasts
 
     def __serve_build_asgi_app__(self) -> Any:
         return self._app
@@ -211,10 +223,6 @@ class _Replica:
     def close_picture(self, key: str) -> None:
         """A picture that was closed at another."""
         self._app.service.scenes.close(key)
-
-    def __del__(self) -> None:
-        self._app.service.close()
-        self._memory.__exit__(None, None, None)
 
 
 class _Shelf:

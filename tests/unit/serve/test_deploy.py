@@ -86,6 +86,14 @@ def test_so_does_it_take_the_file_that_the_page_shows(repo: Path) -> None:
     assert f"{on_ray.CALLBACK}={on_ray.SPREAD} " in page
 
 
-def test_what_it_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="replicas"):
-        on_ray.Options.model_validate({"replicas": 2})
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ({"replicas": 2}, "replicas"),
+        ({"settings": {"runing": 2}}, "settings got runing; there are .*running"),
+        ({"settings": {"token": "secret"}}, "settings got token;"),
+    ],
+)
+def test_what_it_does_not_know_is_refused(args: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        on_ray.Options.model_validate(args)
