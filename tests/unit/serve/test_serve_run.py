@@ -141,6 +141,11 @@ def test_others_are_left_alone(port: int) -> None:
             time.sleep(0.3)
 
 
+def test_answers_do_not_wait_for_their_heads_to_be_acknowledged() -> None:
+    with shell.listening("127.0.0.1", 0) as listens, connected(listens.getsockname()[1]), listens.accept()[0] as made:
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_strangers_need_a_token() -> None:
     shell.check_address("127.0.0.1", None)
     shell.check_address("0.0.0.0", "t")
