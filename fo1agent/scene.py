@@ -1028,10 +1028,11 @@ class Album:
         limit: int | None = None,
     ) -> list[Regions]:
         """`Scene.ground` of a phrase, or of examples, in each picture."""
-        if like is not None or unlike is not None or not isinstance(phrase, str):
+        if like is not None or unlike is not None:
             asked: dict[str, Any] = {"like": like, "unlike": unlike, "threshold": threshold, "limit": limit}
             return [scene.ground(phrase, **asked) for scene in self]
-        return [found[phrase] for found in self.ground_many([phrase], threshold=threshold, limit=limit)]
+        one: Any = phrase  # refused below if it is none
+        return [found[one] for found in self.ground_many([one], threshold=threshold, limit=limit)]
 
     def ground_many(
         self, phrases: Iterable[str], *, threshold: float | None = None, limit: int | None = None

@@ -83,6 +83,7 @@ def held_by(annotation: Any) -> st.SearchStrategy:
         int: st.integers(-(10**9), 10**9),
         float: st.floats(-1e9, 1e9),
         type(None): st.none(),
+        Any: st.text(max_size=9),  # an example: declared by its id, though a box is taken as well
     }
     return simple[annotation]
 
