@@ -37,27 +37,39 @@ def file_system(place: str) -> tuple[Any, str]:
     if not is_remote(place):
         return arrow("fs").LocalFileSystem(), place
     scheme, _, rest = place.partition("://")
-    return _of_scheme(scheme, rest.partition("/")[0]), rest
+    if scheme not in _OF_ARROW:
+        return _of_fsspec(place)
+    host, _, path = rest.partition("/")
+    system, root = _of_arrow(scheme, host)
+    return system, f"{root.rstrip('/')}/{path}"
+
+
+# Schemes of pyarrow itself, and what follows an address. It tries Google's storage again for a quarter of an hour
+# unless told otherwise; the others give up in seconds.
+_OF_ARROW = {"s3": "", "gs": "?retry_limit_seconds=20", "gcs": "?retry_limit_seconds=20", "hdfs": ""}
 
 
 @lru_cache(maxsize=16)
-def _of_scheme(scheme: str, host: str) -> Any:
-    fs, name = arrow("fs"), f"{scheme}://{host}"
+def _of_arrow(scheme: str, host: str) -> tuple[Any, str]:
     try:
-        if scheme in ("s3", "gs", "gcs", "hdfs"):
-            return fs.FileSystem.from_uri(name)[0]
-        import fsspec
-    except ImportError as exc:
-        raise MissingExtraError(f'{name} needs fsspec: pip install "fsspec"') from exc
+        return arrow("fs").FileSystem.from_uri(f"{scheme}://{host}{_OF_ARROW[scheme]}")
     except (OSError, ValueError) as exc:
-        raise InputError(f"{name} cannot be reached: {_first_line(exc)}") from exc
-    try:
-        return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
-    except ImportError as exc:
-        raise MissingExtraError(f"{name} needs one more package: {_first_line(exc)}") from exc
-    except (OSError, ValueError) as exc:
-        raise InputError(f"There are no files at {name}: {_first_line(exc)}") from exc
+        raise InputError(f"{scheme}://{host} cannot be reached: {first_line(exc)}") from exc
 
 
-def _first_line(exc: Exception) -> str:
-    return str(exc).strip().partition("\n")[0]
+def _of_fsspec(place: str) -> tuple[Any, str]:
+    fs = arrow("fs")
+    try:
+        from fsspec.core import url_to_fs
+
+        system, path = url_to_fs(place)  # of one place it makes one file system, however often it is asked
+        return fs.PyFileSystem(fs.FSSpecHandler(system)), path
+    except ImportError as exc:
+        raise MissingExtraError(f"{place} needs one more package: {first_line(exc)}") from exc
+    except (OSError, ValueError) as exc:
+        raise InputError(f"There are no files at {place}: {first_line(exc)}") from exc
+
+
+def first_line(exc: Exception) -> str:
+    """What an error says, without the lines and details that its libraries add."""
+    return str(exc).strip().partition("\n")[0].partition(" error_info=")[0]

@@ -57,6 +57,9 @@ class Job:
         task: what is asked of each.
         model: the options that choose the model, for `job.json`: what they change, changes answers.
         shard: pictures of a shard.
+
+    Raises:
+        InputError: it is to answer questions, and there are none.
     """
 
     folder: Path
@@ -65,10 +68,14 @@ class Job:
     model: Mapping[str, Any]
     shard: int = SHARD
 
+    def __post_init__(self) -> None:
+        if self.task.kind == "ask" and not self.task.words and not any(one.question for one in self.listing.items):
+            raise InputError('There is no question. Name one for all, or give each picture its "question".')
+
     @property
     def shards(self) -> Shards:
         """Its shards, in a folder of their own, which Arrow, pandas, DuckDB and Spark read as one table."""
-        return Shards(self.folder / "rows")
+        return Shards(self.folder / "rows", self.listing.text_ids)
 
     def items(self, number: int) -> Sequence[Item]:
         """The pictures of a shard."""
@@ -84,6 +91,10 @@ class Job:
             "model": {name: list(one) if isinstance(one, tuple) else one for name, one in sorted(self.model.items())},
             "shard": self.shard,
         }
+
+    def done(self) -> int:
+        """How many rows are written."""
+        return sum(len(self.items(number)) for number in self.shards.finished())
 
     def left(self) -> list[int]:
         """Numbers of the shards that are not there yet."""

@@ -14,17 +14,18 @@ import json
 import os
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fo1agent.annotate.arrow import arrow, file_system, is_remote
+from fo1agent.annotate.arrow import arrow, file_system, first_line, is_remote
 from fo1agent.errors import DataError, FO1AgentError, ImageError, InputError
 from fo1agent.pictures.image import ImageLimits, LoadedImage, load_image
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
-"""Of the files that are pictures in a folder."""
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+"""Of the files that are pictures in a folder: of all formats that are read."""
 
 _PICTURE = ("image", "picture", "file_name", "path", "url", "bytes")  # names of the field that has a picture
 _ID = ("image_id", "id")
@@ -36,19 +37,22 @@ class Item:
 
     Attributes:
         index: its position in the source, from 0.
-        picture: its name in the source: a path below the folder, an address, or `file.parquet#7`.
+        picture: its name in the source: a path below the folder, an address, what the source calls it, or
+            `file.parquet#7`.
         place: the path or address of the picture, or of the Parquet file that holds it.
         row: its row in that file; None for a picture that is a file.
-        image_id: its number where the source gives one.
+        image_id: what the source gives it: a number, or text; of one source all are of one kind.
         question: its own question.
+        column: the column of that file that it is in; None for a picture that is a file.
     """
 
     index: int
     picture: str
     place: str
     row: int | None = None
-    image_id: int | None = None
+    image_id: int | str | None = None
     question: str | None = None
+    column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,12 @@ class Listing:
     Attributes:
         items: in order.
         categories: name → id, of COCO JSON; empty for other sources.
+        text_ids: whether every `image_id` is text, because one of the source is.
     """
 
     items: tuple[Item, ...]
     categories: Mapping[str, int] = field(default_factory=dict)
+    text_ids: bool = False
 
     def chosen(self, limit: int | None, sample: int | None, seed: int) -> Listing:
         """The first `limit` items, and of those `sample` drawn by `seed`, in the order of the source."""
@@ -74,11 +80,12 @@ class Listing:
         """A hash of what is in it, not of where it lies."""
         hashed = hashlib.sha256()
         for one in self.items:
-            hashed.update(json.dumps([one.index, one.picture, one.row, one.image_id, one.question]).encode())
+            told = [one.index, one.picture, one.row, one.image_id, one.question, *([one.column] if one.column else [])]
+            hashed.update(json.dumps(told).encode())
         return hashed.hexdigest()
 
 
-def listing(source: str, images: str | None = None) -> Listing:
+def listing(source: str, images: str | None = None, column: str | None = None) -> Listing:
     """What a source holds, without opening a picture.
 
     Args:
@@ -86,24 +93,32 @@ def listing(source: str, images: str | None = None) -> Listing:
             (COCO instances), `.jsonl` (in each line an object with `image`, and `question` and `image_id` if it has
             them) or `.parquet` (the same columns; `image` holds paths, bytes, or both as Hugging Face writes them).
         images: the folder of the pictures that a file names; None for the folder of the file.
+        column: the field or column that holds the pictures, in lines of JSON and Parquet; None for the first of
+            `image`, `picture`, `file_name`, `path`, `url` and `bytes` that is there.
 
     Raises:
         InputError: it is not there, or holds no pictures.
-        DataError: a file is not what its ending says.
+        DataError: a file is not what its ending says, or an `image_id` is neither a whole number nor text.
     """
+    columns = _PICTURE if column is None else (column,)
     ending = PurePosixPath(source).suffix.lower()
     folder = images or source.replace(os.sep, "/").rpartition("/")[0] or "."
     if ending == ".json":
         found = _of_coco(source, folder)
     elif ending in (".jsonl", ".ndjson"):
-        found = Listing(tuple(_of_lines(source, folder)))
+        found = Listing(tuple(_of_lines(source, folder, columns)))
     elif ending == ".parquet":
-        found = Listing(tuple(_of_parquet(_matching(source) if glob.has_magic(source) else [source], folder)))
+        several = glob.has_magic(source) and not (not is_remote(source) and os.path.exists(source))
+        places = [(one, one) for one in _matching(source)] if several else [(source.rpartition("/")[2], source)]
+        found = Listing(tuple(_of_parquet(places, folder, columns)))
     else:
-        found = Listing(tuple(_of_files(source, images)))
+        found = Listing(tuple(_of_files(source, images, columns)))
     if not found.items:
         raise InputError(f"{source} holds no pictures ({', '.join(ENDINGS)}) and no .parquet files.")
-    return found
+    if not any(isinstance(one.image_id, str) for one in found.items):
+        return found
+    told = (one if one.image_id is None else replace(one, image_id=str(one.image_id)) for one in found.items)
+    return replace(found, items=tuple(told), text_ids=True)
 
 
 class Reader:
@@ -122,7 +137,7 @@ class Reader:
             ImageError: it cannot be read.
         """
         if item.row is not None:
-            source = self._cell(item.place, item.row)
+            source = self._cell(item.place, item.row, item.column)
             if isinstance(source, str):
                 return self(replace(item, place=_joined(item.place.rpartition("/")[0], source), row=None))
             return load_image(source, self._limits, name=item.picture)
@@ -130,7 +145,7 @@ class Reader:
             return load_image(_bytes(item.place, self._limits.max_bytes + 1), self._limits, name=item.place)
         return load_image(item.place, self._limits)
 
-    def _cell(self, place: str, row: int) -> Any:
+    def _cell(self, place: str, row: int, column: str | None) -> Any:
         """The picture in a row of a Parquet file: bytes or a path. One group of rows is kept."""
         with self._lock:
             try:
@@ -140,7 +155,6 @@ class Reader:
                 while row >= (rows := file.metadata.row_group(group).num_rows):
                     row, group = row - rows, group + 1
                 if self._group is None or self._group[0] != (place, group):
-                    column = _column(file.schema_arrow.names, _PICTURE, place)
                     self._group = (place, group), file.read_row_group(group, columns=[column]).column(0)
                 cell = self._group[1][row].as_py()
             except (OSError, ValueError) as exc:
@@ -152,40 +166,43 @@ class Reader:
         return cell
 
 
-def _of_files(source: str, images: str | None) -> Iterator[Item]:
+def _of_files(source: str, images: str | None, columns: Sequence[str]) -> Iterator[Item]:
     if glob.has_magic(source) and not (not is_remote(source) and os.path.exists(source)):
-        places, base = _matching(source), ""
+        places = [(one, one) for one in _matching(source)]
     elif PurePosixPath(source).suffix.lower() in ENDINGS and not os.path.isdir(source):
-        places, base = [source], ""
+        places = [(source, source)]
     else:
-        places, base = _below(source), source.rstrip("/") + "/"
-    pictures = [one for one in places if PurePosixPath(one).suffix.lower() in ENDINGS]
+        places = _below(source)
+    pictures = [one for one in places if PurePosixPath(one[0]).suffix.lower() in ENDINGS]
     if not pictures:
-        yield from _of_parquet([one for one in places if one.endswith(".parquet")], images or source)
-    for index, place in enumerate(pictures):
-        yield Item(index, place.removeprefix(base), place)
+        yield from _of_parquet([one for one in places if one[0].endswith(".parquet")], images or source, columns)
+    for index, (name, place) in enumerate(pictures):
+        yield Item(index, name, place)
 
 
-def _below(source: str) -> list[str]:
-    """All files below a folder, sorted, without hidden ones."""
+def _below(source: str) -> list[tuple[str, str]]:
+    """All files below a folder, sorted, without hidden ones: the path of each below it, and its place."""
     system, path = file_system(source)
     fs = arrow("fs")
     try:
         found = system.get_file_info(fs.FileSelector(path, recursive=True))
     except (OSError, ValueError) as exc:
-        raise InputError(f"{source} cannot be listed: {str(exc).partition('.')[0]}. Pass a folder or a file.") from exc
-    head = source.partition("://")[0] + "://" if is_remote(source) else ""
-    cut = len(path.strip("/")) if head else len(path.rstrip("/"))
-    names = (one.path.strip("/") if head else one.path for one in found if one.type == fs.FileType.File)
-    return sorted(head + name for name in names if "/." not in name[cut:])
+        why = first_line(exc).partition(". ")[0].rstrip(".")
+        raise InputError(f"{source} cannot be listed: {why}. Pass a folder or a file.") from exc
+    # How a file system writes its paths is its own affair: what counts is what stands behind the folder.
+    cut = len(path.strip("/"))
+    names = sorted(one.path.strip("/")[cut:].lstrip("/") for one in found if one.type == fs.FileType.File)
+    head = source if source.endswith("/") else f"{source}/"
+    return [(name, f"{head}{name}") for name in names if "/." not in f"/{name}"]
 
 
 def _matching(pattern: str) -> list[str]:
     """The files that a pattern matches, sorted; at an address a `*` stands for `/` too."""
     if not is_remote(pattern):
         return sorted(glob.glob(pattern, recursive=True))
-    folder = pattern[: pattern.index(next(sign for sign in pattern if sign in "*?["))].rpartition("/")[0]
-    return [one for one in _below(folder) if fnmatch.fnmatchcase(one, pattern)]
+    scheme, _, rest = pattern.partition("://")
+    folder = rest[: next(at for at, sign in enumerate(rest) if sign in "*?[")].rpartition("/")[0]
+    return [place for _, place in _below(f"{scheme}://{folder}") if fnmatch.fnmatchcase(place, pattern)]
 
 
 def _of_coco(source: str, folder: str) -> Listing:
@@ -205,53 +222,78 @@ def _of_coco(source: str, folder: str) -> Listing:
         raise DataError(f"{source}: categories need name and id.") from exc
 
 
-def _of_lines(source: str, folder: str) -> Iterator[Item]:
+def _of_lines(source: str, folder: str, columns: Sequence[str]) -> Iterator[Item]:
     index = 0
     for number, line in enumerate(_bytes(source).decode("utf-8", "replace").split("\n"), start=1):
         if not line.strip():
             continue
-        record = _parsed(line, f"{source}, line {number}")
-        named = (
-            [record[key] for key in _PICTURE if isinstance(record.get(key), str)] if isinstance(record, dict) else []
-        )
-        if not named:
-            raise DataError(f'{source}, line {number}: no picture. Write {{"image": "photo.jpg"}}.')
-        yield Item(index, named[0], _joined(folder, named[0]), None, _number(record), _words(record))
+        where = f"{source}, line {number}"
+        record = _parsed(line, where)
+        told = [record.get(key) for key in columns] if isinstance(record, dict) else []
+        named = next((one for one in told if isinstance(one, str)), None)
+        if named is None:
+            raise DataError(f'{where}: no picture. Write {{"{columns[0]}": "photo.jpg"}}.')
+        yield Item(index, named, _joined(folder, named), None, _id_of(record, where), _words(record))
         index += 1
 
 
-def _of_parquet(places: Iterable[str], folder: str) -> Iterator[Item]:
-    index = 0
-    for place in places:
-        try:
-            file = _parquet(place)
-            names = file.schema_arrow.names
-            pictures = _column(names, _PICTURE, place)
-            wanted = [one for one in ("question", *_ID) if one in names]
-            is_path = arrow("types").is_string(file.schema_arrow.field(pictures).type)
-            told = file.read(columns=[*wanted, *([pictures] if is_path else [])]).to_pylist()
-        except (OSError, ValueError) as exc:
-            raise DataError(f"{place} is no Parquet file that can be read: {exc}") from exc
-        name = place.rpartition("/")[2]
-        for row in range(file.metadata.num_rows):
-            record = told[row] if told else {}
-            about = (_number(record), _words(record))
-            if is_path and record[pictures]:
-                yield Item(index, record[pictures], _joined(folder, record[pictures]), None, *about)
-            else:
-                yield Item(index, f"{name}#{row}", place, row, *about)
-            index += 1
+def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: Sequence[str]) -> list[Item]:
+    """The rows of Parquet files, given each file's name in the source and its place.
+
+    A picture that is a path is called by it, and so is one of bytes where its path stands beside them, unless several
+    are called so; the others by file and row.
+    """
+    items: list[Item] = []
+    named: list[tuple[int, str]] = []  # of bytes that have a path: where in items, and the path
+    for name, place in places:
+        column, records = _told_by_parquet(place, columns)
+        for row, record in enumerate(records):
+            cell = record.get(column)
+            about = (_id_of(record, f"{place}, row {row}"), _words(record))
+            if isinstance(cell, str) and cell:
+                items.append(Item(len(items), cell, _joined(folder, cell), None, *about))
+                continue
+            if isinstance(cell, dict) and isinstance(cell.get("path"), str) and cell["path"]:
+                named.append((len(items), cell["path"]))
+            items.append(Item(len(items), f"{name}#{row}", place, row, *about, column))
+    often = Counter(path for _, path in named)
+    for at, path in named:
+        if often[path] == 1:
+            items[at] = replace(items[at], picture=path)
+    return items
+
+
+def _told_by_parquet(place: str, columns: Sequence[str]) -> tuple[str, list[Mapping[str, Any]]]:
+    """The column of pictures, and what each row says: of its picture a path, {"path"}, or nothing."""
+    try:
+        file = _parquet(place)
+        names = file.schema_arrow.names
+        column = _column(names, columns, place)
+        kind, types = file.schema_arrow.field(column).type, arrow("types")
+        has_path = types.is_struct(kind) and any(one.name == "path" for one in kind)
+        paths = [column] if types.is_string(kind) or types.is_large_string(kind) else []
+        wanted = [one for one in ("question", *_ID) if one in names and one != column]
+        told = file.read(columns=[*wanted, *paths, *([f"{column}.path"] if has_path else [])])
+        return column, told.to_pylist() if told.num_columns else [{}] * file.metadata.num_rows
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{place} is no Parquet file that can be read: {exc}") from exc
 
 
 def _column(names: Sequence[str], wanted: Sequence[str], place: str) -> str:
     found = next((one for one in wanted if one in names), None)
     if found is None:
-        raise DataError(f"{place} has no column with pictures: {', '.join(names)}. Name it 'image'.")
+        raise DataError(f"{place} has no column with pictures, but {', '.join(names)}. Name it with --column.")
     return found
 
 
-def _number(record: Mapping[str, Any]) -> int | None:
-    return next((record[key] for key in _ID if type(record.get(key)) is int), None)
+def _id_of(record: Mapping[str, Any], where: str) -> int | str | None:
+    """The id that a record gives its picture; text where it is no whole number that a column of numbers holds."""
+    given = next((record[key] for key in _ID if record.get(key) is not None), None)
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)  # of a table that has rows without one, pandas makes all of them floats
+    if given is None or isinstance(given, str) or (type(given) is int and abs(given) < 2**63):
+        return given
+    raise DataError(f"{where}: the image_id {str(given)[:40]} is neither a whole number of 64 bits nor text.")
 
 
 def _words(record: Mapping[str, Any]) -> str | None:
@@ -289,4 +331,4 @@ def _bytes(place: str, most: int = -1) -> bytes:
     except FileNotFoundError as exc:
         raise ImageError(f"There is no file {place!r}. Check the path.") from exc
     except (OSError, ValueError) as exc:
-        raise ImageError(f"{place} cannot be read: {str(exc).strip().partition(chr(10))[0]}") from exc
+        raise ImageError(f"{place} cannot be read: {first_line(exc)}") from exc

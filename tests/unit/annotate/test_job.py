@@ -71,6 +71,17 @@ def test_each_picture_may_have_its_own_question(job: Job, model: Model) -> None:
     assert "There is no question" in rows[1]["error"]
 
 
+def test_a_job_of_questions_has_some(job: Job) -> None:
+    with pytest.raises(InputError, match=r"There is no question\. Name one for all"):
+        replace(job, task=Task("ask"))
+
+
+def test_ids_that_are_text_stay_in_the_rows(job: Job, model: Model) -> None:
+    items = tuple(replace(one, image_id=f"id-{one.index}") for one in job.listing.items)
+    rows = rows_of(replace(job, listing=Listing(items, text_ids=True)), model)
+    assert [row["image_id"] for row in rows] == [f"id-{k}" for k in range(5)]
+
+
 def test_an_error_of_one_picture_is_not_that_of_its_neighbours(
     job: Job, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +119,7 @@ def test_a_job_that_was_killed_goes_on_and_ends_the_same(job: Job, model: Model,
     rows_of(whole, model)
     with pytest.raises(KeyboardInterrupt):
         run(job, killed_after(1, model))
+    assert job.done() == 2
     kept = job.shards.path(0).stat().st_mtime_ns
     (job.shards.folder / ".tmp-12345678-part-000001.parquet").write_bytes(b"half")
     before, told = model.predictor.passes["towers"], []  # pyright: ignore[reportAttributeAccessIssue]

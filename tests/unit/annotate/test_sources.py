@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from fo1agent.annotate.sources import Item, Listing, Reader, listing
+from fo1agent.annotate import arrow as arrow_module
+from fo1agent.annotate.sources import ENDINGS, Item, Listing, Reader, listing
 from fo1agent.errors import DataError, ImageError, InputError
+from fo1agent.pictures.image import ImageLimits
 
 pa: Any = pytest.importorskip("pyarrow")
 pq: Any = pytest.importorskip("pyarrow.parquet")
@@ -30,6 +34,10 @@ def test_a_folder_gives_all_pictures_below_it_sorted_without_hidden_ones(photos:
     assert names(found) == NAMES
     assert [one.index for one in found.items] == [0, 1, 2, 3, 4]
     assert Reader()(found.items[4]).size_hw == (100, 120)
+
+
+def test_what_is_listed_is_what_can_be_read() -> None:
+    assert {Image.registered_extensions()[ending] for ending in ENDINGS} == set(ImageLimits().formats)
 
 
 def test_a_pattern_and_a_single_picture(photos: Path) -> None:
@@ -74,7 +82,102 @@ def test_parquet_holds_paths_bytes_or_both(photos: Path, tmp_path: Path) -> None
     for name in ("paths", "both"):
         (tmp_path / f"{name}.parquet").rename(tmp_path / "photos" / "deep" / f"{name}.parquet")
     (photos / "deep" / "c.png").unlink()
-    assert names(listing(str(photos / "deep"))) == ["both.parquet#0", "both.parquet#1", "photos/a.png", "photos/b.png"]
+    assert names(listing(str(photos / "deep"))) == [
+        "both.parquet#0",
+        "photos/b.png",
+        "photos/a.png",
+        "photos/b.png",
+    ]
+
+
+def test_tables_of_one_name_give_pictures_of_different_names(photos: Path, tmp_path: Path) -> None:
+    data = (photos / "a.png").read_bytes()
+    cells = [("shared.jpg", 0), (None, 1), ("{}/own.jpg", 2)]
+    for part in ("test", "train"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        told = [{"bytes": data, "path": path and path.format(part)} for path, _ in cells]
+        pq.write_table(pa.table({"image": told}), tmp_path / "set" / part / "0000.parquet")
+    found = listing(str(tmp_path / "set"))
+    assert names(found) == [
+        name
+        for part in ("test", "train")
+        for name in (f"{part}/0000.parquet#0", f"{part}/0000.parquet#1", f"{part}/own.jpg")
+    ]
+    assert sizes(found) == [(120, 100)] * 6
+    # Of one of them alone no two pictures share a name.
+    alone = names(listing(str(tmp_path / "set" / "train" / "0000.parquet")))
+    assert alone == ["shared.jpg", "0000.parquet#1", "train/own.jpg"]
+
+
+def test_another_column_may_hold_the_pictures(photos: Path, tmp_path: Path) -> None:
+    small, large = (photos / name for name in ("a.png", "large.png"))
+    Image.new("RGB", (300, 200)).save(large)
+    pq.write_table(pa.table({"image": [small.read_bytes()], "scan": [large.read_bytes()]}), tmp_path / "two.parquet")
+    (tmp_path / "two.jsonl").write_text('{"image": "a.png", "scan": "large.png"}\n')
+    for name in ("two.parquet", "two.jsonl"):
+        place = str(tmp_path / name)
+        usual, other = (listing(place, str(photos), column) for column in (None, "scan"))
+        assert (sizes(usual), sizes(other)) == ([(120, 100)], [(300, 200)])
+        assert usual.digest() != other.digest()
+    with pytest.raises(DataError, match=r"no column with pictures, but image, scan\. Name it with --column"):
+        listing(str(tmp_path / "two.parquet"), None, "photo")
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"),
+    [([7, 8], [7, 8]), ([7.0, None], [7, None]), (["a", "b"], ["a", "b"]), (["a", 8, None], ["a", "8", None])],
+)
+def test_ids_are_numbers_or_else_all_of_them_text(photos: Path, ids: list[Any], kept: list[Any]) -> None:
+    lines = [json.dumps({"image": "a.png", "image_id": one}) for one in ids]
+    (photos / "ids.jsonl").write_text("\n".join(lines))
+    found = listing(str(photos / "ids.jsonl"))
+    assert [one.image_id for one in found.items] == kept
+    assert found.text_ids == isinstance(kept[0], str)
+    if not any(type(one) is not type(ids[0]) for one in ids):
+        pq.write_table(pa.table({"image": ["a.png"] * len(ids), "image_id": ids}), photos / "ids.parquet")
+        assert [one.image_id for one in listing(str(photos / "ids.parquet")).items] == kept
+
+
+@pytest.mark.parametrize("address", ["file://{}", "file://{}/"])
+def test_a_disk_as_an_address_is_that_disk(photos: Path, address: str) -> None:
+    Image.new("RGB", (120, 100)).save(photos / "deep" / "50 %20.png")
+    place = address.format(photos)
+    found = listing(place)
+    assert names(found) == ["a.png", "b.png", "broken.png", "d.png", "deep/50 %20.png", "deep/c.png"]
+    assert Reader()(found.items[4]).size_hw == (100, 120)
+    matched = listing(f"{place.rstrip('/')}/deep/*.png")
+    assert names(matched) == [f"file://{photos}/deep/{name}.png" for name in ("50 %20", "c")]
+    assert sizes(matched) == [(120, 100)] * 2
+
+
+@pytest.mark.parametrize(
+    ("address", "system", "path"),
+    [
+        ("s3://bucket/a b/c%20.png", "s3", "bucket/a b/c%20.png"),
+        ("gs://anonymous@bucket/a.png", "gcs", "bucket/a.png"),
+        ("gcs://anonymous@bucket", "gcs", "bucket/"),
+    ],
+)
+def test_a_place_in_a_bucket_is_arrows_own(
+    address: str, system: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs: Any = pytest.importorskip("pyarrow.fs")
+    from_uri, asked = fs.FileSystem.from_uri, []
+
+    def asked_for(uri: str) -> Any:
+        asked.append(uri)
+        # S3 asks the bucket for its region, unless it is named.
+        return from_uri(f"{uri}?region=eu-west-1" if uri.startswith("s3:") else uri)
+
+    monkeypatch.setattr(
+        arrow_module, "arrow", lambda module: SimpleNamespace(FileSystem=SimpleNamespace(from_uri=asked_for))
+    )
+    arrow_module._of_arrow.cache_clear()
+    found, place = arrow_module.file_system(address)
+    arrow_module._of_arrow.cache_clear()
+    assert (found.type_name, place) == (system, path)
+    # Google's storage would be tried for a quarter of an hour.
+    assert system == "s3" or asked[0].endswith("?retry_limit_seconds=20")
 
 
 def test_an_address_is_listed_and_read_like_a_folder(photos: Path) -> None:
@@ -90,7 +193,9 @@ def test_an_address_is_listed_and_read_like_a_folder(photos: Path) -> None:
         assert Reader()(found.items[2]).size_hw == (100, 120)
         with pytest.raises(ImageError, match=r"memory://bucket/photos/broken\.png"):
             Reader()(found.items[1])
+        assert names(listing("memory:///bucket/photos/")) == names(found)
         assert names(listing("memory://bucket/photos/*.png"))[0] == "memory://bucket/photos/a.png"
+        assert names(listing("memory://*/a.png")) == ["memory://bucket/photos/a.png"]
         assert sizes(listing("memory://bucket/asked.jsonl")) == [(120, 100)]
         assert sizes(listing("memory://bucket/told.parquet")) == [(120, 100)]
     finally:
@@ -123,6 +228,7 @@ def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(photos: Path) -> None
         ("bad.jsonl", '{"image": "a.png"}\n{"question": "?"}', DataError, "line 2: no picture"),
         ("bad.parquet", "PAR", DataError, "is no Parquet file"),
         ("none.jsonl", "", InputError, "holds no pictures"),
+        ("id.jsonl", '{"image": "a.png", "image_id": 1.5}', DataError, "line 1: the image_id 1.5 is neither a whole"),
     ],
 )
 def test_what_is_no_source_is_said_in_a_line(
