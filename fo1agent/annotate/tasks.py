@@ -19,6 +19,8 @@ from fo1agent.errors import FO1AgentError, InputError
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Album, Model, Scene, batches
+from fo1agent.words.english import listed
+from fo1agent.words.phrases import meanings
 
 T = TypeVar("T")
 
@@ -30,6 +32,8 @@ Row = dict[str, Any]
 
 # Pictures that are read and decoded while the model computes.
 _AHEAD = 8
+# Words that are named of very many.
+_TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,31 @@ class Task:
             raise InputError(f"{self.kind} takes {told}, got {len(self.words)}.")
         if any(not word.strip() for word in self.words):
             raise InputError(f"{self.kind}: a phrase is empty.")
+
+
+def unknown(model: Model, task: Task) -> list[str]:
+    """What a model will not judge of a task's phrases, told before a picture is opened; [] if it judges all.
+
+    Whether a colour can be judged hangs on each thing, so nothing is said of colours.
+    """
+    predictor: Any = model.predictor
+    any_words = getattr(predictor, "any_words", False)
+    nothing: list[str] = []
+    parts: list[str] = []
+    for phrase in task.words if task.kind in ("detect", "count") else ():
+        meant = meanings(phrase, predictor.vocabulary, predictor.name, any_words=any_words)
+        if not all(one.names for one in meant):
+            nothing.append(f"“{phrase}”")
+        else:
+            words = (word for one in meant for word in one.not_judged)
+            parts += [f"“{word}”" if word == phrase else f"“{word}” of “{phrase}”" for word in words]
+    told = [f"{predictor.name} does not know {_some(nothing)}."] if nothing else []
+    return [*told, *([f"{predictor.name} cannot judge {_some(parts)}."] if parts else [])]
+
+
+def _some(words: Sequence[str]) -> str:
+    """Ten of very many words, and how many more there are."""
+    return listed([*words[:_TOLD], *([f"{len(words) - _TOLD} more"] if len(words) > _TOLD else [])])
 
 
 @dataclass

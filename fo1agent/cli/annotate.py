@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,22 @@ from fo1agent.cli import loading as cli_loading
 from fo1agent.cli import ocr as cli_ocr
 
 if TYPE_CHECKING:
-    from fo1agent.annotate.job import Progress
+    from fo1agent.annotate.formats import LeftOut
+    from fo1agent.annotate.job import Job, Progress
 
 # Of the options that choose a model, those that change answers by more than rounding.
 _CHOOSING = ("model_name", "proposer", "finder", "segmenter", "quantize", "ocr_lang", "ocr_set")
 # Where nobody sees it move, a line of progress is printed so often.
 _EVERY_S = 30.0
+
+
+class _Kind(click.Choice):
+    """The tasks; of a picture in that place it says where it comes from."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.choices and Path(value).is_file():
+            self.fail(f'{value} is a second file. Put a pattern in quotes, as "photos/*.jpg", or name their folder.')
+        return super().convert(value, param, ctx)
 
 
 @click.command(
@@ -30,12 +41,13 @@ _EVERY_S = 30.0
     '  fo1agent annotate "s3://bucket/*.jpg" ask "How many people are there?" --out answers/'
 )
 @click.argument("source")
-@click.argument("task", type=click.Choice(["detect", "count", "read", "describe", "ask"]))
+@click.argument("task", type=_Kind(["detect", "count", "read", "describe", "ask"]))
 @click.argument("words", nargs=-1)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR", help="Where to.")
 @click.option(
     "--images", metavar="DIR", help="The folder of the pictures that a file names; without it, the file's own."
 )
+@click.option("--column", metavar="NAME", help="The column or field of the pictures, where it is none of the usual.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Keep regions with at least this score.")
 @click.option("--most", type=click.IntRange(1), default=100, show_default=True, help="Regions kept of a picture.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures.")
@@ -69,6 +81,7 @@ def annotate(
     words: Sequence[str],
     out: Path,
     images: str | None,
+    column: str | None,
     threshold: float | None,
     most: int,
     limit: int | None,
@@ -88,28 +101,35 @@ def annotate(
     of COCO JSON, `ask` without a question that of each line. The same command goes on where it was stopped. A picture
     that cannot be read is a row with its error; exit 1 if all are.
     """
+    from fo1agent.annotate.formats import check, left_out, write
     from fo1agent.annotate.job import Job, Way, here, run
     from fo1agent.annotate.sources import listing
-    from fo1agent.annotate.tasks import Task
+    from fo1agent.annotate.tasks import Task, unknown
 
-    listed = listing(source, images).chosen(limit, sample, seed)
+    if actors is not None and ray_address is None:
+        raise click.UsageError("--actors is for --ray. Add --ray, or leave it out.")
+    listed = listing(source, images, column).chosen(limit, sample, seed)
     phrases = tuple(words) or (tuple(listed.categories) if task == "detect" else ())
     job = Job(out, listed, Task(task, phrases, threshold, most), {name: loading[name] for name in _CHOOSING}, shard)
+    check(job, formats)
 
     def way() -> Way:
         if ray_address is None:
-            return here(_load(**loading))
+            model = _load(**loading)
+            for line in unknown(model, job.task):
+                console.note(f"warning: {console.one_line(line)}")
+            return here(model)
         from fo1agent.annotate.ray import over_ray
 
         return over_ray(partial(_load, **loading), ray_address, actors, gpus=int(loading["device"].startswith("cuda")))
 
     began = time.perf_counter()
-    done = run(job, way, _shown())
+    with _going_on_later(job):
+        done = run(job, way, _shown())
     files = []
     if formats and done.failed < done.total:
-        from fo1agent.annotate.formats import write
-
         files = [str(path) for path in write(job, formats)]
+        _tell_left_out(left_out(job))
     told = {
         "out": str(out),
         "pictures": done.total,
@@ -132,6 +152,30 @@ def annotate(
         ctx.exit(1)
 
 
+@contextmanager
+def _going_on_later(job: Job) -> Iterator[None]:
+    """Ctrl-C ends with how much is done, and the usual code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done, total = job.done(), _many(len(job.listing.items), "picture")
+        if _is_terminal():
+            console.passed()
+        console.note(f"{done:,} of {total} are done and stay; the same command goes on.")
+        raise SystemExit(130) from None
+
+
+def _tell_left_out(left: LeftOut) -> None:
+    from fo1agent.words.english import listed
+
+    if left.regions:
+        told = f"{_many(left.regions, 'region')} of words that were not judged in full"
+        console.note(f"left out of these files: {told}; the shards have them")
+    if left.categories:
+        names = listed([f"“{one}”" for one in left.categories])
+        console.note(console.one_line(f"left out of these files: {names}, which could not be judged"))
+
+
 def _load(ocr_lang: str | None, ocr_set: Sequence[str], model_name: str | None, **running: Any) -> Any:
     from fo1agent.loading import load
 
@@ -140,7 +184,7 @@ def _load(ocr_lang: str | None, ocr_set: Sequence[str], model_name: str | None, 
 
 def _shown() -> Callable[[Progress], None]:
     """Prints how far a job is: in one line that changes on a terminal, elsewhere in a line now and then."""
-    terminal, last = sys.stderr is not None and sys.stderr.isatty(), time.monotonic()
+    terminal, last = _is_terminal(), time.monotonic()
 
     def show(progress: Progress) -> None:
         nonlocal last
@@ -152,6 +196,10 @@ def _shown() -> Callable[[Progress], None]:
             last = time.monotonic()
 
     return show
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def told(progress: Progress) -> str:

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from fo1agent.annotate.shards import Shards
+from fo1agent.annotate.tasks import Row
 from fo1agent.cli import main
 
 pytest.importorskip("pyarrow", reason="the extra annotate is not installed")
@@ -90,3 +92,59 @@ def test_words_that_a_task_does_not_take_are_said_before_anything_is_loaded(tmp_
     result = CliRunner().invoke(main, ["annotate", str(tmp_path / "a.jpg"), "detect", "--out", str(tmp_path / "out")])
     assert (result.exit_code, result.stderr) == (1, "error: detect takes phrases, got 0.\n")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pattern_without_quotes_and_actors_without_ray_are_said(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_text("not a picture")
+    command = ["annotate", str(tmp_path / "a.jpg"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*command, str(tmp_path / "b.jpg"), "detect", "bus"])
+    assert result.exit_code == 2
+    assert 'b.jpg is a second file. Put a pattern in quotes, as "photos/*.jpg", or name their folder.' in result.stderr
+    result = CliRunner().invoke(main, [*command, "detect", "bus", "--actors", "2"])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        2,
+        "Error: --actors is for --ray. Add --ray, or leave it out.",
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_words_that_nobody_judges_are_told_before_and_left_out(repo: Path, tmp_path: Path) -> None:
+    bus = str(repo / "fo1agent" / "data" / "demo" / "bus.jpg")
+    words = ["zebrafish", "woman", "bus"]
+    command = ["annotate", bus, "detect", *words, "--out", str(tmp_path / "out"), "--format", "yolo"]
+    result = CliRunner().invoke(main, command)
+    assert (result.exit_code, result.stderr.splitlines()) == (
+        0,
+        [
+            "warning: fo1-nano does not know “zebrafish”.",
+            "warning: fo1-nano cannot judge “woman”.",
+            "left out of these files: 1 region of words that were not judged in full; the shards have them",
+            "left out of these files: “zebrafish” and “woman”, which could not be judged",
+        ],
+    )
+    assert yaml.safe_load((tmp_path / "out" / "yolo" / "data.yaml").read_text())["names"] == {0: "bus"}
+
+
+def test_ctrl_c_says_how_much_is_done_and_the_same_command_goes_on(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, out = repo / "fo1agent" / "data" / "demo", tmp_path / "out"
+    command = ["annotate", f"{photos}/*.jpg", "detect", "bus", "--shard", "1", "--out", str(out)]
+    write, written = Shards.write, []
+
+    def interrupted(self: Shards, number: int, rows: list[Row]) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(write(self, number, rows))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shards, "write", interrupted)
+        result = CliRunner().invoke(main, command)
+    total = len(list(photos.glob("*.jpg")))
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        130,
+        f"1 of {total} pictures are done and stay; the same command goes on.",
+    )
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert len(list((out / "rows").iterdir())) == total

@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from fo1agent.annotate.formats import write
+from fo1agent.annotate.formats import LeftOut, check, left_out, write
 from fo1agent.annotate.job import Job, here, run
 from fo1agent.annotate.sources import Listing, listing
-from fo1agent.annotate.tasks import Task
+from fo1agent.annotate.tasks import Task, unknown
 from fo1agent.errors import DataError, InputError
 from fo1agent.scene import Model
 
@@ -73,6 +73,53 @@ def test_a_name_that_leaves_the_folder_is_a_number_and_two_of_one_stem_are_refus
     assert written("../../evil.png", "s3://bucket/b.png") == ["000000000.txt", "000000001.txt"]
     with pytest.raises(DataError, match=r"a\.png and a\.jpg would both be a\.txt in YOLO"):
         written("a.png", "a.jpg")
+
+
+def test_what_was_not_judged_is_in_no_format(job: Job, tmp_path: Path, model: Model) -> None:
+    words = ("zebrafish", "dead bus", "person", "dog")
+    other = replace(job, folder=tmp_path / "open", task=Task("detect", words))
+    run(other, lambda: here(model))
+    # Nobody knows the first; of the second only the bus was judged; no dog was found, which is an answer.
+    assert left_out(other) == LeftOut(("zebrafish", "dead bus"), 4)
+    instances, _, yolo, _, labels = write(other, ["coco", "yolo", "label-studio"])
+    told = json.loads(instances.read_text())
+    assert told["categories"] == [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]
+    assert {one["category_id"] for one in told["annotations"]} == {1}
+    assert yaml.safe_load((yolo / "data.yaml").read_text())["names"] == {0: "person", 1: "dog"}
+    assert [one.get("value") for one in ElementTree.parse(labels).iter("Label")] == ["person", "dog"]
+    for word, left in (("dead bus", LeftOut(("dead bus",), 4)), ("zebrafish", LeftOut(("zebrafish",), 0))):
+        counted = replace(job, folder=tmp_path / word, task=Task("count", (word,)))
+        run(counted, lambda: here(model))
+        assert left_out(counted) == left
+        assert yaml.safe_load((write(counted, ["yolo"])[0] / "data.yaml").read_text())["names"] == {}
+
+
+def test_what_a_model_cannot_judge_is_known_before(model: Model) -> None:
+    name, words = model.predictor.name, ("bus", "zebrafish", "dead bus", "axolotl")
+    assert unknown(model, Task("detect", words)) == [
+        f"{name} does not know “zebrafish” and “axolotl”.",
+        f"{name} cannot judge “dead” of “dead bus”.",
+    ]
+    assert unknown(model, Task("detect", ("red bus", "person"))) == []
+    many = unknown(model, Task("detect", tuple(f"axolotl {k}" for k in range(30))))
+    assert many[0].endswith("“axolotl 9” and 20 more.")
+
+
+def test_two_pictures_of_one_name_and_tasks_without_boxes_are_refused_before_the_first(job: Job) -> None:
+    pair = tuple(replace(one, picture=name) for one, name in zip(job.listing.items, ("a.png", "a.jpg"), strict=False))
+    other = replace(job, listing=Listing(pair))
+    check(other, ["coco", "label-studio"])
+    with pytest.raises(DataError, match=r"a\.png and a\.jpg would both be a\.txt"):
+        check(other, ["yolo"])
+    with pytest.raises(InputError, match="read finds no regions"):
+        check(replace(job, task=Task("read")), ["coco"])
+
+
+def test_a_picture_whose_id_is_text_has_a_number_in_coco(job: Job, tmp_path: Path, model: Model) -> None:
+    items = tuple(replace(one, image_id=f"id-{one.index}") for one in job.listing.items)
+    other = replace(job, folder=tmp_path / "text", listing=Listing(items, text_ids=True))
+    run(other, lambda: here(model))
+    assert [one["id"] for one in json.loads(write(other, ["coco"])[0].read_text())["images"]] == [1, 2, 4, 5]
 
 
 def test_label_studio_gets_percentages_of_the_picture_and_its_labels(job: Job) -> None:
