@@ -2,8 +2,9 @@
 
     python benchmarks/scale.py [--pictures 1000000] [--workers 128] [--seconds 0.12] [--hours 12] [--json]
 
-The first table multiplies measured seconds. The second simulates a job of `fo1agent annotate`: workers take shards off
-a queue, as actors of Ray do. A shard takes the seconds of its pictures, and a fixed time to be handed out and written.
+The first table multiplies measured seconds, for so many pictures or for a million and more; `--pictures` alone changes
+it. The second simulates a job of `fo1agent annotate` with all that is given: workers take shards off a queue, as actors
+of Ray do. A shard takes the seconds of its pictures, and a fixed time to be handed out and written.
 A worker dies at random; its shard is done again by whoever is free, and a new worker first loads the model. Some
 workers are slow all the time. Disk and network are not simulated; the first table says how much they must carry.
 """
@@ -128,8 +129,8 @@ def table(fleet: Fleet, pictures: int, shards: Sequence[int] = SHARDS) -> list[d
     return rows
 
 
-def costs() -> list[dict[str, Any]]:
-    """What a million pictures and more take of each kind of worker, and what is moved."""
+def costs(many: Sequence[int] = MANY) -> list[dict[str, Any]]:
+    """What so many pictures take of each kind of worker, and what is moved."""
     return [
         {
             "worker": worker,
@@ -141,25 +142,31 @@ def costs() -> list[dict[str, Any]]:
             "mb_a_second": pictures * READ / 1e6 / DAY,
         }
         for worker, seconds in SECONDS.items()
-        for pictures in MANY
+        for pictures in many
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1_000_000)
-    for name, kind in (("workers", int), ("seconds", float), ("hours", float), ("slow", float)):
-        parser.add_argument(f"--{name}", type=kind, default=getattr(Fleet(), name))
+    parser.add_argument("--pictures", type=int, help="of both tables")
+    for name, kind, told in (
+        ("workers", int, "how many at once"),
+        ("seconds", float, "that a picture takes"),
+        ("hours", float, "that a worker lives on average"),
+        ("slow", float, "share of the workers that take twice as long"),
+    ):
+        default = getattr(Fleet(), name)
+        parser.add_argument(f"--{name}", type=kind, default=default, help=f"of the second table: {told} ({default})")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     fleet = Fleet(workers=options.workers, seconds=options.seconds, hours=options.hours, slow=options.slow)
-    rows = table(fleet, options.pictures)
+    rows, cost = table(fleet, options.pictures or MANY[0]), costs((options.pictures,) if options.pictures else MANY)
     if options.json:
-        print(json.dumps({"costs": costs(), "shards": rows}))
+        print(json.dumps({"costs": cost, "shards": rows}))
         return
     print("| worker | pictures | days of one | workers to be done in a day | read | that day | written |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for row in costs():
+    for row in cost:
         print(
             f"| {row['worker']} | {row['pictures']:,} | {row['days']:,.1f} | {row['in_a_day']:,} "
             f"| {row['read_gb']:,.0f} GB | {row['mb_a_second']:,.0f} MB/s | {row['written_gb']:,.1f} GB |"

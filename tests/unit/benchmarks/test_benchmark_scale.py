@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,14 @@ def test_the_page_has_what_the_script_prints(
     page = (repo / "docs" / "scale.md").read_text(encoding="utf-8")
     for table in capsys.readouterr().out.rstrip().split("\n\n"):
         assert table in page
+
+
+def test_the_pictures_that_are_named_are_those_of_both_tables(
+    scale: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scale.py", "--pictures", "10000", "--json"])
+    scale.main()
+    told = json.loads(capsys.readouterr().out)
+    assert {row["pictures"] for row in told["costs"]} == {10_000}
+    assert [row["days"] for row in told["costs"] if row["worker"].startswith("fo1-nano")] == [1210 / 86_400]
+    assert [row["files"] for row in told["shards"] if row["shard"] == 256] == [40]
