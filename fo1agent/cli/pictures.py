@@ -97,7 +97,10 @@ def check_no_folder(name: str) -> None:
         InputError: it is one.
     """
     if os.path.isdir(name):
-        raise InputError(f"{name} is a folder. For the pictures in it, write {os.path.join(name, '*.jpg')}.")
+        pattern = os.path.join(name, "*.jpg")
+        raise InputError(
+            f"{name} is a folder. Write {pattern} for its pictures, or use `fo1agent annotate` on all of it."
+        )
 
 
 def each(

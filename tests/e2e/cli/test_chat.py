@@ -268,7 +268,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("/open", "/open takes FILE…; got nothing."),
         ("/open 'a", "/open 'a: No closing quotation."),
         ("/open absent.png", "There is no file 'absent.png'."),
-        ("/open .", ". is a folder. For the pictures in it, write ./*.jpg."),
+        ("/open .", ". is a folder. Write ./*.jpg for its pictures, or use `fo1agent annotate` on all of it."),
         ("/open -", "A chat reads no picture from stdin"),
         ("/help me", "/help takes nothing; got me."),
         ("/use 2", "/use takes a number from 1 to 1, as /pictures lists them; got 2."),

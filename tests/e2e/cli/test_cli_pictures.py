@@ -97,7 +97,10 @@ def test_a_region_that_one_picture_lacks_is_its_error_alone(folder: Path) -> Non
 
 def test_a_folder_is_told_how_its_pictures_are_named(folder: Path) -> None:
     result = run("count", ".", "bus")
-    assert (result.exit_code, result.stderr) == (1, "error: . is a folder. For the pictures in it, write ./*.jpg.\n")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: . is a folder. Write ./*.jpg for its pictures, or use `fo1agent annotate` on all of it.\n",
+    )
 
 
 @pytest.mark.parametrize(
