@@ -19,6 +19,7 @@ from fo1agent.annotate.job import Job
 from fo1agent.annotate.tasks import Row
 from fo1agent.errors import DataError, InputError
 from fo1agent.evaluate.coco import result
+from fo1agent.regions.masks import Mask
 from fo1agent.whole import whole
 
 _COLUMNS = ("index", "picture", "image_id", "width", "height", "regions", "result", "error")
@@ -113,11 +114,16 @@ def _coco_annotations(job: Job, categories: Mapping[str, int]) -> Iterator[dict[
         for one in _named(row, categories):
             number += 1
             told = _coco_result(row, one, categories)
-            yield {"id": number, **told, "area": told["bbox"][2] * told["bbox"][3], "iscrowd": 0}
+            mask = told.get("segmentation")
+            area = Mask.from_coco(mask).area if mask else told["bbox"][2] * told["bbox"][3]
+            yield {"id": number, **told, "area": area, "iscrowd": 0}
 
 
 def _coco_result(row: Row, region: Row, categories: Mapping[str, int]) -> dict[str, Any]:
-    return result(_id(row), categories[_name(region)], region["box"], region["score"])
+    told = result(_id(row), categories[_name(region)], region["box"], region["score"])
+    if region.get("mask"):
+        told["segmentation"] = {"size": [row["height"], row["width"]], "counts": region["mask"]}
+    return told
 
 
 def _id(row: Row) -> int:

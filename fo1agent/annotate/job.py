@@ -75,7 +75,7 @@ class Job:
     @property
     def shards(self) -> Shards:
         """Its shards, in a folder of their own, which Arrow, pandas, DuckDB and Spark read as one table."""
-        return Shards(self.folder / "rows", self.listing.text_ids)
+        return Shards(self.folder / "rows", self.listing.text_ids, self.task.masks)
 
     def items(self, number: int) -> Sequence[Item]:
         """The pictures of a shard."""
@@ -83,11 +83,14 @@ class Job:
 
     def about(self) -> dict[str, Any]:
         """What is in `job.json`."""
+        task = asdict(self.task)
+        if not self.task.masks:  # of a job that was begun before there were any
+            del task["masks"]
         return {
             "version": 1,
             "pictures": len(self.listing.items),
             "digest": self.listing.digest(),
-            "task": {**asdict(self.task), "words": list(self.task.words)},
+            "task": {**task, "words": list(self.task.words)},
             "model": {name: list(one) if isinstance(one, tuple) else one for name, one in sorted(self.model.items())},
             "shard": self.shard,
         }

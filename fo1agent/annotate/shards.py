@@ -28,10 +28,12 @@ class Shards:
     Attributes:
         folder: where they are.
         text_ids: whether their column `image_id` is text, not numbers.
+        masks: whether their regions have masks.
     """
 
     folder: Path
     text_ids: bool = False
+    masks: bool = False
 
     def path(self, number: int) -> Path:
         """Where a shard is, or will be."""
@@ -49,7 +51,7 @@ class Shards:
 
     def write(self, number: int, rows: Sequence[Row]) -> None:
         """Write a shard."""
-        table = arrow().Table.from_pylist(list(rows), schema=schema(self.text_ids))
+        table = arrow().Table.from_pylist(list(rows), schema=schema(self.text_ids, self.masks))
         with whole(self.path(number)) as temporary:
             arrow("parquet").write_table(table, temporary, compression="zstd")
 
@@ -77,12 +79,13 @@ class Shards:
         return done, failed
 
 
-def schema(text_ids: bool = False) -> Any:
+def schema(text_ids: bool = False, masks: bool = False) -> Any:
     """The columns of a shard."""
     pa = arrow()
     text, number = pa.string(), pa.int64()
     box = pa.list_(pa.float64(), 4)
     region = [("phrase", text), ("id", text), ("label", text), ("score", pa.float64()), ("box", box)]
+    region += [("mask", text)] * masks
     columns = [("index", number), ("picture", text), ("image_id", text if text_ids else number), ("image", text)]
     columns += [("width", pa.int32()), ("height", pa.int32()), ("question", text), ("text", text), ("value", number)]
     return pa.schema([*columns, ("regions", pa.list_(pa.struct(region))), ("result", text), ("error", text)])

@@ -46,12 +46,14 @@ class Task:
         words: the phrases, the phrase, or the question; for `ask` empty if every picture has its own.
         threshold: the least probability of `detect` and `count`, 0 to 1; None for the model's own.
         most: regions that are kept of a picture, the best.
+        masks: of `detect` and `count`, whether each region has its mask. The model must have a segmenter.
     """
 
     kind: Kind
     words: tuple[str, ...] = ()
     threshold: float | None = None
     most: int = 100
+    masks: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -62,6 +64,8 @@ class Task:
             raise InputError(f"{self.kind} takes {told}, got {len(self.words)}.")
         if any(not word.strip() for word in self.words):
             raise InputError(f"{self.kind}: a phrase is empty.")
+        if self.masks and self.kind not in ("detect", "count"):
+            raise InputError(f"{self.kind} makes no masks. A segmenter is for detect, count and ask.")
 
 
 def unknown(model: Model, task: Task) -> list[str]:
@@ -145,6 +149,11 @@ class Worker:
             return _failed(item, scene, found)
         made = _ROWS[self.task.kind](found)
         kept = sorted(made.pop("regions"), key=lambda region: -region["score"])[: self.task.most]
+        if self.task.masks and kept:
+            masks = _or_error(lambda: _masks(scene, [region["id"] for region in kept]))
+            if isinstance(masks, FO1AgentError):
+                return _failed(item, scene, masks)
+            kept = [{**region, "mask": masks.get(region["id"])} for region in kept]
         return {**_base(item, scene), "regions": kept, **made}
 
 
@@ -204,6 +213,12 @@ def _regions(phrase: str | None, found: Regions) -> list[Row]:
         }
         for one in found
     ]
+
+
+def _masks(scene: Scene, names: Sequence[str]) -> dict[str, str]:
+    """Name of a region → its mask in COCO's compressed runs; one that has none is left out."""
+    found = scene.segment(list(dict.fromkeys(names)))
+    return {found.regions.by_id(mask.region).name: mask.rle["counts"] for mask in found.masks}
 
 
 def _said(found: Regions) -> dict[str, Any]:

@@ -110,7 +110,9 @@ def annotate(
         raise click.UsageError("--actors is for --ray. Add --ray, or leave it out.")
     listed = listing(source, images, column).chosen(limit, sample, seed)
     phrases = tuple(words) or (tuple(listed.categories) if task == "detect" else ())
-    job = Job(out, listed, Task(task, phrases, threshold, most), {name: loading[name] for name in _CHOOSING}, shard)
+    masks = bool(loading["segmenter"]) and task != "ask"  # the answers of `ask` show theirs
+    asked = Task(task, phrases, threshold, most, masks)
+    job = Job(out, listed, asked, {name: loading[name] for name in _CHOOSING}, shard)
     check(job, formats)
 
     def way() -> Way:

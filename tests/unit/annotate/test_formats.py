@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml
 
@@ -157,3 +158,42 @@ def test_nothing_found_is_an_empty_list_and_text_has_no_boxes(job: Job, tmp_path
     assert json.loads(write(none, ["coco"])[1].read_text()) == []
     with pytest.raises(InputError, match="read finds no regions"):
         write(replace(job, task=Task("read")), ["coco"])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+def test_with_a_segmenter_rows_and_coco_have_masks(
+    job: Job, tmp_path: Path, model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco: Any = pytest.importorskip("pycocotools.coco")
+
+    def right_halves(image: Any, boxes: Any) -> list[Any]:
+        """Of the bus none; of all others the right half of the box."""
+        masks: list[Any] = [np.zeros(image.size_hw, bool) for _ in boxes]
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes.round().astype(int), strict=True):
+            mask[y1:y2, (x1 + x2) // 2 : x2] = x1 != 10
+        return masks
+
+    other = replace(job, folder=tmp_path / "masks", task=Task("detect", ("bus", "person"), masks=True))
+    run(other, lambda: here(replace(model, segmenter=right_halves)))
+    regions = next(other.shards.rows())["regions"]
+    assert [bool(one["mask"]) for one in regions] == [False, True, True]
+    instances, results = write(other, ["coco"])
+    truth = coco.COCO(str(instances))
+    bus, person, _ = truth.loadAnns(truth.getAnnIds(imgIds=[1]))
+    assert ("segmentation" in bus, bus["area"], person["area"]) == (False, 2500, 800)
+    pixels = truth.annToMask(person)
+    assert (pixels.shape, pixels.sum(), pixels[10:50, 90:110].all()) == ((100, 120), 800, True)
+    told = [one.get("segmentation") for one in json.loads(results.read_text())[:2]]
+    assert told == [None, person["segmentation"]]
+    capsys.readouterr()
+
+
+def test_a_segmenter_that_fails_is_an_error_of_its_picture(job: Job, tmp_path: Path, model: Model) -> None:
+    def failing(image: Any, boxes: Any) -> list[Any]:
+        raise RuntimeError("too much")
+
+    other = replace(job, folder=tmp_path / "masks", task=Task("detect", ("bus",), masks=True))
+    run(other, lambda: here(replace(model, segmenter=failing)))
+    assert "too much" in next(other.shards.rows())["error"]
+    with pytest.raises(InputError, match="read makes no masks"):
+        Task("read", masks=True)
