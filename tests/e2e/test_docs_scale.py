@@ -47,7 +47,7 @@ def test_the_blocks_run_and_print_what_the_page_says(
         for command, told in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
             result = CliRunner().invoke(main, shlex.split(command)[1:])
             assert (result.exit_code, result.output) == (0, told), command
-    assert ran == 3
+    assert ran == 4
 
 
 def test_the_command_on_ray_writes_what_one_process_writes(
