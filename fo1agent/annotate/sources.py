@@ -22,13 +22,26 @@ from typing import Any
 
 from fo1agent.annotate.arrow import arrow, file_system, first_line, is_remote
 from fo1agent.errors import DataError, FO1AgentError, ImageError, InputError
-from fo1agent.pictures.image import ImageLimits, LoadedImage, load_image
+from fo1agent.pictures.image import ImageLimits, LoadedImage, formats_read, load_image
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-"""Of the files that are pictures in a folder: of all formats that are read."""
+_ENDINGS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif"),
+}
 
 _PICTURE = ("image", "picture", "file_name", "path", "url", "bytes")  # names of the field that has a picture
 _ID = ("image_id", "id")
+
+
+def endings() -> tuple[str, ...]:
+    """Of the files that are pictures in a folder: of the formats that are read here."""
+    return tuple(ending for name in formats_read() for ending in _ENDINGS[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +127,7 @@ def listing(source: str, images: str | None = None, column: str | None = None) -
     else:
         found = Listing(tuple(_of_files(source, images, columns)))
     if not found.items:
-        raise InputError(f"{source} holds no pictures ({', '.join(ENDINGS)}) and no .parquet files.")
+        raise InputError(f"{source} holds no pictures ({', '.join(endings())}) and no .parquet files.")
     if not any(isinstance(one.image_id, str) for one in found.items):
         return found
     told = (one if one.image_id is None else replace(one, image_id=str(one.image_id)) for one in found.items)
@@ -167,13 +180,14 @@ class Reader:
 
 
 def _of_files(source: str, images: str | None, columns: Sequence[str]) -> Iterator[Item]:
+    wanted = endings()
     if glob.has_magic(source) and not (not is_remote(source) and os.path.exists(source)):
         places = [(one, one) for one in _matching(source)]
-    elif PurePosixPath(source).suffix.lower() in ENDINGS and not os.path.isdir(source):
+    elif os.path.isfile(source) or (PurePosixPath(source).suffix.lower() in wanted and not os.path.isdir(source)):
         places = [(source, source)]
     else:
         places = _below(source)
-    pictures = [one for one in places if PurePosixPath(one[0]).suffix.lower() in ENDINGS]
+    pictures = [one for one in places if PurePosixPath(one[0]).suffix.lower() in wanted]
     if not pictures:
         yield from _of_parquet([one for one in places if one[0].endswith(".parquet")], images or source, columns)
     for index, (name, place) in enumerate(pictures):

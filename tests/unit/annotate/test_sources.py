@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from fo1agent.annotate import arrow as arrow_module
-from fo1agent.annotate.sources import ENDINGS, Item, Listing, Reader, listing
+from fo1agent.annotate import sources
+from fo1agent.annotate.sources import Item, Listing, Reader, endings, listing
 from fo1agent.errors import DataError, ImageError, InputError
-from fo1agent.pictures.image import ImageLimits
 
 pa: Any = pytest.importorskip("pyarrow")
 pq: Any = pytest.importorskip("pyarrow.parquet")
@@ -36,8 +36,11 @@ def test_a_folder_gives_all_pictures_below_it_sorted_without_hidden_ones(photos:
     assert Reader()(found.items[4]).size_hw == (100, 120)
 
 
-def test_what_is_listed_is_what_can_be_read() -> None:
-    assert {Image.registered_extensions()[ending] for ending in ENDINGS} == set(ImageLimits().formats)
+def test_what_is_listed_is_what_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "formats_read", lambda: ("JPEG", "TIFF"))
+    assert endings() == (".jpg", ".jpeg", ".tif", ".tiff")
+    monkeypatch.setattr(sources, "formats_read", lambda: ("PNG", "HEIF"))
+    assert endings() == (".png", ".heic", ".heif")
 
 
 def test_a_pattern_and_a_single_picture(photos: Path) -> None:
@@ -228,6 +231,7 @@ def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(photos: Path) -> None
         ("bad.jsonl", '{"image": "a.png"}\n{"question": "?"}', DataError, "line 2: no picture"),
         ("bad.parquet", "PAR", DataError, "is no Parquet file"),
         ("none.jsonl", "", InputError, "holds no pictures"),
+        ("notes.txt", "no picture", InputError, r"notes\.txt holds no pictures \(\.jpg, "),
         ("id.jsonl", '{"image": "a.png", "image_id": 1.5}', DataError, "line 1: the image_id 1.5 is neither a whole"),
     ],
 )
