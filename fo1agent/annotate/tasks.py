@@ -17,8 +17,11 @@ from fo1agent.agent.loop import Agent
 from fo1agent.annotate.sources import Item, Reader
 from fo1agent.errors import FO1AgentError, InputError
 from fo1agent.pictures.image import LoadedImage
+from fo1agent.planners.base import NotUnderstood
+from fo1agent.planners.rules import RulePlanner
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Album, Model, Scene, batches
+from fo1agent.segmenters.base import NO_SEGMENTER
 from fo1agent.words.english import listed
 from fo1agent.words.phrases import meanings
 
@@ -68,24 +71,34 @@ class Task:
             raise InputError(f"{self.kind} makes no masks. A segmenter is for detect, count and ask.")
 
 
-def unknown(model: Model, task: Task) -> list[str]:
-    """What a model will not judge of a task's phrases, told before a picture is opened; [] if it judges all.
+def foreseen(model: Model, task: Task) -> list[str]:
+    """What will not be answered, told before a picture is opened; [] if nothing is known to be in the way.
 
-    Whether a colour can be judged hangs on each thing, so nothing is said of colours.
+    These are words that the model does not know, words that it cannot judge, and one question for all pictures that
+    cannot be understood, or that asks for masks where nothing makes them. Whether a colour can be judged hangs on each
+    thing, so nothing is said of colours.
     """
+    phrases, told = task.words, list[str]()
+    if task.kind == "ask" and task.words:
+        plan = RulePlanner().plan(task.words[0])
+        if isinstance(plan, NotUnderstood):
+            return [f"{plan.reason}: “{task.words[0]}”"]
+        if model.segmenter is None and any(step.op == "segment" for step in plan.steps):
+            told.append(NO_SEGMENTER)
+        phrases = tuple(dict.fromkeys(step.phrase for step in plan.steps if step.op == "find" and step.phrase))
     predictor: Any = model.predictor
     any_words = getattr(predictor, "any_words", False)
     nothing: list[str] = []
     parts: list[str] = []
-    for phrase in task.words if task.kind in ("detect", "count") else ():
+    for phrase in phrases:
         meant = meanings(phrase, predictor.vocabulary, predictor.name, any_words=any_words)
         if not all(one.names for one in meant):
             nothing.append(f"“{phrase}”")
         else:
             words = (word for one in meant for word in one.not_judged)
             parts += [f"“{word}”" if word == phrase else f"“{word}” of “{phrase}”" for word in words]
-    told = [f"{predictor.name} does not know {_some(nothing)}."] if nothing else []
-    return [*told, *([f"{predictor.name} cannot judge {_some(parts)}."] if parts else [])]
+    told += [f"{predictor.name} does not know {_some(nothing)}."] if nothing else []
+    return told + ([f"{predictor.name} cannot judge {_some(parts)}."] if parts else [])
 
 
 def _some(words: Sequence[str]) -> str:

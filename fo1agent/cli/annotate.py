@@ -104,7 +104,7 @@ def annotate(
     from fo1agent.annotate.formats import check, left_out, write
     from fo1agent.annotate.job import Job, Way, here, run
     from fo1agent.annotate.sources import listing
-    from fo1agent.annotate.tasks import Task, unknown
+    from fo1agent.annotate.tasks import Task, foreseen
 
     if actors is not None and ray_address is None:
         raise click.UsageError("--actors is for --ray. Add --ray, or leave it out.")
@@ -118,7 +118,7 @@ def annotate(
     def way() -> Way:
         if ray_address is None:
             model = _load(**loading)
-            for line in unknown(model, job.task):
+            for line in foreseen(model, job.task):
                 console.note(f"warning: {console.one_line(line)}")
             return here(model)
         from fo1agent.annotate.ray import over_ray

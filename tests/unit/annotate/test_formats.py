@@ -15,7 +15,7 @@ import yaml
 from fo1agent.annotate.formats import LeftOut, check, left_out, write
 from fo1agent.annotate.job import Job, here, run
 from fo1agent.annotate.sources import Listing, listing
-from fo1agent.annotate.tasks import Task, unknown
+from fo1agent.annotate.tasks import Task
 from fo1agent.errors import DataError, InputError
 from fo1agent.scene import Model
 
@@ -93,17 +93,6 @@ def test_what_was_not_judged_is_in_no_format(job: Job, tmp_path: Path, model: Mo
         run(counted, lambda: here(model))
         assert left_out(counted) == left
         assert yaml.safe_load((write(counted, ["yolo"])[0] / "data.yaml").read_text())["names"] == {}
-
-
-def test_what_a_model_cannot_judge_is_known_before(model: Model) -> None:
-    name, words = model.predictor.name, ("bus", "zebrafish", "dead bus", "axolotl")
-    assert unknown(model, Task("detect", words)) == [
-        f"{name} does not know “zebrafish” and “axolotl”.",
-        f"{name} cannot judge “dead” of “dead bus”.",
-    ]
-    assert unknown(model, Task("detect", ("red bus", "person"))) == []
-    many = unknown(model, Task("detect", tuple(f"axolotl {k}" for k in range(30))))
-    assert many[0].endswith("“axolotl 9” and 20 more.")
 
 
 def test_two_pictures_of_one_name_and_tasks_without_boxes_are_refused_before_the_first(job: Job) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from fo1agent.annotate.job import Job, Progress, here, run
 from fo1agent.annotate.sources import Listing, listing
-from fo1agent.annotate.tasks import Kind, Row, Task
+from fo1agent.annotate.tasks import Kind, Row, Task, foreseen
 from fo1agent.errors import DataError, InputError, ToolFailed
 from fo1agent.scene import Model
+from fo1agent.segmenters.base import NO_SEGMENTER
 from fo1agent.trainers.lock import locked
 
 PEOPLE = [(0.8, [70, 10, 110, 50]), (0.7, [70, 55, 110, 95])]
@@ -190,3 +191,30 @@ def test_progress_says_rate_and_time_left() -> None:
 def test_a_task_without_its_words_is_refused(kind: Any, words: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Task(kind, words)
+
+
+def test_what_a_model_cannot_judge_is_known_before(model: Model) -> None:
+    name, words = model.predictor.name, ("bus", "zebrafish", "dead bus", "axolotl")
+    assert foreseen(model, Task("detect", words)) == [
+        f"{name} does not know “zebrafish” and “axolotl”.",
+        f"{name} cannot judge “dead” of “dead bus”.",
+    ]
+    assert foreseen(model, Task("detect", ("red bus", "person"))) == []
+    many = foreseen(model, Task("detect", tuple(f"axolotl {k}" for k in range(30))))
+    assert many[0].endswith("“axolotl 9” and 20 more.")
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("How many buses are there?", []),
+        ("How many zebrafish are left of the bus?", ["{} does not know “zebrafish”."]),
+        ("How many dead dogs are there?", ["{} cannot judge “dead” of “dead dog”."]),
+        ("What is in the picture?", []),
+        ("Outline the bus.", [NO_SEGMENTER]),
+        ("flibber the grobble why", ["I can't parse that question: “flibber the grobble why”"]),
+    ],
+)
+def test_what_stands_in_the_way_of_a_question_is_known_before(model: Model, question: str, told: list[str]) -> None:
+    assert foreseen(model, Task("ask", (question,))) == [line.format(model.predictor.name) for line in told]
+    assert foreseen(model, Task("ask")) == []
