@@ -127,6 +127,8 @@ def listing(source: str, images: str | None = None, column: str | None = None) -
     else:
         found = Listing(tuple(_of_files(source, images, columns)))
     if not found.items:
+        if ending in (".json", ".jsonl", ".ndjson", ".parquet"):
+            raise InputError(f"{source} names no pictures.")
         raise InputError(f"{source} holds no pictures ({', '.join(endings())}) and no .parquet files.")
     if not any(isinstance(one.image_id, str) for one in found.items):
         return found
@@ -191,11 +193,13 @@ def _of_files(source: str, images: str | None, columns: Sequence[str]) -> Iterat
     if not pictures:
         yield from _of_parquet([one for one in places if one[0].endswith(".parquet")], images or source, columns)
     for index, (name, place) in enumerate(pictures):
-        yield Item(index, name, place)
+        yield Item(index, printable(name), place)
 
 
 def _below(source: str) -> list[tuple[str, str]]:
     """All files below a folder, sorted, without hidden ones: the path of each below it, and its place."""
+    if not is_remote(source):
+        return [(name, os.path.join(source, name)) for name in sorted(_walked(source)) if "/." not in f"/{name}"]
     system, path = file_system(source)
     fs = arrow("fs")
     try:
@@ -208,6 +212,24 @@ def _below(source: str) -> list[tuple[str, str]]:
     names = sorted(one.path.strip("/")[cut:].lstrip("/") for one in found if one.type == fs.FileType.File)
     head = source if source.endswith("/") else f"{source}/"
     return [(name, f"{head}{name}") for name in names if "/." not in f"/{name}"]
+
+
+def _walked(folder: str) -> Iterator[str]:
+    """Paths of the files below a folder of this machine; links are followed, but no folder is entered twice."""
+
+    def fail(exc: OSError) -> None:
+        raise InputError(f"{exc.filename} cannot be listed: {exc.strerror}. Pass a folder or a file.") from exc
+
+    entered: set[tuple[int, int]] = set()
+    for path, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        about = os.stat(path)
+        if (about.st_dev, about.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((about.st_dev, about.st_ino))
+        folders.sort()
+        below = os.path.relpath(path, folder).replace(os.sep, "/")
+        yield from (name if below == "." else f"{below}/{name}" for name in files)
 
 
 def _matching(pattern: str) -> list[str]:
@@ -231,9 +253,20 @@ def _of_coco(source: str, folder: str) -> Listing:
         items.append(Item(index, one["file_name"], _joined(folder, one["file_name"]), image_id=one["id"]))
     categories = tree.get("categories") or []
     try:
-        return Listing(tuple(items), {one["name"]: int(one["id"]) for one in categories})
+        named = [(str(one["name"]), int(one["id"])) for one in categories]
     except (TypeError, KeyError, ValueError) as exc:
         raise DataError(f"{source}: categories need name and id.") from exc
+    _once(source, "images have the id", (one.image_id for one in items))
+    _once(source, "categories have the id", (number for _, number in named))
+    _once(source, "categories have the name", (name for name, _ in named))
+    return Listing(tuple(items), dict(named))
+
+
+def _once(source: str, what: str, values: Iterable[Any]) -> None:
+    """Refuse what stands for several: results would be of all of them."""
+    value, often = next(iter(Counter(values).most_common(1)), (None, 0))
+    if often > 1:
+        raise DataError(f"{source}: {often} {what} {value!r:.60}. Give each one of its own.")
 
 
 def _of_lines(source: str, folder: str, columns: Sequence[str]) -> Iterator[Item]:
@@ -247,7 +280,9 @@ def _of_lines(source: str, folder: str, columns: Sequence[str]) -> Iterator[Item
         named = next((one for one in told if isinstance(one, str)), None)
         if named is None:
             raise DataError(f'{where}: no picture. Write {{"{columns[0]}": "photo.jpg"}}.')
-        yield Item(index, named, _joined(folder, named), None, _id_of(record, where), _words(record))
+        yield Item(
+            index, _sound(named, where), _joined(folder, named), None, _id_of(record, where), _words(record, where)
+        )
         index += 1
 
 
@@ -263,7 +298,8 @@ def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: Sequenc
         column, records = _told_by_parquet(place, columns)
         for row, record in enumerate(records):
             cell = record.get(column)
-            about = (_id_of(record, f"{place}, row {row}"), _words(record))
+            where = f"{place}, row {row}"
+            about = (_id_of(record, where), _words(record, where))
             if isinstance(cell, str) and cell:
                 items.append(Item(len(items), cell, _joined(folder, cell), None, *about))
                 continue
@@ -305,14 +341,30 @@ def _id_of(record: Mapping[str, Any], where: str) -> int | str | None:
     given = next((record[key] for key in _ID if record.get(key) is not None), None)
     if isinstance(given, float) and given.is_integer():
         given = int(given)  # of a table that has rows without one, pandas makes all of them floats
-    if given is None or isinstance(given, str) or (type(given) is int and abs(given) < 2**63):
+    if isinstance(given, str):
+        return _sound(given, where)
+    if given is None or (type(given) is int and abs(given) < 2**63):
         return given
     raise DataError(f"{where}: the image_id {str(given)[:40]} is neither a whole number of 64 bits nor text.")
 
 
-def _words(record: Mapping[str, Any]) -> str | None:
+def _words(record: Mapping[str, Any], where: str) -> str | None:
     question = record.get("question")
-    return question if isinstance(question, str) else None
+    if question is None or isinstance(question, str):
+        return None if question is None else _sound(question, where)
+    raise DataError(f"{where}: the question {str(question)[:40]} is no text.")
+
+
+def _sound(text: str, where: str) -> str:
+    """A text as it is, if it can be written: JSON may hold halves of characters."""
+    if text != printable(text):
+        raise DataError(f"{where}: {printable(text)[:60]!r} holds half a character. Write it as UTF-8.")
+    return text
+
+
+def printable(text: str) -> str:
+    r"""A text that any file takes: what is no character, as in names of files not in UTF-8, is told as `\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _joined(folder: str, name: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from fo1agent.agent.loop import Agent
-from fo1agent.annotate.sources import Item, Reader
+from fo1agent.annotate.sources import Item, Reader, printable
 from fo1agent.errors import FO1AgentError, InputError
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.planners.base import NotUnderstood
@@ -253,7 +253,7 @@ def _base(item: Item, scene: Scene | None) -> Row:
 
 
 def _failed(item: Item, scene: Scene | None, error: FO1AgentError) -> Row:
-    return {**_base(item, scene), "error": str(error)}
+    return {**_base(item, scene), "error": printable(str(error))}
 
 
 def _json(told: Any) -> str:

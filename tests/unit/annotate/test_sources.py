@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ from PIL import Image
 
 from fo1agent.annotate import arrow as arrow_module
 from fo1agent.annotate import sources
-from fo1agent.annotate.sources import Item, Listing, Reader, endings, listing
+from fo1agent.annotate.sources import Item, Listing, Reader, endings, listing, printable
 from fo1agent.errors import DataError, ImageError, InputError
 
 pa: Any = pytest.importorskip("pyarrow")
@@ -230,7 +232,7 @@ def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(photos: Path) -> None
         ("idless.json", '{"images": [{"file_name": "a.png"}]}', DataError, r"images\[0\] has no file_name and id"),
         ("bad.jsonl", '{"image": "a.png"}\n{"question": "?"}', DataError, "line 2: no picture"),
         ("bad.parquet", "PAR", DataError, "is no Parquet file"),
-        ("none.jsonl", "", InputError, "holds no pictures"),
+        ("none.jsonl", "", InputError, "names no pictures"),
         ("notes.txt", "no picture", InputError, r"notes\.txt holds no pictures \(\.jpg, "),
         ("id.jsonl", '{"image": "a.png", "image_id": 1.5}', DataError, "line 1: the image_id 1.5 is neither a whole"),
     ],
@@ -242,3 +244,58 @@ def test_what_is_no_source_is_said_in_a_line(
         (tmp_path / name).write_text(text)
     with pytest.raises(error, match=message):
         listing(str(tmp_path / name))
+
+
+def test_a_folder_that_links_to_itself_is_entered_once(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    (tmp_path / "more").mkdir()
+    for name in ("photos/a.jpg", "photos/deep/b.jpg", "more/c.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "photos" / "deep" / "up").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "more")
+    (tmp_path / "photos" / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    found = listing(str(tmp_path / "photos")).items
+    assert [one.picture for one in found] == ["a.jpg", "deep/b.jpg", "gone.jpg", "linked/c.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf8_is_told_in_signs_that_any_file_takes(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/bad\xff.png"
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", path)
+    (item,) = listing(str(tmp_path)).items
+    assert item.picture == "bad\\udcff.png"
+    assert Reader()(item).width == 8
+    Path(os.fsdecode(path)).write_bytes(b"no picture")
+    with pytest.raises(ImageError) as told:
+        Reader()(item)
+    assert printable(str(told.value)).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"image": "a.jpg", "question": "a \ud800 cat"}, r"line 1: 'a \\\\ud800 cat' holds half a character"),
+        ({"image": "a\udfff.jpg"}, "half a character"),
+        ({"image": "a.jpg", "question": 5}, "the question 5 is no text"),
+    ],
+)
+def test_a_line_that_no_shard_could_hold_is_refused(tmp_path: Path, record: dict[str, Any], message: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        listing(str(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": [{"id": 1, "file_name": "a.jpg"}] * 2}, "2 images have the id 1"),
+        ({"categories": [{"id": 5, "name": "cat"}, {"id": 5, "name": "dog"}]}, "2 categories have the id 5"),
+        ({"categories": [{"id": 5, "name": "cat"}, {"id": 6, "name": "cat"}]}, "2 categories have the name 'cat'"),
+    ],
+)
+def test_what_stands_for_several_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    told = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [], **change}
+    (tmp_path / "a.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        listing(str(tmp_path / "a.json"))
