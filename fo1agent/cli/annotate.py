@@ -160,7 +160,7 @@ def _going_on_later(job: Job) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         done, total = job.done(), _many(len(job.listing.items), "picture")
-        if _is_terminal():
+        if console.interactive():
             console.passed()
         console.note(f"{done:,} of {total} are done and stay; the same command goes on.")
         raise SystemExit(130) from None
@@ -185,7 +185,7 @@ def _load(ocr_lang: str | None, ocr_set: Sequence[str], model_name: str | None, 
 
 def _shown() -> Callable[[Progress], None]:
     """Prints how far a job is: in one line that changes on a terminal, elsewhere in a line now and then."""
-    terminal, last = _is_terminal(), time.monotonic()
+    terminal, last = console.interactive(), time.monotonic()
 
     def show(progress: Progress) -> None:
         nonlocal last
@@ -197,10 +197,6 @@ def _shown() -> Callable[[Progress], None]:
             last = time.monotonic()
 
     return show
-
-
-def _is_terminal() -> bool:
-    return console.interactive()
 
 
 def told(progress: Progress) -> str:
