@@ -103,8 +103,8 @@ class Predictor(Protocol):
 
     A predictor may also have `match_many(encodings, phrases)` and `generate_many(encodings, texts, max_new_tokens)`,
     which give in one pass what these give for each encoding; see `fo1agent.together`. One that asks finders as well has
-    `any_words`, `unasked`, `ask`, `beyond` and `speakers`; see `fo1agent.model.joined`. One that compares regions of
-    several pictures has `compares`, `vectors` and `alike`; see `fo1agent.model.predicting`.
+    `any_words`, `own_names`, `unasked`, `ask`, `beyond`, `denies` and `speakers`; see `fo1agent.model.joined`. One that
+    compares regions of several pictures has `compares`, `vectors` and `alike`; see `fo1agent.model.predicting`.
     """
 
     @property
@@ -392,10 +392,7 @@ class Scene(Pictured):
     ) -> Asking[dict[str, Regions]]:
         """`ground_many`, of arguments that are known to be right."""
         candidates = self._candidates(within)
-        meant = {phrase: self._meanings(phrase) for phrase in phrases}
-        names = [name for meanings in meant.values() for meaning in meanings for name in meaning.names]
-        scores = yield from self._matching(names)
-        beyond = yield from self._beyond(names)
+        meant, scores, beyond = yield from self._judging(phrases, least)
         return {
             phrase: _together(
                 [
@@ -727,7 +724,44 @@ class Scene(Pictured):
 
     def _meanings(self, phrase: str) -> tuple[Meaning, ...]:
         predictor = self.model.predictor
-        return meanings(phrase, predictor.vocabulary, predictor.name, any_words=getattr(predictor, "any_words", False))
+        any_words, own = getattr(predictor, "any_words", False), getattr(predictor, "own_names", None)
+        return meanings(phrase, predictor.vocabulary, predictor.name, any_words=any_words, own=own)
+
+    def _judging(
+        self, phrases: Sequence[str], least: float | None
+    ) -> Asking[tuple[dict[str, tuple[Meaning, ...]], dict[str, np.ndarray], dict[str, Any]]]:
+        """(what each phrase means, name → probabilities [N], name → boxes that only finders see).
+
+        Of a word that only finders have, and that they do not see, the wider one is judged that the model has, if none
+        of them may say that there is no such thing.
+        """
+        meant = {phrase: self._meanings(phrase) for phrase in phrases}
+        names = [name for meanings in meant.values() for meaning in meanings for name in meaning.names]
+        rows = yield from self._matching(names)
+        beyond = yield from self._beyond(names)
+
+        def settled(meaning: Meaning) -> Meaning:
+            if meaning.wider is None or self._is_settled(meaning, rows, beyond, least):
+                return meaning
+            return meaning.wider
+
+        chosen = {phrase: tuple(settled(one) for one in meanings) for phrase, meanings in meant.items()}
+        more = [name for meanings in chosen.values() for one in meanings for name in one.names if name not in rows]
+        if more:
+            rows |= yield from self._matching(more)
+            beyond |= yield from self._beyond(more)
+        return chosen, rows, beyond
+
+    def _is_settled(
+        self, meaning: Meaning, rows: Mapping[str, np.ndarray], beyond: Mapping[str, Any], least: float | None
+    ) -> bool:
+        """Whether finders can say of a word whether there is such a thing: one may deny it, or they see some."""
+        predictor: Any = self.model.predictor
+        if any(predictor.denies(name) for name in meaning.names):
+            return True
+        seen = [scores for name in meaning.names for scores in (rows[name], beyond[name].scores)]
+        scores = np.sort(np.concatenate([np.zeros(0), *seen]))[::-1]
+        return bool(self._sure(scores)) if least is None else bool((scores[scores > 0] >= least).any())
 
     def _matching(self, queries: Sequence[str]) -> Asking[dict[str, np.ndarray]]:
         """Query → probabilities [N], kept for the next time; with at most one call of the model."""

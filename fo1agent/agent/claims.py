@@ -240,7 +240,10 @@ def _open_words(what: str, results: Results, scene: Any) -> tuple[str, ...]:
     plan = _counting(what)
     if plan is None:  # what the words do there is not known; those that a result could not judge are open still
         return tuple(results.open_words(what))
-    return _open_in(plan, scene)
+    # A word that only finders have is open where they saw none: a result says so.
+    unseen = set(results.open_words(what))
+    narrower = (word for word in _open_in(plan, scene, alone=True) if word in unseen)
+    return tuple(dict.fromkeys((*_open_in(plan, scene), *narrower)))
 
 
 def open_in_question(question: str, scene: Any) -> tuple[str, ...]:
@@ -249,11 +252,13 @@ def open_in_question(question: str, scene: Any) -> tuple[str, ...]:
     return _open_in(plan, scene) if isinstance(plan, Plan) else ()
 
 
-def _open_in(plan: Plan, scene: Any) -> tuple[str, ...]:
-    """The words of a plan's phrases that the model of a scene cannot judge."""
+def _open_in(plan: Plan, scene: Any, alone: bool = False) -> tuple[str, ...]:
+    """The words of a plan's phrases that the model of a scene cannot judge, with its finders or alone."""
     model = getattr(scene, "model", None)
     predictor = getattr(model, "predictor", scene)
     vocabulary, any_words = getattr(predictor, "vocabulary", None), getattr(predictor, "any_words", False)
+    if alone:
+        vocabulary, any_words = getattr(predictor, "own_names", vocabulary), False
     if vocabulary is None:
         return ()
     phrases = [step.phrase for step in plan.steps if isinstance(step, Find) and step.phrase]

@@ -8,7 +8,6 @@ A finder is asked once about a phrase and a picture. Numpy only: a finder brings
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from fo1agent.model.encoding import EncodingCache, encoding_key
 from fo1agent.model.likeness import Vectors
 from fo1agent.model.predicting import About
 from fo1agent.pictures.image import LoadedImage, load_image
-from fo1agent.proposals.base import Finder, found_by
+from fo1agent.proposals.base import Finder, found_by, one_at_a_time
 from fo1agent.proposals.trust import Trust, log_odds
 from fo1agent.regions.boxes import iou, nms
 from fo1agent.regions.regions import Regions
@@ -143,7 +142,7 @@ class JoinedPredictor:
         closed = [name for number in self._heard for name in self.finders[number].names or ()]
         self.vocabulary = self._with_names(closed)
         self._classes: list[dict[str, tuple[str, ...]]] = [{} for _ in self.finders]
-        self._locks = tuple(threading.Lock() for _ in self.finders)
+        self._locks = tuple(one_at_a_time(one) for one in self.finders)
 
     def __getattr__(self, name: str) -> Any:
         if name == "model":
@@ -155,8 +154,14 @@ class JoinedPredictor:
         own = self.model.vocabulary
         if own is None:
             return None
-        new = [name for name in dict.fromkeys(more) if not lexicon.resolve(name, own).exact]
-        return (*own, *new)
+        meant = {name: lexicon.resolve(name, own) for name in more}
+        # A name that says more than the model's is none of those: not every car is a taxi.
+        return (*own, *(name for name, one in meant.items() if not one.exact or one.special))
+
+    @property
+    def own_names(self) -> tuple[str, ...] | None:
+        """The names that the model itself knows; None where it takes any words."""
+        return self.model.vocabulary
 
     @property
     def any_words(self) -> bool:
@@ -265,6 +270,11 @@ class JoinedPredictor:
         """Who is asked about a phrase, by name: the model, finders."""
         own = [self.model.name] if self._knows(phrase) else []
         return (*own, *(self.finders[k].name for k, _ in self._keys(phrase)))
+
+    def denies(self, phrase: str) -> bool:
+        """Whether one of those who are asked about a phrase may say that there is no such thing: the model, or a finder
+        that may lower what others say."""
+        return self._knows(phrase) or any(self.trust[number].lowers for number, _ in self._keys(phrase))
 
     def labels(self, encoding: JoinedEncoding) -> tuple[list[str | None], np.ndarray]:
         """See `BasePredictor.labels`; without finders of any words, which would have to be asked for every name."""
@@ -406,6 +416,8 @@ class JoinedPredictor:
         more = np.reshape(spoken, (len(others), len(boxes)))
         raised = _raised(mean, whole, more, np.array([weight[number] for number in others]))
         joined = 1 / (1 + np.exp(-raised))
+        if own is not None and not everywhere:  # who says nothing changes nothing, not even a rounding
+            joined = np.where(raised > mean, joined, own)
         # Silence says something beside an opinion; of what nobody spoke of, it says that it is not there.
         return joined if own is not None else np.where(np.any(list(said.values()), axis=0), joined, 0.0)
 

@@ -6,9 +6,11 @@ FO1, and what it says counts (`fo1agent.model.joined`). No detector is known her
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -111,6 +113,17 @@ def found_by(finder: Finder, image: LoadedImage, phrases: Sequence[str]) -> list
             f"got {one_line(shown(given), 80)}."
         )
     return [_cut(one, image) for one in found]
+
+
+_LOCKS: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
+_LOCKING = threading.Lock()
+
+
+def one_at_a_time(finder: Finder) -> threading.Lock:
+    """The lock of a finder, the same for all who ask it. Who keeps it keeps the finder as well."""
+    with _LOCKING:
+        # By its identity, as it need not be hashable, nor let itself be referred to weakly.
+        return _LOCKS.setdefault(id(finder), threading.Lock())
 
 
 def _ran(detector: Any, work: Callable[..., T], *given: Any) -> T:

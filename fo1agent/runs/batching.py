@@ -154,8 +154,7 @@ class Batched:
         return self._inner.thresholds
 
     def __getattr__(self, name: str) -> Any:
-        # What a predictor has only where finders are asked as well, or where it compares regions of several pictures.
-        if name not in ("any_words", "speakers", "unasked", "ask", "beyond", "compares", "vectors", "alike"):
+        if name not in _SOMETIMES:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         inner = getattr(self._inner, name)
         own = {"ask": self._find, "beyond": self._ask_beyond, "vectors": self._vectors, "alike": self._alike}
@@ -378,6 +377,12 @@ _PASSES: dict[str, Callable[[Any, list[Any]], Sequence[Any]]] = {
     "alone": lambda model, asked: [work() for work in asked],
 }
 """Kind of job → what makes one pass of different things asked. What others build on comes first."""
+
+_SOMETIMES = (
+    *("any_words", "own_names", "denies", "speakers", "unasked", "ask", "beyond"),
+    *("compares", "vectors", "alike"),
+)
+"""What a predictor has only where finders are asked as well, or where it compares regions of several pictures."""
 
 _SHORT = ("match",)
 """The kinds whose passes take a small part of what the others take."""

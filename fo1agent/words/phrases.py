@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fo1agent.words import lexicon
@@ -66,6 +66,8 @@ class Meaning:
         judged: what is judged, in words: "red car".
         not_judged: the words that are not, in their order: ("dead",), ("woman",), ("sitting on a bench",).
         note: what a person should be told where there are no names; else "".
+        wider: what the model itself would judge of it, where it has no word of its own and finders are asked for one:
+            "car", with "taxi" not judged. None where it has one, or nothing that would do.
     """
 
     names: tuple[str, ...]
@@ -74,6 +76,7 @@ class Meaning:
     judged: str = ""
     not_judged: tuple[str, ...] = ()
     note: str = ""
+    wider: Meaning | None = None
 
 
 def meanings(
@@ -82,6 +85,7 @@ def meanings(
     model: str,
     adjectives: Collection[str] = COLORS,
     any_words: bool = False,
+    own: Sequence[str] | None = None,
 ) -> tuple[Meaning, ...]:
     """What a phrase names, one `Meaning` for each thing ("cats and remotes" names two).
 
@@ -91,11 +95,15 @@ def meanings(
         model: what the model is called, for notes.
         adjectives: qualities that can be judged beside names.
         any_words: whether a noun that is no name of the vocabulary can be judged as it stands, by a finder.
+        own: the names that the model itself knows, where others of the vocabulary are of finders; None: all of them.
     """
     phrase = " ".join(phrase.split())
     if vocabulary is None:
         return (Meaning((phrase,), judged=phrase),)
-    return _meanings(phrase, _Words(tuple(vocabulary), model, frozenset(adjectives), any_words))
+    known = tuple(vocabulary)
+    return _meanings(
+        phrase, _Words(known, model, frozenset(adjectives), any_words, known if own is None else tuple(own))
+    )
 
 
 def mentions(text: str, vocabulary: Sequence[str]) -> list[str]:
@@ -122,6 +130,7 @@ class _Words:
     model: str
     adjectives: frozenset[str]
     any_words: bool
+    own: tuple[str, ...]
 
     def resolve(self, words: Sequence[str]) -> lexicon.Resolution:
         """What a noun with words before it means; as it stands, where any words can be judged and no name says it."""
@@ -142,8 +151,9 @@ class _Words:
 
 @lru_cache(maxsize=4096)
 def _meanings(phrase: str, known: _Words) -> tuple[Meaning, ...]:
-    if phrase in known.vocabulary:  # whatever its words mean by themselves ("no entry sign")
-        return (Meaning((phrase,), judged=phrase),)
+    for said in (phrase, lexicon.singular(phrase.lower())):
+        if said in known.vocabulary:  # whatever its words mean by themselves ("no entry sign")
+            return (_beside(Meaning((said,), judged=said), said.split(), known),)
     text = re.sub(
         r"\b(\w+)-(?!red\b)(\w+(?:ed|ing))\b", r"\1\2", phrase.lower().replace("’", "'")
     )  # "red-haired" is not red
@@ -152,13 +162,25 @@ def _meanings(phrase: str, known: _Words) -> tuple[Meaning, ...]:
     for at, word in enumerate(words):
         if word not in ("and", "or", ",", "&", "plus") or not 0 < at < len(words) - 1:
             continue
-        first = _meaning(words[:at], known)
+        first = _named(words[:at], known)
         if not first.names or _is_adjective(words[at - 1], known.adjectives):
             continue
         others = _meanings(" ".join(words[at + 1 :]), known)
         if all(other.names for other in others):
             return (first, *others)
-    return (_meaning(words, known),)
+    return (_named(words, known),)
+
+
+def _named(words: list[str], known: _Words) -> Meaning:
+    return _beside(_meaning(words, known), words, known)
+
+
+def _beside(meaning: Meaning, words: list[str], known: _Words) -> Meaning:
+    """A meaning, with what the model itself would judge where only finders have the word."""
+    if any(name in known.own for name in meaning.names):
+        return meaning
+    wider = _meaning(words, replace(known, vocabulary=known.own, any_words=False))
+    return replace(meaning, wider=wider) if wider.names else meaning
 
 
 def _meaning(words: Sequence[str], known: _Words) -> Meaning:

@@ -16,7 +16,9 @@ import pytest
 
 import fo1agent
 from fo1agent.agent import replay as replays
+from fo1agent.agent.claims import Claim, _not_in_results
 from fo1agent.agent.differences import compare
+from fo1agent.agent.support import Results
 from fo1agent.errors import InputError, ProposalError
 from fo1agent.integrations.langchain import FO1Toolkit
 from fo1agent.model.joined import JoinedPredictor
@@ -314,3 +316,98 @@ def test_a_run_with_a_finder_is_replayed_the_same(alone, tmp_path) -> None:
     assert compare(trace, again, replayed=True).same
     without = replays.replay(trace, replays.open_picture(trace, alone, CAT), registry())
     assert not compare(trace, without, replayed=True).same
+
+
+BUS = CAT.with_name("bus.jpg")
+
+
+class Found(Toy):
+    """A finder that was not calibrated."""
+
+    def __init__(self, boxes: Mapping[str, Sequence[tuple[Sequence[float], float]]], names=None) -> None:
+        super().__init__(boxes, names, Trust(lowers=False))
+
+
+def _ask(alone, finder: Toy, question: str):
+    return fo1agent.Agent(Model(JoinedPredictor(alone.predictor, [finder]), alone.proposer)).ask(BUS, question)
+
+
+NARROWER = {
+    "How many taxis are there?": "There are 2 cars; which of them are taxis I can't tell.",
+    "Is there a policeman?": "There is 1 person; whether the person is a policeman I can't tell.",
+    "Is the person a woman?": "The person is a person; whether the person is a woman I can't tell.",
+    "Where are the taxis?": "The cars are next to the bus (r0), at the bottom left of the picture (r44 and r3); "
+    "which of them are taxis I can't tell.",
+    "How many women are left of the bus?": "1 person is to the left of the bus; "
+    "whether the person is a woman I can't tell.",
+}
+"""What the model says alone of words that it has wider ones for."""
+
+
+@pytest.mark.parametrize("names", [None, ("woman", "policeman", "taxi")])
+def test_where_a_finder_that_nobody_has_calibrated_sees_nothing_the_model_s_own_answer_stays(alone, names) -> None:
+    for question, said in NARROWER.items():
+        answer = _ask(alone, Found({}, names), question)
+        assert (str(answer), answer.value) == (said, None)
+    model = Model(JoinedPredictor(alone.predictor, [Found({}, names)]), alone.proposer)
+    found, own = model.open(BUS).ground("taxi"), alone.open(BUS).ground("taxi")
+    assert [one.name for one in found] == [one.name for one in own] == ["r44", "r3"]
+    assert (found.judged, found.not_judged) == ("car", ("taxi",))
+    count = model.open(BUS).count("taxis and cats")
+    assert (count.value, count.at_least, count.at_most, count.regions.ids) == (None, 0, 2, own.ids)
+
+
+@pytest.mark.parametrize("names", [None, ("woman", "taxi")])
+def test_what_a_finder_sees_are_the_things_and_one_that_is_calibrated_may_deny_them(alone, names) -> None:
+    car = alone.open(BUS).ground("car")[0]
+    sees = Found({"taxi": [(list(car.box), 0.9)]}, names)
+    answer = _ask(alone, sees, "How many taxis are there?")
+    assert (str(answer), answer.value, [one.name for one in answer.evidence]) == ("There is 1 taxi.", 1, ["r44"])
+    assert _ask(alone, sees, "How many cars are there?").value == 2
+    scene = Model(JoinedPredictor(alone.predictor, [sees]), alone.proposer).open(BUS)
+    assert scene.count("taxi", within="r0").value == 0  # it sees one, elsewhere
+    hardly = Found({"taxi": [(list(car.box), 0.05)]}, names)
+    assert str(_ask(alone, hardly, "How many taxis are there?")) == NARROWER["How many taxis are there?"]
+    assert str(_ask(alone, Toy({}, names, Trust()), "How many taxis are there?")) == "There are no taxis."
+
+
+def test_a_claim_of_what_no_finder_saw_is_not_borne_out(alone) -> None:
+    scene = Model(JoinedPredictor(alone.predictor, [Found({})]), alone.proposer).open(BUS)
+    results, taxis = Results(), Claim(what="taxis", count=2, says=None)
+    results.add(registry()["ground"].call(scene, '{"phrase": "taxi"}'))
+    said = _not_in_results(taxis, list(scene.ground("taxi")), results, scene)
+    assert said == ["“taxis”: “taxi” could not be judged"]
+
+
+def test_where_a_finder_says_nothing_no_score_is_rounded(alone) -> None:
+    plain = alone.open(BUS)
+    scene = Model(JoinedPredictor(alone.predictor, [Found({})]), alone.proposer).open(BUS)
+    for phrase in ("car", "dog"):
+        own, found = plain.ground(phrase, threshold=0.0), scene.ground(phrase, threshold=0.0)
+        assert found.ids == own.ids
+        assert own.scores.min() < 1e-5
+        assert found.scores == pytest.approx(own.scores, rel=1e-3, abs=1e-9)
+
+
+def test_a_finder_s_own_name_is_asked_for_before_its_words_are_judged_apart(alone) -> None:
+    car = alone.open(BUS).ground("car")[0]
+    toy = Found({"red thing": [(list(car.box), 0.9)]}, ("red thing",))
+    for phrase in ("red thing", "red things", "Red things"):
+        found = Model(JoinedPredictor(alone.predictor, [toy]), alone.proposer).open(BUS).ground(phrase)
+        assert ([one.name for one in found], found.judged) == (["r44"], "red thing")
+    assert str(_ask(alone, toy, "How many red things are there?")) == "There is 1 red thing."
+
+
+def test_two_models_that_share_a_finder_share_its_lock(alone) -> None:
+    class Plain(Found):
+        __slots__ = ()
+        __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Plain)
+
+    toy = Plain({})
+    one, two = (JoinedPredictor(alone.predictor, [toy]) for _ in range(2))
+    other = JoinedPredictor(alone.predictor, [Plain({})])
+    assert one._locks[0] is two._locks[0]
+    assert one._locks[0] is not other._locks[0]
