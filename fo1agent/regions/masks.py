@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OUTLINE_PIXELS = 1.0
 """How far a polygon may lie from the mask's own outline, which is one of steps."""
+MOST_LINES = 30_000
+"""Straight lines of an outline, above which it is drawn coarser: a mask of noise would take minutes."""
 _SPECK = 0.005  # of a mask: a piece of it that is no larger is no part of its outline
 _GROUP_BITS, _MOST_GROUPS = 5, 8  # of a number in compressed runs; eight hold 2^39 pixels
 _FIRST = 48  # the character of the group 0
@@ -137,15 +139,23 @@ class Mask:
 
     @cached_property
     def shape(self) -> BaseGeometry:
-        """Its exact outline as a shapely geometry, in pixels of the picture; holes are holes."""
+        """Its exact outline as a shapely geometry, in pixels of the picture; holes are holes. One of more than
+        `MOST_LINES` lines is drawn by cells of 2, 4, … pixels instead, which are its own where half of their pixels are.
+        """
         import shapely
 
         x1, y1, x2, y2 = (int(v) for v in self.box)
-        rows = np.pad(self.pixels()[y1:y2, x1:x2].astype(np.int8), ((0, 0), (1, 1)))
-        edges = np.diff(rows, axis=1)
-        top, left = np.nonzero(edges == 1)
-        right = np.nonzero(edges == -1)[1]
-        return shapely.union_all(shapely.box(left + x1, top + y1, right + x1, top + y1 + 1))
+        pixels, cell = self.pixels()[y1:y2, x1:x2], 1
+        cells, lines = pixels, _lines(pixels)
+        while len(lines) > MOST_LINES:
+            cell *= 2
+            cells = _coarser(pixels, cell)
+            lines = _lines(cells)
+        edges: Any = shapely.linestrings(lines)
+        faces = shapely.get_parts(shapely.polygonize(edges))  # holes are faces, too
+        x, y = shapely.get_coordinates(shapely.point_on_surface(faces)).astype(int).T
+        drawn: Any = shapely.multipolygons(faces[cells[y, x]])
+        return shapely.transform(drawn, lambda corners: np.minimum(corners * cell + [x1, y1], [x2, y2]))
 
     @cached_property
     def outline(self) -> BaseGeometry:
@@ -176,6 +186,10 @@ class Mask:
         if point is None or not self._has(x, y):  # its outline without steps lost a narrow place
             inner = max(_polygons(self.shape), key=lambda piece: piece.area).representative_point()
             x, y = inner.x, inner.y
+        if not self._has(x, y):  # nor is it in what was drawn coarser
+            first, end = self.runs[(self.runs[:, 1] - self.runs[:, 0]).argmax()].tolist()
+            column, row = divmod((first + end - 1) // 2, self.size_hw[0])
+            x, y = column + 0.5, row + 0.5
         return x, y
 
     def _has(self, x: float, y: float) -> bool:
@@ -194,6 +208,35 @@ def deepest(shape: BaseGeometry) -> tuple[float, float] | None:
     largest = max(pieces, key=lambda piece: piece.area)
     x, y = shapely.get_coordinates(shapely.maximum_inscribed_circle(largest, tolerance=0.5))[0]
     return float(x), float(y)
+
+
+def _lines(pixels: Bool[np.ndarray, "h w"]) -> Int[np.ndarray, "l 2 2"]:
+    """The straight lines (x, y) to (x, y) between pixels that are set and such as are not; they meet at their ends
+    alone."""
+    padded = np.pad(pixels.astype(np.int8), 1)
+    found = []
+    for axis in (0, 1):
+        # Which side is set: a line ends where the sides change, as two do that cross.
+        sides = np.diff(padded, axis=axis)
+        sides = sides if axis == 0 else sides.T
+        flat, length = sides.ravel(), sides.shape[1]
+        changes = np.flatnonzero(np.diff(flat)) + 1
+        first, end = changes[:-1], changes[1:]
+        set_there = flat[first] != 0
+        first, end = first[set_there], end[set_there]
+        at, ends = first // length, (first % length - 1, end % length - 1)
+        line = np.stack([np.stack([along, at], axis=1) for along in ends], axis=1)
+        found.append(line if axis == 0 else line[..., ::-1])
+    return np.concatenate(found)
+
+
+def _coarser(pixels: Bool[np.ndarray, "h w"], cell: int) -> Bool[np.ndarray, "k m"]:
+    """Cells of `cell` pixels along each side, set where half of their pixels are; where that is nowhere, where any."""
+    height, width = pixels.shape
+    whole = np.pad(pixels, ((0, -height % cell), (0, -width % cell)), mode="edge")
+    share = whole.reshape(whole.shape[0] // cell, cell, whole.shape[1] // cell, cell).mean(axis=(1, 3))
+    most = share >= 0.5
+    return most if most.any() else share > 0
 
 
 def _polygons(shape: BaseGeometry) -> list[Any]:

@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from fo1agent.errors import InputError
-from fo1agent.regions.masks import Mask
+from fo1agent.regions.masks import MOST_LINES, Mask, _coarser
 from fo1agent.regions.regions import Regions
 from fo1agent.regions.relations import related
 
@@ -111,6 +111,33 @@ def test_the_shape_is_exact_with_its_holes_and_polygons_are_near_it() -> None:
     filled = coco.decode(coco.merge(coco.frPyObjects([polygon], 100, 100))).astype(bool)
     disc = _disc((100, 100), 50, 50, 40)
     assert (filled & disc).sum() / (filled | disc).sum() > 0.95
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.4, 0.6, 0.95, 1.0])
+def test_the_shape_is_the_union_of_its_pixels_wherever_they_touch(share: float) -> None:
+    pixels = np.random.default_rng(3).random((23, 31)) < share
+    shape = Mask.of(pixels).shape
+    top, left = np.nonzero(pixels)
+    assert shapely.equals(shape, shapely.union_all(shapely.box(left, top, left + 1, top + 1)))
+    assert shapely.is_valid(shape)
+    assert shape.area == pixels.sum()
+
+
+def test_a_mask_of_very_many_pieces_is_drawn_coarser_and_told_exactly() -> None:
+    height, width = 407, 640
+    rows, columns = np.indices((height, width))
+    fine = Mask.of((rows + columns) % 2 == 0)
+    thing = _disc((height, width), 300, 200, 150)
+    noisy = Mask.of(thing ^ (np.random.default_rng(0).random((height, width)) > 0.8))
+    for mask, expected in ((fine, np.ones((height, width), dtype=bool)), (noisy, thing)):
+        assert shapely.get_num_coordinates(mask.shape) < 2 * MOST_LINES
+        outline = shapely.Polygon(np.reshape(mask.polygons()[0], (-1, 2)))
+        assert outline.area == pytest.approx(expected.sum(), rel=0.03)
+        x, y = mask.deepest() or (-1, -1)
+        assert mask.pixels()[int(y), int(x)]
+    assert fine.area == (height * width + 1) // 2
+    assert coco.area(fine.to_coco()) == fine.area
+    assert _coarser(np.eye(8, dtype=bool)[:5], 4).tolist() == [[True, False], [False, True]]
 
 
 def test_pieces_are_several_polygons_largest_first() -> None:
