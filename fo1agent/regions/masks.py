@@ -137,10 +137,23 @@ class Mask:
         kept[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = True
         return replace(Mask.of(self.pixels() & kept), quality=self.quality)
 
+    def meets(self, box: Sequence[float]) -> bool:
+        """Whether any of its pixels lies in a box, if only in part."""
+        height, width = self.size_hw
+        x1, y1, x2, y2 = (math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3]))
+        columns = height * np.arange(max(x1, 0), min(x2, width))
+        first, end = columns + max(y1, 0), columns + min(y2, height)
+        if not len(self.runs) or y2 <= y1:
+            return False
+        at = np.searchsorted(self.runs[:, 1], first, side="right")  # the run that ends next
+        next_run = np.append(self.runs[:, 0], height * width)[at]
+        return bool((next_run < end).any())
+
     @cached_property
     def shape(self) -> BaseGeometry:
-        """Its exact outline as a shapely geometry, in pixels of the picture; holes are holes. One of more than
-        `MOST_LINES` lines is drawn by cells of 2, 4, … pixels instead, which are its own where half of their pixels are.
+        """Its exact outline as a shapely geometry, in pixels of the picture; holes are holes.
+
+        One of more than `MOST_LINES` lines is drawn by cells of 2, 4, … pixels, set where half of their pixels are.
         """
         import shapely
 

@@ -30,6 +30,8 @@ SAME_THING_IOU = 0.5
 
 _ROUNDING = 1e-3  # by which a probability may lie outside of 0 to 1, as of one that was computed in half precision
 
+_WANTED = "wanted truth values, or probabilities from 0 to 1 (of logits: 1 / (1 + exp(-logits)))"
+
 _MADE_AT_ONCE = 64_000_000
 """Pixels of the masks that are made at once; they take some bytes each until they are runs."""
 
@@ -39,8 +41,9 @@ class Segmenter(Protocol):
     """Anything that turns a picture and boxes into masks; a plain function is one, `name` it may do without.
 
     Called with a `LoadedImage` and boxes [N, 4], xyxy pixels of the upright picture, N at least 1. Gives N masks, each
-    a `Mask`, an array [height, width] of truth values or of probabilities, of which at least 0.5 is the thing, or None
-    for a box of which it has none; or an array [N, height, width]; or (these, N predicted IoUs from 0 to 1).
+    a `Mask`, an array [height, width] of truth values (or 0 and 1, or 0 and 255) or of probabilities, of which at least
+    0.5 is the thing, or None for a box of which it has none; or an array [N, height, width]; or (these, N predicted
+    IoUs from 0 to 1). A mask that lies wholly outside its box is none of it.
     """
 
     @property
@@ -57,7 +60,7 @@ def name_of(segmenter: Any) -> str:
 
 
 def segmented(segmenter: Callable[..., Any], image: LoadedImage, boxes: np.ndarray) -> list[Mask | None]:
-    """The masks of boxes [N, 4], checked; None for a box of which there is no mask, or one without pixels.
+    """The masks of boxes [N, 4], checked; None for a box of which there is no mask, or one without pixels in it.
 
     Raises:
         SegmentationError: the segmenter failed, or gave what are no masks of this picture.
@@ -79,7 +82,10 @@ def segmented(segmenter: Callable[..., Any], image: LoadedImage, boxes: np.ndarr
             raise SegmentationError(
                 f"{name} gave {len(found)} masks for {len(boxes)} boxes; wanted one each, or None where there is none."
             )
-        return [_mask(one, quality, image) for one, quality in zip(found, rated, strict=True)]
+        checked = [_mask(one, quality, image) for one, quality in zip(found, rated, strict=True)]
+        return [
+            mask if mask is not None and mask.meets(box) else None for mask, box in zip(checked, boxes, strict=True)
+        ]
     except (TypeError, ValueError, RuntimeError) as exc:  # the last of a tensor that is still being trained
         raise SegmentationError(f"{name} gave a {type(given).__name__} that holds no masks: {one_line(exc)}") from exc
 
@@ -101,15 +107,18 @@ def _truth(pixels: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: it says something else than truth values or probabilities, such as logits.
     """
-    probabilities = pixels.dtype.kind == "f"
-    if pixels.size and pixels.dtype.kind in "fi":
-        least, most = pixels.min(), pixels.max()
-        if not (least >= -_ROUNDING and (most <= 1 + _ROUNDING or not probabilities)):  # so that NaN is none either
-            raise ValueError(
-                f"its values go from {least:g} to {most:g}, wanted truth values, or probabilities from 0 to 1 (of "
-                "logits: 1 / (1 + exp(-logits)))"
-            )
-    return pixels >= 0.5 if probabilities else pixels
+    if pixels.dtype.kind not in "bfiu":
+        raise ValueError(f"its values are of the type {pixels.dtype}, {_WANTED}")
+    if not pixels.size or pixels.dtype.kind == "b":
+        return pixels.astype(bool)
+    least, most = pixels.min(), pixels.max()
+    if pixels.dtype.kind == "f":
+        right = least >= -_ROUNDING and most <= 1 + _ROUNDING  # so that NaN is none either
+    else:  # pictures of masks have 255 for what is set
+        right = most in (0, 1, 255) and bool(((pixels == 0) | (pixels == most)).all())
+    if not right:
+        raise ValueError(f"its values go from {least:g} to {most:g}, {_WANTED}")
+    return pixels >= 0.5
 
 
 def matched(boxes: np.ndarray, found: Sequence[Mask]) -> list[Mask | None]:

@@ -47,9 +47,10 @@ def test_the_loop_goes_on_where_a_region_has_no_mask(
 ) -> None:
     asked: list[Any] = []
 
-    def blind_at_first(pixels: Any, labels: Any, *rest: Any) -> None:
+    def blind_at_first(pixels: Any, labels: Any, rect: Any, *rest: Any) -> None:
         asked.append(labels)
-        labels[:9, :9] = cv2.GC_BGD if len(asked) == 1 else cv2.GC_FGD
+        x, y, *_ = rect
+        labels[y : y + 9, x : x + 9] = cv2.GC_BGD if len(asked) == 1 else cv2.GC_FGD
 
     monkeypatch.setattr(cv2, "grabCut", blind_at_first)
     names: dict[str, Any] = {}

@@ -113,6 +113,16 @@ def test_the_shape_is_exact_with_its_holes_and_polygons_are_near_it() -> None:
     assert (filled & disc).sum() / (filled | disc).sum() > 0.95
 
 
+def test_a_mask_meets_the_boxes_that_hold_one_of_its_pixels() -> None:
+    pixels = np.random.default_rng(5).random((7, 9)) < 0.2
+    mask, none = Mask.of(pixels), Mask.of(np.zeros((7, 9), dtype=bool))
+    for x1, x2 in ((0, 9), (2, 3), (4, 6), (8, 20), (-3, 1), (3, 3)):
+        for y1, y2 in ((0, 7), (3, 4), (5, 9), (-2, 0), (2, 2)):
+            held = pixels[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)].any()
+            assert mask.meets((x1, y1, x2, y2)) == held
+            assert not none.meets((x1, y1, x2, y2))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.4, 0.6, 0.95, 1.0])
 def test_the_shape_is_the_union_of_its_pixels_wherever_they_touch(share: float) -> None:
     pixels = np.random.default_rng(3).random((23, 31)) < share

@@ -374,6 +374,8 @@ ONE_BOX = np.array([[0.0, 0.0, 3.0, 4.0]])
         ((np.ones((1, 4, 6), dtype=bool), [0.25]), 24, 0.25),
         ([Mask.of(np.ones((4, 6), dtype=bool), 0.5)], 24, 0.5),
         (np.full((1, 4, 6), 255, dtype=np.uint8), 24, None),
+        (255 * np.eye(4, 6, dtype=np.uint8)[None], 4, None),
+        (np.eye(4, 6, dtype=np.int64)[None], 4, None),
         (np.full((1, 4, 6), 1.0005, dtype=np.float16), 24, None),
     ],
 )
@@ -387,6 +389,17 @@ def test_no_mask_and_one_without_pixels_are_none() -> None:
     assert segmented(_given([None]), PICTURE, ONE_BOX) == [None]
     assert segmented(_given(np.zeros((1, 4, 6))), PICTURE, ONE_BOX) == [None]
     assert segmented(_given("never asked"), PICTURE, np.zeros((0, 4))) == []
+
+
+def test_a_mask_that_lies_wholly_outside_its_box_is_none() -> None:
+    beside, around = np.zeros((4, 6), dtype=bool), np.ones((4, 6), dtype=bool)
+    beside[:, 3:] = True
+    around[1:3, 1:5] = False
+    assert segmented(_given([beside]), PICTURE, ONE_BOX) == [None]
+    assert segmented(_given([around]), PICTURE, np.array([[1.0, 1.0, 5.0, 3.0]])) == [None]
+    (mask,) = segmented(_given([beside]), PICTURE, np.array([[0.0, 0.0, 3.2, 4.0]]))
+    assert mask is not None
+    assert mask.area == 12
 
 
 @pytest.mark.parametrize(
@@ -406,6 +419,11 @@ def test_no_mask_and_one_without_pixels_are_none() -> None:
         (np.full((1, 4, 6), 255.0), "its values go from 255 to 255"),
         (np.full((1, 4, 6), np.nan), "its values go from nan to nan"),
         (np.full((1, 4, 6), -1), "its values go from -1 to -1"),
+        (np.arange(24, dtype=np.uint8).reshape(1, 4, 6), "its values go from 0 to 23"),
+        (np.full((1, 4, 6), 7), "its values go from 7 to 7"),
+        (np.full((1, 4, 6), 1j), "its values are of the type complex128, wanted truth values"),
+        (np.full((1, 4, 6), "no"), "its values are of the type <U2"),
+        (np.full((1, 4, 6), None), "its values are of the type object"),
     ],
 )
 def test_what_is_no_mask_is_an_error_of_one_line_with_the_segmenters_name(given: Any, said: str) -> None:
