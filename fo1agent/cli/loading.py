@@ -126,7 +126,7 @@ def tell_tiles(model: Any) -> None:
 
 def _tell(done: int, count: int) -> None:
     if not console.interactive():
-        console.note(f"Looking at {count} tiles." if done == 0 else "")
+        console.note(f"Looking at {count} {'tile' if count == 1 else 'tiles'}." if done == 0 else "")
         return
     console.passing(f"{done} of {count} tiles")
     if done == count:

@@ -28,7 +28,7 @@ from fo1agent.proposals.base import PICTURES_AT_ONCE, PIXELS_AT_ONCE, propose_ma
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import iou, nms
 from fo1agent.regions.regions import Regions, check_boxes, shown
-from fo1agent.regions.tiles import Tile, best_tile, fitting, tiles_of, whole_in
+from fo1agent.regions.tiles import Tile, best_tile, fitting, most_along, tiles_of, whole_in
 
 MOST_TILES = 64
 """Along a picture's long side."""
@@ -110,7 +110,8 @@ class TiledPredictor:
     Args:
         model: the predictor that it is made of, whose methods it has; it may ask finders (`model.joined`).
         count: of the smallest tiles along a picture's long side; None: as many as show the picture pixel by pixel, if
-            its long side is at least twice what the model sees of it; else the picture is opened as without tiles.
+            its long side is at least twice what the model sees of it; else the picture is opened as without tiles. No
+            more than leave a tile `LEAST_SIDE` pixels.
         proposer: makes the boxes in tiles too; None for the model's own.
         on_progress: told of each tile.
     """
@@ -157,7 +158,9 @@ class TiledPredictor:
     def _tiles(self, image: LoadedImage, whole: Any) -> list[Tile]:
         """The tiles that a picture is looked at by; none if it is small."""
         size_wh = image.width, image.height
-        count = self.count or min(fitting(max(size_wh), max(whole.features.sizes.aux_wh)), MOST_TILES)
+        long = max(size_wh)
+        count = self.count or fitting(long, max(whole.features.sizes.aux_wh))
+        count = min(count, MOST_TILES, most_along(long))
         return tiles_of(size_wh, count) if count > 1 else []
 
     def _found(self, image: LoadedImage, whole: Any, tiles: Sequence[Tile]) -> TiledEncoding:

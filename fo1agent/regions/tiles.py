@@ -22,6 +22,8 @@ OVERLAP = 0.25
 AUTO_FROM = 2.0
 """A picture is cut into tiles by itself from so many times the side that a model sees."""
 _BORDER = 0.03  # of a tile's side: a box that ends closer to a border than this is cut by it
+LEAST_SIDE = 64
+"""Pixels along the side of the smallest tiles: what is in a smaller one, the tiles before it show as well."""
 _COARSEST = 0.75  # of the picture's long side: larger tiles would show what the whole picture shows
 
 
@@ -64,6 +66,11 @@ def fitting(long: int, seen: float) -> int:
     if long <= AUTO_FROM * seen:
         return 1
     return math.ceil((long / seen - OVERLAP) / (1 - OVERLAP))
+
+
+def most_along(long: int) -> int:
+    """How many of the smallest tiles a long side holds, none of them smaller than `LEAST_SIDE`; 1: it needs none."""
+    return max(1, math.floor((long / LEAST_SIDE - OVERLAP) / (1 - OVERLAP)))
 
 
 def tiles_of(size_wh: tuple[int, int], count: int) -> list[Tile]:

@@ -19,6 +19,7 @@ from fo1agent.pictures.image import load_image
 from fo1agent.proposals.base import to_regions
 from fo1agent.proposals.trust import Trust
 from fo1agent.regions.regions import Regions
+from fo1agent.regions.tiles import LEAST_SIDE, most_along, side_of
 from fo1agent.scene import Model
 from tests.tiny_models import nano, reference
 
@@ -197,6 +198,15 @@ def test_models_of_torch_take_tiles(make) -> None:
     assert isinstance(opened.model.predictor.generate([opened.encoding], "What is <region2>?", 4), str)
     with pytest.raises(InputError, match=r"^The question about 1 pictures speaks of region 0, which only a tile"):
         opened.model.predictor.generate([opened.encoding], "What is <region0>?", 4)
+
+
+def test_no_tile_is_smaller_than_there_is_anything_to_see(alone) -> None:
+    plain = alone.predictor.encode(load_image(np.zeros((3, 3, 3), np.uint8)))
+    tiny = Model(tiled(alone.predictor, 64)).open(np.zeros((3, 3, 3), np.uint8))
+    assert tiny.encoding is plain
+    for long, count in ((1, 1), (112, 2), (111, 1), (500, 10), (5000, 103)):
+        assert most_along(long) == count
+        assert count == 1 or side_of(long, count) >= LEAST_SIDE > side_of(long, count + 1)
 
 
 @pytest.mark.parametrize("tiles", [1, 65, 2.5, True, "many", 0])
