@@ -35,6 +35,7 @@ NEW_BOX_IOU = 0.5
 UNKNOWN_BOX_IOU = 0.8
 _SAME_IOU = 0.7  # of one finder's boxes for one phrase
 _BEYOND = 100  # boxes of a phrase
+_SUREST = 500.0  # log-odds; exp of more overflows
 _KEPT_PHRASES = 4096  # per picture
 
 
@@ -415,7 +416,7 @@ class JoinedPredictor:
         spoken = [_spoken(self.trust[number], said[number]) for number in others]
         more = np.reshape(spoken, (len(others), len(boxes)))
         raised = _raised(mean, whole, more, np.array([weight[number] for number in others]))
-        joined = 1 / (1 + np.exp(-raised))
+        joined = 1 / (1 + np.exp(-np.clip(raised, -_SUREST, _SUREST)))
         if own is not None and not everywhere:  # who says nothing changes nothing, not even a rounding
             joined = np.where(raised > mean, joined, own)
         # Silence says something beside an opinion; of what nobody spoke of, it says that it is not there.

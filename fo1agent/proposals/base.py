@@ -28,6 +28,9 @@ PICTURES_AT_ONCE = 8
 """Pictures that a proposer is given together: bounds memory."""
 PIXELS_AT_ONCE = 2**22
 """Pixels of pictures that go through a detector together, as it sees them: eight of 640 x 640, three of 800 x 1333."""
+MOST_BOXES = 4000
+"""Boxes of a detector that are looked at, the likeliest: comparing each with each of more takes minutes."""
+_LONGEST = 300  # characters of what is told of a failure
 SAME_BOX_IOU = 0.9
 """Two boxes closer than this are one box under two names, as detectors give that score each class by itself."""
 
@@ -93,6 +96,11 @@ def check_finder(finder: Any) -> Any:
             f"The finder {finder.name} needs names: a tuple of all that it finds, or None if it takes any words; got "
             f"{one_line(shown(names), 80)}."
         )
+    if names is not None and not (names and all(one.strip() for one in names)):
+        raise InputError(
+            f"The finder {finder.name} has names {one_line(shown(tuple(names)), 80)}, wanted one or more, none of them "
+            "blank; or None if it takes any words."
+        )
     if not callable(finder.find):
         raise InputError(f"The finder {finder.name} must have find(image, phrases), got {shown(finder.find)}.")
     return finder
@@ -112,7 +120,11 @@ def found_by(finder: Finder, image: LoadedImage, phrases: Sequence[str]) -> list
             f"{finder.name} was asked for {len(phrases)} phrases; wanted Regions of each, {_MADE}; "
             f"got {one_line(shown(given), 80)}."
         )
-    return [_cut(one, image) for one in found]
+    return [_likeliest(_cut(one, image)) for one in found]
+
+
+def _likeliest(found: Regions) -> Regions:
+    return found if len(found) <= MOST_BOXES else found[np.argsort(-found.scores, kind="stable")[:MOST_BOXES]]
 
 
 _LOCKS: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()
@@ -134,12 +146,14 @@ def _ran(detector: Any, work: Callable[..., T], *given: Any) -> T:
     """
     try:
         return work(*given)
-    except Exception as exc:  # a detector's failure, whatever it is, is one for the caller
+    except (Exception, SystemExit) as exc:  # a detector's failure, whatever it is, is one for the caller
         ours = str(getattr(detector, "__module__", "")).startswith("fo1agent.")
         # What ours do not take was the caller's; others make regions that are refused.
-        if isinstance(exc, FO1AgentError) and (ours or not isinstance(exc, InputError)):
+        told = not isinstance(exc, InputError) and one_line(str(exc), _LONGEST) == str(exc)
+        if isinstance(exc, FO1AgentError) and (ours or told):
             raise
-        raise ProposalError(f"{name_of(detector)} failed: {one_line(str(exc), 300) or type(exc).__name__}") from exc
+        said = repr(exc) if isinstance(exc, SystemExit) else str(exc)
+        raise ProposalError(f"{name_of(detector)} failed: {one_line(said, _LONGEST) or type(exc).__name__}") from exc
 
 
 def _cut(found: Regions, image: LoadedImage) -> Regions:
@@ -262,13 +276,16 @@ def to_regions(
         )
     boxes = box_math.clip(boxes, image.size_hw)
     large = np.flatnonzero(((boxes[:, 2:] - boxes[:, :2]) >= 1).all(axis=1))
-    kept = large[box_math.nms(boxes[large], scores[large], SAME_BOX_IOU)]
+    most = max(MOST_BOXES, 4 * limit)
+    looked_at = large if len(large) <= most else large[np.argsort(-scores[large], kind="stable")[:most]]
+    kept = looked_at[box_math.nms(boxes[looked_at], scores[looked_at], SAME_BOX_IOU)]
     best = kept[:limit]
+    number = f"{len(kept)}" if looked_at is large else f"more than {len(kept)}"
     return Regions(
         boxes[best],
         scores[best],
         tuple(labels[i] for i in best),
         numbered(image.id, range(len(best))),
         source,
-        note=f"{len(kept)} boxes proposed, best {limit} kept" if len(kept) > limit else "",
+        note=f"{number} boxes proposed, best {limit} kept" if len(kept) > limit else "",
     )

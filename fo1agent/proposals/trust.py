@@ -14,6 +14,7 @@ import numpy as np
 
 from fo1agent.errors import InputError
 
+_GREATEST = 1e6  # of a Trust's numbers; none that was fitted comes near it
 _LEAST = 1e-4
 """Probabilities are taken for no less, and no more than 1 minus this."""
 
@@ -51,6 +52,8 @@ class Trust:
         values = (self.scale, self.bias, self.weight, self.silent, self.sure, self.shift)
         if not all(isinstance(one, (int, float)) and math.isfinite(one) for one in values):
             raise InputError(f"A Trust is made of finite numbers, got {values}.")
+        if max(map(abs, values)) > _GREATEST:
+            raise InputError(f"The numbers of a Trust lie from {-_GREATEST:g} to {_GREATEST:g}, got {values}.")
         if not isinstance(self.lowers, bool):
             raise InputError(f"A Trust lowers or does not, True or False; got {self.lowers!r}.")
         if min(self.scale, self.weight, self.sure) < 0 or not 0 < self.silent < 1:

@@ -72,7 +72,7 @@ def segmented(segmenter: Callable[..., Any], image: LoadedImage, boxes: np.ndarr
         given = segmenter(image, np.array(boxes, dtype=np.float64))
     except FO1AgentError:
         raise
-    except Exception as exc:  # a segmenter's failure, whatever it is, is one for the caller
+    except (Exception, SystemExit) as exc:  # a segmenter's failure, whatever it is, is one for the caller
         raise SegmentationError(f"{name} failed: {one_line(exc)}") from exc
     masks, qualities = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
     try:
@@ -135,9 +135,10 @@ def at_once(size_hw: tuple[int, int]) -> int:
     return max(1, _MADE_AT_ONCE // max(size_hw[0] * size_hw[1], 2**20))
 
 
-def one_line(exc: Exception) -> str:
+def one_line(exc: BaseException) -> str:
     """What an error says."""
-    return (" ".join(str(exc).split()) or type(exc).__name__)[:300]
+    said = repr(exc) if isinstance(exc, SystemExit) else str(exc)
+    return (" ".join(said.split()) or type(exc).__name__)[:300]
 
 
 Kept = TypeVar("Kept")

@@ -379,6 +379,17 @@ def test_a_claim_of_what_no_finder_saw_is_not_borne_out(alone) -> None:
     assert said == ["“taxis”: “taxi” could not be judged"]
 
 
+def test_a_trust_is_made_of_numbers_that_can_be_reckoned_with(alone) -> None:
+    wrong: tuple[dict[str, Any], ...] = ({"scale": 1e308}, {"bias": -1e308}, {"weight": 2e6})
+    for given in wrong:
+        with pytest.raises(InputError, match=r"^The numbers of a Trust lie from -1e\+06 to 1e\+06, got "):
+            Trust(**given)
+    cat = alone.open(CAT).ground("cat")[0]
+    for bias, score in ((1e6, 1.0), (-1e6, 0.0)):
+        toy = Toy({"cat": [(list(cat.box), 0.6)]}, trust=Trust(scale=1e6, bias=bias, weight=1e6, sure=1e6))
+        assert _open(alone, toy).ground("cat", threshold=0.0)[0].score == pytest.approx(score, abs=1e-9)
+
+
 def test_where_a_finder_says_nothing_no_score_is_rounded(alone) -> None:
     plain = alone.open(BUS)
     scene = Model(JoinedPredictor(alone.predictor, [Found({})]), alone.proposer).open(BUS)

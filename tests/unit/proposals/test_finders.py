@@ -13,7 +13,7 @@ from fo1agent.agent import Agent
 from fo1agent.errors import InputError, ProposalError
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.proposals import resolve_finder, resolve_proposer
-from fo1agent.proposals.base import found_by, propose_many, to_regions
+from fo1agent.proposals.base import MOST_BOXES, found_by, propose_many, to_regions
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model
 from tests.fakes import FakePredictor
@@ -28,7 +28,7 @@ class Toy:
         self.gives, self.names, self.name = gives, names, name
 
     def find(self, image: LoadedImage, phrases: Any) -> Any:
-        if isinstance(self.gives, Exception):
+        if isinstance(self.gives, BaseException):
             raise self.gives
         return self.gives() if callable(self.gives) else self.gives
 
@@ -61,6 +61,8 @@ NO_FINDERS: list[tuple[Any, str]] = [
         "The finder toy needs names: a tuple of all that it finds, or None if it takes any words; got 'cat'",
     ),
     (Toy(names=(1, 2)), "The finder toy needs names"),
+    (Toy(names=()), "The finder toy has names (), wanted one or more, none of them blank; or None"),
+    (Toy(names=("cat", " ")), "The finder toy has names ('cat', ' '), wanted one or more"),
     (type("Mute", (), {"name": "mute", "find": None})(), "The finder mute needs names"),
     (
         type("Mute", (), {"name": "mute", "names": None, "find": 7})(),
@@ -96,6 +98,31 @@ def test_a_finder_that_fails_is_told_by_name_with_its_cause() -> None:
     assert raised.value.__cause__ is cause
     with pytest.raises(ProposalError, match=r"^toy failed: ZeroDivisionError$"):
         found_by(Toy(ZeroDivisionError()), PICTURE, ["cat"])
+    with pytest.raises(ProposalError, match=r"^toy failed: SystemExit\(3\)$"):
+        found_by(Toy(SystemExit(3)), PICTURE, ["cat"])
+
+
+def test_the_message_of_a_finder_s_failure_is_cut() -> None:
+    for failure in (RuntimeError("no " * 9999), ProposalError("no " * 9999)):
+        with pytest.raises(ProposalError, match=r"^toy failed: no no") as raised:
+            found_by(Toy(failure), PICTURE, ["cat"])
+        assert len(str(raised.value)) < 320
+    with pytest.raises(ProposalError, match=r"^There is none\.$"):
+        found_by(Toy(ProposalError("There is none.")), PICTURE, ["cat"])
+
+
+def test_of_very_many_boxes_the_likeliest_are_looked_at() -> None:
+    count = 100_000
+    corners = np.random.default_rng(0).random((count, 2)) * [PICTURE.width - 2, PICTURE.height - 2]
+    boxes = np.concatenate([corners, corners + 2], axis=1)
+    scores = np.arange(count) / count
+    found = to_regions(PICTURE, boxes, scores, [None] * count, "toy")
+    assert found.scores[0] == scores[-1]
+    assert found.note.startswith("more than ")
+    assert found.note.endswith(" boxes proposed, best 100 kept")
+    given = Regions(boxes, scores, (None,) * count, tuple(map(str, range(count))), "toy")
+    (seen,) = found_by(Toy([given]), PICTURE, ["cat"])
+    assert seen.scores.tolist() == scores[::-1][:MOST_BOXES].tolist()
 
 
 @pytest.mark.parametrize(
