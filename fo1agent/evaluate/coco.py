@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from fo1agent.errors import DataError, MissingExtraError
 from fo1agent.evaluate.files import read_json
 from fo1agent.extras import install_line
+from fo1agent.foreign import one_line
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,39 @@ def read_instances(path: Path) -> dict[str, Any]:
             missing = [key for key in keys if not isinstance(row, dict) or key not in row]
             if missing:
                 raise DataError(f"{path}: {part}[{i}] has no {', '.join(missing)}.")
+    for part, name in (("images", "file_name"), ("categories", "name")):
+        for i, row in enumerate(truth[part]):
+            if not (isinstance(row["id"], _IDS) and isinstance(row[name], str)):
+                said = one_line(f"id {row['id']!r} and {name} {row[name]!r}", 100)
+                raise DataError(f"{path}: {part}[{i}] has the {said}; wanted a number and a text.")
+    categories = {row["id"] for row in truth["categories"]}
+    for i, row in enumerate(truth["annotations"]):
+        if wrong := _wrong(row, categories):
+            raise DataError(f"{path}: annotations[{i}] {wrong}.")
     if not truth["images"] or not truth["categories"]:
         raise DataError(f"{path}: lists no {'pictures' if truth['categories'] else 'categories'}.")
     return truth
+
+
+_FARTHEST = 1e6  # pixels from a picture's corner
+
+
+_IDS = (int, float, str)
+
+
+def _wrong(annotation: Mapping[str, Any], categories: Set[Any]) -> str:
+    """What is wrong with an annotation; "" if nothing is."""
+    category, box = annotation["category_id"], annotation["bbox"]
+    if not isinstance(category, _IDS) or category not in categories:
+        return f"is of the category_id {one_line(repr(category), 40)}, which no category has"
+    numbers = isinstance(box, list) and len(box) == 4 and all(type(one) in (int, float) for one in box)
+    # So that NaN is none either.
+    if not numbers or not all(abs(one) <= _FARTHEST for one in box) or min(box[2:]) < 0:
+        return (
+            f"has the bbox {one_line(repr(box), 80)}; wanted [x, y, width, height] in pixels, none beyond "
+            f"{_FARTHEST:,.0f}, and no side below 0"
+        )
+    return ""
 
 
 def result(image_id: int, category_id: int, box: Sequence[float], score: float) -> Row:

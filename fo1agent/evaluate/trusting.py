@@ -27,6 +27,7 @@ from fo1agent.proposals.trust import Trust, log_odds
 from fo1agent.regions.boxes import claims, coverage, iou, nms
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import REPEATED_IOU, Model
+from fo1agent.words.english import listed
 from fo1agent.words.phrases import meanings
 
 HELD_EVERY = 3
@@ -125,12 +126,37 @@ def calibrate(model: Model, finder: Any, instances: Path, images: Path, *, limit
     heard = {finder.name: Trust()}  # whatever it comes with; of the opinions that are fitted to, trust changes nothing
     joined = JoinedPredictor(model.predictor, [once], heard)
     asked, unasked = _asked(joined, [category["name"] for category in truth["categories"]])
-    work = _Work(_of_categories(truth, asked), images, asked)
+    known = _of_categories(truth, asked)
+    _check_enough(instances, truth, known, fitted_to, f"{model.name} and {finder.name}")
+    work = _Work(known, images, asked)
     alone = replace(model, predictor=JoinedPredictor(Mute(model.predictor), [once], heard))
     parts = list(work.samples((alone, replace(model, predictor=joined)), fitted_to))
-    trust = fit(*(Samples.together([part[k] for part in parts]) for k in range(2)))
+    try:
+        trust = fit(*(Samples.together([part[k] for part in parts]) for k in range(2)))
+    except DataError as exc:
+        raise DataError(f"{instances}: {exc}{work.lost(len(fitted_to))}") from exc
     figures = work.figures(_variants(model, once, trust), held) if held else {}
     return Fitted(finder.name, trust, figures, len(fitted_to), len(held), unasked, tuple(work.failures.items()))
+
+
+def _check_enough(
+    instances: Path, truth: dict[str, Any], known: dict[str, Any], records: Sequence[dict[str, Any]], who: str
+) -> None:
+    """Refuse what cannot be judged by, whatever is found.
+
+    Raises:
+        DataError: nobody knows one of the categories, or no annotation is of these pictures and of such a category.
+    """
+    if not known["categories"]:
+        names = listed([str(category["name"])[:40] for category in truth["categories"][:5]])
+        more = " and others" if len(truth["categories"]) > 5 else ""
+        raise DataError(f"{instances}: {who} know none of its categories, {names}{more}, by one word.")
+    seen = {record["id"] for record in records}
+    if not any(row["image_id"] in seen for row in known["annotations"]):
+        raise DataError(
+            f"{instances}: of its {len(truth['annotations'])} annotations none is of one of the {len(records)} "
+            f"pictures that are fitted to and of a category that {who} know."
+        )
 
 
 # ---- what is fitted to ---------------------------------------------------------------------------------------------
@@ -349,6 +375,13 @@ class _Work:
                 yield look(record, self.images / record["file_name"])
             except FO1AgentError as exc:
                 self.failures[record["file_name"]] = str(exc)
+
+    def lost(self, count: int) -> str:
+        """How many of so many pictures could not be looked at, and why the first; "" where all could."""
+        if not self.failures:
+            return ""
+        name, reason = next(iter(self.failures.items()))
+        return f" {len(self.failures)} of {count} pictures could not be looked at, the first of them {name}: {reason}"
 
     def samples(self, models: Sequence[Model], records: list[dict[str, Any]]) -> Iterator[list[Samples]]:
         """What was said of each picture's boxes, with each model."""

@@ -173,6 +173,13 @@ def test_nothing_but_the_result_reaches_stdout(data: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == ""
 
 
+def _truth(images: Any = None, **wrong: Any) -> str:
+    """An instances file of one annotation with something wrong."""
+    annotation = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5], "iscrowd": 0} | wrong
+    images = images or [{"id": 1, "file_name": "a.jpg"}]
+    return json.dumps({"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "cat"}]})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -182,6 +189,13 @@ def test_nothing_but_the_result_reaches_stdout(data: Path, capsys: pytest.Captur
         ('{"images": [], "annotations": [], "categories": []}', "lists no categories"),
         ('{"images": [{"id": 1}], "annotations": [], "categories": []}', r"images\[0\] has no file_name"),
         ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [3], "categories": []}', r"annotations\[0\] has no"),
+        (_truth(images=[{"id": 1, "file_name": 7}]), r"images\[0\] has the id 1 and file_name 7; wanted a number and"),
+        (_truth(category_id=9), r"bad.json: annotations\[0\] is of the category_id 9, which no category has"),
+        (_truth(category_id=[1]), r"annotations\[0\] is of the category_id \[1\]"),
+        (_truth(bbox=[0, 0, 1e300, 5]), r"annotations\[0\] has the bbox \[0, 0, 1e\+300, 5\]; wanted \[x, y, width"),
+        (_truth(bbox=[0, 0, -1, 5]), r"annotations\[0\] has the bbox \[0, 0, -1, 5\]"),
+        (_truth(bbox=[0, 0, float("nan"), 5]), r"annotations\[0\] has the bbox \[0, 0, nan, 5\]"),
+        (_truth(bbox="all"), r"annotations\[0\] has the bbox 'all'"),
     ],
 )
 def test_file_that_is_not_coco_is_a_data_error(tmp_path: Path, content: str, message: str) -> None:

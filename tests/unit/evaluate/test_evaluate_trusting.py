@@ -176,6 +176,30 @@ def test_a_finder_is_fitted_and_measured_on_pictures(labelled, alone, monkeypatc
     assert fitted.trust.log_odds(np.array([0.2]))[0] < -1
 
 
+def test_what_there_is_too_little_of_is_named_with_its_file(labelled, alone, tmp_path) -> None:
+    file, folder = labelled
+    truth = json.loads(file.read_text())
+    bad = tmp_path / "bad.json"
+
+    def said(**changed: Any) -> str:
+        bad.write_text(json.dumps(truth | changed))
+        with pytest.raises(DataError) as raised:
+            trusting.calibrate(alone, Toy(), bad, folder)
+        return str(raised.value)
+
+    unknown = [{"id": 1, "name": "wug"}, {"id": 7, "name": "dax"}, {"id": 9, "name": "angry gizmo"}]
+    who = "fo1-nano and toy know"
+    assert said(categories=unknown) == f"{bad}: {who} none of its categories, wug, dax and angry gizmo, by one word."
+    assert said(annotations=[]) == (
+        f"{bad}: of its 0 annotations none is of one of the 8 pictures that are fitted to and of a category that {who}."
+    )
+    lost = [{**record, "file_name": f"no{record['id']}.png"} for record in truth["images"]]
+    assert said(images=lost).startswith(
+        f"{bad}: Only 0 things of these pictures were found at all, 20 are needed. Give more. 8 of 8 pictures could "
+        "not be looked at, the first of them no0.png: "
+    )
+
+
 def test_a_finder_that_knows_nothing_is_not_asked(labelled, alone, monkeypatch) -> None:
     monkeypatch.setattr(trusting, "LEAST_RIGHT", 5)
     liar = Liar()
