@@ -68,6 +68,7 @@ FIRM = 0.4
 # Two regions with different names that overlap by more than this are one thing that was called by both. A person on a
 # skateboard overlaps it by less.
 SAME_BOX_IOU = 0.8
+MAX_EXAMPLES = 100
 # A region is within a box if at least this share of its area is: half of a person behind a bus is at the bus.
 WITHIN_SHARE = 0.5
 # Under this score the best name of a closed vocabulary is said of nothing. fo1-nano names whatever it is shown: of 48
@@ -345,6 +346,8 @@ class Scene(Pictured):
         """Of examples, probabilities [N], the boxes [M, 4] of those of this picture, and what they are called."""
         if not likes:
             raise InputError("like holds no example. Pass a region, a box, or an example of another picture.")
+        if (many := len(likes) + len(unlikes)) > MAX_EXAMPLES:
+            raise InputError(f"like and unlike hold {many} examples together; {MAX_EXAMPLES} may be given.")
         predictor: Any = self.model.predictor
         if not (getattr(predictor, "compares", False) or unlikes or likes[1:] or isinstance(likes[0], Example)):
             return self._similar_to(likes[0])

@@ -82,6 +82,7 @@ _MOST_COMPLAINTS = 8  # that are told of arguments that do not fit
 _HALVED = "A text in the arguments holds half a character (\\ud800 to \\udfff). Send it whole, or leave it out."
 
 _MOST_SAID = 1000  # characters of what a tool of others says of its failure
+_MOST_PLACES = 1000
 _MOST_TEXT = 40_000  # characters of a region or a list of them as text
 
 _MOST_WITHIN = 4  # calls of one tool within each other, as where it asks an agent that has it
@@ -146,6 +147,8 @@ def _places(value: Any) -> Any:
     if hasattr(array, "tolist") and hasattr(array, "shape"):
         value = [] if 0 in tuple(array.shape) else array.tolist()
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        if len(value) > _MOST_PLACES:
+            raise ValueError(f"holds {len(value)} places; {_MOST_PLACES} may be given")
         one_box = len(value) == 4 and not any(isinstance(one, (str, Sequence, Mapping, Region)) for one in value)
         return [value] if one_box else list(value)
     return [value]

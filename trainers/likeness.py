@@ -73,18 +73,25 @@ def write(folder: Path, data: DataRecipe, examples: Sequence[int] = (1, 2, 3), p
     """Fit a model's numbers and write them into its folder, in place of others.
 
     Raises:
-        DataError: there is too little in the pictures to fit to; or as for `read`.
+        DataError: there is no such folder, or too little in the pictures to fit to; or as for `read`.
     """
-    path = folder / likeness.FILE
+    path, beside = folder / likeness.FILE, folder / f".{likeness.FILE}"
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}. Name the folder of a finished model, into which numbers go.")
+    if data.every < 1 or per_kind < 1 or not examples or min(examples) < 1:
+        raise DataError("every, per_kind and each number of examples must be 1 or more.")
     try:
         Likeness.of(folder)
     except CheckpointError:  # of another version, say: no model loads with it
-        path.unlink()
-    model = load(folder, engine="torch")
+        path.replace(beside)
+    try:
+        model = load(folder, engine="torch")
+    finally:
+        if beside.exists():
+            beside.replace(path)  # what is there stays until there is better
     pool = read(model, data.root / data.instances, data.root / data.images, every=data.every, limit=data.limit)
     fitted = fit(pool, examples, per_kind)
     log.info("likeness by %d pictures: %s %s", len(pool.kinds), fitted.names, fitted.looks)
-    beside = path.with_name(f".{path.name}")
     beside.write_text(fitted.model_dump_json() + "\n", encoding="utf-8")
     return beside.replace(path)
 

@@ -307,7 +307,7 @@ def _ground_like(
     opening: Mapping[str, Any],
 ) -> None:
     """`ground` by examples."""
-    given: dict[str, list[Any]] = {}
+    given: dict[str, Any] = {}
 
     def prepare(model: Any) -> None:
         made = cli_examples.opened([*like, *unlike], model)

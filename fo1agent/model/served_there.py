@@ -31,6 +31,9 @@ KEY = "VLLM_API_KEY"
 AT_ONCE = 32  # requests under way
 _SECONDS, _REPLY_BYTES = 600.0, 8_000_000
 _TOLD = 500  # characters of what it says went wrong
+_NAME = 500  # characters of what it calls a model
+# Logarithms of probabilities; vLLM says -9999 for what it leaves out, and rounding may go beyond 0.
+_LEAST_LOG, _MOST_LOG = -1e5, 0.01
 _PICTURES = 16  # that are kept as they are sent
 
 T = TypeVar("T")
@@ -52,6 +55,8 @@ def load_there(url: str, name: str | None = None, token: str | None = None) -> S
     names = there.models()
     if name is not None and name not in names:
         raise InputError(f"The server at {there.url} has no model {name!r:.80}. It has {', '.join(names) or 'none'}.")
+    if not names:
+        raise ServerError(f"The server at {there.url} has no model.")
     there.model = names[0] if name is None else name
     mark = hashlib.sha256(f"{there.url} {there.model}".encode()).hexdigest()
     return ServedPredictor(there, Said(there.model.rstrip("/").split("/")[-1], mark, ProcessingConfig()))
@@ -91,7 +96,7 @@ class There(Engine):
     def models(self) -> list[str]:
         """What the server calls its models."""
         said = self._ask("GET", f"{self.url}/models")
-        return self._read(lambda: [str(one["id"]) for one in said["data"]])
+        return self._read(lambda: [_name(one["id"]) for one in said["data"]])
 
     def write(self, asked: Sequence[Asked], most: int, stop: str | None = None) -> list[Written]:
         """See `Engine`."""
@@ -99,7 +104,7 @@ class There(Engine):
         def one(prompt: Asked) -> Written:
             more = {"max_tokens": most, **({} if stop is None else {"stop": [stop]})}
             said = self._chat(prompt, more)
-            return self._read(lambda: Written(str(said["choices"][0]["message"]["content"] or "")))
+            return self._read(lambda: Written(_whole(said["choices"][0]["message"]["content"] or "")))
 
         return list(self._pool.map(one, asked))
 
@@ -121,8 +126,8 @@ class There(Engine):
 
             def row() -> np.ndarray:
                 told = said["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-                found = {str(entry["token"]): float(entry["logprob"]) for entry in told}
-                return np.array([found[f"token_id:{k}"] for k in ids], dtype=np.float64)
+                found = {str(entry["token"]): entry["logprob"] for entry in told}
+                return np.array([_log_probability(found[f"token_id:{k}"]) for k in ids], dtype=np.float64)
 
             return self._read(row)
 
@@ -170,8 +175,8 @@ class There(Engine):
             root = self.url.removesuffix("/v1")
             asked = {"model": self.model, "prompt": "".join(new), "add_special_tokens": False}
             said = self._ask("POST", f"{root}/tokenize", json=asked)
-            ids = self._read(lambda: [int(k) for k in said["tokens"]])
-            if len(ids) != len(new):
+            ids = self._read(lambda: [k for k in said["tokens"] if type(k) is int and k >= 0])
+            if len(set(ids)) != len(new) or len(ids) != len(new):
                 raise ServerError(f"The model {self.model!r:.80} at {self.url} has no tokens of regions: it is no FO1.")
             self._ids.update(zip(new, ids, strict=True))
         return self._ids
@@ -202,3 +207,21 @@ class There(Engine):
         except (AttributeError, LookupError, TypeError, ValueError) as exc:
             why = f"{type(exc).__name__}: {one_line(str(exc), _TOLD)}"
             raise ServerError(f"What answers at {self.url} is no vLLM with FO1 ({why}).") from exc
+
+
+def _name(given: Any) -> str:
+    """What a server calls a model."""
+    if not isinstance(given, str) or not 0 < len(given) <= _NAME or not given.isprintable():
+        raise ValueError("a model has no name that can be told")
+    return _whole(given)
+
+
+def _whole(given: Any) -> str:
+    """A text without halves of characters, which no request could hold."""
+    return str(given).encode("utf-8", "replace").decode("utf-8")
+
+
+def _log_probability(given: Any) -> float:
+    if not isinstance(given, (int, float)) or isinstance(given, bool) or not _LEAST_LOG <= given <= _MOST_LOG:
+        raise ValueError(f"the logarithm of a probability is {given!r:.40}")
+    return float(given)

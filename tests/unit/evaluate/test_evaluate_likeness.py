@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from fo1agent.evaluate.likeness import (
 )
 from fo1agent.model.likeness import Seen
 from fo1agent.regions.boxes import iou
-from fo1agent.trainers.likeness import fit, regression
+from fo1agent.trainers.likeness import DataRecipe, fit, regression, write
 
 KINDS = ("cat", "dog", "gnu")  # for the last one there is no name
 SIDE = 10.0
@@ -147,3 +148,18 @@ def test_the_regression_finds_the_numbers_that_made_its_labels() -> None:
         np.concatenate([x, x[:10]]), np.concatenate([y, ~y[:10]]), np.r_[np.ones(20_000), np.zeros(10)]
     )
     np.testing.assert_allclose(doubled, regression(x, y), atol=1e-6)
+
+
+def test_a_fit_that_fails_leaves_the_file_that_is_there(tmp_path: Path, repo: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(repo / "fo1agent" / "data" / "nano", folder)
+    (folder / "likeness.json").write_text('{"of": "another version"}')
+    with pytest.raises(DataError, match="there is no such file"):
+        write(folder, DataRecipe(root=tmp_path))
+    assert (folder / "likeness.json").read_text() == '{"of": "another version"}'
+    assert not (folder / ".likeness.json").exists()
+
+
+def test_numbers_are_fitted_for_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There is no folder"):
+        write(tmp_path / "nano", DataRecipe(root=tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,10 +158,11 @@ def test_both_engines_find_the_same(cat_and_cut: tuple[Scene, Scene]) -> None:
 
 def test_examples_are_found_in_tiles_and_taken_from_them(cat_and_cut: tuple[Scene, Scene]) -> None:
     here, there = cat_and_cut
-    tiled = Model(TiledPredictor(there.model.predictor, 2)).open(there.loaded)
+    predictor: Any = TiledPredictor(there.model.predictor, 2)
+    tiled = Model(predictor).open(there.loaded)
     assert len(tiled.regions) > len(there.regions)
     remote = here.example(here.ground("remote")[0])
-    found, named = (tiled.ground(**ask, threshold=0.05) for ask in ({"like": remote}, {"phrase": "remote"}))
+    found, named = tiled.ground(like=remote, threshold=0.05), tiled.ground("remote", threshold=0.05)
     assert found.ids == named.ids
     assert len(found)
     of_a_tile = tiled.example(tiled.regions[len(tiled.regions) - 1])

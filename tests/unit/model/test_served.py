@@ -14,6 +14,7 @@ from PIL import Image
 
 import fo1agent
 from fo1agent.errors import InputError, ServerError, ToolFailed
+from fo1agent.model import served_there
 from fo1agent.model.served import Asked, Engine, Said, ServedPredictor, Written
 from fo1agent.pictures.image import load_image
 from fo1agent.prompts import render
@@ -238,3 +239,15 @@ def test_what_is_asked_of_a_server_in_vain_is_told(server: Server) -> None:
     with pytest.raises(InputError, match="or the address of a vLLM server"):
         fo1agent.load(engine="vlm")
     assert [path for path, _, _ in server.asked] == ["/v1/models"]
+
+
+@pytest.mark.parametrize("given", [float("nan"), "nan", "-1.0", True, 500.0, -1e308, None, [0]])
+def test_what_is_no_logarithm_of_a_probability_is_no_answer(given: Any) -> None:
+    with pytest.raises(ValueError, match="logarithm of a probability"):
+        served_there._log_probability(given)
+
+
+@pytest.mark.parametrize("given", [None, 5, "", "a\n", "a" * 501, "\ud800x", {"a": 1}])
+def test_what_no_model_is_called_is_no_name(given: Any) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        served_there._name(given)

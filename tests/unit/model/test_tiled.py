@@ -93,7 +93,8 @@ def test_a_box_drawn_by_hand_is_read_in_a_tile(scene) -> None:
     drawn = scene.describe(box)
     assert (drawn.regions[0].name, drawn.label) == (f"b{box[0]}_{box[1]}_{box[2]}_{box[3]}", "cat")
     assert drawn.score > 0.3
-    assert {where(one.box) for one in scene.ground(like=box)} == {0, 1, 2, 3} - {where(box)}
+    alike = scene.ground(like=box, threshold=0.05)  # of a box drawn badly the model is less sure what it shows
+    assert {where(one.box) for one in alike} == {0, 1, 2, 3} - {where(box)}
 
 
 def test_boxes_of_a_caller_keep_their_numbers_and_are_read_in_tiles(alone, picture, scene) -> None:
