@@ -90,7 +90,7 @@ def test_so_does_it_take_the_file_that_the_page_shows(repo: Path) -> None:
     ("args", "says"),
     [
         ({"replicas": 2}, "replicas"),
-        ({"settings": {"runing": 2}}, "settings got runing; there are .*running"),
+        ({"settings": {"runs": 2}}, "settings got runs; there are .*running"),
         ({"settings": {"token": "secret"}}, "settings got token;"),
     ],
 )
