@@ -290,6 +290,9 @@ class Scene(Pictured):
     ) -> Regions:
         """Find the regions that a phrase names, or that show the same kind of thing as examples do.
 
+        By examples, scores are probabilities for kinds that the model has names for, and too low for others, and counts
+        come out too low more often than by a name; `docs/likeness.md` has the figures.
+
         Args:
             phrase: what to look for: "bus", "red car", "people".
             like: a region, region id or box to find more of, instead of a phrase, an `example` of another picture, or
@@ -309,9 +312,6 @@ class Scene(Pictured):
 
         Raises:
             InputError: neither or both of phrase and like, an unknown region, a threshold outside 0..1.
-
-        By examples, scores are probabilities for kinds that the model has names for, and too low for others, and counts
-        come out too low more often than by a name; `docs/likeness.md` has the figures.
         """
         if (phrase is None) == (like is None):
             raise InputError("ground needs a phrase, or like=region to find more of the same: one of the two.")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fo1agent.cli import console
+from fo1agent.errors import CheckpointError
 from fo1agent.presets import PARTS, PRESETS, Choice, Part, Preset, choose
 from fo1agent.presets.files import HUB_FILES, fetch, kept
 from fo1agent.presets.machine import Machine, fits, gigabytes, machine, memory_mb
@@ -69,9 +70,11 @@ def _listed(kind: str) -> str:
 
 
 def _get_model(choice: Choice) -> None:
-    from fo1agent.model.finding import find_folder
+    from fo1agent.model.finding import CONFIG, find_folder
 
     folder, name = find_folder(choice.model)
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder} holds no model: it has no {CONFIG}.")
     console.result(f"{name}  {folder}")
 
 

@@ -30,6 +30,7 @@ KEY = "VLLM_API_KEY"
 """The variable with the server's key, the same that `vllm serve` reads."""
 AT_ONCE = 32  # requests under way
 _SECONDS, _REPLY_BYTES = 600.0, 8_000_000
+_LISTED_SECONDS = 30.0  # that a server may take to say which models it has
 _TOLD = 500  # characters of what it says went wrong
 _NAME = 500  # characters of what it calls a model
 # Logarithms of probabilities; vLLM says -9999 for what it leaves out, and rounding may go beyond 0.
@@ -95,7 +96,7 @@ class There(Engine):
 
     def models(self) -> list[str]:
         """What the server calls its models."""
-        said = self._ask("GET", f"{self.url}/models")
+        said = self._ask("GET", f"{self.url}/models", _LISTED_SECONDS)
         return self._read(lambda: [_name(one["id"]) for one in said["data"]])
 
     def write(self, asked: Sequence[Asked], most: int, stop: str | None = None) -> list[Written]:
@@ -181,8 +182,8 @@ class There(Engine):
             self._ids.update(zip(new, ids, strict=True))
         return self._ids
 
-    def _ask(self, method: str, url: str, **request: Any) -> Any:
-        asked = exchange.Exchange(_SECONDS, _REPLY_BYTES)
+    def _ask(self, method: str, url: str, seconds: float = _SECONDS, **request: Any) -> Any:
+        asked = exchange.Exchange(seconds, _REPLY_BYTES)
         try:
             with asked:
                 response = self._http.request(method, url, **request)

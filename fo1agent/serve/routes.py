@@ -191,11 +191,11 @@ def _add_tools(routes: APIRouter, service: Service, known: dict[str, Tool]) -> N
         if not isinstance(meant, str) or not meant:
             raise Problem(422, f"image must be given. {PICTURE}", "retry", "image")
 
-        def work(_: str, scene: Scene) -> dict[str, Any]:
+        def work(handle: str, scene: Scene) -> dict[str, Any]:
             result = call(name, {**arguments, IMAGE: scene.id}, _only(scene), known, service.beside)
             if not result.ok and result.outcome.retry:
                 raise Problem(422, result.outcome.error, "retry", "arguments")
-            return result.to_dict()
+            return {**result.to_dict(), IMAGE: handle}  # the longer id, where two open pictures have the short one
 
         return Json(await service.run(request, tool_kind(name), work, meant))
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import anyio
 import pytest
 import torch
+from click.testing import CliRunner
 from huggingface_hub import constants
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 import fo1agent
+from fo1agent.cli import main
 from fo1agent.errors import ProposalError
 from tests.hub import playing_hub
 from tests.serving import process
@@ -68,3 +70,9 @@ def test_the_hub_may_be_another_one_and_what_it_gave_then_works_without_it(
     model = fo1agent.load("nano+rt-detr-r18")
     scene = model.open(DEMO / "cat.jpg")
     assert {region.source for region in scene.regions} == {f"transformers:{OF_RT_DETR}"}
+
+
+def test_a_folder_without_a_model_is_not_told_to_be_one(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["models", "get", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {tmp_path} holds no model: it has no config.json.\n"

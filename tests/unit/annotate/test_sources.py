@@ -258,7 +258,7 @@ def test_a_folder_that_links_to_itself_is_entered_once(tmp_path: Path) -> None:
     assert [one.picture for one in found] == ["a.jpg", "deep/b.jpg", "gone.jpg", "linked/c.jpg"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names of files that are no UTF-8")
 def test_a_name_that_is_not_utf8_is_told_in_signs_that_any_file_takes(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/bad\xff.png"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")

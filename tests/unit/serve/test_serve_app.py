@@ -166,6 +166,15 @@ async def test_a_picture_with_boxes_has_those_as_regions(http: httpx.AsyncClient
     assert [one["box"] for one in found.json()["result"]["regions"]] in ([], [[1.0, 2.0, 30.0, 40.0]])
 
 
+async def test_a_tool_answers_with_the_id_that_it_was_asked_by(http: httpx.AsyncClient) -> None:
+    plain = (await http.post("/v1/images", json={"data": data_url()})).json()["image"]
+    boxed = (await http.post("/v1/images", json={"data": data_url(), "boxes": [[1, 2, 30, 40]]})).json()["image"]
+    assert boxed != plain
+    for image in (plain, boxed):
+        told = await http.post("/v1/tools/count", json={"image": image, "phrase": "bus"})
+        assert told.json()["image"] == image
+
+
 async def test_a_picture_with_boxes_is_told_by_the_handle_that_has_them(http: httpx.AsyncClient) -> None:
     opened = (await http.post("/v1/images", json={"data": data_url(), "boxes": [[1, 2, 30, 40]]})).json()
     for name in (opened["image"], opened["key"]):
