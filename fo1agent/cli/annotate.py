@@ -60,14 +60,7 @@ class _Kind(click.Choice):
     help="When all is done, write this beside the shards too; may be given several times.",
 )
 @click.option("--shard", type=click.IntRange(1), default=256, show_default=True, help="Pictures of a shard.")
-@click.option(
-    "--ray",
-    "ray_address",
-    is_flag=False,
-    flag_value="local",
-    metavar="[ADDRESS]",
-    help="Compute on Ray: a cluster's address, auto, or, if nothing follows, on this machine. Write it last.",
-)
+@cli_loading.ray_option("Compute")
 @click.option("--actors", type=click.IntRange(1), metavar="N", help="With --ray: how many hold the model.")
 @cli_loading.model_options
 @cli_ocr.ocr_options

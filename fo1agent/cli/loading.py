@@ -117,6 +117,18 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def ray_option(verb: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--ray [ADDRESS]`, for a command that does as `verb` says on Ray too."""
+    return click.option(
+        "--ray",
+        "ray_address",
+        is_flag=False,
+        flag_value="local",
+        metavar="[ADDRESS]",
+        help=f"{verb} on Ray: a cluster's address, auto, or, if nothing follows, on this machine. Write it last.",
+    )
+
+
 def tell_tiles(model: Any) -> None:
     """Let a model that looks by tiles say how far it is with a picture."""
     predictor: Any = getattr(model, "predictor", None)

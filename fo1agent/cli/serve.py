@@ -134,14 +134,7 @@ def connected(url: str, token: str | None) -> Client:
     callback=lambda ctx, param, value: None if value is None else _replicas(value),
     help="With --ray: how many hold the model; N-M for as many as there is to do for.",
 )
-@click.option(
-    "--ray",
-    "ray_address",
-    is_flag=False,
-    flag_value="local",
-    metavar="[ADDRESS]",
-    help="Serve on Ray: a cluster's address, auto, or, if nothing follows, on this machine. Write it last.",
-)
+@cli_loading.ray_option("Serve")
 @cli_own_tools.own_tools
 @deciding_options
 @cli_loading.model_options
