@@ -35,6 +35,10 @@ _TOLD = 500  # characters of what it says went wrong
 _NAME = 500  # characters of what it calls a model
 # Logarithms of probabilities; vLLM says -9999 for what it leaves out, and rounding may go beyond 0.
 _LEAST_LOG, _MOST_LOG = -1e5, 0.01
+_ADVICE = {
+    401: f" Set {KEY} to the server's key.",
+    404: " A vLLM's address ends in /v1; one of `fo1agent serve` is for --server.",
+}
 _PICTURES = 16  # that are kept as they are sent
 
 T = TypeVar("T")
@@ -196,10 +200,12 @@ class There(Engine):
         if response.is_success:
             return told
         error = told.get("error", told) if isinstance(told, dict) else {}
-        why = one_line(str(error.get("message") if isinstance(error, dict) else error), _TOLD).rstrip(".")
+        told = error.get("message", response.reason_phrase) if isinstance(error, dict) else error
+        why = one_line(str(told), _TOLD).rstrip(".")
         if response.status_code in (400, 422):
             raise InputError(f"vLLM at {self.url} refuses the request: {why}.")
-        raise ServerError(f"vLLM at {self.url} answers {response.status_code}: {why}.")
+        advice = _ADVICE.get(response.status_code, "")
+        raise ServerError(f"vLLM at {self.url} answers {response.status_code}: {why}.{advice}")
 
     def _read(self, read: Callable[[], T]) -> T:
         """What is read of an answer; what cannot be is the server's fault."""
