@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fo1agent.model import weights
+from fo1agent.trainers.recipe import load_recipe
 from tests.conftest import REPO
 from tests.tiny_models import nano
 
@@ -29,6 +30,8 @@ def test_every_stage_is_measured(
     spec.loader.exec_module(module)
     for name, value in {"PICTURES": 3, "TOWERS_AT_ONCE": 1, "WARM_UP": 0, "PEAK_SIDE": 256}.items():
         monkeypatch.setattr(module, name, value)
+    small = [f"{stage}.batch_size=1" for stage in STAGES[1:]]
+    monkeypatch.setattr(module, "load_recipe", lambda kind, name, _: load_recipe(kind, name, small))
 
     weights.save(*nano(), tmp_path / "model")
     arguments = ["--json", "--rounds", "1", "--model", str(tmp_path / "model"), "--profile", str(tmp_path / "top.txt")]
