@@ -252,19 +252,24 @@ def tokenizer(tokens: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
 @cache
 def tiny_base(name: str) -> tuple[FO1, FO1Processor]:
     """A model of the family and its processor. Do not change its weights."""
+    return made(name, {"match": {"width": 16}, "iou": {}})
+
+
+def made(name: str, heads: Mapping[str, Any], **text: Any) -> tuple[FO1, FO1Processor]:
+    """A new model of the family and its processor, with more said of its decoder."""
     family = FAMILIES[name]
     words = tokenizer(family.tokens)
     ids = words.get_vocab()
     base = family.base(ids) | {"model_type": name, "tie_word_embeddings": True}
     ends = {"bos_token_id": None, "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"]}
-    base["text_config"] |= ends
+    base["text_config"] |= ends | text
     config = FO1Config(
         base_config=base,
         aux=AUX,
         region={"roi_size": 2, "primary_channels": 32, "fpn_channels": 8, "fpn_strides": list(family.strides)},
         region_projector={"layers": 2, "hidden_size": 32},
         processing={"max_pixels": 128 * 128, "max_regions": 20},
-        heads={"match": {"width": 16}, "iou": {}},
+        heads=heads,
     )
     torch.manual_seed(0)
     with torch.inference_mode(False):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.model import weights
+from tests.tiny_bases import made
 from tests.tiny_models import CHECKPOINT
 
 
@@ -29,3 +30,10 @@ def own(folder: Path) -> Path:
     """The same weights in a folder that fo1agent saved."""
     weights.save(*weights.load(public(folder / "public")), folder / "own")
     return folder / "own"
+
+
+def qwen3_vl(folder: Path) -> Path:
+    """A tiny model of random weights around a Qwen3-VL, whose pictures go into the decoder's first two layers, too."""
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5]}
+    weights.save(*made("qwen3_vl", {}, num_hidden_layers=3, head_dim=32, rope_parameters=rope), folder)
+    return folder

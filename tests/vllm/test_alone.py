@@ -18,9 +18,9 @@ from fo1agent.model import weights
 from fo1agent.model.fo1 import FO1
 from fo1agent.model.processing import FO1Processor
 from tests.conftest import REPO
-from tests.vllm.alone import BOXES, QUESTION, TOKENS
+from tests.vllm.alone import CASES, QUESTION, TOKENS
 from tests.vllm.conftest import picture
-from tests.vllm.folders import public
+from tests.vllm.folders import public, qwen3_vl
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return public(tmp_path_factory.mktemp("folder") / "tiny")
 
 
-def _written(folder: Path, adapter: Path | str = "none", workers: int = 1) -> list[int]:
+def _written(folder: Path, adapter: Path | str = "none", workers: int = 1) -> list[list[int]]:
     """By vLLM."""
     command = [sys.executable, "-m", "tests.vllm.alone", str(folder), str(adapter), str(workers)]
     run = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
@@ -36,10 +36,14 @@ def _written(folder: Path, adapter: Path | str = "none", workers: int = 1) -> li
     return json.loads(next(line for line in reversed(run.stdout.splitlines()) if line.startswith("[")))
 
 
-def _wanted(model: FO1, processor: FO1Processor) -> list[int]:
+def _wanted(model: FO1, processor: FO1Processor) -> list[list[int]]:
     """By torch."""
-    inputs = processor(picture(3).pixels, QUESTION, BOXES)
-    return model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)[0].tolist()
+    return [
+        model.generate(**processor(picture(3).pixels, QUESTION, boxes), max_new_tokens=TOKENS, do_sample=False)[
+            0
+        ].tolist()
+        for boxes in CASES
+    ]
 
 
 def test_two_workers_write_what_torch_writes(folder: Path) -> None:
@@ -65,3 +69,14 @@ def test_an_adapter_of_the_decoder_is_as_if_it_were_merged(folder: Path, tmp_pat
     merged = _wanted(model, processor)
     assert merged != plain
     assert _written(folder, tmp_path) == merged
+
+
+def test_a_decoder_that_takes_pictures_into_several_layers_writes_what_torch_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = qwen3_vl(tmp_path / "qwen3")
+    model, processor = weights.load(folder)
+    wanted = _wanted(model, processor)
+    assert _written(folder) == wanted
+    monkeypatch.setattr(type(model.adapter), "picture_inputs", lambda *_: {})
+    assert all(without != one for without, one in zip(_wanted(model, processor), wanted, strict=True))

@@ -12,8 +12,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CHAT_TEMPLATE = Path(__file__).with_name("chat.jinja")
-"""How vLLM writes a conversation for FO1; used by itself where a tokenizer has no template of its own."""
+CHAT_TEMPLATES = {"qwen2_5_vl": "chat.jinja", "qwen3_vl": "chat_qwen3_vl.jinja"}
+"""By a base's family, how vLLM writes a conversation where a tokenizer has no template of its own: a file here."""
+
+
+def chat_template(name_or_folder: str) -> Path:
+    """The template of a model's base."""
+    from fo1agent.model.finding import find_folder
+    from fo1agent.model.reading import read_config
+
+    family = read_config(find_folder(name_or_folder)[0]).base_config.model_type
+    return Path(__file__).with_name(CHAT_TEMPLATES[family])
 
 
 def register() -> None:
@@ -30,7 +39,7 @@ def register() -> None:
     for config in CONFIGS:
         AutoConfig.register(config.model_type, config, exist_ok=True)
         if get_chat_template_fallback_path(config.model_type, "") is None:
-            register_chat_template_fallback_path(config.model_type, CHAT_TEMPLATE)
+            register_chat_template_fallback_path(config.model_type, chat_template)
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
         # By name, so that nothing of torch is imported before vLLM has set it up.
         ModelRegistry.register_model(ARCHITECTURE, "fo1agent.integrations.vllm.model:FO1ForVLLM")

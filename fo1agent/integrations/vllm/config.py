@@ -12,7 +12,7 @@ from fo1agent.model.stored import PUBLIC_TYPES
 
 ARCHITECTURE = "FO1ForVLLM"
 """The name under which vLLM knows the model's class."""
-DECODERS = {"qwen2_5_vl": "Qwen2ForCausalLM"}
+DECODERS = {"qwen2_5_vl": "Qwen2ForCausalLM", "qwen3_vl": "Qwen3ForCausalLM"}
 """Families of bases that vLLM runs for FO1, and vLLM's class of their decoder."""
 _PARTS = ("base_config", "aux", "region", "image_projector", "region_projector", "processing")
 
@@ -32,7 +32,10 @@ class ServedConfig(FO1Config):
         folder, name = find_folder(given)
         found = read_config(folder)
         check_served(found, name)
-        found.base_config.get_text_config().tie_word_embeddings = found.base_config.tie_word_embeddings
+        text = found.base_config.get_text_config()
+        text.tie_word_embeddings = found.base_config.tie_word_embeddings
+        if found.base_config.model_type == "qwen3_vl":
+            text.rope_parameters["mrope_interleaved"] = True  # as transformers has it, whatever is said
         config = cls(
             **{part: getattr(found, part) for part in _PARTS},
             architectures=[ARCHITECTURE],

@@ -21,6 +21,7 @@ from vllm.model_executor.models.utils import (
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from fo1agent.integrations.vllm.config import DECODERS, PublicConfig, ServedConfig
+from fo1agent.integrations.vllm.deepstack import Deepstack
 from fo1agent.integrations.vllm.items import merged_hw, mrope_positions, unbatched
 from fo1agent.integrations.vllm.processing import IMAGE, DummyInputs, Info, Processor
 from fo1agent.integrations.vllm.towers import Towers
@@ -61,12 +62,26 @@ class FO1ForVLLM(nn.Module, SupportsMultiModal, SupportsLoRA, SupportsPP, Suppor
             self.language_model: Any = init_vllm_registered_model(
                 vllm_config=vllm_config,
                 prefix=maybe_prefix(prefix, "language_model"),
+                hf_config=config.get_text_config(),
                 architectures=[DECODERS[config.base_config.model_type]],
             )
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
+        levels, model = self.towers.adapter.extras(config.base_config), self.language_model.model
+        tokens = vllm_config.scheduler_config.max_num_batched_tokens
+        self.deep = Deepstack(model.layers, levels, tokens, model.config.hidden_size)
 
     def embed_multimodal(self, **kwargs: object) -> list[Tensor]:
         return [self.towers.tokens(item) for item in unbatched(kwargs)] if kwargs else []
+
+    def embed_input_ids(
+        self,
+        input_ids: Tensor,
+        multimodal_embeddings: Any = None,
+        *,
+        is_multimodal: Tensor | None = None,
+    ) -> Tensor:
+        own = self.deep.take(multimodal_embeddings or (), is_multimodal)
+        return super().embed_input_ids(input_ids, own, is_multimodal=is_multimodal)
 
     def get_mrope_input_positions(self, input_tokens: list[int], mm_features: list[Any]) -> tuple[Tensor, int]:
         ordered = sorted(mm_features, key=lambda one: one.mm_position.offset)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers.initialization import no_init_weights
 
 from fo1agent.errors import CheckpointError
@@ -53,11 +54,16 @@ class Towers(FO1):
 
     @torch.inference_mode()
     def tokens(self, item: Item) -> Tensor:
-        """The picture's tokens, then its regions', [T + N, d]."""
+        """The picture's tokens, then its regions', and beside each what goes into deeper layers: [T + N, (1 + E) * d].
+
+        E is the base's number of `extras`; regions have none, so theirs are zeros.
+        """
         features = self.encode_image(item.inputs)
+        tokens = torch.cat([features.image_tokens, *features.picture.extras], dim=1)
         if not len(item.boxes):
-            return features.image_tokens
-        return torch.cat([features.image_tokens, self.encode_regions(features, item.boxes.cpu())[1]])
+            return tokens
+        regions = self.encode_regions(features, item.boxes.cpu())[1].to(tokens.dtype)
+        return torch.cat([tokens, pad(regions, (0, tokens.shape[1] - regions.shape[1]))])
 
 
 def _without_words(config: FO1Config) -> FO1Config:

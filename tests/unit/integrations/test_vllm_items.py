@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from fo1agent.errors import CheckpointError
-from fo1agent.integrations.vllm import CHAT_TEMPLATE
-from fo1agent.integrations.vllm.config import ARCHITECTURE, OwnConfig, PublicConfig
+from fo1agent.integrations.vllm import chat_template
+from fo1agent.integrations.vllm.config import ARCHITECTURE, DECODERS, OwnConfig, PublicConfig
 from fo1agent.integrations.vllm.items import Item, merged_hw, mrope_positions, unbatched
 from fo1agent.integrations.vllm.towers import Towers
 from fo1agent.model import weights
@@ -68,6 +68,21 @@ def test_the_towers_alone_give_the_model_s_tokens() -> None:
     assert len(towers.tokens(_item(boxes=0))) == len(wanted[0])
 
 
+def test_beside_tokens_stands_what_goes_into_deeper_layers(tmp_path: Path) -> None:
+    model, processor = tiny_base("qwen3_vl")
+    weights.save(model, processor, tmp_path)
+    towers = Towers.build(OwnConfig.from_dict({}, name_or_path=str(tmp_path)), torch.float32)
+    towers.put({name: one for name, one in model.state_dict().items() if name in towers.state_dict()})
+    item = Item(processor.image(_image(64, 48)), torch.tensor([[4.0, 4.0, 30.0, 40.0]] * 3), 0)
+    with torch.inference_mode():
+        picture = model.encode_image(item.inputs).picture
+    found = towers.tokens(item)
+    assert found.shape == (len(picture.tokens) + 3, 3 * 32)
+    torch.testing.assert_close(found[:-3], torch.cat([picture.tokens, *picture.extras], dim=1), rtol=0, atol=0)
+    assert found[-3:, :32].abs().min() > 0
+    assert not found[-3:, 32:].any()
+
+
 def test_weights_that_are_not_the_towers_are_named() -> None:
     towers = Towers.build(PublicConfig.from_dict({}, name_or_path=str(CHECKPOINT)), torch.bfloat16)
     assert {one.dtype for one in towers.parameters()} == {torch.bfloat16}
@@ -86,9 +101,11 @@ def test_positions_are_those_of_the_base() -> None:
     assert mrope_positions(3, []).tolist() == [[0, 1, 2]] * 3
 
 
-def test_the_chat_template_writes_the_processor_s_prompt() -> None:
-    template = jinja2.Environment().from_string(CHAT_TEMPLATE.read_text(encoding="utf-8"))
-    processor = reference()[1]
+@pytest.mark.parametrize("family", sorted(DECODERS))
+def test_the_chat_template_writes_the_processor_s_prompt(family: str, tmp_path: Path) -> None:
+    model, processor = tiny_base(family)
+    weights.save(model, processor, tmp_path)
+    template = jinja2.Environment().from_string(chat_template(str(tmp_path)).read_text(encoding="utf-8"))
     said = [{"type": "image"}, {"type": "text", "text": "Where is <|im_end|> the dog?"}]
     messages = [{"role": "user", "content": said}, {"role": "assistant", "content": "Here."}]
     messages += [{"role": "user", "content": "And the cat?"}]
