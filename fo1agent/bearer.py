@@ -1,4 +1,4 @@
-"""Bearer tokens, as they may stand in a header."""
+"""Credentials: bearer tokens as they may stand in a header, and addresses as messages may tell them."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ def checked_token(token: str | None) -> str | None:
     if not re.fullmatch("[ -~]*", token):
         raise InputError("The token may hold only letters, digits, blanks and signs of ASCII, and no line breaks.")
     return token or None
+
+
+def without_password(address: str) -> str:
+    """The address without the user and the password that may stand before its host.
+
+    All up to the last @ goes, whatever there is: a password may hold a stroke that makes the address wrong.
+    """
+    scheme, mark, rest = address.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else address.rpartition("@")[2]

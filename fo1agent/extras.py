@@ -49,6 +49,25 @@ def check_torch(what: str) -> None:
                 raise ModuleNotFoundError(name=package)
 
 
+def check_vllm() -> None:
+    """Refuse to go on where no vLLM runs FO1 in this process.
+
+    Raises:
+        MissingExtraError: vLLM is not installed, or fo1agent is not, so that vLLM does not find its plug-in.
+    """
+    from importlib.metadata import entry_points
+
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingExtraError(
+            f"Engine vllm needs vllm, which is not installed: {install_line('vllm')} in an environment of its own, "
+            "see docs/vllm.md"
+        )
+    if not any(point.name == "fo1agent" for point in entry_points(group="vllm.general_plugins")):
+        raise MissingExtraError(
+            "vLLM finds no plug-in of fo1agent's, which is not installed where vLLM is: pip install --no-deps ."
+        )
+
+
 @contextmanager
 def torch_needed(what: str) -> Iterator[None]:
     """Within the block, that torch is not installed is an error of ours.

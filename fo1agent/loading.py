@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fo1agent.errors import InputError
-from fo1agent.extras import torch_needed
+from fo1agent.engines import checked_engine, is_address
+from fo1agent.errors import CheckpointError, InputError
+from fo1agent.extras import check_vllm, torch_needed
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.pictures.ocr import OCR, read_lines
 from fo1agent.presets import Choice, choose
@@ -20,7 +21,6 @@ from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model, Predictor, Reader
 from fo1agent.segmenters import resolve_segmenter
 
-ENGINES = ("auto", "torch", "onnx", "vllm")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 # What engines can be asked for that take less than torch does; None: anything. What a server computes with, it knows.
 _PLAIN = {"attn": (None,), "quantize": (None,), "pack": (False,)}
@@ -105,15 +105,12 @@ def load(
     reader = read_lines if ocr is None else OCR(ocr) if isinstance(ocr, str) else ocr
     if dtype not in (None, *DTYPES):
         raise InputError(f"dtype must be {_listed(DTYPES)}, got {dtype!r}.")
-    address = isinstance(engine, str) and engine.startswith(("http://", "https://"))
-    if not address and engine not in ENGINES:
-        raise InputError(
-            f"engine must be {_listed(ENGINES)}, or the address of a vLLM server such as http://127.0.0.1:8000/v1; "
-            f"got {engine!r}."
-        )
+    address = is_address(checked_engine(engine))
     _check_kinds(device, {"compile": compile, "pack": pack, "needs_boxes": needs_boxes})
     choice = Choice(None) if address else _choice(name_or_folder)
     folder, (proposer, finders) = choice.model, _detectors(choice, proposer, finder)
+    if engine == "vllm":
+        _check_vllm(folder)
     boxless = needs_boxes and proposer is None
     if boxless and (address or engine == "vllm"):
         raise _no_proposals("A model in vLLM" if folder is None else folder)
@@ -210,6 +207,24 @@ def _check_folder(folder: str, boxes: bool) -> None:
     found, name = find_folder(folder, fetched=[CONFIG])
     if boxes and not proposes(read_json(found / CONFIG), found / CONFIG):
         raise _no_proposals(name)
+
+
+def _check_vllm(folder: str | None) -> None:
+    """Refuse a model that vLLM can never run in this process, and then that there is no vLLM, before all that can be
+    mended is told."""
+    from fo1agent.model.finding import CONFIG, find_folder
+    from fo1agent.model.folder import read_json
+    from fo1agent.model.stored import judges_by_match
+
+    if folder is not None and not os.path.isdir(folder):
+        check_vllm()  # sooner than anything is fetched
+    found, name = find_folder(folder, fetched=[CONFIG])
+    if judges_by_match(read_json(found / CONFIG), found / CONFIG):
+        raise CheckpointError(
+            f"{name} judges regions by a match head, of which vLLM knows nothing. Use engine torch, or give the folder "
+            "to `vllm serve` for its words."
+        )
+    check_vllm()
 
 
 def _no_proposals(name: str) -> InputError:

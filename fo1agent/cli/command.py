@@ -31,6 +31,7 @@ from fo1agent.cli import pictures as cli_pictures
 from fo1agent.cli import serve as cli_serve
 from fo1agent.cli import trace as cli_trace
 from fo1agent.cli import train as cli_train
+from fo1agent.engines import is_address
 from fo1agent.errors import FO1AgentError
 from fo1agent.extras import torch_needed
 from fo1agent.version import __version__
@@ -627,7 +628,8 @@ def mcp(
         # Some desktop hosts start servers in the root folder; nobody chose that.
         console.note("Started in the root folder, so no path may be opened. Name folders with --allow DIR.")
         folders = ()
-    choose(loading["model_name"])  # what is wrong with its name is said now, and so for what reads
+    if not is_address(loading["engine"]):
+        choose(loading["model_name"])  # what is wrong with its name is said now, and so for what reads
     ocr = cli_ocr.reader(loading.pop("ocr_lang"), loading.pop("ocr_set"))
     limits = ImageLimits(folders=folders, hosts=tuple(allow_url))
     offered = with_asking(registry(*mine)).values()

@@ -7,7 +7,10 @@ from typing import Any
 
 import click
 
+from fo1agent.bearer import without_password
 from fo1agent.cli import console
+from fo1agent.engines import checked_engine, is_address
+from fo1agent.errors import InputError
 from fo1agent.presets import MODEL
 
 
@@ -33,9 +36,10 @@ class _Engine(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """What `load` takes."""
-        if value.startswith(("http://", "https://")):
-            return value
-        return click.Choice(["auto", "torch", "onnx", "vllm"]).convert(value, param, ctx)
+        try:
+            return checked_engine(value)
+        except InputError as exc:
+            self.fail(str(exc), param, ctx)
 
 
 _OPTIONS = (
@@ -127,6 +131,13 @@ def ray_option(verb: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         metavar="[ADDRESS]",
         help=f"{verb} on Ray: a cluster's address, auto, or, if nothing follows, on this machine. Write it last.",
     )
+
+
+def told(model_name: str | None, engine: str) -> str:
+    """What is loaded, and from where if that is a server, as far as the options say."""
+    if is_address(engine):
+        return f"{model_name or 'the first model'} of the vLLM server at {without_password(engine)}"
+    return model_name or "fo1-nano"
 
 
 def tell_tiles(model: Any) -> None:

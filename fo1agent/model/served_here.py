@@ -15,14 +15,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fo1agent.errors import CheckpointError, InputError, MissingExtraError
-from fo1agent.extras import install_line
+from fo1agent.errors import CheckpointError, InputError
 from fo1agent.model.config import FO1Config
 from fo1agent.model.finding import CONFIG, find_folder, fingerprint
 from fo1agent.model.folder import one_line, read_json
@@ -30,34 +28,25 @@ from fo1agent.model.processing import FO1Processor
 from fo1agent.model.prompting import IMAGE_SLOT
 from fo1agent.model.served import Asked, Engine, Said, ServedPredictor, Shown, Written
 
-PLUGIN = "fo1agent"
-"""The plug-in's entry point in the group `vllm.general_plugins`."""
 LONGEST = 32768
 """Tokens of a prompt and its answer, at most; bounds what vLLM keeps room for."""
 _MOST_WEIGHED = 128  # tokens that vLLM tells the probability of in one request
 
 
 def load_here(name_or_folder: str | Path | None, dtype: str | None, compile: bool) -> ServedPredictor:
-    """A predictor with vLLM in this process.
+    """A predictor with vLLM in this process, which is installed.
 
     Args:
-        name_or_folder: as for `find_folder`.
+        name_or_folder: as for `find_folder`; a model without a match head.
         dtype: of the weights; None or "auto": as they are stored.
         compile: let vLLM compile kernels on a CPU, too, which takes minutes.
 
     Raises:
         CheckpointError: nothing there, or not a model that vLLM runs.
-        MissingExtraError: vLLM is not installed, or fo1agent is not, so that vLLM does not find the plug-in.
     """
-    _check_installed()
     folder, name = find_folder(name_or_folder)
     processor = FO1Processor.from_folder(folder)
     config = processor.config
-    if "match" in config.heads:
-        raise CheckpointError(
-            f"{name} judges regions by a match head, of which vLLM knows nothing. Use engine torch, or give the folder "
-            "to `vllm serve` for its words."
-        )
     settings = replace(processor.settings, max_regions=min(processor.settings.max_regions, _MOST_WEIGHED - 1))
     said = Said(name, fingerprint(folder), settings, config.vocabulary, config.calibration, config.thresholds)
     return ServedPredictor(Here(folder, processor, _dtype(folder, dtype), compile), said)
@@ -198,20 +187,6 @@ def _dtype(folder: Path, dtype: str | None) -> str:
     said = read_json(folder / CONFIG)
     stored = said.get("dtype", said.get("torch_dtype"))
     return str(stored or "auto") if dtype in (None, "auto") else dtype
-
-
-def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("vllm") is None:
-        raise MissingExtraError(
-            f"Engine vllm needs vllm, which is not installed: {install_line('vllm')} in an environment of its own, "
-            "see docs/vllm.md"
-        )
-    if not any(point.name == PLUGIN for point in entry_points(group="vllm.general_plugins")):
-        raise MissingExtraError(
-            "vLLM finds no plug-in of fo1agent's, which is not installed where vLLM is: pip install --no-deps ."
-        )
 
 
 def _start_failed(folder: Path, exc: BaseException) -> Exception:

@@ -334,6 +334,18 @@ def proposes(raw: Mapping[str, Any], path: Path) -> bool:
     return checked(OwnConfig, raw, path).proposes if kind == "fo1" else kind not in PUBLIC_TYPES
 
 
+def judges_by_match(raw: Mapping[str, Any], path: Path) -> bool:
+    """Whether the model of a config.json judges regions by a match head.
+
+    Raises:
+        CheckpointError: it says what cannot be.
+    """
+    if raw.get("model_type") != "fo1":
+        return False
+    heads = checked(OwnConfig, raw, path).heads
+    return bool(heads and heads.match)
+
+
 def _check_read(levels: Sequence[tuple[float, int]], head: Proposal, key: str) -> None:
     """What a proposal head reads must be levels that the tower has, finest first."""
     if any(level >= len(levels) for level in head.levels):
