@@ -17,10 +17,16 @@
     ├── AgentError                       the agent could not run
     │   ├── PlanError                    a plan is malformed, or refers to a step that does not exist
     │   └── BudgetExceeded               a run reached its limit of steps, seconds, calls or pixels
-    └── ServerError                      a server of fo1agent cannot be reached, is busy, or failed
+    └── ServerError                      a server cannot be reached, is busy, or failed
+        └── EngineError                  the vLLM that a model's words come from
 
 A message says what was given, what was wanted, and what to do.
 """
+
+from typing import Literal
+
+Fault = Literal["away", "refused", "failed"]
+"""What is wrong with an engine; see `EngineError`."""
 
 
 class FO1AgentError(Exception):
@@ -92,7 +98,7 @@ class BudgetExceeded(AgentError):
 
 
 class ServerError(FO1AgentError):
-    """A server of fo1agent cannot be reached, does not let us in, is too busy, or failed.
+    """A server cannot be reached, does not let us in, is too busy, or failed.
 
     Attributes:
         status: of HTTP; 0 if there was no answer.
@@ -101,3 +107,20 @@ class ServerError(FO1AgentError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+class EngineError(ServerError):
+    """The vLLM that a model's words come from, at an address or in this process, gives none.
+
+    Args:
+        message: all of it, with where the engine is.
+        status: of HTTP; 0 if there was no answer.
+        fault: `away`: it cannot be reached or has too much to do, and may be there again; `refused`: it does not take
+            this one prompt, and others may do; `failed`: anything else, such as an answer that is none.
+        reason: what a `refused` prompt lacks, in the engine's words; without where the engine is, unlike the message.
+    """
+
+    def __init__(self, message: str, status: int = 0, fault: Fault = "failed", reason: str = "") -> None:
+        super().__init__(message, status)
+        self.fault: Fault = fault
+        self.reason = reason

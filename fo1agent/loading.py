@@ -81,8 +81,9 @@ def load(
         engine: what computes: `torch`, everything and on every device; `onnx`, ONNX Runtime on a CPU, for folders with
             the graphs that `fo1agent export` writes, without importing torch; `vllm`, a vLLM in this process, which
             computes on the device that it was built for and answers many questions together; `http://host:8000/v1`, the
-            API of a `vllm serve`, where `name_or_folder` is what it calls the model, None for its first; `auto`: onnx
-            for fo1-nano on a CPU, else torch. In vLLM a model makes no boxes: give them, or a proposer.
+            API of a `vllm serve`, where `name_or_folder` is what it calls the model, or the last part of that, None for
+            its first; `auto`: onnx for fo1-nano on a CPU, else torch. In vLLM a model makes no boxes: give them, or a
+            proposer.
         needs_boxes: no boxes will be given to `Model.open`, so the model or a proposer must make them. If neither does,
             that is told before any weight is read or fetched, instead of when the first picture is opened.
         tiles: look at pictures by overlapping tiles as well as at the whole of them (`model.tiled`): how many of the
@@ -94,7 +95,7 @@ def load(
         InputError: an unknown device, dtype, attention, quantisation, proposer, finder, language, segmenter or engine,
             an engine that cannot do what is asked, or nothing that makes the boxes which are needed.
         ProposalError: the proposer cannot be loaded.
-        ServerError: no vLLM answers at the address, or none with such a model.
+        EngineError: no vLLM answers at the address, or one without a model.
         SegmentationError: the segmenter cannot be loaded.
         DataError: a calibration is damaged, or of another finder or model.
         MissingExtraError: the engine, the proposer, the reader, the segmenter or the quantisation needs a package that

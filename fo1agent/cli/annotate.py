@@ -14,6 +14,7 @@ import click
 from fo1agent.cli import console
 from fo1agent.cli import loading as cli_loading
 from fo1agent.cli import ocr as cli_ocr
+from fo1agent.errors import EngineError
 
 if TYPE_CHECKING:
     from fo1agent.annotate.formats import LeftOut
@@ -148,14 +149,16 @@ def annotate(
 
 @contextmanager
 def _going_on_later(job: Job) -> Iterator[None]:
-    """Ctrl-C ends with how much is done, and the usual code."""
+    """Ctrl-C, and an engine that is gone, end with how much is done; Ctrl-C with the usual code."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EngineError) as exc:
         done, total = job.done(), _many(len(job.listing.items), "picture")
         if console.interactive():
             console.passed()
         console.note(f"{done:,} of {total} are done and stay; the same command goes on.")
+        if isinstance(exc, EngineError):
+            raise
         raise SystemExit(130) from None
 
 

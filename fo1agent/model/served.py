@@ -104,7 +104,14 @@ class Said:
 
 
 class Engine(ABC):
-    """A vLLM. Safe to share between threads: what several ask at once is computed together."""
+    """A vLLM. Safe to share between threads: what several ask at once is computed together.
+
+    What it does not answer is an `EngineError`.
+    """
+
+    def ready(self) -> bool:
+        """Whether it would answer, as far as is known without asking it much."""
+        return True
 
     @abstractmethod
     def write(self, asked: Sequence[Asked], most: int, stop: str | None = None) -> list[Written]:
@@ -201,6 +208,10 @@ class ServedPredictor(BasePredictor):
         self.name, self.fingerprint, self.cache_bytes = said.name, said.fingerprint, CACHE_BYTES
         self.processor = ServedProcessor(said.settings)
         self._know(said.vocabulary, (), said.calibration, said.thresholds, None)
+
+    def ready(self) -> bool:
+        """Whether the engine would answer."""
+        return self.engine.ready()
 
     # --- pictures ----------------------------------------------------------------------------------------------
 

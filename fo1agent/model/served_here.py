@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.errors import CheckpointError, InputError
+from fo1agent.errors import CheckpointError, EngineError, InputError
 from fo1agent.model.config import FO1Config
 from fo1agent.model.finding import CONFIG, find_folder, fingerprint
 from fo1agent.model.folder import one_line, read_json
@@ -30,6 +30,11 @@ from fo1agent.model.served import Asked, Engine, Said, ServedPredictor, Shown, W
 
 LONGEST = 32768
 """Tokens of a prompt and its answer, at most; bounds what vLLM keeps room for."""
+_MEMORY = (
+    "On a CPU set VLLM_CPU_KVCACHE_SPACE to the GB that its cache may take, such as 4, and where others compute too, "
+    "VLLM_CPU_OMP_THREADS_BIND=nobind; for less of a GPU use `vllm serve` with --gpu-memory-utilization as the engine "
+    "(docs/vllm.md)."
+)
 _MOST_WEIGHED = 128  # tokens that vLLM tells the probability of in one request
 
 
@@ -66,6 +71,7 @@ class Here(Engine):
     """
 
     llm: Any
+    _works = True
 
     def __init__(self, folder: Path, processor: FO1Processor, dtype: str, compile: bool = False) -> None:
         self._processor = processor
@@ -94,6 +100,10 @@ class Here(Engine):
             np.array([one.logprobs[0][k].logprob for k in own], dtype=np.float64)
             for one, own in zip(found, ids, strict=True)
         ]
+
+    def ready(self) -> bool:
+        """See `Engine`."""
+        return self._works
 
     def _all(self, asked: Sequence[Asked], options: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
         """vLLM's one output for each prompt."""
@@ -136,8 +146,9 @@ class Here(Engine):
                     if output.finished and (future := running.pop(output.request_id, None)):
                         future.set_result(output.outputs[0])
             except Exception as exc:  # the engine is broken; whoever waits is told, and who asks next as well
+                self._works = False
                 for future in running.values():
-                    future.set_exception(_refused(exc))
+                    future.set_exception(_broken(exc))
                 running.clear()
 
     def _add(self, number: str, prompt: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -192,8 +203,15 @@ def _dtype(folder: Path, dtype: str | None) -> str:
 def _start_failed(folder: Path, exc: BaseException) -> Exception:
     if isinstance(exc, (CheckpointError, InputError)):
         return exc
-    return CheckpointError(f"vLLM cannot run {folder}: {one_line(exc)}.")
+    cure = f" {_MEMORY}" if isinstance(exc, MemoryError) or "memory" in str(exc).lower() else ""
+    return CheckpointError(f"vLLM cannot run {folder}: {one_line(exc).rstrip('.')}.{cure}")
 
 
 def _refused(exc: Exception) -> Exception:
-    return exc if isinstance(exc, InputError) else InputError(f"vLLM refuses the prompt: {one_line(exc)}.")
+    """What came of one prompt alone."""
+    why = one_line(exc).rstrip(".")
+    return exc if isinstance(exc, InputError) else EngineError(f"vLLM refuses the prompt: {why}.", 0, "refused", why)
+
+
+def _broken(exc: Exception) -> EngineError:
+    return EngineError(f"vLLM in this process has failed: {one_line(exc).rstrip('.')}. Load the model again.")

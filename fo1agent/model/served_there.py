@@ -1,18 +1,21 @@
 """A vLLM behind an address: `vllm serve FOLDER`, asked by its OpenAI-compatible API.
 
 Every prompt is a request of its own, and many of them are under way at once: vLLM computes them together. A server may
-be a stranger's: its replies are bounded in bytes and time, and one of another form is a `ServerError`.
+be a stranger's: its replies are bounded in bytes and time, and one of another form is an `EngineError`.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import os
+import ssl
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -20,8 +23,8 @@ import httpx
 import numpy as np
 
 from fo1agent import bounded, exchange
-from fo1agent.bearer import checked_token
-from fo1agent.errors import InputError, ServerError
+from fo1agent.bearer import checked_token, without_password
+from fo1agent.errors import EngineError, Fault, InputError
 from fo1agent.foreign import one_line
 from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.served import Asked, Engine, Said, ServedPredictor, Shown, Written
@@ -30,15 +33,17 @@ KEY = "VLLM_API_KEY"
 """The variable with the server's key, the same that `vllm serve` reads."""
 AT_ONCE = 32  # requests under way
 _SECONDS, _REPLY_BYTES = 600.0, 8_000_000
+_CONNECT_SECONDS = 10.0  # until there is a connection; who waits for longer waits for nobody
 _LISTED_SECONDS = 30.0  # that a server may take to say which models it has
+_READY_SECONDS, _READY_FOR = 2.0, 5.0  # that it may take to be found ready, and how long that counts
 _TOLD = 500  # characters of what it says went wrong
 _NAME = 500  # characters of what it calls a model
 # Logarithms of probabilities; vLLM says -9999 for what it leaves out, and rounding may go beyond 0.
 _LEAST_LOG, _MOST_LOG = -1e5, 0.01
-_ADVICE = {
-    401: f" Set {KEY} to the server's key.",
-    404: " A vLLM's address ends in /v1; one of `fo1agent serve` is for --server.",
-}
+_AWAY = (429, 503)  # statuses of a server that has too much to do, or is not there yet
+_REFUSED = (400, 413, 422)  # statuses of a prompt that does not fit
+_NO_KEY = f" Set {KEY} to the server's key."
+_ADDRESS = " A vLLM's address ends in /v1; one of `fo1agent serve` is for --server."
 _PICTURES = 16  # that are kept as they are sent
 
 T = TypeVar("T")
@@ -49,22 +54,34 @@ def load_there(url: str, name: str | None = None, token: str | None = None) -> S
 
     Args:
         url: of its API, `http://127.0.0.1:8000/v1`.
-        name: what the server calls the model; None: its first.
+        name: what the server calls the model, or the last part of that, which is the predictor's name; None: its first.
         token: its key; None: what `VLLM_API_KEY` holds.
 
     Raises:
-        InputError: the address is not valid, or the server has no such model.
-        ServerError: nothing answers there, or something other than vLLM.
+        InputError: the address is not valid, or the server has no such model, or several of that last part.
+        EngineError: nothing answers there, or something other than vLLM.
     """
     there = There(url, token)
-    names = there.models()
-    if name is not None and name not in names:
-        raise InputError(f"The server at {there.url} has no model {name!r:.80}. It has {', '.join(names) or 'none'}.")
+    there.model = _chosen(there, there.models(), name)
+    mark = hashlib.sha256(f"{there.shown} {there.model}".encode()).hexdigest()
+    return ServedPredictor(there, Said(_last(there.model), mark, ProcessingConfig()))
+
+
+def _chosen(there: There, names: Sequence[str], name: str | None) -> str:
+    """What the server calls the model that is meant."""
     if not names:
-        raise ServerError(f"The server at {there.url} has no model.")
-    there.model = names[0] if name is None else name
-    mark = hashlib.sha256(f"{there.url} {there.model}".encode()).hexdigest()
-    return ServedPredictor(there, Said(there.model.rstrip("/").split("/")[-1], mark, ProcessingConfig()))
+        raise there.error("has no model")
+    meant = names[:1] if name is None else [one for one in names if one == name]
+    meant = meant or [one for one in names if _last(one) == name]
+    if len(meant) == 1:
+        return meant[0]
+    lacks = "several models" if meant else "no model"
+    raise InputError(f"The server at {there.shown} has {lacks} {name!r:.80}. It has {', '.join(names)}.")
+
+
+def _last(name: str) -> str:
+    """The last part of a model's name."""
+    return name.rstrip("/").split("/")[-1] or name
 
 
 class There(Engine):
@@ -76,31 +93,60 @@ class There(Engine):
 
     Attributes:
         url: the API's address.
-        model: what the server calls the model.
+        shown: the same as messages may tell it.
+        model: what the server calls the model; "" as long as none is chosen.
     """
 
     model = ""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self.shown = without_password(self.url)
         token = checked_token(os.environ.get(KEY) if token is None else token)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        limits = httpx.Limits(max_connections=AT_ONCE)
+        limits, timeout = httpx.Limits(max_connections=AT_ONCE), httpx.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
         try:
-            self._http = httpx.Client(
-                headers=headers, timeout=_SECONDS, limits=limits, event_hooks=dict(exchange.HOOKS)
-            )
-            httpx.URL(self.url)
+            self._http = httpx.Client(headers=headers, timeout=timeout, limits=limits, event_hooks=dict(exchange.HOOKS))
+            address = httpx.URL(self.url)
+            if not address.host or (address.port or 0) > 65_535:
+                raise ValueError("it names no host" if not address.host else "its port is more than 65535")
         except (httpx.InvalidURL, ValueError) as exc:
-            raise InputError(f"{url!r:.80} is no address of a vLLM server: {exc}.") from exc
+            # What is wrong may be a part of a password.
+            why = (
+                one_line(str(exc), _TOLD) if self.shown == self.url else "write the signs before its @ as %2F and so on"
+            )
+            raise InputError(
+                f"{self.shown!r:.80} is no address of a vLLM server, such as http://127.0.0.1:8000/v1: {why}."
+            ) from None
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fo1agent-vllm")
         self._ids: dict[str, int] = {}
         self._sent: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
+        self._answers, self._seen = True, float("-inf")
 
-    def models(self) -> list[str]:
-        """What the server calls its models."""
-        said = self._ask("GET", f"{self.url}/models", _LISTED_SECONDS)
+    def ready(self) -> bool:
+        """Whether the server has the model and answers, as its last answer tells; if that is old, it is asked now."""
+        with self._lock:
+            if time.monotonic() - self._seen < _READY_FOR:
+                return self._answers
+            self._seen = time.monotonic()  # who asks meanwhile does not look as well
+        with contextlib.suppress(EngineError):
+            self._saw(self.model in self.models(_READY_SECONDS))
+        return self._answers
+
+    def error(self, what: str, status: int = 0, fault: Fault = "failed", advice: str = "") -> EngineError:
+        """An error of the server.
+
+        Args:
+            what: it does: a clause without its subject.
+            status, fault: as of `EngineError`.
+            advice: what to do, beginning with a blank.
+        """
+        return EngineError(f"vLLM at {self.shown} {what}.{advice}", status, fault)
+
+    def models(self, seconds: float = _LISTED_SECONDS) -> list[str]:
+        """What the server calls its models, told within so many seconds."""
+        said = self._ask("GET", f"{self.url}/models", seconds)
         return self._read(lambda: [_name(one["id"]) for one in said["data"]])
 
     def write(self, asked: Sequence[Asked], most: int, stop: str | None = None) -> list[Written]:
@@ -182,30 +228,49 @@ class There(Engine):
             said = self._ask("POST", f"{root}/tokenize", json=asked)
             ids = self._read(lambda: [k for k in said["tokens"] if type(k) is int and k >= 0])
             if len(set(ids)) != len(new) or len(ids) != len(new):
-                raise ServerError(f"The model {self.model!r:.80} at {self.url} has no tokens of regions: it is no FO1.")
+                raise self.error(f"has a model {self.model!r:.80} without tokens of regions: it is no FO1")
             self._ids.update(zip(new, ids, strict=True))
         return self._ids
 
     def _ask(self, method: str, url: str, seconds: float = _SECONDS, **request: Any) -> Any:
+        try:
+            response = self._answer(method, url, seconds, **request)
+            if not response.is_success:
+                raise self._refusal(response)
+        except EngineError as exc:
+            self._saw(exc.fault == "refused")
+            raise
+        self._saw(True)
+        return self._read(lambda: bounded.parse(response.content, _REPLY_BYTES))
+
+    def _saw(self, answers: bool) -> None:
+        with self._lock:
+            self._answers, self._seen = answers, time.monotonic()
+
+    def _answer(self, method: str, url: str, seconds: float, **request: Any) -> httpx.Response:
         asked = exchange.Exchange(seconds, _REPLY_BYTES)
         try:
             with asked:
-                response = self._http.request(method, url, **request)
+                return self._http.request(method, url, **request)
         except exchange.Ended:
-            raise ServerError(f"vLLM at {self.url} gave no usable answer: {one_line(asked.why, _TOLD)}.") from None
+            why = without_password(one_line(asked.why, _TOLD))
+            raise self.error(f"gave no usable answer: {why}", fault="away" if asked.late else "failed") from None
         except httpx.HTTPError as exc:
             why = one_line(str(exc), _TOLD).rstrip(".") or type(exc).__name__
-            raise ServerError(f"vLLM at {self.url} does not answer: {why}. Does `vllm serve` run there?") from exc
-        told = self._read(lambda: bounded.parse(response.content, _REPLY_BYTES))
-        if response.is_success:
-            return told
-        error = told.get("error", told) if isinstance(told, dict) else {}
-        told = error.get("message", response.reason_phrase) if isinstance(error, dict) else error
-        why = one_line(str(told), _TOLD).rstrip(".")
-        if response.status_code in (400, 422):
-            raise InputError(f"vLLM at {self.url} refuses the request: {why}.")
-        advice = _ADVICE.get(response.status_code, "")
-        raise ServerError(f"vLLM at {self.url} answers {response.status_code}: {why}.{advice}")
+            raise self.error(f"does not answer: {why}", fault="away", advice=_unheard(self.url, exc)) from exc
+
+    def _refusal(self, response: httpx.Response) -> EngineError:
+        """What an answer means that is none."""
+        status, why = response.status_code, _complaint(response)
+        if response.has_redirect_location:
+            there = without_password(one_line(response.headers["location"], _TOLD))
+            return self.error(
+                f"answers {status} and sends on to {there}, where nobody follows", status, advice=_ADDRESS
+            )
+        if status in _REFUSED:
+            return EngineError(f"vLLM at {self.shown} refuses the request: {why}.", status, "refused", why)
+        advice = _NO_KEY if status == 401 else _ADDRESS if status == 404 and not self.model else ""
+        return self.error(f"answers {status}: {why}", status, "away" if status in _AWAY else "failed", advice)
 
     def _read(self, read: Callable[[], T]) -> T:
         """What is read of an answer; what cannot be is the server's fault."""
@@ -213,7 +278,37 @@ class There(Engine):
             return read()
         except (AttributeError, LookupError, TypeError, ValueError) as exc:
             why = f"{type(exc).__name__}: {one_line(str(exc), _TOLD)}"
-            raise ServerError(f"What answers at {self.url} is no vLLM with FO1 ({why}).") from exc
+            raise EngineError(f"What answers at {self.shown} is no vLLM with FO1 ({why}).") from exc
+
+
+def _unheard(url: str, exc: httpx.HTTPError) -> str:
+    """What to do about a server from which no answer came."""
+    if any(isinstance(one, ssl.SSLError) and not isinstance(one, ssl.SSLCertVerificationError) for one in _causes(exc)):
+        return " It speaks no TLS there: write http:// for https://."
+    if isinstance(exc, httpx.RemoteProtocolError) and url.lower().startswith("http:"):
+        return " Does it speak TLS there? Then write https:// for http://."
+    return " Does `vllm serve` run there?"
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__ or exc.__context__
+
+
+def _complaint(response: httpx.Response) -> str:
+    """What an answer says went wrong, on a line: the first text where errors have one, else what its status means."""
+    try:
+        told = bounded.parse(response.content, _REPLY_BYTES)
+    except ValueError:
+        told = None
+    while isinstance(told, (dict, list)):
+        if isinstance(told, dict):
+            told = next((told[key] for key in ("error", "message", "detail", "msg") if told.get(key)), None)
+        else:
+            told = told[0] if told else None
+    said = told if isinstance(told, str) else ""
+    return one_line(said, _TOLD).rstrip(". ") or one_line(response.reason_phrase, _TOLD) or "it does not say why"
 
 
 def _name(given: Any) -> str:

@@ -33,7 +33,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from fo1agent.errors import AgentError
+from fo1agent.errors import AgentError, EngineError
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.regions.regions import Regions, shown
 from fo1agent.scene import Predictor
@@ -323,7 +323,8 @@ class Batched:
         try:
             results = dict(zip(different, _PASSES[kind](self._inner, list(different.values())), strict=True))
         except Exception as exc:
-            if len(different) > 1:
+            away = isinstance(exc, EngineError) and exc.fault == "away"  # for each of them
+            if len(different) > 1 and not away:
                 # One that cannot be computed must not spoil the others.
                 for key in different:
                     self._pass(kind, [job for job in jobs if job.key == key])

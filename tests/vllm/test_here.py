@@ -15,7 +15,7 @@ pytest.importorskip("vllm", reason="`make test-vllm` runs these, in an environme
 from safetensors.torch import load_file
 
 import fo1agent
-from fo1agent.errors import CheckpointError, InputError
+from fo1agent.errors import CheckpointError, EngineError, InputError
 from fo1agent.model.served import Asked, Shown
 from fo1agent.pictures.image import load_image
 from tests.conftest import REPO
@@ -181,8 +181,9 @@ def test_a_picture_that_was_read_is_not_read_again(here: Any) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_refused_and_the_next_one_answered(here: Any, local: Any) -> None:
-    with pytest.raises(InputError, match="vLLM refuses the prompt"):
+    with pytest.raises(EngineError, match="vLLM refuses the prompt") as caught:
         here.generate([], "zq xj " * 2500, 4)
+    assert (caught.value.fault, here.ready()) == ("refused", True)
     assert here.generate([], "Hello.", 8) == local.generate([], "Hello.", 8)
 
 

@@ -8,15 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fo1agent.annotate.job import Job, Progress, here, run
 from fo1agent.annotate.sources import Listing, listing
 from fo1agent.annotate.tasks import Kind, Row, Task, foreseen
-from fo1agent.errors import DataError, InputError, ToolFailed
+from fo1agent.errors import DataError, EngineError, InputError, ToolFailed
+from fo1agent.loading import load
+from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model
 from fo1agent.segmenters.base import NO_SEGMENTER
 from fo1agent.trainers.lock import locked
+from tests.vllm_server import served
 
 PEOPLE = [(0.8, [70, 10, 110, 50]), (0.7, [70, 55, 110, 95])]
 
@@ -218,3 +222,29 @@ def test_what_a_model_cannot_judge_is_known_before(model: Model) -> None:
 def test_what_stands_in_the_way_of_a_question_is_known_before(model: Model, question: str, told: list[str]) -> None:
     assert foreseen(model, Task("ask", (question,))) == [line.format(model.predictor.name) for line in told]
     assert foreseen(model, Task("ask")) == []
+
+
+def test_an_engine_that_is_gone_ends_a_job_which_goes_on_when_it_is_back(photos: Path, tmp_path: Path) -> None:
+    def proposer(image: Any) -> Regions:
+        return Regions(np.array([[1.0, 1, 20, 20]]), np.ones(1), (None,), ("r0",), "test")
+
+    asked: dict[str, None] = {}  # the pictures, each as it is sent
+
+    def answer(path: str, body: Any) -> Any:
+        if path != "/v1/chat/completions":
+            return server.vllm(path, body)
+        asked[body["messages"][0]["content"][0]["image_url"]["url"]] = None
+        return (400, {"message": "too long"}) if len(asked) == 1 else server.vllm(path, body)
+
+    job = Job(tmp_path / "out", listing(str(photos)), Task("count", ("bus",)), {"model_name": None}, 1)
+    with served() as server:
+        model, server.answer = load(engine=server.url, proposer=proposer), answer
+        with pytest.raises(EngineError, match="does not answer"):
+            run(job, lambda: here(model), lambda progress: server.stop() if progress.done == 2 else None)
+    assert (job.done(), len(asked)) == (3, 2)  # the broken picture asks nothing
+    with served(server.http.server_port):
+        run(job, lambda: here(model))
+    rows = list(job.shards.rows())
+    assert [row["value"] for row in rows] == [None, 1, None, 1, 1]
+    assert "refuses the request: too long" in rows[0]["error"]
+    assert "broken.png" in rows[2]["error"]

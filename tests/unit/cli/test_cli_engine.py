@@ -1,15 +1,24 @@
-"""What commands say where `--engine` names a vLLM."""
+"""What commands say where `--engine` names a vLLM, and what of a vLLM that gives no answer."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from fo1agent.cli import main
+from tests.vllm_server import Server, served
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with served() as one:
+        yield one
 
 
 @pytest.fixture
@@ -17,6 +26,49 @@ def picture(tmp_path: Path) -> str:
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     (tmp_path / "boxes.json").write_text(json.dumps([[1, 1, 20, 20], [30, 10, 60, 40]]), encoding="utf-8")
     return str(tmp_path / "a.png")
+
+
+def run(picture: str, server: Server, *words: str) -> Result:
+    boxes = str(Path(picture).with_name("boxes.json"))
+    return CliRunner().invoke(main, [*words, "--engine", server.url, "--boxes", boxes])
+
+
+COMMANDS = [
+    ("ask", "How many dogs are there?"),
+    ("ground", "dog"),
+    ("count", "dog"),
+    ("describe",),
+    ("point", "dog"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_vllm_that_refuses_or_fails_is_one_line_and_exit_1(server: Server, picture: str, command: Any) -> None:
+    name, *words = command
+    assert run(picture, server, name, picture, *words).exit_code == 0
+    for said, told in {
+        (400, b'{"error": {"message": "no boxes"}}'): "refuses the request: no boxes.",
+        (500, b""): "answers 500: Internal Server Error.",
+    }.items():
+        server.answer = lambda path, body, said=said: server.vllm(path, body) if path == "/v1/models" else said
+        ended = run(picture, server, name, picture, *words)
+        assert (ended.exit_code, ended.stdout) == (1, "")
+        assert ended.stderr == f"error: vLLM at {server.url} {told}\n"
+
+
+def test_of_several_pictures_each_says_so(server: Server, picture: str) -> None:
+    server.answer = lambda path, body: server.vllm(path, body) if path == "/v1/models" else (400, {"message": "no"})
+    ended = run(picture, server, "ask", picture, picture, "Is there a dog?")
+    assert ended.exit_code == 1
+    assert ended.stdout.count(f"a.png: error: vLLM at {server.url} refuses the request: no.") == 2
+
+
+def test_nobody_at_the_address_is_one_line_and_exit_1(picture: str) -> None:
+    with served() as server:
+        pass
+    ended = run(picture, server, "ask", picture, "Is there a dog?")
+    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert ended.stderr.startswith(f"error: vLLM at {server.url} does not answer: ")
 
 
 def test_an_address_without_a_scheme_is_wrong_usage_that_says_which_is_meant(picture: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import base64
+import pickle
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,15 @@ import pytest
 from PIL import Image
 
 import fo1agent
-from fo1agent.errors import InputError, ServerError, ToolFailed
+from fo1agent.agent.asking import with_asking
+from fo1agent.errors import EngineError, InputError, ToolFailed
 from fo1agent.model import served_there
 from fo1agent.model.served import Asked, Engine, Said, ServedPredictor, Written
 from fo1agent.pictures.image import load_image
 from fo1agent.prompts import render
 from fo1agent.regions.regions import Regions
+from fo1agent.runs.batching import Batched
+from tests.vllm_server import Server, served
 
 IMAGE = load_image(Image.new("RGB", (200, 100)))
 
@@ -128,59 +131,11 @@ def test_a_question_that_is_far_too_long_is_refused(predictor: ServedPredictor) 
 
 # --- a server ----------------------------------------------------------------------------------------------------
 
-Answer = Callable[[str, Any], tuple[int, Any]]
-
-
-class Server:
-    """Answers as `answer` says, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Any, str | None]] = []
-        self.answer: Answer = self.vllm
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._reply(None)
-
-            def do_POST(self) -> None:
-                self._reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-            def _reply(self, body: Any) -> None:
-                outer.asked.append((self.path, body, self.headers.get("Authorization")))
-                status, said = outer.answer(self.path, body)
-                data = said if isinstance(said, bytes) else json.dumps(said).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-    def vllm(self, path: str, body: Any) -> tuple[int, Any]:
-        if path == "/v1/models":
-            return 200, {"data": [{"id": "models/tiny"}]}
-        if path == "/tokenize":
-            return 200, {"tokens": [100 + k for k in range(body["prompt"].count("<"))]}
-        ids = body.get("logprob_token_ids", ())
-        told = [{"token": f"token_id:{k}", "logprob": -0.01 * k} for k in [5, *ids]]
-        message = {"content": " A dog.<|im_end|>"}
-        return 200, {"choices": [{"message": message, "logprobs": {"content": [{"top_logprobs": told}]}}]}
-
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    one = Server()
-    thread = threading.Thread(target=one.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield one
-    one.http.shutdown()
-    thread.join()
-    one.http.server_close()
+    with served() as one:
+        yield one
 
 
 def test_a_server_is_asked_by_openai_s_chat(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,27 +160,171 @@ def test_a_server_is_asked_by_openai_s_chat(server: Server, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "told"),
+    ("said", "fault", "told"),
     [
-        ((200, b"<html>"), ServerError, "is no vLLM with FO1"),
-        ((200, {"choices": []}), ServerError, "is no vLLM with FO1"),
-        ((200, b"[" * 100_000), ServerError, "is no vLLM with FO1"),
-        ((400, {"error": {"message": "too\nlong"}}), InputError, "refuses the request: too long"),
-        ((500, {"error": {"message": "broken"}}), ServerError, "answers 500: broken"),
+        ((200, b"<html>"), "failed", "is no vLLM with FO1"),
+        ((200, {"choices": []}), "failed", "is no vLLM with FO1"),
+        ((200, b"[" * 100_000), "failed", "is no vLLM with FO1"),
+        ((400, {"error": {"message": "too\nlong."}}), "refused", "refuses the request: too long."),
+        ((400, {"error": "too long"}), "refused", "refuses the request: too long."),
+        ((400, [1, 2]), "refused", "refuses the request: Bad Request."),
+        ((400, {"error": None}), "refused", "refuses the request: Bad Request."),
+        ((400, {"error": {"message": None}}), "refused", "refuses the request: Bad Request."),
+        ((413, b"<html>"), "refused", "refuses the request: Request Entity Too Large."),
+        ((422, {"detail": [{"loc": ["body"], "msg": "no such field"}]}), "refused", "the request: no such field."),
+        ((400, {"message": "x" * 10_000}), "refused", f"refuses the request: {'x' * 500}."),
+        ((400, {"message": "\x1b[2J"}), "refused", r"refuses the request: \x1b[2J."),
+        (
+            (401, {"error": "Unauthorized"}),
+            "failed",
+            "answers 401: Unauthorized. Set VLLM_API_KEY to the server's key.",
+        ),
+        ((404, {"error": {"message": "no model"}}), "failed", "answers 404: no model."),
+        ((429, b""), "away", "answers 429: Too Many Requests."),
+        ((500, {"error": {"message": "broken"}}), "failed", "answers 500: broken."),
+        ((502, b"<html>"), "failed", "answers 502: Bad Gateway."),
+        ((503, b""), "away", "answers 503: Service Unavailable."),
+        ((307, "/v2/chat"), "failed", "answers 307 and sends on to /v2/chat, where nobody follows."),
+        ((302, "http://me:pw@other/v1"), "failed", "sends on to http://other, which is not who was asked."),
     ],
 )
-def test_what_a_server_gets_wrong_is_told(server: Server, said: Any, error: type[Exception], told: str) -> None:
+def test_what_a_server_gets_wrong_is_told(server: Server, said: Any, fault: str, told: str) -> None:
     predictor: Any = fo1agent.load(engine=server.url).predictor
     server.answer = lambda path, body: said
-    with pytest.raises(error, match=told):
+    with pytest.raises(EngineError) as caught:
         predictor.generate([], "What?")
+    assert told in str(caught.value)
+    assert "None" not in str(caught.value)
+    assert (caught.value.fault, "\n" in str(caught.value)) == (fault, False)
+    again = pickle.loads(pickle.dumps(caught.value))  # as an actor of Ray hands it on
+    assert (str(again), again.fault, again.reason) == (str(caught.value), fault, caught.value.reason)
+
+
+def test_a_server_that_is_gone_is_told_and_answers_when_it_is_back() -> None:
+    with served() as server:
+        predictor: Any = fo1agent.load(engine=server.url).predictor
+        encoding = predictor.encode(IMAGE, boxes(2))
+        before = predictor.match(encoding, ["dog"])
+        assert predictor.ready()
+    with pytest.raises(EngineError, match=r"does not answer: .*Connection refused. Does `vllm serve` run") as caught:
+        predictor.match(encoding, ["cat"])
+    assert (caught.value.fault, caught.value.status) == ("away", 0)
+    assert not predictor.ready()
+    with served(server.http.server_port):
+        np.testing.assert_array_equal(predictor.match(encoding, ["cat"]), before)
+        assert predictor.ready()
+
+
+def test_whether_a_server_has_its_model_is_looked_for_when_nobody_asked_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor: Any = fo1agent.load(engine=server.url).predictor
+    assert predictor.ready()
+    assert len(server.asked) == 1  # when it was loaded
+    monkeypatch.setattr(served_there, "_READY_FOR", -1.0)
+    assert predictor.ready()
+    server.answer = lambda path, body: (200, {"data": [{"id": "another"}]})
+    assert not predictor.ready()
+    server.answer = server.vllm
+    assert predictor.ready()
+    assert len(server.asked) == 4
+
+
+@pytest.mark.parametrize("said", [(400, {"message": "no boxes"}), (500, b""), (503, b"")])
+def test_a_question_that_no_server_answers_has_no_answer(server: Server, said: Any) -> None:
+    model = fo1agent.load(engine=server.url)
+    scene = model.open(IMAGE, boxes=boxes(2))
+    server.answer = lambda path, body: said
+    agent = fo1agent.Agent(model)
+    for ask in (
+        lambda: agent.ask(scene, "How many dogs are there?"),
+        lambda: agent.ask_many(scene, ["Is there a cat?"]),
+    ):
+        with pytest.raises(EngineError):
+            ask()
+    for name, arguments in {"ground": {"phrase": "dog"}, "describe": {}, "ask": {"question": "Any dog?"}}.items():
+        with pytest.raises(EngineError):
+            with_asking(fo1agent.registry())[name].call(scene, arguments)
+
+
+def test_a_server_that_is_gone_is_asked_once_by_those_who_ask_together() -> None:
+    with served() as server:
+        predictor: Any = fo1agent.load(engine=server.url).predictor
+    asked: list[int] = []
+
+    def generate_many(abouts: Any, texts: Any, most: int) -> Any:
+        asked.append(len(texts))
+        return ServedPredictor.generate_many(predictor, abouts, texts, most)
+
+    predictor.generate_many = generate_many
+    batched = Batched(predictor, most=4, wait_s=10.0, running=lambda: 4)
+    with pytest.raises(EngineError, match="does not answer"):
+        batched.generate_many([[]] * 4, ["a", "b", "c", "d"])
+    batched.close()
+    assert asked == [4]
+
+
+def test_a_password_is_told_nowhere() -> None:
+    with served() as server:
+        url = server.url.replace("http://", "http://me:hush@")
+        predictor: Any = fo1agent.load(engine=url).predictor
+        assert server.asked[-1][2] == f"Basic {base64.b64encode(b'me:hush').decode()}"
+        assert predictor.fingerprint == fo1agent.load(engine=server.url).predictor.fingerprint
+    port = server.http.server_port
+    with pytest.raises(EngineError) as caught:
+        predictor.generate([], "What?")
+    told = [str(caught.value)]
+    for wrong in (
+        f"ftp://me:hush@127.0.0.1:{port}",
+        f"me:hush@127.0.0.1:{port}/v1",
+        f"http://me:hu/sh@127.0.0.1:{port}/v1",
+    ):
+        with pytest.raises(InputError) as refused:
+            fo1agent.load(engine=wrong)
+        told.append(str(refused.value))
+    for one in told:
+        assert f"127.0.0.1:{port}" in one
+        assert not re.search("hush|hu/sh|me:|'hu'", one)
+
+
+def test_what_is_wrong_with_an_address_is_told(server: Server) -> None:
+    bare = server.url.removeprefix("http://")
+    for wrong, told in {
+        bare: f"got {bare!r}. Did you mean {server.url}?",
+        "localhost:8000": "Did you mean http://localhost:8000?",
+        "vlm": "or the address of a vLLM server such as http://127.0.0.1:8000/v1; got 'vlm'.",
+        "http:///v1": "it names no host",
+        "http://127.0.0.1:99999/v1": "its port is more than 65535",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            fo1agent.load(engine=wrong)
+        assert str(caught.value).endswith((told, f"{told}."))
+    with pytest.raises(EngineError, match="It speaks no TLS there: write http:// for https://"):
+        fo1agent.load(engine=f"https://{bare}")
+    server.answer = lambda path, body: (404, {"detail": "Not Found"})
+    with pytest.raises(EngineError, match="A vLLM's address ends in /v1"):
+        fo1agent.load(engine=server.url)
+
+
+def test_a_model_is_named_in_full_or_by_the_last_part(server: Server) -> None:
+    for name in (None, "models/tiny", "tiny"):
+        predictor: Any = fo1agent.load(name, engine=server.url).predictor
+        assert (predictor.name, predictor.engine.model) == ("tiny", "models/tiny")
+    server.answer = lambda path, body: (200, {"data": [{"id": "a/tiny"}, {"id": "b/tiny"}, {"id": "tiny"}]})
+    assert fo1agent.load("tiny", engine=server.url).predictor.engine.model == "tiny"  # pyright: ignore
+    server.answer = lambda path, body: (200, {"data": [{"id": "a/tiny"}, {"id": "b/tiny"}]})
+    with pytest.raises(InputError, match=r"has several models 'tiny'. It has a/tiny, b/tiny"):
+        fo1agent.load("tiny", engine=server.url)
+    server.answer = lambda path, body: (200, {"data": []})
+    with pytest.raises(EngineError, match="has no model"):
+        fo1agent.load("tiny", engine=server.url)
 
 
 def test_a_model_without_tokens_of_regions_is_told(server: Server) -> None:
     predictor: Any = fo1agent.load(engine=server.url).predictor
     usual = server.answer
     server.answer = lambda path, body: (200, {"tokens": [1]}) if path == "/tokenize" else usual(path, body)
-    with pytest.raises(ServerError, match="it is no FO1"):
+    with pytest.raises(EngineError, match="it is no FO1"):
         predictor.match(predictor.encode(IMAGE, boxes(2)), ["dog"])
 
 
@@ -236,8 +335,6 @@ def test_what_is_asked_of_a_server_in_vain_is_told(server: Server) -> None:
         fo1agent.load(engine=server.url, dtype="bfloat16", compile=True)
     with pytest.raises(InputError, match="makes no proposals"):
         fo1agent.load(engine=server.url, needs_boxes=True)
-    with pytest.raises(InputError, match="or the address of a vLLM server"):
-        fo1agent.load(engine="vlm")
     assert [path for path, _, _ in server.asked] == ["/v1/models"]
 
 
