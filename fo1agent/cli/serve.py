@@ -169,7 +169,8 @@ def serve(
     FO1AGENT_TOKEN as bearer token; without that variable, the server listens only on loopback addresses. If the
     variable FO1AGENT_TRACES names a folder, every run is saved there.
     """
-    console.note(f"Loading {loading['model_name'] or 'fo1-nano'} …")  # what is imported next takes its time as well
+    what = cli_loading.told(loading["model_name"], loading["engine"])
+    console.note(f"Loading {what} …")  # what is imported next takes its time as well
     _check_packages()
     from fo1agent.integrations.listening import check_address
     from fo1agent.serve.service import check_deciding
@@ -242,6 +243,10 @@ def _made(
     ocr = cli_ocr.reader(ocr_lang, ocr_set)
     boxes = None if proposer is None else resolve_proposer(proposer, device=device)
     model = load(model_name, device=device, proposer=boxes, ocr=ocr, **loading)
+    if model.proposer is None and not getattr(model.predictor, "proposes", True):
+        console.note(
+            f"{model.name} makes no boxes, and there is no --proposer: send pictures to /v1/images with boxes."
+        )
     return model, replace(settings, tools=cli_own_tools.load_tools(tools))
 
 

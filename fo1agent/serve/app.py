@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.resources import files
 from pathlib import Path
 
@@ -86,6 +87,8 @@ def _add_upkeep(app: App) -> None:
         """Whether the server takes on work; 503 while it shuts down."""
         draining = app.traffic.draining
         status = {"status": "draining" if draining else "ok", "model": app.service.model.name}
+        if (ready := app.service.engine_ready) is not None:
+            status["engine"] = "ok" if await asyncio.to_thread(ready) else "away"
         return Json(status, 503, DRAINING) if draining else Json(status)
 
     @app.get(

@@ -14,12 +14,20 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from fo1agent.errors import FO1AgentError, InputError
+from fo1agent.errors import EngineError, FO1AgentError, InputError
 from fo1agent.pictures.filekinds import INSTALL_HEIF
+from fo1agent.presets import WITH_BOXES
 from fo1agent.regions.regions import shown
 from fo1agent.serve.gate import Gone, Late, Refused
 
 _log = logging.getLogger(__name__)
+
+# What messages advise who has this machine, and what those can do who call from another.
+_HERE = {
+    INSTALL_HEIF: "Send it as JPEG or PNG.",
+    WITH_BOXES: "Send the picture to /v1/images with `boxes`, [[x1, y1, x2, y2], …] in pixels, and go on with its id.",
+}
+_ENGINE_BACK_S = 5  # after which an engine that is away may be there again
 
 
 class ErrorDetail(BaseModel):
@@ -88,8 +96,12 @@ def problem_of(error: Exception) -> Problem:
         case Gone():
             return Problem(499, "The client has gone.", "client_closed_request")
         case InputError():
-            # Who sends a picture here can install nothing here.
-            return Problem(422, str(error).replace(INSTALL_HEIF, "Send it as JPEG or PNG."))
+            message = str(error)
+            for advice, instead in _HERE.items():
+                message = message.replace(advice, instead)
+            return Problem(422, message)
+        case EngineError():
+            return _of_engine(error)
         case FO1AgentError():
             return Problem(500, str(error), "server_error")
         case RequestValidationError():
@@ -101,6 +113,36 @@ def problem_of(error: Exception) -> Problem:
             kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request_error")
             return Problem(error.status_code, str(phrase), kind, headers=error.headers)
     return Problem(500, "The server failed. Its log says why.", "server_error")
+
+
+def recorded(what: str, error: Exception) -> Problem:
+    """How a failure is told; where it is this server's or its engine's, the log says what failed, and why.
+
+    Args:
+        what: failed: a request, or part of one.
+        error: why.
+    """
+    problem = problem_of(error)
+    if isinstance(error, EngineError):
+        _log.error("%s failed: %s", what, error)
+    elif problem.status == 500:
+        _log.error("%s failed", what, exc_info=error)
+    return problem
+
+
+def _of_engine(error: EngineError) -> Problem:
+    """Where the engine is, and what is wrong with it there, is not for callers."""
+    match error.fault:
+        case "away":
+            message = f"The model's engine does not answer. Try again in {_ENGINE_BACK_S} s."
+            headers = {"Retry-After": str(_ENGINE_BACK_S)}
+            return Problem(503, message, "overloaded", "engine_away", headers)
+        case "refused":
+            return Problem(502, f"The model's engine refuses this: {error.reason}.", "server_error", "engine_refused")
+        case "failed":
+            return Problem(
+                502, "The model's engine failed. The server's log says why.", "server_error", "engine_failed"
+            )
 
 
 def _unread(cause: BaseException | None) -> str:
@@ -143,11 +185,9 @@ def install(app: FastAPI) -> None:
     """Let an app tell its failures so."""
 
     async def told(request: Request, error: Exception) -> Response:
-        problem = problem_of(error)
+        problem = recorded(f"{request.method} {request.url.path}", error)
         if problem.status == 405 and (allowed := _methods(request)):
             problem.headers["Allow"] = ", ".join(allowed)
-        if problem.status == 500:
-            _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return response(problem)
 
     for kind in (Problem, Refused, Late, Gone, FO1AgentError, RequestValidationError, HTTPException, Exception):

@@ -104,6 +104,9 @@ class HealthOut(BaseModel):
 
     status: Literal["ok", "draining"]
     model: str
+    engine: Literal["ok", "away"] | None = Field(
+        None, description="Whether the vLLM that the model's words come from would answer; left out without one."
+    )
 
 
 def router(service: Service, tools: dict[str, Tool] | None = None) -> APIRouter:

@@ -55,6 +55,7 @@ class Service:
 
     Attributes:
         model: what opens pictures; its passes are put together unless the settings say otherwise.
+        engine_ready: tells whether the engine would answer that the model's words come from; None without one.
         scenes: the pictures that are open.
         traffic: what is on its way.
 
@@ -102,6 +103,7 @@ class Service:
                 wait=lambda result, seconds: _while_wanted(result),
             )
         predictor = self._batched or cast(Predictor, _Alone(model.predictor))
+        self.engine_ready: Callable[[], bool] | None = getattr(model.predictor, "ready", None)
         self.model = replace(model, predictor=predictor, ocr=_until_stopped(model.ocr))
         self.scenes = Scenes(
             self.model,

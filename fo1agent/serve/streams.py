@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 
 from fo1agent.serve.gate import Stream
-from fo1agent.serve.problems import ErrorBody, dumps, problem_of
+from fo1agent.serve.problems import ErrorBody, dumps, recorded
 
 PING_S = 10.0
 """Seconds of silence after which a stream sends a comment, so that nobody on the way takes it for dead."""
@@ -27,10 +27,11 @@ FAILURES: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorBody, "description": "What was sent does not fit; the message says what and why."},
     429: {"model": ErrorBody, "description": "Too many requests wait; Retry-After says for how long to stay away."},
     500: {"model": ErrorBody, "description": "The server failed."},
+    502: {"model": ErrorBody, "description": "The model's engine, another server, refuses this or failed."},
     503: {
         "model": ErrorBody,
-        "description": "The request would wait too long, or the server is shutting down; Retry-After says for how long "
-        "to stay away.",
+        "description": "The request would wait too long, the model's engine does not answer, or the server is shutting "
+        "down; Retry-After says for how long to stay away.",
     },
     504: {"model": ErrorBody, "description": "The deadline has passed."},
 }
@@ -54,7 +55,7 @@ def sse(events: Stream[tuple[str, Any]], failure: str = "error") -> StreamingRes
                 yield sse_event(*item)
                 coming = asyncio.ensure_future(anext(events, None))
         except Exception as exc:
-            yield sse_event(failure, problem_of(exc).body)
+            yield sse_event(failure, recorded("a stream of events", exc).body)
         finally:  # also when the client has gone
             coming.cancel()
             events.stop()

@@ -105,7 +105,7 @@ def test_the_kinds_of_work_and_their_places_are_as_told(text: str) -> None:
 
 def test_every_line_that_starts_the_server_is_one_that_it_takes(text: str) -> None:
     lines = re.findall(r"^\$ (.*fo1agent serve(?:[^\n\\]|\\\n)*)$", text, re.MULTILINE)
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         words = shlex.split(line.replace("\\\n", " "))
         command.make_context("serve", words[words.index("serve") + 1 :]).close()

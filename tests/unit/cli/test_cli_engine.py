@@ -94,3 +94,18 @@ def test_that_vllm_is_not_installed_is_told_before_boxes_are_asked_for(
         ended = CliRunner().invoke(main, ["ask", picture, "Any dog?", "--engine", "vllm", "--model", model])
         assert ended.exit_code == 1
         assert ended.stderr.startswith("error: Engine vllm needs vllm, which is not installed: pip install ")
+
+
+def test_a_server_says_what_it_loads_from_where_and_that_pictures_need_boxes(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FO1AGENT_TOKEN", raising=False)
+    monkeypatch.setattr("fo1agent.serve.run.serve", lambda *_: None)
+    url = server.url.replace("http://", "http://me:hush@")
+    lacks = "tiny makes no boxes, and there is no --proposer: send pictures to /v1/images with boxes.\n"
+    for options, what in (((), "the first model"), (("--model", "tiny"), "tiny")):
+        ended = CliRunner().invoke(main, ["serve", "--port", "0", "--engine", url, *options])
+        assert ended.stderr == f"Loading {what} of the vLLM server at {server.url} …\n{lacks}"
+        assert ended.exit_code == 0
+    ended = CliRunner().invoke(main, ["serve", "--port", "0"])
+    assert ended.stderr == "Loading fo1-nano …\n"

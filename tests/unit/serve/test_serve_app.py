@@ -465,9 +465,11 @@ async def test_our_own_failures_are_told_without_their_words(caplog: pytest.LogC
         assert response.status_code == 500
         assert "secret" not in response.text
         assert "secret" in caplog.text
+        caplog.clear()
         streamed = await http.post("/v1/ask", json={**asked, "stream": True})
         assert "event: error" in streamed.text
         assert "secret" not in streamed.text
+        assert "secret" in caplog.text
 
 
 # ---- limits ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from fo1agent.scene import Model
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
+from fo1agent.serve.streams import FAILURES
+from tests.conftest import REPO
 from tests.fakes import FakePredictor
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:schemathesis.*")
@@ -30,6 +33,13 @@ def test_the_document_is_valid() -> None:
     paths = document["paths"]
     assert {"/v1/images", "/v1/tools/{name}", "/v1/ask", "/v1/chat/completions", "/healthz", "/metrics"} <= set(paths)
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_the_page_of_the_server_has_all_statuses_of_the_document() -> None:
+    page = (REPO / "docs" / "serving.md").read_text(encoding="utf-8")
+    table = page.partition("| status | when |")[2].partition("\n\n")[0]
+    told = {int(status) for row in table.splitlines() for status in re.findall(r"\b\d{3}\b", row.split(" | ")[0])}
+    assert {405, 499, *FAILURES} == told
 
 
 def test_the_document_says_how_many_questions_may_come_before_one() -> None:
