@@ -294,7 +294,7 @@ class Scene(Pictured):
         come out too low more often than by a name; `docs/likeness.md` has the figures.
 
         Args:
-            phrase: what to look for: "bus", "red car", "people".
+            phrase: what to look for: "bus", "red car", "people"; of a region's id ("r3"), that region.
             like: a region, region id or box to find more of, instead of a phrase, an `example` of another picture, or
                 several of all these; those of this picture are not among the result themselves.
             unlike: with `like`, the same of what is not meant.
@@ -395,8 +395,9 @@ class Scene(Pictured):
     ) -> Asking[dict[str, Regions]]:
         """`ground_many`, of arguments that are known to be right."""
         candidates = self._candidates(within)
-        meant, scores, beyond = yield from self._judging(phrases, least)
-        return {
+        meant_by_id = {phrase: self.region(phrase) for phrase in phrases if is_region_id(phrase)}
+        meant, scores, beyond = yield from self._judging([one for one in phrases if one not in meant_by_id], least)
+        found = {
             phrase: _together(
                 [
                     self._named_by(meaning, scores, self._looked(meaning, beyond, candidates, within), least, limit)
@@ -406,6 +407,10 @@ class Scene(Pictured):
             )
             for phrase, meanings in meant.items()
         }
+        for phrase, region in meant_by_id.items():
+            one = Regions.from_list([region])
+            found[phrase] = one[self._inside(one.boxes, within)]
+        return {phrase: found[phrase] for phrase in phrases}
 
     def count(self, phrase: str, *, within: Target = None, threshold: float | None = None) -> CountResult:
         """Count the regions that a phrase names; arguments as for `ground`, whose regions are counted.

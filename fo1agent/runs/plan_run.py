@@ -21,6 +21,7 @@ from fo1agent.pictures.color import PLAIN
 from fo1agent.plans import language as p
 from fo1agent.regions import geometry
 from fo1agent.regions.boxes import centers, iou
+from fo1agent.regions.ids import is_region_id
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.regions.relations import between, related, stand
 from fo1agent.results import bound, tells_of_regions, value_of
@@ -226,6 +227,8 @@ class Run:
         if phrase not in self._grounded:
             wanted = [s.phrase for s in self.plan.steps if isinstance(s, p.Find) and s.phrase]
             wanted += [one for s in self.plan.steps if isinstance(s, p.Are) for one in self._said_of(s)]
+            # An id that no region has is no fault of the other phrases.
+            wanted = [phrase] if is_region_id(phrase) else [one for one in wanted if not is_region_id(one)]
             self.meter.model_call()
             self._grounded.update(self.scene.ground_many(list(dict.fromkeys(wanted))))
         return self._grounded[phrase]

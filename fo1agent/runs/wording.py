@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fo1agent.plans import language as p
+from fo1agent.regions.ids import is_region_id
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.runs.answer import Answer, Bounds, known_of
 from fo1agent.runs.plan_run import Failure, Open, Run
@@ -97,7 +98,14 @@ def text_so_far(run: Run) -> str:
             break
         result = run.results[ref]
         sentences[_cannot(result) if isinstance(result, Failure) else wording.sentence(ref)] = None
-    return " ".join(sentences)
+    return _without_articles(" ".join(sentences), run)
+
+
+def _without_articles(text: str, run: Run) -> str:
+    """The text without "the" and "a" before ids by which the question names regions."""
+    named = [step.phrase for step in run.plan.steps if isinstance(step, p.Find) and step.phrase]
+    ids = "|".join(re.escape(one) for one in dict.fromkeys(named) if is_region_id(one))
+    return re.sub(rf"\b(?:the|an?) (?=(?:{ids})\b)", "", text, flags=re.IGNORECASE) if ids else text
 
 
 def _cannot(failure: Failure) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,6 +56,17 @@ def test_regions_have_names_and_stable_ids(scene: Scene) -> None:
     assert scene.regions.labels == ("bus", "person", "person", "car", "person")
     assert scene.regions.ids[0] == f"{scene.id}/r0"
     assert scene.id == load_image(PICTURE).id
+
+
+@pytest.mark.parametrize("vocabulary", [("bus", "person", "car"), None])
+def test_a_phrase_that_is_an_id_is_that_region_whatever_the_model_sees_there(vocabulary: Any) -> None:
+    scene = Model(FakePredictor(OBJECTS, vocabulary=vocabulary)).open(PICTURE)
+    found = scene.ground_many(["r3", "bus", f"{scene.id}/r0", "b1_2_30_40"], threshold=0.99)
+    assert [names(one) for one in found.values()] == [["r3"], [], ["r0"], ["b1_2_30_40"]]
+    assert scene.count("r3").value == 1
+    assert names(scene.ground("r0", within=RIGHT)) == []
+    with pytest.raises(InputError, match=r"No region r9. There are r0 to r4."):
+        scene.ground("r9")
 
 
 def test_an_open_model_gives_objectness_and_no_names() -> None:

@@ -9,7 +9,9 @@ from PIL import Image
 
 from fo1agent.agent import Agent, Answer, Plan
 from fo1agent.errors import InputError
+from fo1agent.scene import Model
 from fo1agent.words.phrases import TO_KNOW
+from tests.fakes import FakePredictor
 from tests.labelled_scene import LabelledScene, Thing
 from tests.scenes import kitchen, park, street
 from tests.scripted_chat import steps
@@ -259,3 +261,23 @@ def test_what_cannot_be_saved_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     assert old.read_bytes() == b"old"
     with pytest.raises(InputError, match="cannot be written"):
         answer.save(tmp_path / "no" / "answer.html")
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("Where is r1?", "r1 is at the right of the picture (a person, r1)."),
+        ("Is r0 to the left of r1?", "Yes, 1 r0 is to the left of r1."),
+        ("Where is r9?", "I can't tell: No region r9. There are r0 to r1."),
+        (
+            "Where is r9, and how many people are there?",
+            "I can't tell: No region r9. There are r0 to r1. There is 1 person.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("vocabulary", [("bus", "person"), None])
+def test_a_region_is_asked_about_by_its_id(question: str, text: str, vocabulary: Any) -> None:
+    things = [((10.0, 10.0, 30.0, 60.0), "bus", 0.9), ((70.0, 30.0, 90.0, 70.0), "person", 0.8)]
+    scene = Model(FakePredictor(things, vocabulary=vocabulary)).open(Image.new("RGB", (100, 80)))
+    expected = text if vocabulary else text.replace("a person,", "a thing,")
+    assert Agent().ask(scene, question).text == expected
