@@ -31,7 +31,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from fo1agent import bounded, exchange
-from fo1agent.bearer import checked_token
+from fo1agent.bearer import checked_token, without_password
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.foreign import one_line
 from fo1agent.pictured import Pictured, Target, id_within, listed, pairs, phrases_of, several
@@ -114,7 +114,7 @@ class Client:
     """A server, by `connect`. Close it, or use it in a `with`. Safe to share between threads.
 
     Attributes:
-        url: the server's address.
+        url: the server's address, without a password.
         name: what its model is called.
     """
 
@@ -122,18 +122,20 @@ class Client:
         self, url: str, token: str | None = None, *, timeout_s: float = 120.0, patience_s: float = 30.0
     ) -> None:
         address = url if "://" in url else f"http://{url}"
+        self.url = without_password(address.rstrip("/"))
         if not address.startswith(("http://", "https://")):
-            raise InputError(f"A server's address begins with http:// or https://, got {url!r:.80}.")
-        self.url = address.rstrip("/")
+            raise InputError(f"A server's address begins with http:// or https://, got {self.url!r:.80}.")
         self._patience_s, self._timeout_s = patience_s, timeout_s
         token = checked_token(token)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(
-                base_url=self.url, headers=headers, timeout=timeout_s, event_hooks=dict(exchange.HOOKS)
+                base_url=address.rstrip("/"), headers=headers, timeout=timeout_s, event_hooks=dict(exchange.HOOKS)
             )
         except (httpx.InvalidURL, ValueError) as exc:
-            raise InputError(f"{url!r:.80} is no address of a server: {exc}.") from exc
+            # What is wrong may be a part of a password.
+            why = str(exc) if "@" not in address else "write the signs before its @ as %2F and so on"
+            raise InputError(f"{self.url!r:.80} is no address of a server: {why}.") from None
         health = self._send("GET", "/healthz", unready=True)
         if health.get("status") not in ("ok", "draining"):
             raise ServerError(f"What answers at {self.url} is no fo1agent server.")
@@ -280,7 +282,8 @@ class Client:
 
     def _unreachable(self, exc: httpx.HTTPError) -> ServerError:
         why = one_line(str(exc), _MOST_TOLD).rstrip(".") or type(exc).__name__
-        return ServerError(f"The server at {self.url} does not answer: {why}. Is `fo1agent serve` running there?")
+        advice = exchange.other_scheme(self.url, exc) or "Is `fo1agent serve` running there?"
+        return ServerError(f"The server at {self.url} does not answer: {why}. {advice}")
 
 
 class RemoteScene(Pictured):

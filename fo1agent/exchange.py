@@ -15,6 +15,7 @@ import contextvars
 import functools
 import math
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -269,6 +270,22 @@ def until(seconds: float) -> Iterator[None]:
 def left() -> float:
     """Seconds that `until` leaves, 0 or more; infinite outside of it."""
     return max(0.0, _end.get() - time.monotonic())
+
+
+def other_scheme(url: str, exc: Exception) -> str:
+    """What to write where TLS was spoken to a server that does not, or the other way round; "" where it is not that.
+
+    Args:
+        url: of the server.
+        exc: the error of httpx with which the request ended.
+    """
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError):
+            return "It speaks no TLS there: write http:// for https://."
+        cause = cause.__cause__ or cause.__context__
+    hung_up = type(exc).__name__ in ("RemoteProtocolError", "ReadError") and url.lower().startswith("http:")
+    return "If it speaks TLS there, write https:// for http://." if hung_up else ""
 
 
 # ---- clients in what holds them ----

@@ -11,11 +11,10 @@ import contextlib
 import hashlib
 import io
 import os
-import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -257,7 +256,8 @@ class There(Engine):
             raise self.error(f"gave no usable answer: {why}", fault="away" if asked.late else "failed") from None
         except httpx.HTTPError as exc:
             why = one_line(str(exc), _TOLD).rstrip(".") or type(exc).__name__
-            raise self.error(f"does not answer: {why}", fault="away", advice=_unheard(self.url, exc)) from exc
+            advice = exchange.other_scheme(self.url, exc) or "Does `vllm serve` run there?"
+            raise self.error(f"does not answer: {why}", fault="away", advice=f" {advice}") from exc
 
     def _refusal(self, response: httpx.Response) -> EngineError:
         """What an answer means that is none."""
@@ -279,21 +279,6 @@ class There(Engine):
         except (AttributeError, LookupError, TypeError, ValueError) as exc:
             why = f"{type(exc).__name__}: {one_line(str(exc), _TOLD)}"
             raise EngineError(f"What answers at {self.shown} is no vLLM with FO1 ({why}).") from exc
-
-
-def _unheard(url: str, exc: httpx.HTTPError) -> str:
-    """What to do about a server from which no answer came."""
-    if any(isinstance(one, ssl.SSLError) and not isinstance(one, ssl.SSLCertVerificationError) for one in _causes(exc)):
-        return " It speaks no TLS there: write http:// for https://."
-    if isinstance(exc, httpx.RemoteProtocolError) and url.lower().startswith("http:"):
-        return " Does it speak TLS there? Then write https:// for http://."
-    return " Does `vllm serve` run there?"
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__ or exc.__context__
 
 
 def _complaint(response: httpx.Response) -> str:

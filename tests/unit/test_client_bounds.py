@@ -16,6 +16,7 @@ from fo1agent.errors import BudgetExceeded, InputError, ServerError, ToolFailed
 from tests import hostile
 from tests.hostile import HEAD, Hostile, whole
 from tests.serving import until
+from tests.vllm_server import served
 
 QUESTION = "How many people are there?"
 HEALTH = {"status": "ok", "model": "fake"}
@@ -318,3 +319,18 @@ def test_who_asks_wrongly_is_still_told_so(counting: Server) -> None:
     counting.wrong = lambda: whole({"error": {"message": "no such region"}}, "422 Unprocessable")
     with pytest.raises(InputError, match="no such region"):
         opened(counting).count("person")
+
+
+def test_a_password_in_an_address_is_told_nowhere_and_a_scheme_that_is_not_spoken_is(counting: Server) -> None:
+    there = counting.hostile.url.removeprefix("http://")
+    assert Client(f"http://me:hush@{there}").url == f"http://{there}"
+    with served() as other, pytest.raises(ServerError, match="It speaks no TLS there: write http:// for https://"):
+        Client(other.url.replace("http://", "https://"))
+    for address, told in {
+        f"http://me:hu/sh@{there}": f"'http://{there}' is no address of a server: write the signs before its @",
+        f"ftp://me:hush@{there}": f"begins with http:// or https://, got 'ftp://{there}'",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            Client(address)
+        assert told in str(caught.value)
+        assert "hu" not in str(caught.value)
