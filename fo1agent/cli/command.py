@@ -34,6 +34,7 @@ from fo1agent.cli import train as cli_train
 from fo1agent.engines import is_address
 from fo1agent.errors import FO1AgentError
 from fo1agent.extras import torch_needed
+from fo1agent.presets import WITH_BOXES
 from fo1agent.version import __version__
 
 if TYPE_CHECKING:
@@ -69,8 +70,14 @@ class _Commands(click.Group):
             if isinstance(exc, BrokenPipeError):
                 raise
             message = exc.format_message() if isinstance(exc, click.ClickException) else str(exc)
-            console.error(message)
+            console.error(message.replace(WITH_BOXES, cli_loading.with_boxes(self._options_of(ctx))))
             ctx.exit(1)
+
+    def _options_of(self, ctx: click.Context) -> set[str]:
+        """The names of what the invoked command takes; of a group, of what any of its commands does."""
+        invoked = self.commands.get(ctx.invoked_subcommand or "")
+        commands = invoked.commands.values() if isinstance(invoked, click.Group) else [invoked] if invoked else []
+        return {param.name for command in commands for param in command.params if param.name}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # In the order they stand below: what people want first.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -138,6 +138,12 @@ def told(model_name: str | None, engine: str) -> str:
     if is_address(engine):
         return f"{model_name or 'the first model'} of the vLLM server at {without_password(engine)}"
     return model_name or "fo1-nano"
+
+
+def with_boxes(options: Collection[str]) -> str:
+    """What to do where nothing makes boxes, at a command with these options."""
+    ways = [*(["--boxes FILE.json"] if "boxes" in options else []), "--proposer NAME, such as rt-detr-r18"]
+    return f"Add {', or '.join(ways)}."
 
 
 def tell_tiles(model: Any) -> None:

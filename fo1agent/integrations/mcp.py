@@ -36,6 +36,7 @@ from fo1agent.integrations.calls import NOT_JUDGED_NOTE, UNTRUSTED_NOTE, call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.pictures.image import ImageLimits
+from fo1agent.presets import WITH_BOXES
 from fo1agent.regions.ids import PICTURE
 from fo1agent.regions.regions import Region, shown
 from fo1agent.results import regions_in
@@ -262,7 +263,8 @@ class _Front:
         try:
             return scenes.get(self._located(handle))
         except InputError as exc:
-            raise InputError(f"{exc} {self.allowed}") from exc
+            said = str(exc).replace(WITH_BOXES, "Start fo1agent mcp with --proposer NAME, such as rt-detr-r18.")
+            raise InputError(f"{said} {self.allowed}") from exc
 
     def _located(self, handle: str) -> str:
         """A relative path from the first allowed folder that has it: hosts start servers in folders of their own."""

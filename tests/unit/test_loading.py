@@ -53,7 +53,8 @@ def test_the_shell_tells_it_too_unless_boxes_are_given(unread: Path, tmp_path: P
     boxes.write_text("[[1, 1, 30, 30]]", encoding="utf-8")
     asked = ["ground", str(picture), "dog", "--model", str(unread)]
     result = CliRunner().invoke(main, asked)
-    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, f"error: {NONE_OF_ITS_OWN}")
+    told = "error: m makes no proposals of its own. Add --boxes FILE.json, or --proposer NAME, such as rt-detr-r18."
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, told)
     result = CliRunner().invoke(main, [*asked, "--boxes", str(boxes)])
     assert "no safetensors file" in result.stderr
 

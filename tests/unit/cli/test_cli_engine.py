@@ -63,6 +63,18 @@ def test_of_several_pictures_each_says_so(server: Server, picture: str) -> None:
     assert ended.stdout.count(f"a.png: error: vLLM at {server.url} refuses the request: no.") == 2
 
 
+@pytest.mark.parametrize("command", [("ask", "Is there a dog?"), ("chat",), ("annotate", "count", "dog")])
+def test_a_command_names_the_ways_to_boxes_that_it_has(server: Server, picture: str, command: Any) -> None:
+    name, *words = command
+    words += ["--out", f"{picture}.out"] if name == "annotate" else []
+    ended = CliRunner().invoke(main, [name, picture, *words, "--engine", server.url])
+    ways = "--boxes FILE.json, or --proposer NAME" if name == "ask" else "--proposer NAME"
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr.endswith(
+        f"error: A model in vLLM makes no proposals of its own. Add {ways}, such as rt-detr-r18.\n"
+    )
+
+
 def test_nobody_at_the_address_is_one_line_and_exit_1(picture: str) -> None:
     with served() as server:
         pass
