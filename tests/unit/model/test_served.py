@@ -6,6 +6,7 @@ import base64
 import pickle
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -348,3 +349,27 @@ def test_what_is_no_logarithm_of_a_probability_is_no_answer(given: Any) -> None:
 def test_what_no_model_is_called_is_no_name(given: Any) -> None:
     with pytest.raises(ValueError, match="no name"):
         served_there._name(given)
+
+
+# --- in this process ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Available memory on node 0 (3.02/15.61 GiB) on kv cache allocation is less than requested memory for kv "
+        "(4.0 GiB). Decrease --kv-cache-memory-bytes, VLLM_CPU_KVCACHE_SPACE, or reduce CPU memory used by other "
+        "processes.",
+        "Free memory on device cuda:0 (2.9/79.2 GiB) on startup is less than desired GPU memory utilization (0.92, "
+        "72.8 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+    ],
+)
+def test_a_vllm_without_memory_says_what_to_set(said: str) -> None:
+    from fo1agent.model.served_here import _start_failed
+
+    told = str(_start_failed(Path("tiny"), ValueError(said)))
+    assert told.startswith(f"vLLM cannot run tiny: {said[:100]}")
+    assert "VLLM_CPU_KVCACHE_SPACE to the GB that its cache may take" in told
+    assert "VLLM_CPU_OMP_THREADS_BIND=nobind" in told
+    assert "--gpu-memory-utilization" in told
+    assert "VLLM_CPU" not in str(_start_failed(Path("tiny"), ValueError("no such architecture")))
