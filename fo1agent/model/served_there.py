@@ -41,6 +41,7 @@ _NAME = 500  # characters of what it calls a model
 _LEAST_LOG, _MOST_LOG = -1e5, 0.01
 _AWAY = (429, 503)  # statuses of a server that has too much to do, or is not there yet
 _REFUSED = (400, 413, 422)  # statuses of a prompt that does not fit
+_TRUST = "--trust-request-mm-kwargs"  # which vLLM names where it takes no boxes at all
 _NO_KEY = f" Set {KEY} to the server's key."
 _ADDRESS = " A vLLM's address ends in /v1; one of `fo1agent serve` is for --server."
 _PICTURES = 16  # that are kept as they are sent
@@ -267,7 +268,7 @@ class There(Engine):
             return self.error(
                 f"answers {status} and sends on to {there}, where nobody follows", status, advice=_ADDRESS
             )
-        if status in _REFUSED:
+        if status in _REFUSED and _TRUST not in why:
             return EngineError(f"vLLM at {self.shown} refuses the request: {why}.", status, "refused", why)
         advice = _NO_KEY if status == 401 else _ADDRESS if status == 404 and not self.model else ""
         return self.error(f"answers {status}: {why}", status, "away" if status in _AWAY else "failed", advice)

@@ -176,6 +176,11 @@ def test_a_server_is_asked_by_openai_s_chat(server: Server, monkeypatch: pytest.
         ((400, {"message": "x" * 10_000}), "refused", f"refuses the request: {'x' * 500}."),
         ((400, {"message": "\x1b[2J"}), "refused", r"refuses the request: \x1b[2J."),
         (
+            (400, {"message": "Start it with --trust-request-mm-kwargs."}),
+            "failed",
+            "answers 400: Start it with --trust",
+        ),
+        (
             (401, {"error": "Unauthorized"}),
             "failed",
             "answers 401: Unauthorized. Set VLLM_API_KEY to the server's key.",
