@@ -124,3 +124,14 @@ class EngineError(ServerError):
         super().__init__(message, status)
         self.fault: Fault = fault
         self.reason = reason
+
+
+def of_one(error: FO1AgentError) -> FO1AgentError:
+    """An error with which one of many things ends, for a record of it; the others go on.
+
+    Raises:
+        EngineError: it is one, and of all of them: whatever is asked next would end so.
+    """
+    if isinstance(error, EngineError) and error.fault != "refused":
+        raise error
+    return error

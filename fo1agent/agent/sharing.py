@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from fo1agent.errors import FO1AgentError
+from fo1agent.errors import FO1AgentError, of_one
 from fo1agent.runs.batching import Batched
 from fo1agent.runs.budget import Budget, Meter
 from fo1agent.scene import Model, Scene, batches
@@ -184,11 +184,15 @@ def looks(
     Yields:
         The item; its `Scene`, or None where it cannot be opened; and what the look gives, or the error of ours with
         which either ends.
+
+    Raises:
+        EngineError: as `of_one`.
     """
     for batch in batches(items, opened):
         found = iter(of_each(look, [scene for _, scene in batch if not isinstance(scene, FO1AgentError)]))
         for item, scene in batch:
             if isinstance(scene, FO1AgentError):
-                yield item, None, scene
+                yield item, None, of_one(scene)
             else:
-                yield item, scene, next(found)
+                got = next(found)
+                yield item, scene, of_one(got) if isinstance(got, FO1AgentError) else got

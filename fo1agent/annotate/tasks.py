@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from fo1agent.agent.loop import Agent
 from fo1agent.annotate.sources import Item, Reader, printable
-from fo1agent.errors import EngineError, FO1AgentError, InputError
+from fo1agent.errors import FO1AgentError, InputError, of_one
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.planners.base import NotUnderstood
 from fo1agent.planners.rules import RulePlanner
@@ -258,9 +258,7 @@ def _failed(item: Item, scene: Scene | None, error: FO1AgentError) -> Row:
     Raises:
         EngineError: it is no fault of the picture: all that follow would fail, and their rows would stay so.
     """
-    if isinstance(error, EngineError) and error.fault != "refused":
-        raise error
-    return {**_base(item, scene), "error": printable(str(error))}
+    return {**_base(item, scene), "error": printable(str(of_one(error)))}
 
 
 def _json(told: Any) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fo1agent.errors import DataError, FO1AgentError
+from fo1agent.errors import DataError, FO1AgentError, of_one
 from fo1agent.evaluate.files import read_json, read_lines
 from fo1agent.evaluate.progress import track
 from fo1agent.pictures.color import box_color_shares
@@ -152,7 +152,7 @@ def evaluate(
         try:
             outcomes += _ask(model, images / picture.file_name, picture, pairs)
         except FO1AgentError as exc:
-            failures.append((picture.file_name, str(exc)))
+            failures.append((picture.file_name, str(of_one(exc))))
     return ColorReport(tuple(outcomes), tuple(failures), time.perf_counter() - start)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fo1agent.errors import DataError, FO1AgentError, ToolFailed
+from fo1agent.errors import DataError, FO1AgentError, ToolFailed, of_one
 from fo1agent.evaluate import coco, scores
 from fo1agent.evaluate.plots import Bin
 from fo1agent.evaluate.progress import track
@@ -125,7 +125,7 @@ def read(
             scene = model.open(images / record["file_name"])
             parts.append(_part(scene, rows.get(record["id"], []), number, more or {}))
         except FO1AgentError as exc:
-            failures[record["file_name"]] = str(exc)
+            failures[record["file_name"]] = str(of_one(exc))
     if not parts:
         raise DataError(f"{instances}: no picture could be read: {next(iter(failures.values()), 'it lists none')}")
     names = tuple(category["name"] for category in categories)

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from fo1agent.errors import DataError, FO1AgentError
+from fo1agent.errors import DataError, FO1AgentError, of_one
 from fo1agent.evaluate.files import read_lines
 from fo1agent.evaluate.progress import track
 from fo1agent.scene import batches
@@ -205,7 +205,7 @@ def _outcomes(
         for (_, own), scene in opened:
             for one in own:
                 if isinstance(scene, FO1AgentError):
-                    yield failed(one, str(scene))
+                    yield failed(one, str(of_one(scene)))
                 elif batch:
                     got = next(answers)
                     # Its own, and those of the passes that it had a part in.
@@ -226,7 +226,7 @@ def answer(ask: Callable[[Any, str], Answering], scene: Any, question: Question)
 
 def _judged(question: Question, got: Answering | FO1AgentError, seconds: float) -> Outcome:
     if isinstance(got, FO1AgentError):
-        return failed(question, str(got), seconds)
+        return failed(question, str(of_one(got)), seconds)
     return Outcome(
         question=question,
         text=got.text,

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from fo1agent.errors import DataError, FO1AgentError
+from fo1agent.errors import DataError, FO1AgentError, of_one
 from fo1agent.evaluate import coco, scores
 from fo1agent.evaluate.coco import Matches, Row
 from fo1agent.evaluate.progress import track
@@ -374,7 +374,7 @@ class _Work:
             try:
                 yield look(record, self.images / record["file_name"])
             except FO1AgentError as exc:
-                self.failures[record["file_name"]] = str(exc)
+                self.failures[record["file_name"]] = str(of_one(exc))
 
     def lost(self, count: int) -> str:
         """How many of so many pictures could not be looked at, and why the first; "" where all could."""
