@@ -508,7 +508,7 @@ class RemoteScene(Pictured):
         source = "given" if self._given is not None else "fo1"
         with self.client._understanding():
             self.handle, self.note = _handle(told["key"]), _text(told["note"])
-            _handle(told["image"])
+            self._short = _handle(told["image"])
             if (told["width"], told["height"]) != (self.width, self.height):
                 raise ValueError("it tells of a picture of another size")
             self._regions = Regions.empty(source)  # none is known yet by its number
@@ -593,7 +593,8 @@ class RemoteScene(Pictured):
 
     def _passed(self, value: Any) -> Any:
         """An argument as a tool takes it."""
-        if isinstance(value, Region):
+        named = RegionId.read(value)
+        if isinstance(value, Region) or (named and self._has(named)):
             return self._target(value)
         return [self._passed(one) for one in value] if isinstance(value, (list, tuple, Regions)) else value
 
@@ -602,8 +603,11 @@ class RemoteScene(Pictured):
         if target is None:
             return None
         target = id_within(target) or target
-        if isinstance(target, str) and is_region_id(target):
-            return target
+        named = RegionId.read(target)
+        if named is not None:
+            if not self._has(named):
+                raise InputError(f"{named} is a region of another picture; this one is {self.id}.")
+            return named.name
         if isinstance(target, Region):
             if image_of(target.id) != self.id:
                 raise InputError(f"{target.id} is a region of another picture; this one is {self.id}.")
@@ -615,17 +619,19 @@ class RemoteScene(Pictured):
         box = check_boxes([read_pixels(target)])[0]
         return box_name(box.tolist())
 
+    def _spelled(self) -> tuple[tuple[str, str], ...]:
+        return (*super()._spelled(), (self._short, self.handle))
+
     def _name(self, told: Any) -> str:
         """The short id, `r7` or the box form, by which the server names a region of this picture.
 
         Raises:
             ValueError: it is none, or one of another picture.
         """
-        picture, slash, name = _text(told).rpartition("/")
-        ours = not slash or (_HANDLE.fullmatch(picture) and self.handle.startswith(picture))
-        if not ours or not is_region_id(name) or name != name.strip():
+        meant = RegionId.read(_text(told))
+        if meant is None or str(meant) != told or not self._has(meant):
             raise ValueError(f"{shown(told)} is no id of a region of this picture")
-        return name
+        return meant.name
 
     def bound(self, form: RegionRef) -> Region:
         """The region that the server tells of in a result.

@@ -6,7 +6,6 @@ known here.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from fo1agent.errors import BoxError, InputError
 from fo1agent.pictures.image import LoadedImage, load_image
 from fo1agent.regions.boxes import clip, enlarge, iou, visible
 from fo1agent.regions.examples import Example
-from fo1agent.regions.ids import PICTURE, RegionId, box_name, image_of, is_region_id
+from fo1agent.regions.ids import RegionId, box_name, image_of, is_region_id, respelled, spells
 from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, read_box, read_pixels, shown
 
 # A box this close to a proposal is that proposal.
@@ -62,12 +61,8 @@ def id_within(target: Any) -> str | None:
     if not isinstance(told, str) or not is_region_id(told):
         return None
     region, picture = told.strip(), target.get("image")
-    if picture is None or region.startswith(f"{picture}/"):
-        return region
-    # A picture that was opened with boxes of a caller's has a handle that goes on after the id. What is no id at all,
-    # or another one than the region's own, makes an id that no picture has: it is refused as such.
-    own = re.fullmatch(rf"({PICTURE})-[0-9a-f]{{8,64}}", picture) if isinstance(picture, str) else None
-    return f"{own[1] if own else str(picture)[:200]}/{region}"
+    # What is no id, or another one than the region's own, makes an id that no picture has: it is refused as such.
+    return region if picture is None or region.startswith(f"{picture}/") else f"{str(picture)[:200]}/{region}"
 
 
 def several(given: Any, method: str, what: str) -> list[Any]:
@@ -91,7 +86,13 @@ def phrases_of(given: Any) -> list[str]:
     for phrase in phrases:
         if not isinstance(phrase, str) or not phrase.strip():
             raise InputError(f'A phrase must say what to look for, such as "bus"; got {shown(phrase)}.')
+        _check_spelling(phrase)  # a detector that takes any words would look for it
     return phrases
+
+
+def _check_spelling(text: str) -> None:
+    if right := respelled(text):
+        raise InputError(f"{text.strip()!r} is no region's id; it is written {right}.")
 
 
 def pairs(asked: Any) -> list[tuple[Target, str]]:
@@ -153,14 +154,12 @@ class Pictured(ABC):
         """
         meant = RegionId.read(region_id)
         if meant is None:
+            if isinstance(region_id, str):
+                _check_spelling(region_id)
             raise InputError(
                 f"{shown(region_id)} is no region id, such as r3, nor a box, [x1, y1, x2, y2]. {self._known()}"
             )
-        picture = meant.picture
-        # The picture's id may be given in full. A shorter one than its own here is another picture's.
-        if picture is not None and not (
-            picture.startswith(self.id) and f"img_{self.loaded.sha256}".startswith(picture)
-        ):
+        if not self._has(meant):
             raise InputError(f"{region_id} is a region of another picture; this one is {self.id}. {self._known()}")
         if meant.index is None:
             return self._box_region(meant.box)
@@ -182,6 +181,19 @@ class Pictured(ABC):
         return replace(regions, boxes=boxes, ids=ids, masks=())  # which are of the part
 
     # ---- places in it -------------------------------------------------------------------------------------------
+
+    def _spelled(self) -> tuple[tuple[str, str], ...]:
+        """The ids of this picture, each in its short and its full form."""
+        return ((self.id, self.loaded.key),)
+
+    def _has(self, meant: RegionId) -> bool:
+        """Whether an id is that of one of this picture's regions, be there such a one or not.
+
+        The picture's id may be given in full; a shorter one than its own is another picture's. A number counts the
+        boxes that the picture was opened with, and a box is one of its pixels, whatever those are.
+        """
+        picture, numbered_ = meant.picture, meant.index is not None
+        return picture is None or any(spells(picture, *one, boxes=numbered_) for one in self._spelled())
 
     def _boxes(self) -> np.ndarray:
         """[N, 4] of the proposals, pixels."""
@@ -232,7 +244,7 @@ class Pictured(ABC):
         if isinstance(target, str):
             return self._named_or_box(target)
         if isinstance(target, Region):
-            if image_of(target.id) != self.id:
+            if image_of(target.id).partition("-")[0] != self.id.partition("-")[0]:
                 raise InputError(f"{target.id} is a region of another picture; this one is {self.id}. {self._known()}")
             if target.id in self.regions.ids and self.regions.by_id(target.id).box == target.box:
                 return target
@@ -249,7 +261,7 @@ class Pictured(ABC):
         told = id_within(target) or target
         named = told.id if isinstance(told, Region) else told
         meant = RegionId.read(named)
-        if meant and meant.picture and not f"img_{self.loaded.sha256}".startswith(meant.picture):
+        if meant and not self._has(meant):
             raise InputError(
                 f"{named} is a region of another picture; this one is {self.id}. Pass what that picture's scene makes "
                 f"of it: like=other.example({meant.name!r})."

@@ -194,6 +194,7 @@ class Model:
         proposals = [None] * len(images) if propose is None else propose_many(propose, images)
         scenes = []
         for image, found in zip(images, proposals, strict=True):
+            image = image if boxes is not None or not image.boxes else replace(image, boxes="")
             encoding = self.predictor.encode(image, found)
             notes = dict.fromkeys(note for note in (found.note if found else "", encoding.note) if note)
             scenes.append(Scene(self, image, encoding, note=" ".join(notes)))

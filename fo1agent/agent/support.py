@@ -23,7 +23,7 @@ from fo1agent.untrusted import UntrustedText
 from fo1agent.words import lexicon
 
 _DIGITS = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\.?\w)")
-_NAMES = re.compile(r"\b(?:[rb]\d[\d_]*|img_[0-9a-f]+)\b")
+_NAMES = re.compile(r"\b(?:[rb]\d[\d_]*|img_[0-9a-f]+(?:-[0-9a-f]+)?)\b")
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _WORDS = {word: number for number, word in enumerate(_NUMBERS, start=2)}
 _MOST_TERMS = 10  # so many numbers are added up in every way

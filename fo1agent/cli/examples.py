@@ -35,9 +35,9 @@ class ExampleType(click.ParamType):
         """Raises click.UsageError: it is none."""
         if isinstance(value, Named):
             return value
-        picture, _, place = value.rpartition(":")
+        picture, colon, place = value.rpartition(":")
         found = _place(place)
-        if found is None or picture == "-":
+        if found is None or picture == "-" or (colon and not picture.strip()):
             self.fail(f"{value!r} is no example. Write OTHER.jpg:r3 or OTHER.jpg:x1,y1,x2,y2 (pixels).", param, ctx)
         return Named(value, picture or None, found)
 

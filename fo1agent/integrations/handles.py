@@ -173,7 +173,7 @@ class Scenes:
             limits = replace(self._limits, folders=None)
             self._lazy = self._lazy and not isinstance(source, Scene)
             scene = self._told_apart(source) if isinstance(source, Scene) else self._encoded(source, limits)
-            key = _key(scene.loaded)
+            key = scene.loaded.key
             with self._guard:
                 self._handle(key)
                 self._pinned[key] = scene
@@ -206,10 +206,11 @@ class Scenes:
             if boxes is None:
                 scene = self._kept(self._encoded(picture, limits))
                 return scene.id, scene
-            image, checked = self._loaded(picture, limits), check_boxes(boxes)
-            key = f"{_key(image)}-{hashlib.sha256(checked.tobytes()).hexdigest()}"
-            scene = self.known(key) or self.model.open(image, boxes=checked, limits=limits)
-            return self._handle(key), self._kept(scene, key)
+            checked = check_boxes(boxes)
+            apart = hashlib.sha256(checked.tobytes()).hexdigest()
+            image = self._under_its_id(replace(load_image(picture, limits), boxes=apart))
+            scene = self._kept(self.known(image.key) or self.model.open(image, boxes=checked, limits=limits))
+            return scene.id, scene
 
     def close(self, handle: str) -> None:
         """Close a picture; nothing happens if it is not open."""
@@ -273,9 +274,9 @@ class Scenes:
             raise InputError(f"No picture {handle[:200]!r} is open, and it may not be opened. {self._told()}".rstrip())
         return self._kept(self._encoded(handle, replace(self._limits, folders=self._folders)))
 
-    def _kept(self, scene: Scene, key: str | None = None) -> Scene:
+    def _kept(self, scene: Scene) -> Scene:
         """The scene, which is kept as a caller's, or the one of the same picture that is kept already."""
-        key = key or _key(scene.loaded)
+        key = scene.loaded.key
         with self._guard:
             if known := self.known(key):
                 return known
@@ -288,22 +289,21 @@ class Scenes:
             return scene
 
     def _encoded(self, source: ImageSource, limits: ImageLimits) -> Scene:
-        image = self._loaded(source, limits)
-        return self.known(_key(image)) or self.model.open(image, limits=limits)
+        image = self._under_its_id(replace(load_image(source, limits), boxes=""))
+        return self.known(image.key) or self.model.open(image, limits=limits)
 
-    def _loaded(self, source: ImageSource, limits: ImageLimits) -> LoadedImage:
-        """A picture, under an id that no other one has here."""
-        image = load_image(source, limits)
-        return replace(image, digits=len(self._handle(_key(image))) - len("img_"))
+    def _under_its_id(self, image: LoadedImage, digits: int = 0) -> LoadedImage:
+        """A picture, under an id of so many digits or more that no other one has here."""
+        handle = self._handle(image.key, digits)
+        return replace(image, digits=len(handle.partition("-")[0]) - len("img_"))
 
     def _told_apart(self, scene: Scene) -> Scene:
         """The scene, or where its id is another picture's here, one like it under an id of its own."""
-        loaded = scene.loaded
-        digits = len(self._handle(_key(loaded), loaded.digits)) - len("img_")
-        if digits == loaded.digits:
+        loaded = self._under_its_id(scene.loaded, scene.loaded.digits)
+        if loaded.id == scene.id:
             return scene
         kept = {"note": scene.note, "parent": scene.parent, "offset_xy": scene.offset_xy}
-        return Scene(scene.model, replace(loaded, digits=digits), scene.encoding, **kept)
+        return Scene(scene.model, loaded, scene.encoding, **kept)
 
     def _handle(self, key: str, digits: int = 0) -> str:
         """The handle of a key: the one that it has, else the shortest, of so many digits or more, that is free."""
@@ -339,7 +339,3 @@ class Scenes:
 def _nbytes(scene: Scene) -> int:
     """Of its pixels, for which Pillow takes four bytes each, and of its encoding as far as that tells."""
     return 4 * scene.width * scene.height + getattr(scene.encoding, "nbytes", 0)
-
-
-def _key(image: LoadedImage) -> str:
-    return f"img_{image.sha256}"

@@ -27,6 +27,7 @@ from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.integrations.chat_options import AUTO, NONE, REQUIRED, ChatOptions
 from fo1agent.pictures.image import LoadedImage, load_image
+from fo1agent.regions.ids import HANDLE
 from fo1agent.regions.regions import Box, Region, Regions, read_box, shown
 from fo1agent.runs.budget import Budget
 from fo1agent.tools.base import complaint
@@ -171,7 +172,7 @@ def _names(declared: Iterable[Any]) -> set[str]:
 
 _PICTURE = (
     r"""(?:["“'](?P<quoted>[^"”'\n]+\.(?:jpe?g|png|webp|gif|bmp|tiff?))["”']"""
-    r"""|(?P<plain>img_[0-9a-f]{8,64}|https?://[^\s"“”'<>]+[^\s"“”'<>.,:;?!)]"""
+    r"""|(?P<plain>""" + HANDLE + r"""|https?://[^\s"“”'<>]+[^\s"“”'<>.,:;?!)]"""
     r"""|[^\s"“”'()<>]+\.(?:jpe?g|png|webp|gif|bmp|tiff?)\b))"""
 )
 _NOUN = r"(?:(?:the |this )?(?:picture|image|photo|photograph|file) )?"

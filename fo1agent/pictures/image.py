@@ -116,20 +116,28 @@ class LoadedImage:
         source: where it came from, for people: a path, a URL without its query, `bytes`, `data URL`, `file`,
             `PIL image` or `array`.
         digits: how many digits of the hash are in the id.
+        boxes: hash of the boxes that a caller sent with it, 64 hex digits, where it is kept apart by them; else "".
     """
 
     pixels: Image.Image
     sha256: str
     source: str
     digits: int = DIGITS
+    boxes: str = ""
 
     @property
     def id(self) -> str:
         """`img_` and the first digits of the hash, 8 of them: the same picture has the same id everywhere.
 
         Anybody can make two pictures of one such id. Where that matters, `integrations.handles` gives one of them more.
+        With boxes of a caller's, a dash and as many digits of theirs follow: region 3 is another one then.
         """
-        return f"img_{self.sha256[: self.digits]}"
+        return "-".join([f"img_{self.sha256[: self.digits]}", *([self.boxes[: self.digits]] if self.boxes else [])])
+
+    @property
+    def key(self) -> str:
+        """The id with all digits, which no other picture has."""
+        return "-".join([f"img_{self.sha256}", *([self.boxes] if self.boxes else [])])
 
     @property
     def width(self) -> int:

@@ -13,11 +13,15 @@ from typing import Any
 
 PICTURE = r"img_[0-9a-f]{8,64}"
 """The form of a picture's id, as a regular expression."""
-HANDLE = rf"{PICTURE}(-[0-9a-f]{{8,64}})?"
+HANDLE = rf"{PICTURE}(?:-[0-9a-f]{{8,64}})?"
 """The form of a handle: a picture's id or, with boxes of a caller's, that and theirs."""
-NAME = r"(?:r\d{1,6}|b\d{1,6}_\d{1,6}_\d{1,6}_\d{1,6})"
-"""The form of a region's id within a picture."""
-_WHOLE = re.compile(rf"(?:({PICTURE})/)?({NAME})")
+_NUMBER = r"(?:0|[1-9][0-9]{0,5})"
+NAME = rf"(?:r{_NUMBER}|b{_NUMBER}(?:_{_NUMBER}){{3}})"
+"""The form of a region's id within a picture; each region has one, so r00 is none."""
+_WHOLE = re.compile(rf"(?:(?P<picture>{HANDLE})/)?(?P<name>{NAME})")
+_ALIKE = re.compile(
+    rf"(?P<picture>{HANDLE}/)?(?P<letter>[rb])(?P<numbers>[0-9]{{1,9}}(?:_[0-9]{{1,9}}){{0,3}})", re.IGNORECASE
+)
 _MOST = 999_999  # a corner has six digits at most
 
 
@@ -27,7 +31,7 @@ class RegionId:
 
     Attributes:
         name: `r7`, or `b10_20_110_220`.
-        picture: `img_3fa9c1d2`, or None where the id does not say.
+        picture: a handle, `img_3fa9c1d2`, or None where the id does not say.
     """
 
     name: str
@@ -37,7 +41,7 @@ class RegionId:
     def read(cls, text: Any) -> RegionId | None:
         """The id that a text is, blanks around it aside; None for all else."""
         found = _WHOLE.fullmatch(text.strip()) if isinstance(text, str) else None
-        return found and cls(found[2], found[1])
+        return found and cls(found["name"], found["picture"])
 
     @property
     def index(self) -> int | None:
@@ -58,6 +62,16 @@ def is_region_id(text: str) -> bool:
     return RegionId.read(text) is not None
 
 
+def respelled(text: str) -> str | None:
+    """The id that a text would be if it were written rightly, `r0` of `r00` or `R0`; None for all else."""
+    found = None if is_region_id(text) else _ALIKE.fullmatch(text.strip())
+    if found is None:
+        return None
+    numbers = "_".join(str(int(number)) for number in found["numbers"].split("_"))
+    right = f"{found['picture'] or ''}{found['letter']}{numbers}".lower()
+    return right if is_region_id(right) else None
+
+
 def box_name(box: Sequence[float]) -> str:
     """The short id that holds a box (x1, y1, x2, y2) to whole pixels: `b10_20_110_220`."""
     return "b" + "_".join(str(min(max(round(v), 0), _MOST)) for v in box)
@@ -66,6 +80,21 @@ def box_name(box: Sequence[float]) -> str:
 def numbered(picture: str, indexes: Iterable[int]) -> tuple[str, ...]:
     """Ids of a picture's proposals."""
     return tuple(f"{picture}/r{index}" for index in indexes)
+
+
+def spells(picture: str, short: str, full: str, *, boxes: bool = True) -> bool:
+    """Whether a picture's id is one of those from its short form to its full one, in each of its parts.
+
+    Args:
+        picture: the id.
+        short: the short form.
+        full: the full form.
+        boxes: whether the part that tells of a caller's boxes has to be there and to be right as well.
+    """
+    parts = [one.split("-") if boxes else [one.partition("-")[0]] for one in (picture, short, full)]
+    return len({len(one) for one in parts}) == 1 and all(
+        given.startswith(least) and whole.startswith(given) for given, least, whole in zip(*parts, strict=True)
+    )
 
 
 def name_of(region_id: str) -> str:

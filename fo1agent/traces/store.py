@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from fo1agent.bounded import read_file
 from fo1agent.errors import AgentError, DataError, InputError, PlanError
 from fo1agent.plans.language import Plan
-from fo1agent.regions.ids import PICTURE
+from fo1agent.regions.ids import HANDLE
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.costs import Costs
 from fo1agent.runs.events import AnswerEvent, Event
@@ -119,7 +119,7 @@ class Folder:
                 path.unlink(missing_ok=True)
 
 
-_NAME = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{3}}Z-(?:{PICTURE}|scene)(?:-\d+)?\.jsonl")
+_NAME = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{3}}Z-(?:{HANDLE}|scene)(?:-\d+)?\.jsonl")
 
 
 class Memory:

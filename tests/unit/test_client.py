@@ -253,6 +253,19 @@ def test_boxes_replace_proposals(server: Client) -> None:
         server.open(gray(), boxes=[[9, 9, 1, 1]])
 
 
+def test_a_picture_with_boxes_takes_its_id_here_and_the_servers(server: Client) -> None:
+    scene = server.open(gray(), boxes=[[1.0, 2.0, 30.0, 40.0]])
+    there = scene.call("look").image
+    assert scene.handle.startswith(there[:12])
+    assert "-" in there
+    for name in ("r0", f"{there}/r0", f"{scene.handle}/r0", scene.regions[0].id):
+        assert scene.region(name) == scene.regions[0]
+        assert scene.describe(name).regions.ids == scene.call("describe", region=name).regions.ids == scene.regions.ids
+    with pytest.raises(InputError, match="another picture"):
+        scene.describe("img_00000000/r0")
+    assert scene.ask("How many people are there?").text
+
+
 def test_a_forgotten_picture_is_sent_again(server: Client, app: App) -> None:
     scene = server.open(gray("red"))
     for ask in (lambda: scene.count("bus").value, lambda: scene.ask("How many buses are there?").value):

@@ -320,6 +320,9 @@ def test_relate_phrases(scene: Scene) -> None:
 
 def test_relate_to_the_picture_itself(scene: Scene) -> None:
     assert names(scene.relate("person", "right_of").regions) == ["r2"]
+    for ask in (scene.ground, scene.count, scene.describe, scene.region):
+        with pytest.raises(InputError, match="'r00' is no region's id; it is written r0"):
+            ask("r00")
 
 
 def test_relate_takes_regions_ids_and_boxes(scene: Scene) -> None:

@@ -179,6 +179,8 @@ def test_what_is_like_regions_of_other_pictures_is_found_in_each(folder: Path) -
         (("cat.jpg", "--like", "bus.jpg"), 2, "'bus.jpg' is no example. Write OTHER.jpg:r3"),
         (("cat.jpg", "--like", "bus.jpg:r"), 2, "is no example"),
         (("cat.jpg", "--like", "-:r0"), 2, "is no example"),
+        (("cat.jpg", "--like", ":r0"), 2, "':r0' is no example. Write OTHER.jpg:r3"),
+        (("cat.jpg", "--like", "bus.jpg:r00"), 2, "'bus.jpg:r00' is no example. Write OTHER.jpg:r3"),
         (("cat.jpg", "--like", "bus.jpg:r0", "--draw", "bus.jpg"), 2, "that is a file to be read"),
         (("cat.jpg", "--like", "bus.jpg:r999"), 1, "No region r999"),
         (("cat.jpg", "--like", "absent.jpg:r0"), 1, "There is no file 'absent.jpg'"),

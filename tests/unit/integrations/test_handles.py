@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import ImageError, InputError
+from fo1agent.integrations.calls import call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.pictures.image import ImageLimits, load_image
 from fo1agent.scene import Model
@@ -173,6 +174,27 @@ def test_boxes_do_not_make_one_picture_of_two(model: Model) -> None:
     assert len(set(handles)) == 2
     assert scenes.known(handles[0]) is not scenes.known(handles[1])
     assert all(scenes.receive(load_image(one))[0] in handle for one, handle in zip(pictures, handles, strict=True))
+
+
+def test_a_picture_with_boxes_has_one_id_in_all_that_is_told_of_it(model: Model) -> None:
+    scenes, picture = Scenes(model), load_image(forged.red())
+    plain, boxed = scenes.receive(picture)[1], scenes.receive(picture, [[1.0, 2.0, 30.0, 40.0]])[1]
+    handle = boxed.id
+    assert handle.startswith(f"{plain.id}-")
+    assert boxed.regions.ids == (f"{handle}/r0",)
+    looked = call("look", {"image": handle}, scenes)
+    assert (looked.image, looked.outcome.result.image) == (handle, handle)
+    for name in (handle, boxed.loaded.key, f"{handle}/r0", boxed.region("b5_5_9_9").id):
+        assert scenes.get(name) is boxed
+    for place in (f"{handle}/r0", f"{boxed.loaded.key}/r0", {"id": "r0", "image": handle}):
+        told = call("describe", {"image": handle, "region": place}, scenes)
+        assert told.outcome.result.regions.ids == (f"{handle}/r0",)
+    assert boxed.region(f"{plain.id}/b5_5_9_9") == boxed.region("b5_5_9_9")  # pixels are the picture's
+    for scene, other in ((boxed, f"{plain.id}/r0"), (plain, f"{handle}/r0"), (boxed, f"{handle[:-1]}0/r0")):
+        with pytest.raises(InputError, match=f"{other} is a region of another picture; this one is {scene.id}"):
+            scene.region(other)
+    assert model.open(boxed.loaded).id == scenes.receive(boxed.loaded)[0] == plain.id
+    assert scenes.receive(boxed.loaded, [[1.0, 2.0, 30.0, 40.0]])[1] is boxed
 
 
 def test_boxes_of_one_short_hash_are_told_apart(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
