@@ -382,7 +382,7 @@ class PointRef(Result):
     )
     by: Literal["mask", "middle", "free"] = Field(
         description='"mask": the point inside the thing\'s mask that is farthest from its edge. "middle": of its box. '
-        '"free": the middle of the box lies on something smaller, so this is a point of the box that lies on none.'
+        '"free": something in front hides the middle of the box, so this is a point of the box that nothing hides.'
     )
 
     @classmethod
@@ -596,8 +596,13 @@ def _are_regions(name: str, value: Any) -> bool:
     return all(isinstance(one, (Region, RegionRef)) for one in value)
 
 
+def unjudged(found: Regions, phrase: str) -> Regions:
+    """What a phrase named. Of one that the model has no word for nothing was judged."""
+    unknown = bool(found.note) and not len(found) and not found.not_judged
+    return replace(found, not_judged=(phrase,)) if unknown else found
+
+
 def _said_of(found: Regions, phrase: str | None) -> dict[str, Any]:
-    """The fields of a result on what a phrase named. Of one that the model has no word for nothing was judged."""
-    unknown = phrase is not None and bool(found.note) and not len(found)
-    not_judged = found.not_judged or ((phrase,) if unknown else ())
+    """The fields of a result on what a phrase named."""
+    not_judged = found.not_judged if phrase is None else unjudged(found, phrase).not_judged
     return {"regions": found, "judged": found.judged, "not_judged": not_judged, "note": found.note, "by": found.by}
