@@ -43,6 +43,7 @@ from fo1agent.results import (
     ReadResult,
     RelateResult,
     SegmentResult,
+    unjudged,
 )
 from fo1agent.segmenters.base import NO_SEGMENTER, segmented
 from fo1agent.together import Asking, Beyond, Boxes, Find, Match, Names, Words, alone, together
@@ -84,6 +85,7 @@ _KEPT_ROWS = 256
 MAX_PHRASE = 1000
 # Pictures that are open together.
 _AT_ONCE = 16
+_NOTHING_GIVEN = "No phrase, region or box was given."
 
 
 class Encoding(Protocol):
@@ -492,11 +494,11 @@ class Scene(Pictured):
         return SegmentResult.of(self._segmented(found), _phrase(what))
 
     def point(self, what: Any = None) -> PointResult:
-        """Where to click: one point a region, that hits it and nothing that lies on it.
+        """Where to click: one point a region, that hits it and nothing that hides it.
 
         With a segmenter the regions are segmented first, as by `segment`. Of a region with a mask it is the point
-        inside that is farthest from its edge; else the middle of the box, or, where that lies on something smaller that
-        the model names, the point farthest from all of these and from the border of the box.
+        inside that is farthest from its edge; else the middle of the box, or, where something hides that which the
+        model names, a point next to it that nothing hides; see `regions.points`.
 
         Args:
             what: as for `segment`.
@@ -523,7 +525,9 @@ class Scene(Pictured):
             return self.named()
         asked, phrases = _apart(what)
         found = (yield from self._grounding(phrases, None, None, None)) if phrases else {}
-        each = [self._regions_of(one) if _phrase(one) is None else found[one] for one in asked]
+        each = [self._regions_of(one) if _phrase(one) is None else unjudged(found[one], one) for one in asked]
+        if not each:
+            return Regions.empty(note=_NOTHING_GIVEN)
         return each[0] if len(each) == 1 else _together_once(each)
 
     def _segmented(self, found: Regions) -> Regions:
@@ -701,7 +705,7 @@ class Scene(Pictured):
             return self.ground(what)
         if isinstance(what, Regions):
             return what
-        if isinstance(what, (list, tuple)) and what and isinstance(what[0], (Region, str)):
+        if isinstance(what, (list, tuple)) and (not what or isinstance(what[0], (Region, str))):
             return Regions.from_list([self._region_of(one) for one in what])
         return Regions.from_list([self._region_of(what)])
 
@@ -1152,9 +1156,11 @@ def _phrase(what: Any) -> str | None:
 
 def _apart(what: Any) -> tuple[list[Any], list[str]]:
     """One thing or several as a list, and the phrases among them."""
-    several_ = isinstance(what, (list, tuple)) and len(what) > 0
+    several_ = isinstance(what, (list, tuple))
     one_box = several_ and len(what) == 4 and all(number(corner) is not None for corner in what)
     asked = list(what) if several_ and not one_box else [what]
+    if several_ and any(one is None for one in asked):
+        raise InputError(f"{shown(what)} holds None, and no phrase, region or box.")
     return asked, _phrases([phrase for one in asked if (phrase := _phrase(one)) is not None])
 
 

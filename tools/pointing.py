@@ -18,4 +18,4 @@ def point(scene: Scene, phrase: str | None = None, regions: RegionsOrBoxes | Non
     """
     if phrase is not None and regions is not None:
         raise ToolRetry("Pass phrase or regions, not both.")
-    return scene.point(phrase if phrase is not None else regions)
+    return scene.point(phrase if regions is None else [scene.region(one) for one in regions])

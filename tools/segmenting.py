@@ -18,4 +18,4 @@ def segment(scene: Scene, phrase: str | None = None, regions: RegionsOrBoxes | N
     """
     if phrase is not None and regions is not None:
         raise ToolRetry("Pass phrase or regions, not both.")
-    return scene.segment(phrase if phrase is not None else regions)
+    return scene.segment(phrase if regions is None else [scene.region(one) for one in regions])

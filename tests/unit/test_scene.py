@@ -146,6 +146,7 @@ def test_no_boxes_given_is_an_ordinary_scene(predictor: FakePredictor) -> None:
     assert scene.read().text == "CITY 12"
     assert scene.describe().text == ""
     assert len(scene.relate("bus", "near", "dog").regions) == 0
+    assert len(scene.relate([], "near", "bus").regions) == len(scene.relate("bus", "near", []).regions) == 0
     with pytest.raises(InputError, match="no regions"):
         scene.region("r0")
 

@@ -11,6 +11,7 @@ import pytest
 
 from fo1agent.errors import InputError, SegmentationError, ToolFailed
 from fo1agent.regions.masks import Mask
+from fo1agent.regions.regions import Regions
 from fo1agent.results import SegmentResult
 from fo1agent.scene import Scene
 from fo1agent.tools.registry import registry
@@ -199,7 +200,7 @@ def boxed() -> Scene:
     return replace(model(), segmenter=None).open(drawn())
 
 
-def test_without_a_mask_it_is_the_middle_or_a_point_that_nothing_smaller_covers(boxed: Scene) -> None:
+def test_without_a_mask_it_is_the_middle_or_a_point_that_nothing_hides(boxed: Scene) -> None:
     scene = boxed
     middle = scene.point("r1").points[0]
     assert (middle.x, middle.y, middle.by) == (280, 100, "middle")
@@ -221,7 +222,28 @@ def test_what_is_no_region_is_refused(scene: Scene) -> None:
         with pytest.raises(InputError, match="No region r9"):
             ask("r9")
         assert len(ask("zebra").regions) == 0
+        with pytest.raises(InputError, match="holds None, and no phrase, region or box"):
+            ask(["r0", None])
+        assert ask([]).note == "No phrase, region or box was given."
+        assert len(ask(()).regions) == len(ask(Regions.empty()).regions) == 0
     assert scene.point("zebra").as_line([]) == "nothing"
+
+
+def test_of_several_things_none_is_dropped_unsaid(scene: Scene) -> None:
+    for ask in (scene.segment, scene.point):
+        found = ask(["r0", "zyzzyva"])
+        assert found.regions.ids == (f"{scene.id}/r0",)
+        assert found.not_judged == ("zyzzyva",)
+        assert found.note == ask("zyzzyva").note != ""
+
+
+@pytest.mark.parametrize("tool", ["segment", "point"])
+def test_the_regions_of_a_tool_are_regions_and_no_phrases(scene: Scene, tool: str) -> None:
+    run = registry()[tool]
+    for regions, wrong in (("frisbee", "'frisbee'"), (["r0", "frisbee"], "'frisbee'"), ("r0, r1", "'r0, r1'")):
+        error = run.call(scene, {"regions": regions}).error
+        assert error.startswith(f"{wrong} is no region id, such as r3, nor a box, [x1, y1, x2, y2]. There are r0 to r")
+    assert run.call(scene, {"regions": []}).result.note == "No phrase, region or box was given."
 
 
 def test_the_masks_of_a_part_do_not_come_along_with_its_boxes(scene: Scene) -> None:
