@@ -29,7 +29,7 @@ from fo1agent.proposals.base import propose_many
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import coverage, iou, nms, once, parts
 from fo1agent.regions.examples import Example
-from fo1agent.regions.ids import RegionId, is_region_id, numbered
+from fo1agent.regions.ids import RegionId, is_region_id, numbered, spells
 from fo1agent.regions.masks import Mask
 from fo1agent.regions.points import point_at
 from fo1agent.regions.regions import Box, Region, Regions, check_boxes, number, read_box, shown
@@ -341,9 +341,12 @@ class Scene(Pictured):
         """
         encoding, index, region = alone(self._locating(target))
         compared: Any = self.model.predictor
-        if not getattr(compared, "compares", False):
-            raise ToolFailed(f"{self.model.name} cannot compare regions of several pictures. Pass one of the same one.")
+        self._check_compares()
         return Example(region.id, region.box, region.label, compared.fingerprint, compared.vectors(encoding, index))
+
+    def _check_compares(self) -> None:
+        if not getattr(self.model.predictor, "compares", False):
+            raise ToolFailed(f"{self.model.name} cannot compare regions of several pictures. Pass one of the same one.")
 
     def _likened(self, likes: list[Any], unlikes: list[Any]) -> tuple[np.ndarray, np.ndarray, str | None]:
         """Of examples, probabilities [N], the boxes [M, 4] of those of this picture, and what they are called."""
@@ -354,20 +357,26 @@ class Scene(Pictured):
         predictor: Any = self.model.predictor
         if not (getattr(predictor, "compares", False) or unlikes or likes[1:] or isinstance(likes[0], Example)):
             return self._similar_to(likes[0])
+        self._check_compares()
         examples = [one if isinstance(one, Example) else self.example(self._own(one)) for one in (*likes, *unlikes)]
         for one in examples:
+            one.check()
             if one.fingerprint != predictor.fingerprint:
                 raise InputError(
                     f"The example {one.id} was made by other weights ({one.fingerprint[:8]}) than those of "
                     f"{self.model.name} ({predictor.fingerprint[:8]}). Make it anew: scene.example(…)."
                 )
         wanted, unwanted = ([one.vectors for one in some] for some in (examples[: len(likes)], examples[len(likes) :]))
-        here = np.array([one.box for one in examples if one.picture == self.id]).reshape(-1, 4)
+        here = np.array([one.box for one in examples if self._is_seen_in(one)]).reshape(-1, 4)
         labels = {one.label for one in examples[: len(likes)]}
         label = labels.pop() if len(labels) == 1 else None
         if not len(self.encoding.boxes):
             return np.zeros(0), here, label
         return predictor.alike(self.encoding, wanted, unwanted), here, label
+
+    def _is_seen_in(self, example: Example) -> bool:
+        """Whether it is of this picture, whatever boxes it was opened with."""
+        return spells(example.picture, "img_", self.loaded.key, boxes=False)
 
     def _similar_to(self, target: Target) -> tuple[np.ndarray, np.ndarray, str | None]:
         """`_likened` of one region of this picture, as the model itself says what is similar."""

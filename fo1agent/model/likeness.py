@@ -108,6 +108,19 @@ class Seen:
             found |= {"state": self.states[index], "token": self.tokens[index]}
         return {name: np.array(one, dtype=np.float32) for name, one in found.items()}
 
+    def fault(self, vectors: Mapping[str, np.ndarray]) -> str:
+        """What keeps those of an example, of finite numbers, from being compared with these, as a clause; "" for
+        nothing."""
+        wanted = {"names": self.names.shape[1], "state": self.states.shape[1], "token": self.tokens.shape[1]}
+        for name, found in vectors.items():
+            if name not in wanted:
+                return f"holds {name!r:.40}, and no model compares that"
+            if len(found) != wanted[name]:
+                return f"holds {len(found)} numbers as {name}, where {wanted[name]} are wanted"
+        names = vectors.get("names", np.zeros(0))
+        outside = names[(names < 0) | (names > 1.001)]  # probabilities are told in single precision
+        return f"is said to have a name with probability {outside[0]:g}" if len(outside) else ""
+
 
 Vectors = Sequence[Mapping[str, np.ndarray]]
 
@@ -180,7 +193,9 @@ def look_terms(seen: Seen, likes: Vectors, unlikes: Vectors, fitted: Likeness) -
     terms: dict[str, Any] = {"fit": np.clip(seen.fit[: len(seen.states)], -_MOST_FIT, _MOST_FIT)}
     for kind, mean, rows in (("state", fitted.state_mean, seen.states), ("token", fitted.token_mean, seen.tokens)):
         wanted, unwanted = (
-            _directions(np.stack([one[kind] for one in some if kind in one] or [np.asarray(mean)]), mean).mean(axis=0)
+            _directions(
+                np.stack([one[kind].astype(np.float64) for one in some if kind in one] or [np.asarray(mean)]), mean
+            ).mean(axis=0)
             for some in (likes, unlikes)
         )
         (center,) = _directions((wanted - AGAINST * unwanted)[None], 0.0)

@@ -343,14 +343,17 @@ class BasePredictor(ABC):
 
         Raises:
             ToolFailed: the model compares nothing.
-            InputError: the examples know other names.
+            InputError: the examples know other names, or hold vectors that are none of this model's.
         """
         seen = self.seen(encoding)
-        if lengths := {len(one["names"]) for one in (*likes, *unlikes)} - {seen.names.shape[1]}:
+        if lengths := {len(one.get("names", ())) for one in (*likes, *unlikes)} - {seen.names.shape[1]}:
             raise InputError(
                 f"An example knows {min(lengths)} names, {self.name} here {seen.names.shape[1]}. Make it anew, with "
                 "the model and the detectors that it is to be compared by."
             )
+        for one in (*likes, *unlikes):
+            if fault := seen.fault(one):
+                raise InputError(f"An example {fault}. Make it anew, with the model that it is to be compared by.")
         return likeness.alike(seen, likes, unlikes, self.likeness)
 
     def seen(self, encoding: SceneEncoding) -> likeness.Seen:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fo1agent.errors import CheckpointError, InputError, ToolFailed
+from fo1agent.integrations.handles import Scenes
 from fo1agent.loading import load
 from fo1agent.model.finding import find_folder, fingerprint
 from fo1agent.model.likeness import FILE, ByLook, ByName, Likeness, Seen, alike, believed, by_name
@@ -179,6 +180,63 @@ def test_examples_of_other_weights_are_refused(cat_and_cut: tuple[Scene, Scene])
     fewer = Example("img_00000000/r0", (0.0, 0.0, 9.0, 9.0), None, here.example("r0").fingerprint, odd)
     with pytest.raises(InputError, match="knows 3 names, fo1-nano here 80"):
         there.ground(like=fewer)
+
+
+BAD = np.array([0.5, np.nan], dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"id": 7}, "The example 7 is broken: its id must be a text, got 7. Make it anew"),
+        ({"box": (0.0, 0.0, 9.0)}, r"its box must be four finite numbers, got \(0.0, 0.0, 9.0\)"),
+        ({"box": (0.0, 0.0, 9.0, float("nan"))}, "its box must be four finite numbers"),
+        ({"label": ["remote"]}, "its label must be a text or None"),
+        ({"fingerprint": None}, "its fingerprint must be a text, got None"),
+        ({"vectors": None}, "its vectors must be arrays"),
+        ({"vectors": {"names": [0.5] * 80}}, "its vectors must be arrays"),
+        ({"vectors": {"names": BAD}}, "its vectors must be arrays"),
+        ({"vectors": {"names": np.zeros((80, 1), dtype=np.float32)}}, "its vectors must be arrays"),
+        ({"vectors": {"names": np.array([None] * 80)}}, "its vectors must be arrays"),
+        ({"vectors": {}}, "An example knows 0 names, fo1-nano here 80"),
+        ({"vectors": {"names": np.full(80, 7.0, dtype=np.float32)}}, "to have a name with probability 7. Make it anew"),
+        ({"state": np.zeros(3, dtype=np.float32)}, "holds 3 numbers as state, where [0-9]+ are wanted. Make it anew"),
+        ({"looks": np.zeros(3, dtype=np.float32)}, "holds 'looks', and no model compares that. Make it anew"),
+    ],
+)
+def test_an_example_that_was_tampered_with_is_refused(
+    cat_and_cut: tuple[Scene, Scene], changed: dict[str, Any], told: str
+) -> None:
+    here, there = cat_and_cut
+    example = pickle.loads(pickle.dumps(here.example("r0")))
+    for name, value in changed.items():
+        if name in vars(example):
+            vars(example)[name] = value
+        else:
+            example.vectors[name] = value
+    for asked in ({"like": example}, {"like": "r0", "unlike": [example]}):
+        with pytest.raises(InputError, match=told):
+            there.ground(**asked)
+    vars(example).clear()
+    with pytest.raises(InputError, match="The example 'without an id' is broken: its id must be a text, got None"):
+        there.ground(like=example)
+
+
+def test_an_example_of_numbers_however_large_is_compared(cat_and_cut: tuple[Scene, Scene]) -> None:
+    here, there = cat_and_cut
+    example = here.example("r0")
+    for name in ("state", "token"):
+        example.vectors[name][:] = np.finfo(np.float32).max
+    example.vectors["names"][:] = 0
+    assert np.isfinite(there.ground(like=example, threshold=0).scores).all()
+
+
+def test_an_example_is_of_its_picture_whatever_boxes_that_was_opened_with(cat_and_cut: tuple[Scene, Scene]) -> None:
+    here, _ = cat_and_cut
+    first, second = here.ground("remote")
+    boxed = Scenes(here.model).receive(here.loaded, [first.box, second.box])[1]
+    assert boxed.id != here.id
+    assert boxed.ground(like=here.example(first)).ids == (f"{boxed.id}/r1",)
 
 
 @pytest.mark.parametrize(
