@@ -218,12 +218,13 @@ class Exists(OfRegions):
 
 class Measure(Step):
     """Size of the best region in pixels (area: square pixels, of its mask where there is a segmenter), where its centre
-    is (`x` from the left, `y` from the top), or its gap to the best region of `to`."""
+    is (`x` from the left, `y` from the top), or its gap to the best region of `to`; or, as `share`, how much of the
+    picture all of the regions fill together, in percent."""
 
     gives: ClassVar[Kind] = "number"
     op: Literal["measure"] = "measure"
     of: Ref
-    quantity: Literal["area", "height", "width", "x", "y", "distance"]
+    quantity: Literal["area", "height", "width", "x", "y", "distance", "share"]
     to: Ref | None = None
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
@@ -240,13 +241,19 @@ class Measure(Step):
 
 class Arithmetic(OfSeveral):
     """Sum or product of the numbers; or the first minus the others (`difference`, which may be negative; `take_away`,
-    which cannot be more than there are)."""
+    which cannot be more than there are); or the first as a `percentage` of the second, of which it is a part."""
 
     gives: ClassVar[Kind] = "number"
     takes: ClassVar[tuple[Kind, ...]] = ("number",)
     op: Literal["arithmetic"] = "arithmetic"
-    operation: Literal["sum", "difference", "absolute_difference", "take_away", "product"]
+    operation: Literal["sum", "difference", "absolute_difference", "take_away", "product", "percentage"]
     of: tuple[Ref | Number, ...] = Field(min_length=1, max_length=16)
+
+    @model_validator(mode="after")
+    def _a_percentage_takes_two(self) -> Arithmetic:
+        if self.operation == "percentage" and len(self.of) != 2:
+            raise ValueError('"percentage" takes two numbers, a part and the whole')
+        return self
 
 
 class Kinds(OfRegions):
@@ -402,12 +409,13 @@ class Read(Step):
 
 
 class Says(Step):
-    """Whether the text that was read has these words in it; capitals, blanks and punctuation do not count."""
+    """Whether the text that was read has these words in it; capitals, blanks and punctuation do not count. Without
+    words: whether there is any text."""
 
     gives: ClassVar[Kind] = "bool"
     op: Literal["says"] = "says"
     of: Ref
-    words: str = Field(min_length=1, max_length=200)
+    words: str | None = Field(default=None, min_length=1, max_length=200)
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
         yield self.of, ("text",)
@@ -461,6 +469,13 @@ class Point(OfRegions):
     op: Literal["point"] = "point"
 
 
+class Corners(OfRegions):
+    """The boxes of the regions, in words: [x1, y1, x2, y2] in pixels for each."""
+
+    gives: ClassVar[Kind] = "text"
+    op: Literal["corners"] = "corners"
+
+
 class UseTool(Step):
     """What a tool gives that is none of this language's: called with `args`, and with the regions of steps for the
     arguments that `of` names; `gives` is the kind of its result."""
@@ -499,7 +514,7 @@ class Answer(Step):
 AnyStep = Annotated[
     Find | Keep | Are | Except | KeepSide | Select | Exactly | Count | Kinds | Exists | Measure | Arithmetic | Compare
     | Share | Which | WhichKind | Colors | SameColor | Either | Place | Logic | Read | Says | Describe | Name | Inspect
-    | Locate | Segment | Point | UseTool | Answer,
+    | Locate | Segment | Point | Corners | UseTool | Answer,
     Field(discriminator="op"),
 ]  # fmt: skip
 

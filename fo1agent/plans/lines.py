@@ -127,7 +127,7 @@ class _Composer:
         giving = ["read", "describe"]
         if regions:
             giving += ["count", "kinds", "exists", "share", "which_kind", "colors", "same_color", "measure"]
-            giving += ["place", "name", "inspect", "locate", "segment", "point"]
+            giving += ["place", "name", "inspect", "locate", "segment", "point", "corners"]
         if numbers:
             giving += ["arithmetic", "compare", "which"]
         if truths:
@@ -269,14 +269,16 @@ class _Composer:
 
     def _measure(self) -> tuple[dict[str, Any], p.Kind]:
         of = self.one_of(self.refs("regions"))
-        quantity = self.one_of(["distance"], ["area", "height", "width", "x", "y"])
+        quantity = self.one_of(["distance"], ["area", "height", "width", "x", "y", "share"])
         if self.ended():
             return {"of": of, "quantity": quantity}, "number"
         return {"of": of, "quantity": quantity, "to": self.one_of([], self.refs("regions"))}, "number"
 
     def _arithmetic(self) -> tuple[dict[str, Any], p.Kind]:
-        operation = self.one_of(["sum", "difference", "absolute_difference", "product"])
+        operation = self.one_of(["sum", "difference", "absolute_difference", "product", "percentage"])
         known, of = self.refs("number"), list[str | int]()
+        if operation == "percentage":
+            return {"operation": operation, "of": [self.one_of(known), self.one_of([], known)]}, "number"
         while not self.ended():
             counted = any(isinstance(one, str) for one in of)
             more = [*known, *self.numbers] if len(of) + 1 < _MOST_REFS else []
@@ -298,7 +300,8 @@ class _Composer:
         return {"of": self.one_of([], self.refs("regions"))}, "text"
 
     def _says(self) -> tuple[dict[str, Any], p.Kind]:
-        return {"of": self.one_of(self.refs("text")), "words": self.one_of([], self.quoted())[1:-1]}, "bool"
+        of, words = self.one_of(self.refs("text")), self.one_of([], ["anything", *self.quoted()])
+        return {"of": of, **({} if words == "anything" else {"words": words[1:-1]})}, "bool"
 
     def _same_color(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.several(["regions"])}, "bool"
@@ -343,7 +346,7 @@ class _Composer:
     def _locate(self) -> tuple[dict[str, Any], p.Kind]:
         return {"of": self.one_of([], self.refs("regions"))}, "text"
 
-    _segment = _point = _locate
+    _segment = _point = _corners = _locate
 
     def _tool(self) -> tuple[dict[str, Any], p.Kind]:
         usable = self.usable()

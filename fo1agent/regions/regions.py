@@ -271,6 +271,18 @@ class Regions(Sequence[Region]):
             np.array([mask.area for mask in masks], dtype=np.float64) if len(masks) == len(self) else areas(self.boxes)
         )
 
+    def covered(self) -> float:
+        """Square pixels that they cover together, each once: of their masks if every region has one, else of their
+        boxes."""
+        if not len(self):
+            return 0.0
+        masks = [mask.pixels() for mask in self.masks if mask is not None]
+        if len(masks) == len(self):
+            return float(np.logical_or.reduce(masks).sum())
+        import shapely
+
+        return float(shapely.union_all(shapely.box(*self.boxes.T)).area)
+
     def by_id(self, region_id: str) -> Region:
         """The region of that id; the short form `r7` works as well.
 

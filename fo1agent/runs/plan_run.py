@@ -77,6 +77,10 @@ class Failure:
     kind: FailureKind
 
 
+NO_TEXT = Failure("there is no text that can be read there", "missing")
+"""What reading gives where there is nothing to read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Open:
     """A result that is not known, because words of the question could not be judged.
@@ -192,7 +196,10 @@ class Run:
         )
 
     def _survives(self, step: Any) -> bool:
-        """Reading goes on with the whole picture when the thing to read was not found, if the plan says so."""
+        """Reading goes on with the whole picture when the thing to read was not found, if the plan says so; whether
+        there is any text is known where none was read."""
+        if isinstance(step, p.Says) and step.words is None:
+            return self.results[step.of] is NO_TEXT
         if step.op != "read" or step.otherwise != "picture" or step.to is not None:
             return False
         failure = self.results[step.of]
@@ -456,6 +463,8 @@ class Run:
         return said.pop() if len(said) == 1 else Open(holds(most, all_of_them))
 
     def _measure(self, step: p.Measure) -> Result:
+        if step.quantity == "share":
+            return self._filled(step)
         region = self._best(step.of)
         if step.quantity == "area":
             region = self._measured(Regions.from_list([region]))[0]
@@ -472,6 +481,17 @@ class Run:
             value = float(sizes[step.quantity])
         return Open(value) if any(self._unsure(ref).any() for ref, _ in step.inputs()) else value
 
+    def _filled(self, step: p.Measure) -> Result:
+        """How much of the picture regions fill, in percent."""
+        found = self._regions(step.of)
+        if not len(found):
+            raise _MissingError(self._absent(step.of))
+        unsure = self._unsure(step.of)
+        self.rests_on[step.id] = found = self._measured(found)
+        whole = self.scene.width * self.scene.height
+        least, most = (round(100 * some.covered() / whole, 1) for some in (found[~unsure], found))
+        return _number(least, most)
+
     def _arithmetic(self, step: p.Arithmetic) -> Result:
         refs = [ref for ref in step.of if isinstance(ref, str)]
         if (
@@ -487,6 +507,8 @@ class Run:
                 maybe |= set(self._regions(of).ids)
             return _number(len(sure), len(maybe))
         (low, high), *others = (self._bounds(ref) for ref in step.of)
+        if step.operation == "percentage":
+            return _percentage((low, high), others[0])
         if step.operation == "take_away" and sum(one for one, _ in others) > high:
             return Failure(f"there {_are_only(int(high))}", "missing")
         if step.operation == "sum":
@@ -649,6 +671,13 @@ class Run:
         self.points[step.id] = tuple((float(point.x), float(point.y)) for point in result.points)
         return listed([f"({x:.0f}, {y:.0f})" for x, y in self.points[step.id]])
 
+    def _corners(self, step: p.Corners) -> Result:
+        found = self._regions(step.of)
+        if not len(found):
+            return Failure(self._absent(step.of), "missing")
+        self.rests_on[step.id] = found
+        return listed(["({:.0f}, {:.0f}, {:.0f}, {:.0f})".format(*region.box) for region in found])
+
     def _asked_of_scene(self, method: str, regions: Regions) -> Any:
         ask = getattr(self.scene, method, None)  # a scene of somebody else's may not have it
         if ask is None:
@@ -690,7 +719,7 @@ class Run:
         elif region is not None:
             self.rests_on[step.id] = Regions.from_list([region])
         if not text.strip():
-            return Failure("there is no text that can be read there", "missing")
+            return NO_TEXT
         said = UntrustedText(" ".join(text.split()))
         if step.of is not None and region is None:  # the whole picture was read, for want of what was named
             self._leave_open(step.id, (), [step.noun or self._phrase_of(step.of)])
@@ -704,8 +733,12 @@ class Run:
     def _says(self, step: p.Says) -> Result:
         self.rests_on[step.id] = self.rests_on[step.of]
         text = self.results[step.of]
+        if isinstance(text, Failure):
+            return False  # there is none
         assert isinstance(text, (str, Open))
         read = text.if_so if isinstance(text, Open) else text
+        if step.words is None:
+            return bool(read)
         letters = _letters(step.words)
         said = letters in _letters(str(read)) if letters else step.words in str(read)
         return Open(said) if isinstance(text, Open) else said
@@ -797,13 +830,13 @@ class Run:
         if step.op == "are":
             words.append(" or ".join(step.words))
         if step.op == "says":
-            words.append(f"“{step.words}”")
+            words.append(f"“{step.words}”" if step.words else "anything")
         if step.op == "tool":
             words += [step.name, *map(str, step.args.values()), *map(self._short, step.of.values())]
         if getattr(step, "negated", False):
             words.insert(0, "not")
         place = [self._short(getattr(step, key, None)) for key in ("to", "and_to", "without")]
-        if step.op in ("read", "describe", "inspect", "locate", "segment", "point", "place"):
+        if step.op in ("read", "describe", "inspect", "locate", "segment", "point", "corners", "place"):
             place.insert(0, self._short(step.of))
         if step.op == "compare":
             place.append(str(step.right) if isinstance(step.right, int) else str(self.results[step.right]))
@@ -885,6 +918,15 @@ def _number(least: float, most: float) -> int | float | Open:
     if least == most:
         return least
     return Open(most, None if least == -math.inf else least, None if most == math.inf else most)
+
+
+def _percentage(part: tuple[float, float], whole: tuple[float, float]) -> Result:
+    """How many of a hundred (least, greatest), of a part and a whole that may be so many."""
+    if not whole[1] > 0:
+        return Failure("there are none to choose from", "missing")
+    least = 100 * part[0] / whole[1]
+    most = max(least, min(100.0, 100 * part[1] / whole[0] if whole[0] > 0 else 100.0))
+    return _number_within(round(least, 1), round(most, 1))
 
 
 def _number_within(least: float, most: float) -> Result:
@@ -995,6 +1037,7 @@ _DO: dict[str, Callable[[Run, Any], Result]] = {
     "locate": Run._locate,
     "segment": Run._segment,
     "point": Run._point,
+    "corners": Run._corners,
     "read": Run._read,
     "says": Run._says,
     "describe": Run._describe,

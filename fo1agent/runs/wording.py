@@ -325,11 +325,11 @@ class _Wording:
                 return self.noun(step.of, count)
             if step.rank > 1:
                 word = f"{_ordinal(step.rank)} {word}".strip()
-            if step.number > 1:
+            if step.number > 1 and step.to is None:
                 return f"{word} {self.noun(step.of, 2)}"
             if step.to is not None:
                 preposition = "to" if step.by == "nearest" else "from"
-                return f"{self.noun(step.of)} {word} {preposition} {self.definite(step.to)}"
+                return f"{self.noun(step.of, step.number)} {word} {preposition} {self.definite(step.to)}"
             return f"{word} {self.noun(step.of)}".strip()
         if isinstance(step, p.Are):
             return self._noun_that_is(step, count)
@@ -524,6 +524,8 @@ class _Wording:
         if not all(isinstance(self.plan.step(ref), p.Count) for ref in refs):
             return f"{number:g}"
         parts = [self.counted(ref) for ref in refs]
+        if step.operation == "percentage":
+            return self._percentage(refs, number)
         if given:
             sign = {"sum": "and {:g} more make", "take_away": "less {:g} make", "product": "times {:g} make"}
             said = sign.get(step.operation.replace("difference", "take_away"), "and {:g} differ by").format(sum(given))
@@ -539,8 +541,23 @@ class _Wording:
             return f"there are {-number:g} fewer: {listed(parts)}"
         return f"the difference is {number:g}: {listed(parts)}"
 
+    def _percentage(self, refs: list[str], number: float) -> str:
+        """ "50 %: 1 of the 2 cars is red"; of what is not known, as if it held."""
+        of, among = (next(self.plan.step(ref).inputs())[0] for ref in refs)
+        (base, of_it), (whole_base, of_whole) = self._base(of), self._base(among)
+        part, whole = len(_found(self.run, of)), len(_found(self.run, among))
+        said = " and ".join(self._condition(one, whole) for one in of_it[len(of_whole) :])
+        if isinstance(self.run.results[refs[0]], Open):
+            return f"there {'is' if whole == 1 else 'are'} {whole} {self.noun(among, whole)}"
+        if base != whole_base or not said:
+            return f"{number:.0f} %: {listed([self.counted(ref) for ref in refs])}"
+        verb = "is" if part == 1 else "are"
+        return f"{number:.0f} %: {part or 'none'} of the {whole} {self.noun(among, 2)} {verb} {said}"
+
     def _measure(self, step: p.Measure) -> str:
         number = self.value(step.id)
+        if step.quantity == "share":
+            return self._filled(step, number)
         what = self.definite(step.of)
         if step.to is not None:
             return f"there are {number:.0f} pixels between {what} and {self.definite(step.to)}"
@@ -551,6 +568,16 @@ class _Wording:
         if step.quantity in ("x", "y"):
             return f"{what} is {number:.0f} pixels from the {'left' if step.quantity == 'x' else 'top'}"
         return f"the box of {what} is {number:.0f} pixels {'high' if step.quantity == 'height' else 'wide'}"
+
+    def _filled(self, step: p.Measure, number: float) -> str:
+        found = self.run.rests_on[step.id]
+        n = len(found)
+        what = f"the {f'{n} ' if n > 1 else ''}{self.noun(step.of, n)}"
+        share = "less than 1" if number < 1 else f"{number:.0f}"
+        if not any(one.mask is None for one in found):
+            return f"{what} {'fills' if n == 1 else 'fill'} {share} % of the picture"
+        boxes = "the box of" if n == 1 else "the boxes of"
+        return f"{boxes} {what} {'fills' if n == 1 else 'fill'} {share} % of the picture"
 
     def _compare(self, step: p.Compare) -> str:
         yes = self.yes(step.id)
@@ -666,6 +693,8 @@ class _Wording:
         return f"{bearer} reads {text}"
 
     def _says(self, step: p.Says) -> str:
+        if isinstance(self.run.results[step.of], Failure):
+            return "no, there is no text that I can read"
         return f"{self.yes(step.id)}, {self.clause(step.of)}"
 
     def _describe(self, step: p.Describe) -> str:
@@ -741,6 +770,12 @@ class _Wording:
         found = _found(self.run, step.of)
         noun, names = self.noun(step.of, len(found)), listed([region.name for region in found])
         return f"click at {self.value(step.id)} for the {noun} ({names})"
+
+    def _corners(self, step: p.Corners) -> str:
+        found = _found(self.run, step.of)
+        noun, names = self.noun(step.of, len(found)), listed([region.name for region in found])
+        boxes = "the box of" if len(found) == 1 else "the boxes of"
+        return f"{boxes} the {noun} {'is' if len(found) == 1 else 'are'} {self.value(step.id)} ({names})"
 
 
 def _all_found(run: Run, ref: str) -> list[str]:

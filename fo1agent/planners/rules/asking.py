@@ -146,6 +146,9 @@ def _asked_kind(p: Parser) -> NounPhrase | None:
 
 def _chosen(p: Parser, thing: NounPhrase) -> NounPhrase | None:
     """ "(which dog is) the largest", "(what is) the largest of the vehicles"."""
+    wanted = thing.quantity
+    if wanted is not None and wanted.comparison == "equal" and wanted.of is None:  # "which two dogs are nearest"
+        thing = replace(thing, quantity=None, number=wanted.number)
     chosen = p.superlative(thing)
     if chosen is not None and p.take("of the", "of these", "of all the", "of all", "among the", "of"):
         among = p.noun_phrase(conditions=False)

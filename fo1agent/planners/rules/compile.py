@@ -172,10 +172,13 @@ class _Compiler:
         if thing.order in ("ranked", "last"):
             raise CannotPlanError("I can't tell in which order you count (say “second from the left”)")
         if thing.order in ("nearest", "farthest"):
+            some = {"number": thing.number} if thing.number else {}
             if thing.order_to is None:
                 by = "largest" if thing.order == "nearest" else "smallest"  # as seen from the camera
-                return self.add(p.Select, of=ref, by=by, rank=thing.rank)
-            return self.add(p.Select, of=ref, by=thing.order, to=self.reference(thing.order_to), rank=thing.rank)
+                return self.add(p.Select, of=ref, by=by, rank=thing.rank, **some)
+            return self.add(
+                p.Select, of=ref, by=thing.order, to=self.reference(thing.order_to), rank=thing.rank, **some
+            )
         if thing.order is not None:
             return self.add(p.Select, of=ref, by=thing.order, rank=thing.rank, number=thing.number or 1)
         return ref if thing.number is None else self.add(p.Exactly, of=ref, number=thing.number)
@@ -479,6 +482,27 @@ class _Compiler:
 
     def _PointAt(self, clause: s.PointAt) -> str:
         return self.add(p.Point, of=self._meant(clause.thing))
+
+    def _CornersOf(self, clause: s.CornersOf) -> str:
+        return self.add(p.Corners, of=self._meant(clause.thing))
+
+    def _Fills(self, clause: s.Fills) -> str:
+        share = self.add(p.Measure, of=self._meant(clause.thing), quantity="share")
+        if not clause.comparison:
+            return share
+        return self.add(p.Compare, left=share, comparison=clause.comparison, right=clause.number)
+
+    def _Percentage(self, clause: s.Percentage) -> str:
+        whole = self.regions(replace(clause.thing, quantity=None), "count")
+        part = self.kept(whole, clause.thing, clause.said)
+        counts = self.add(p.Count, of=part), self.add(p.Count, of=whole)
+        return self.add(p.Arithmetic, operation="percentage", of=counts)
+
+    def _Measured(self, clause: s.Measured) -> str:
+        return self._measure(clause.thing, clause.quantity, clause.to)
+
+    def _IsText(self, clause: s.IsText) -> str:
+        return self.add(p.Says, of=self._ReadText(clause.read))
 
     def _meant(self, thing: NounPhrase) -> str:
         """ "The dog" is the likeliest one; of anything else all that there are."""

@@ -17,6 +17,7 @@ _STATE = w.phrases(
 )
 _COUNT = w.phrases("count up | count | add up | add together | add | sum up | sum | tally | enumerate")
 
+_APART = w.phrases("separately | individually | apart | one by one | on their own | each")
 _GENERAL = w.words("fruits animals vehicles foods things objects items")
 _WHAT_TOTAL = w.phrases(
     "what is the total | what total | what number | what do you get | what do i get | what is the sum | "
@@ -144,10 +145,16 @@ def number_of(p: Parser) -> s.Clause | list[s.Clause] | None:
     """ "What is the number of dogs", "count the dogs", "number of dogs and cats", "the dog count"."""
     p.take(*_STATE)
     p.take("for me", "me")
-    if p.peek(1) != "of" and p.take(*_COUNT):
+    if p.peek(1) != "of" and p.take(*_COUNT, "compare"):
+        compared = p.tokens[p.i - 1] == "compare"
         p.take("for me")
-        p.take("all of", "up", "how many", "the number of", "together")
-        return _counted(p, p.things())
+        p.take("all of", "up", "how many", "the number of", "the numbers of", "the counts of", "together")
+        if compared and p.tokens[p.i - 1] != "of":
+            return None
+        things = p.things(("and", "to", "with", "plus", "&") if compared else ("and", "or", "plus", "&"))
+        apart = p.take(*_APART) or compared
+        counted = _counted(p, things)
+        return counted and replace(counted, each=apart and len(counted.things) > 1)
     p.take("the", "a")
     while p.take_any(("total", "combined", "exact", "overall", "joint", "sum", "full", "whole", "current", "precise")):
         pass

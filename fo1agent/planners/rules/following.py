@@ -12,7 +12,7 @@ from fo1agent.planners.rules.syntax import Condition, NounPhrase
 from fo1agent.words import lexicon
 
 # What is asked of one thing after the other: "(Where is the cat,) the remotes (and the couch)?"
-_OF_ONE = (s.WhereIs, s.SegmentIt, s.PointAt, s.AskAbout)
+_OF_ONE = (s.WhereIs, s.SegmentIt, s.PointAt, s.CornersOf, s.Fills, s.Measured, s.Percentage, s.AskAbout)
 _WHO_CLICKS = w.MODAL | w.DO | w.PEOPLE_PRONOUNS | w.words("to have need best")
 _OF_THING = {"left": "left_of", "right": "right_of", "top": "above", "bottom": "below"}
 
@@ -102,10 +102,21 @@ def where(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
 def one_more(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
     """ "(Where do I click for the cat,) and where for the couch?", "(A mask of the cat?) And one of the couch?"."""
     last = before[-1]
-    if not isinstance(last, (s.SegmentIt, s.PointAt)):
+    if not isinstance(last, (s.SegmentIt, s.PointAt, s.CornersOf)):
         return None
     p.take("what about", "how about")
-    p.take("where", "one", "another one", "another", "that", "a point", "the coordinates", "a mask", "the outline")
+    p.take(
+        "where",
+        "one",
+        "another one",
+        "another",
+        "that",
+        "a point",
+        "the coordinates",
+        "a mask",
+        "the outline",
+        "the box",
+    )
     thing = p.noun_phrase() if p.take("on", "of", "for", "in", "around") else None
     return None if thing is None or thing.negative or not p.at_end() else replace(last, thing=thing)
 
@@ -139,6 +150,8 @@ def elsewhere(p: Parser, before: Sequence[s.Clause]) -> s.Clause | None:
         return replace(last, things=tuple(_said_anew(thing, said) for thing in last.things))
     if isinstance(last, s.IsAt):
         return replace(last, conditions=tuple(_beside_the_same(one, last.conditions) for one in said))
+    if isinstance(last, s.Percentage):
+        return replace(last, said=said)
     if isinstance(last, s.WhatIs) and last.thing.conditions:
         return replace(last, thing=_said_anew(last.thing, said))
     return None

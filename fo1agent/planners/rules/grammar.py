@@ -35,15 +35,17 @@ from fo1agent.planners.rules.placing import (
     is_at,
     is_there,
     is_without,
+    mutual,
     quantity,
     see_or_show,
     statement,
     where,
     which_side,
 )
-from fo1agent.planners.rules.pointing import area, point, segment
+from fo1agent.planners.rules.pointing import area, corners, point, segment
+from fo1agent.planners.rules.portions import fills_so_much, measured, portion
 from fo1agent.planners.rules.preamble import drop_tag, greetings_only, prelude, starts
-from fo1agent.planners.rules.reading import does_say, read
+from fo1agent.planners.rules.reading import does_say, is_text, read
 from fo1agent.planners.rules.reckoning import (
     are_kinds,
     guests,
@@ -619,6 +621,9 @@ Production = Callable[[Parser], s.Clause | list[s.Clause] | None]
 PRODUCTIONS: tuple[Production, ...] = (
     greetings_only,
     area,
+    portion,
+    measured,
+    fills_so_much,
     reckoned,
     how_many_with_more,
     how_many_missing,
@@ -647,9 +652,11 @@ PRODUCTIONS: tuple[Production, ...] = (
     is_larger,
     same_color,
     color_of,
+    is_text,
     read,
     does_say,
     is_there,
+    mutual,
     see_or_show,
     is_without,
     is_one_of_two,
@@ -660,6 +667,7 @@ PRODUCTIONS: tuple[Production, ...] = (
     all_said,
     statement,
     segment,
+    corners,
     point,
     where,
     describe,

@@ -6,7 +6,7 @@ returns what it read, or leaves it where it was and returns None (or False).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -205,6 +205,20 @@ class Parser:
         if result is None:
             self.i = start
         return result
+
+    def before(self, phrases: Sequence[str], read: Callable[[Parser], T | None]) -> T | None:
+        """Read what stands before the first of the phrases that leaves sense before it, and the phrase: "(does) the bus
+        | take up", where the verb could be taken for a noun."""
+        for at in range(self.i + 1, len(self.tokens)):
+            ahead = Parser(self.tokens[at:])
+            if not ahead.take(*phrases):
+                continue
+            first = Parser(self.tokens[self.i : at], self.lenient)
+            found = read(first)
+            if found is not None and first.at_end():
+                self.i = at + ahead.i
+                return found
+        return None
 
     # ---- numbers ----
 
@@ -1007,7 +1021,8 @@ class Parser:
             return Condition(side="middle") if lead else None
         if self.now in ("and", "or") and self._side_of_something():
             return None  # "to the left and to the right of the bus"
-        return Condition(side=where) if (lead or part or self._at_end()) and not self._may_name(self.now) else None
+        ends = not self._may_name(self.now) or (self.now in lexicon.COLORS and self._ends_noun())  # "on the left red?"
+        return Condition(side=where) if (lead or part or self._at_end()) and ends else None
 
     def _side_owner(self) -> NounPhrase | None:
         """Read "its" before "left", "the bus's" before "left side"."""
@@ -1075,7 +1090,8 @@ class Parser:
             if tuple(self.tokens[self.i : self.i + len(parts)]) == parts:
                 start = self.i
                 self.i += len(parts)
-                to = self.noun_phrase()
+                # "The person with the handbag left of the bus": it is the person who is there.
+                to = self.noun_phrase(conditions=parts != ("with",))
                 if to is not None and not to.negative and to.noun not in w.PICTURE:
                     whole = to.definite and not to.conditions and _is_place(to.noun)
                     return Condition(name, replace(to, place=whole))

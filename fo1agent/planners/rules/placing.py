@@ -19,7 +19,19 @@ _WHICH_SIDE = w.phrases(
 )
 _LOCATE = w.phrases(
     "locate | find | point out | highlight | mark | show me where | show me | show | detect | pinpoint | "
-    "give me the location of | identify | draw a box around | draw boxes around"
+    "give me the location of | identify | draw a box around | draw boxes around | "
+    "put a box around | put boxes around | put a rectangle around | draw a rectangle around | circle | label | tag | "
+    "frame | underline"
+)
+
+
+_EACH_OTHER = (
+    (w.phrases("overlapping | overlap | touching | touch | in contact | intersect"), "overlaps"),
+    (w.phrases("next to | beside | side by side | adjacent"), "next_to"),
+    (w.phrases("close together | near together | close to | close by | close | near to | near"), "near"),
+)
+_TO_EACH_OTHER = w.phrases(
+    "to each other | with each other | each other | one another | to one another | together | by each other"
 )
 
 
@@ -115,6 +127,19 @@ def quantity(p: Parser) -> tuple[str, int]:
 def see_or_show(p: Parser) -> s.Clause | None:
     """ "Do you see a dog?", "Does the picture show dogs?", "Is this a picture of a dog?"."""
     return exist(p) if p._opening() else None
+
+
+def mutual(p: Parser) -> s.Clause | None:
+    """ "Do the bus and the car overlap?", "Are the dog and the person close to each other?"."""
+    if not p.take_any(w.BE | w.DO):
+        return None
+    for said, name in _EACH_OTHER:
+        things = p.before(said, lambda before: before.things(("and",), conditions=False))
+        if things is not None and len(things) == 2 and all(thing.definite for thing in things):
+            p.take(*_TO_EACH_OTHER)
+            first, second = things
+            return s.IsAt(first, (Condition(name, second),)) if p.at_end() else None
+    return None
 
 
 def is_without(p: Parser) -> s.Clause | None:

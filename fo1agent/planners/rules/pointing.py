@@ -14,9 +14,11 @@ _GIVE = w.phrases(
     "give me | give us | give | get me | get | make me | make | create | generate | compute | return | i need | "
     "i want | i would like | draw me | draw | put | place | set | mark | add"
 )
+_GIVE_ME = w.phrases("give me | give us | give | get me | get | return | compute | tell me | output | i need | i want")
 _ARTICLES = w.words("a an the one some me any")
 # ---- points
 _CLICK = w.phrases("click on | click | tap on | tap | press on | point to | point at | press")
+_SELECT = w.phrases("select | choose | pick out | pick | touch")
 _CLICK_THERE = (
     *_CLICK,
     *w.phrases("touch | aim at | aim | hit | put the cursor on | put the cursor | move the mouse to | move the mouse"),
@@ -44,6 +46,12 @@ _OUTLINE = w.phrases(
 _OUTLINES = w.phrases("outline | outlines | contour | contours | segmentation mask | segmentation masks | segmentation")
 _MASKS = w.phrases("mask | masks | silhouette | silhouettes | pixels | cutout | cutouts | binary mask | pixel mask")
 _AROUND = w.words("of for around over")
+# ---- boxes
+_BOXES = w.phrases(
+    "bounding box | bounding boxes | bounding rectangle | bbox | bboxes | box coordinates | box corners | "
+    "corner coordinates"
+)
+_CROP = w.phrases("crop out | crop to | crop")
 # ---- areas
 _FILL = w.words("fill fills cover covers occupy occupies take takes have contain contains span spans")
 _FILLED_BY = w.phrases(
@@ -54,7 +62,7 @@ _HOW_LARGE = w.phrases("how big is | how large is | how big are | how large are"
 _AREA_OF = w.phrases("what is the size of | what is the surface of | what are the areas of | what are the sizes of")
 
 
-_Kind = type[s.SegmentIt] | type[s.PointAt]
+_Kind = type[s.SegmentIt] | type[s.PointAt] | type[s.CornersOf]
 
 
 def segment(p: Parser) -> list[s.Clause] | None:
@@ -81,6 +89,22 @@ def point(p: Parser) -> list[s.Clause] | None:
                 return [s.PointAt(NounPhrase("", definite=True, pronoun="it"))]
             return _these(p, s.PointAt, again=reads is _point_on)
     return None
+
+
+def corners(p: Parser) -> list[s.Clause] | None:
+    """ "Give me the bounding box of the dog.", "What is the box around the bus?", "Crop the bus."."""
+    if p.take(*_CROP):
+        return _these(p, s.CornersOf)
+    if not (p.take(*_SHOW) or p.take(*_GIVE_ME)):
+        return None
+    while p.take_any(_ARTICLES | {"all", "exact"}):
+        pass
+    p.take("coordinates of the", "corners of the", "coordinates of")
+    # "The box of apples" is a thing.
+    if p.take(*_BOXES):
+        p.take("coordinates", "corners")
+        return _these(p, s.CornersOf, again=True) if p.take_any(_AROUND | {"in"}) else None
+    return _these(p, s.CornersOf, again=True) if p.take("box around", "boxes around", "rectangle around") else None
 
 
 def area(p: Parser) -> list[s.Clause] | None:
@@ -174,9 +198,9 @@ def _which_to_click(p: Parser) -> bool:
 
 def _click(p: Parser) -> bool:
     """Read "click on", "point to where"."""
-    clicks = p.take(*_CLICK)
+    clicks = p.take(*_CLICK, *_SELECT)
     p.take("where")
-    return clicks
+    return clicks and p.now not in ("up", "between")
 
 
 def _how_to_click(p: Parser) -> bool:

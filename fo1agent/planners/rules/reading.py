@@ -58,6 +58,26 @@ def read(p: Parser) -> s.Clause | None:
     return None
 
 
+_ANY_TEXT = w.words("text writing words letters lettering numbers digits inscription inscriptions")
+_ALL_OF_IT = w.phrases(
+    "everything | all of it | it all | all that is there | all the writing | every word | all the words | all words"
+)
+
+
+def is_text(p: Parser) -> s.Clause | None:
+    """ "Is there any text?", "Is there writing on the bus?", "Any text on the sign?"."""
+    if not p._opening():
+        p.take("is", "are")
+    p.take("any", "some", "a", "got any")
+    p.take("visible", "readable", "legible", "printed")
+    if not p.take_any(_ANY_TEXT):
+        return None
+    if p.take_any(w.BE):  # "is any text written on it"
+        p.take_any(w.WRITTEN)
+    where = _written_at(p)
+    return s.IsText(where) if isinstance(where, s.ReadText) else None
+
+
 _SAY = w.words("say says read reads state states spell spells")
 
 
@@ -68,6 +88,8 @@ def _read_out(p: Parser) -> s.Clause | None:
     p.take("to me", "for me")
     if p.at_end():
         return s.ReadText()
+    if p.take(*_ALL_OF_IT):
+        return _written_at(p)
     if p.take("what is", "what it says", "whatever is"):
         p.take_any(w.WRITTEN)
     thing = p.noun_phrase()

@@ -56,6 +56,8 @@ def how_many_kinds(p: Parser) -> s.Clause | None:
 def which_kind(p: Parser) -> s.Clause | None:
     """ "Which animal appears most often?", "Which fruit is there only one of?", "What kind of fruit is most
     numerous?"."""
+    if commonest := p.attempt(lambda: _commonest(p)):
+        return commonest
     p.take("of")  # "of which animal is there just one"
     if not p.take_any(("which", "what")):
         return None
@@ -82,6 +84,19 @@ def which_kind(p: Parser) -> s.Clause | None:
         p.take("of")
     found = p.bag([replace(thing, definite=False)])
     return s.WhichKind(found[0], direction, number) if found else None
+
+
+def _commonest(p: Parser) -> s.Clause | None:
+    """ "What is the most common animal?", "What is there the least of?"."""
+    if not p.take("what is there", "what are there", "what is", "which is", "what do you see", "name", "find"):
+        return None
+    direction = "fewest" if p.take(*_FEWEST_OF) else "most" if p.take(*_MOST_OF) else ""
+    if not direction:
+        return None
+    p.take(*_KINDS)
+    thing = p.noun_phrase(conditions=False) or NounPhrase("", plural=True)
+    found = None if thing.definite or thing.pronoun else p.bag([thing])
+    return s.WhichKind(found[0], direction) if found and p.at_end() else None
 
 
 def reckoned(p: Parser) -> s.Clause | None:

@@ -306,6 +306,46 @@ class PointAt:
 
 
 @dataclass(frozen=True, slots=True)
+class CornersOf:
+    """The corners of the thing's box."""
+
+    thing: NounPhrase
+
+
+@dataclass(frozen=True, slots=True)
+class Fills:
+    """How much of the picture the things fill together, in percent; with a comparison, whether it is so much."""
+
+    thing: NounPhrase
+    comparison: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Percentage:
+    """Of how many of a hundred of the things something is so."""
+
+    thing: NounPhrase
+    said: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How wide or high the thing is in the picture, or how far from another."""
+
+    thing: NounPhrase
+    quantity: str
+    to: NounPhrase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IsText:
+    """Whether there is any text to be read."""
+
+    read: ReadText
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeIt:
     """A caption of the thing or of the picture."""
 
@@ -346,6 +386,11 @@ Clause = (
     | WhereIs
     | SegmentIt
     | PointAt
+    | CornersOf
+    | Fills
+    | Percentage
+    | Measured
+    | IsText
     | DescribeIt
     | AskAbout
 )

@@ -143,6 +143,7 @@ _PLAINER = (
     ("'s location", ""),
     ("has a position", "is"),
     ("have a position", "are"),
+    *((f"{word} color", "color") for word in ("main", "dominant", "predominant", "primary", "overall", "principal")),
     ("occupies", "is in"),
     ("occupy", "are in"),
     ("part of", "in"),

@@ -84,7 +84,7 @@ WH = words("what which who whom whose where when why how whether if")
 QUESTION_START = WH | AUXILIARY | words(
     "count describe read tell locate find show point give list name identify compare say check state report determine "
     "transcribe also then please and highlight there any calculate add verify segment outline cut trace click tap "
-    "press mask draw"
+    "press mask draw select choose pick touch crop circle"
 )  # fmt: skip
 COMPARATIVES = words(
     "more fewer less most least closer nearer farther further higher lower bigger larger smaller taller shorter wider "

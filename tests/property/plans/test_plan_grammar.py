@@ -64,7 +64,7 @@ def test_every_op_can_be_written():
         "place": "place s1 picture left right", "logic": "logic not s4",
         "read": "read picture", "describe": "describe s1", "name": "name s1", "inspect": "inspect s1",
         "locate": "locate s1", "segment": "segment s1", "point": "point s1", "says": 'says s5 "where"',
-        "tool": 'tool length s1 "cat" 2', "answer": "answer s3",
+        "corners": "corners s1", "tool": 'tool length s1 "cat" 2', "answer": "answer s3",
     }  # fmt: skip
     assert set(lines) == OPS
     start = ['find "cat" the', "find everything", "count s1", "exists s1", "read s1"]
