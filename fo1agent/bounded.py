@@ -8,10 +8,13 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 DEPTH = 64
 """Lists and objects within each other, at most; what Python can read of them hangs on how deep it is itself."""
+
+
+_PIECE = 1 << 20  # bytes of what a file has grown by that are read at once
 
 
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
@@ -27,10 +30,21 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """
     descriptor = open_regular(path)
     with os.fdopen(descriptor, "rb") as file:
-        data = file.read(most + 1)
+        data = read_most(file, most)
     if len(data) > most:
         raise ValueError(f"longer than {most:,} bytes")
     return data
+
+
+def read_most(file: IO[bytes], most: int) -> bytes:
+    """All bytes of an open file, or more than `most`, where it has more, or has grown since.
+
+    Room is made for as much as it has, not for as much as it may have: a limit may be larger than the memory.
+    """
+    pieces = [file.read(min(os.fstat(file.fileno()).st_size, most) + 1)]
+    while pieces[-1] and (room := most + 1 - sum(map(len, pieces))) > 0:
+        pieces.append(file.read(min(_PIECE, room)))
+    return pieces[0] if not any(pieces[1:]) else b"".join(pieces)
 
 
 class NotRegularError(ValueError):

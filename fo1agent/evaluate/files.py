@@ -13,8 +13,6 @@ from fo1agent.errors import DataError
 
 MAX_WHOLE = 16 << 30  # bytes of a file that is read at once; the largest annotations that are known have 6 GB
 
-_PIECE = 1 << 20
-
 
 def open_regular(path: str | Path, most: int | None = None) -> int:
     """A descriptor of a regular file, open for reading.
@@ -56,11 +54,7 @@ def read_bytes(path: str | Path, most: int = MAX_WHOLE) -> bytes:
     """
     try:
         with opened(path, most) as file:
-            # As much as it has, and what comes while it is read: room is made for all that is asked for.
-            pieces = [file.read(min(os.fstat(file.fileno()).st_size, most) + 1)]
-            while pieces[-1] and (room := most + 1 - sum(map(len, pieces))) > 0:
-                pieces.append(file.read(min(_PIECE, room)))
-            data = pieces[0] if not any(pieces[1:]) else b"".join(pieces)
+            data = bounded.read_most(file, most)
     except OSError as exc:
         raise DataError(f"Cannot read {path}: {exc.strerror or exc}.") from exc
     if len(data) > most:  # it has grown since it was opened

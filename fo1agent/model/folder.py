@@ -126,7 +126,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     """
     with opened(path, max_bytes) as file:
         try:
-            data = file.read(max_bytes + 1)
+            data = bounded.read_most(file, max_bytes)
         except OSError as exc:
             raise CheckpointError(f"{path} cannot be read: {exc.strerror or exc}.") from exc
     if len(data) > max_bytes:  # it has grown since it was opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fo1agent.bounded import DEPTH, check, halved, parse, read_file, whole
+from fo1agent.bounded import DEPTH, check, halved, parse, read_file, read_most, whole
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -24,6 +25,34 @@ VALUES = st.recursive(
 def test_ordinary_json_is_read_as_it_is(value: Any) -> None:
     text = json.dumps(value)
     assert parse(text, 10**6) == parse(text.encode(), 10**6) == value
+
+
+class Growing(io.FileIO):
+    """A file that has more bytes each time it is read, as one that somebody writes meanwhile."""
+
+    asked = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.asked = max(self.asked, size or 0)
+        data = super().read(size)
+        with open(self.name, "ab") as more:
+            more.write(b"x" * 5)
+        return data
+
+
+def test_a_file_is_read_to_its_end_and_no_room_is_made_for_more_than_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 10)
+    with open(path, "rb") as file:
+        assert read_most(file, 1 << 60) == b"x" * 10
+    assert read_file(path, 10) == b"x" * 10
+    with pytest.raises(ValueError, match="longer than 9 bytes"):
+        read_file(path, 9)
+    with Growing(path) as growing:
+        assert read_most(growing, 23) == b"x" * 24  # one more than may be: it is told as too long
+        assert growing.asked <= 14
+    path.write_bytes(b"")
+    assert read_file(path, 10) == b""
 
 
 def nested(depth: int) -> str:
