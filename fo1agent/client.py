@@ -66,7 +66,7 @@ from fo1agent.results import (
     View,
 )
 from fo1agent.runs.answer import Answer
-from fo1agent.runs.events import AnswerEvent, Event, OnStep, Partial, PlanEvent, answer_of
+from fo1agent.runs.events import AnswerEvent, Event, OnStep, Opening, Partial, PlanEvent, answer_of
 from fo1agent.runs.record import load
 from fo1agent.runs.step import StepEnd, StepStart
 from fo1agent.tools.base import complaint
@@ -688,7 +688,7 @@ class RemoteExample:
         return self.region.name
 
 
-_EVENTS = {kind.type: kind for kind in (StepStart, StepEnd, Partial)}
+_EVENTS = {kind.type: kind for kind in (Opening, StepStart, StepEnd, Partial)}
 
 
 class _Heard:

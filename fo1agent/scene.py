@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overloa
 
 import numpy as np
 
-from fo1agent import prompts
+from fo1agent import progress, prompts
 from fo1agent.errors import FO1AgentError, InputError, ToolFailed
 from fo1agent.pictured import Examples, Pictured, Target, listed, pairs, phrases_of, several
 from fo1agent.pictures.color import SEVERAL, box_color_shares, colors_of, is_color, is_plain
@@ -197,7 +197,8 @@ class Model:
         scenes = []
         for image, found in zip(images, proposals, strict=True):
             image = image if boxes is not None or not image.boxes else replace(image, boxes="")
-            encoding = self.predictor.encode(image, found)
+            with progress.opening(image.sha256):
+                encoding = self.predictor.encode(image, found)
             notes = dict.fromkeys(note for note in (found.note if found else "", encoding.note) if note)
             scenes.append(Scene(self, image, encoding, note=" ".join(notes)))
         return scenes

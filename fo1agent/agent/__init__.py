@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fo1agent.plans.language import Plan
     from fo1agent.runs.answer import Answer
     from fo1agent.runs.budget import Budget
-    from fo1agent.runs.events import AnswerEvent, Event, Partial, PlanEvent
+    from fo1agent.runs.events import AnswerEvent, Event, Opening, Partial, PlanEvent
     from fo1agent.runs.step import StepEnd, StepRecord, StepStart
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Budget",
     "Event",
     "NotUnderstood",
+    "Opening",
     "Partial",
     "Plan",
     "PlanEvent",
@@ -39,7 +40,7 @@ _HOME = {
     "fo1agent.plans.language": ("Plan",),
     "fo1agent.runs.answer": ("Answer",),
     "fo1agent.runs.budget": ("Budget",),
-    "fo1agent.runs.events": ("AnswerEvent", "Event", "Partial", "PlanEvent"),
+    "fo1agent.runs.events": ("AnswerEvent", "Event", "Opening", "Partial", "PlanEvent"),
     "fo1agent.runs.step": ("StepEnd", "StepRecord", "StepStart"),
 }
 

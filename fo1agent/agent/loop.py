@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from fo1agent import exchange
+from fo1agent.agent.opening import Opened
 from fo1agent.errors import AgentError, BudgetExceeded, FO1AgentError, InputError
 from fo1agent.pictured import several
 from fo1agent.planners.base import (
@@ -123,7 +124,7 @@ class Agent:
             AgentError: the trace cannot be written.
             BudgetExceeded: the server that opens it (`fo1agent.connect`) took longer than the budget.
         """
-        answer = answer_of(self.stream(source, question, before=before), on_step)
+        answer = answer_of(self._stream(source, question, before), on_step)
         assert answer is not None, "a run ends with its answer"
         return answer
 
@@ -142,7 +143,7 @@ class Agent:
         """Answer a question event by event: the plan, the steps, the text as far as it is known, and last the answer.
 
         The call itself opens the picture, and raises errors of the picture and the question. The steps run while events
-        are taken, and stop when no more are.
+        are taken, and stop when no more are. With a model that looks by tiles, the tiles are the first events.
 
         Args:
             source: as for `ask`.
@@ -152,13 +153,23 @@ class Agent:
         Raises:
             ImageError, InputError, AgentError: as for `ask`.
         """
+        return self._stream(source, question, before, by_tiles=_looks_by_tiles(source, self.model))
+
+    def _stream(self, source: Any, question: str, before: Sequence[str], by_tiles: bool = False) -> Iterator[Event]:
+        """`stream`; the tiles are told only `by_tiles`."""
         _check_question(question)
         meter = self._meter(self.budget)
         watch = begin(question, self.planner, self.budget, self._traces, self.verify)
-        with self._lock, watch.opening(), exchange.until(meter.left):
-            scene = self._open(source, watch)
-        events = self._events(scene, question, meter, tuple(before))
-        return watch.events(scene, _in_time(events, scene, question, meter))
+
+        def opened() -> SceneLike:
+            with self._lock, watch.opening(), exchange.until(meter.left):
+                return self._open(source, watch)
+
+        def answered(scene: SceneLike) -> Iterator[Event]:
+            events = self._events(scene, question, meter, tuple(before))
+            return watch.events(scene, _in_time(events, scene, question, meter))
+
+        return _after_tiles(Opened(opened), answered) if by_tiles else answered(opened())
 
     async def aask(
         self, source: Any, question: str, on_step: OnStep | None = None, *, before: Sequence[str] = ()
@@ -401,6 +412,18 @@ class _OnePlan:
 
     def replan(self, records: Sequence[StepRecord]) -> None:
         return None
+
+
+def _looks_by_tiles(source: Any, model: Any) -> bool:
+    """Whether opening a source tells of tiles."""
+    by_tiles = hasattr(type(getattr(model, "predictor", None)), "on_progress")
+    return by_tiles and not hasattr(source, "ground_many")
+
+
+def _after_tiles(opened: Opened[SceneLike], answered: Callable[[SceneLike], Iterator[Event]]) -> Iterator[Event]:
+    """The events of opening, and then those of the answer."""
+    yield from opened.events()
+    yield from answered(opened.result)
 
 
 def _check_question(given: Any) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fo1agent import prompts
+from fo1agent import progress, prompts
 from fo1agent.errors import InputError
 from fo1agent.model.encoding import EncodingCache, encoding_key
 from fo1agent.model.joined import NEW_BOX_IOU, Beyond
 from fo1agent.model.likeness import Vectors
 from fo1agent.model.predicting import Numbering, like, mentioned
 from fo1agent.pictures.image import LoadedImage, load_image
+from fo1agent.progress import OnProgress
 from fo1agent.proposals.base import PICTURES_AT_ONCE, PIXELS_AT_ONCE, propose_many
 from fo1agent.proposals.given import Given
 from fo1agent.regions.boxes import iou, nms
@@ -41,8 +42,6 @@ MOST_ADDED = 4000
 # Of what may be kept of pictures, so much is for the tiles of one.
 _KEPT_SHARE = 0.5
 
-OnProgress = Callable[[int, int], None]
-"""Called as (tiles that were looked at, tiles in all), before the first tile and after each."""
 log = logging.getLogger(__name__)
 
 
@@ -186,7 +185,7 @@ class TiledPredictor:
 
     def _looked(self, image: LoadedImage, tiles: Sequence[Tile]) -> Iterator[tuple[Tile, LoadedImage, Regions | None]]:
         """Each tile with its pixels and what the proposer finds in it; told of before and after."""
-        self._tell(0, len(tiles))
+        self._tell(image, 0, len(tiles))
         done = 0
         for some in _in_batches(tiles):
             crops = [_cut(image, tile) for tile in some]
@@ -194,12 +193,13 @@ class TiledPredictor:
             for three in zip(some, crops, found, strict=True):
                 yield three
                 done += 1
-                self._tell(done, len(tiles))
+                self._tell(image, done, len(tiles))
 
-    def _tell(self, done: int, count: int) -> None:
+    def _tell(self, image: LoadedImage, done: int, count: int) -> None:
         log.debug("%d of %d tiles", done, count)
         if self.on_progress is not None:
             self.on_progress(done, count)
+        progress.tell(image.sha256, done, count)
 
     def _part(
         self, image: LoadedImage, tile: Tile, encoding: Any, proposals: Regions | None, before: Sequence[Part]
@@ -219,14 +219,14 @@ class TiledPredictor:
         best, boxes = best_tile(every, whole.boxes), whole.boxes
         where = np.stack([np.zeros(len(boxes), dtype=np.int64), np.arange(len(boxes))], axis=1)
         parts, used = [Part(first, whole)], np.unique(best[best > 0]).tolist()
-        self._tell(0, len(used))
+        self._tell(image, 0, len(used))
         for done, number in enumerate(used, start=1):
             tile, mine = every[number], np.flatnonzero(best == number)
             crop = _cut(image, tile)
             given = Given(boxes[mine] - tile.corner, whole.objectness[mine], limit=len(mine))(crop)
             where[mine] = np.stack([np.full(len(mine), len(parts)), np.arange(len(mine))], axis=1)
             parts.append(self._part(image, tile, self.model.encode(crop, given), given, parts))
-            self._tell(done, len(used))
+            self._tell(image, done, len(used))
         return TiledEncoding(boxes, whole.objectness, whole.note, whole.source, tuple(parts), len(parts), where)
 
     def with_boxes(self, encoding: Any, boxes: Any) -> Any:

@@ -1,4 +1,5 @@
-"""What a run reports: the plan, steps as they start and end, the answer as it grows, and the answer.
+"""What a run reports: how far the picture is opened, the plan, steps as they start and end, the answer as it grows, and
+the answer.
 
 Every event is a frozen value with `to_dict()`, ready for JSON, whose `type` says which it is. The answer is always the
 last one.
@@ -16,6 +17,24 @@ from fo1agent.plans.language import Plan
 from fo1agent.runs.answer import Answer
 from fo1agent.runs.record import STRICT
 from fo1agent.runs.step import StepEnd, StepStart
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Opening:
+    """The picture is being opened, by tiles; told before the first tile and after each, before all other events.
+
+    Attributes:
+        done: tiles that were looked at.
+        count: tiles in all.
+    """
+
+    type: ClassVar[Literal["opening"]] = "opening"
+    done: Annotated[int, Field(ge=0)]
+    count: Annotated[int, Field(ge=0)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{type, done, count}`."""
+        return {"type": self.type, "done": self.done, "count": self.count}
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -67,7 +86,7 @@ class AnswerEvent:
         return {"type": self.type, "answer": self.answer.to_dict()}
 
 
-Event = PlanEvent | StepStart | StepEnd | Partial | AnswerEvent
+Event = Opening | PlanEvent | StepStart | StepEnd | Partial | AnswerEvent
 
 
 OnStep = Callable[[int, dict[str, Any]], None]

@@ -22,6 +22,7 @@ from fo1agent.pictures.image import is_data_url
 from fo1agent.regions.ids import HANDLE
 from fo1agent.regions.regions import check_boxes, shown
 from fo1agent.runs.budget import MAX_QUESTION
+from fo1agent.runs.events import Opening
 from fo1agent.scene import Scene
 from fo1agent.serve.admission import admitting, tool_kind
 from fo1agent.serve.problems import Json, Problem
@@ -209,7 +210,8 @@ def _add_asking(routes: APIRouter, service: Service) -> None:
         response_model=AskOut,
         responses={
             200: {
-                "description": "The answer; with `stream` the events plan, step_start, step_end, partial, answer.",
+                "description": "The answer; with `stream` the events opening, plan, step_start, step_end, partial, "
+                "answer.",
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             }
         },
@@ -224,13 +226,18 @@ def _add_asking(routes: APIRouter, service: Service) -> None:
                     head = {"image": handle} if event.type == "answer" else {}
                     yield event.type, {**head, **event.to_dict()}
 
-            return sse(await service.stream(request, "ask", events, asked.image))
+            return sse(await service.stream(request, "ask", events, asked.image, _opening))
 
         def work(handle: str, scene: Scene) -> dict[str, Any]:
             answer = service.answer(scene, asked.question, asked.before)
             return {"image": handle, "model": service.model.name, "answer": answer}
 
         return Json(await service.run(request, "ask", work, asked.image))
+
+
+def _opening(done: int, count: int) -> tuple[str, Any]:
+    """How far a picture is opened, as an event."""
+    return Opening.type, Opening(done, count).to_dict()
 
 
 _Boxes = Annotated[Any, AfterValidator(lambda given: None if given is None else check_boxes(given))]

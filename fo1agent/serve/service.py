@@ -38,6 +38,7 @@ from fo1agent.serve.metrics import Metrics
 from fo1agent.serve.problems import Problem
 from fo1agent.serve.settings import Settings
 from fo1agent.serve.shelf import WHOLE, Shelf, file_of
+from fo1agent.serve.telling import Telling
 from fo1agent.traces.store import Folder, Place, as_place
 
 T = TypeVar("T")
@@ -156,9 +157,19 @@ class Service:
             return await self.gate.run(ticket, lambda: work(*found()), gone, kind)
 
     async def stream(
-        self, request: Request, kind: Kind, work: Callable[..., Iterator[T]], picture: str | None = None
+        self,
+        request: Request,
+        kind: Kind,
+        work: Callable[..., Iterator[T]],
+        picture: str | None = None,
+        told: Callable[[int, int], T] | None = None,
     ) -> Stream[T]:
-        """As `run`, item by item; returns once the first is there. Whoever iterates stops it when the client goes."""
+        """As `run`, item by item; returns once the first is there. Whoever iterates stops it when the client goes.
+
+        Args:
+            request: as for `run`, as are `kind`, `work` and `picture`.
+            told: makes an item of how far the picture is opened; left out where nobody wants to know.
+        """
         nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def left(_: Any) -> None:
@@ -168,8 +179,16 @@ class Service:
         ticket = self._ticket(request)
         async with _watched(request) as gone:
             gone.add_done_callback(left)
-            found = await self._found(ticket, picture, nobody)
-            stream = await self.gate.stream(ticket, lambda: work(*found()), nobody, kind)
+
+            async def begun() -> Stream[T]:
+                found = await self._found(ticket, picture, nobody)
+                return await self.gate.stream(ticket, lambda: work(*found()), nobody, kind)
+
+            if told is None:
+                stream = await begun()
+            else:
+                stream = Telling(begun, told, ticket)
+                await stream.begin()
             gone.remove_done_callback(left)
         return stream
 

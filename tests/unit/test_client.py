@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from fo1agent.agent import Agent
-from fo1agent.client import Client, connect
+from fo1agent.client import Client, _Heard, connect
 from fo1agent.errors import BoxError, ImageError, InputError, ServerError, ToolFailed
 from fo1agent.pictures.ocr import TextLine
-from fo1agent.runs.events import AnswerEvent
+from fo1agent.runs.events import AnswerEvent, Opening
 from fo1agent.runs.step import StepEnd
 from fo1agent.scene import Model, Scene
 from fo1agent.serve.app import App, create_app
@@ -251,6 +251,13 @@ def test_boxes_replace_proposals(server: Client) -> None:
     assert same(scene.ground("person", threshold=0), there.ground("person", threshold=0))
     with pytest.raises(BoxError):
         server.open(gray(), boxes=[[9, 9, 1, 1]])
+
+
+def test_events_of_the_opening_are_taken_from_a_server(server: Client) -> None:
+    heard = _Heard(server.open(gray()), QUESTION)
+    assert heard.event("opening", {"type": "opening", "done": 1, "count": 3}) == Opening(1, 3)
+    with pytest.raises(ServerError, match="'opening' in a form that is not known here"):
+        heard.event("opening", {"type": "opening", "done": -1, "count": 3})
 
 
 def test_a_picture_with_boxes_takes_its_id_here_and_the_servers(server: Client) -> None:

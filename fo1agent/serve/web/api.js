@@ -68,7 +68,7 @@ export async function callTool(name, args, signal) {
 /**
  * Ask, and hear of each step as it happens.
  *
- * @param {(type: string, event: object) => void} onEvent plan, step_start, step_end, partial and last answer
+ * @param {(type: string, event: object) => void} onEvent opening, plan, step_start, step_end, partial and last answer
  */
 export async function ask(image, question, before, onEvent, signal) {
   const response = await post("v1/ask", { image, question, before, stream: true }, signal);

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import fo1agent
+from fo1agent.agent import Agent
 from fo1agent.errors import InputError
 from fo1agent.model import tiled as tiling
 from fo1agent.model.joined import JoinedPredictor
@@ -125,6 +126,16 @@ def test_progress_is_told_before_and_after_each_tile(alone, picture) -> None:
     predictor = TiledPredictor(alone.predictor, 2, on_progress=lambda *done: told.append(done))
     predictor.encode(picture)
     assert told == [(k, 4) for k in range(5)]
+
+
+def test_the_events_of_a_run_begin_with_the_tiles(alone, picture) -> None:
+    agent = Agent(Model(tiled(alone.predictor, 2)))
+    told = [event.to_dict() for event in agent.stream(picture, "How many cats are there?")]
+    assert told[:5] == [{"type": "opening", "done": k, "count": 4} for k in range(5)]
+    assert [one["type"] for one in told[5:]] == ["plan", *["step_start", "step_end"] * 2, "answer"]
+    again = agent.stream(agent.model.open(picture), "How many cats are there?")
+    assert next(again).type == "plan"  # it is open
+    assert agent.ask(picture, "How many cats are there?").value == told[-1]["answer"]["value"] == 4
 
 
 def test_what_there_is_no_room_for_is_made_anew_for_words_alone(alone, picture, scene) -> None:
