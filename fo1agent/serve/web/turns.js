@@ -6,7 +6,9 @@ import { chip, fullName, linked, openWords } from "./words.js";
 
 /** Whether a step goes by the pixels of things, so that the server has their masks, if it has a segmenter. */
 const goesByPixels = ({ tool, args }) =>
-  ["segment", "point"].includes(tool) || args.quantity === "area" || ["largest", "smallest"].includes(args.by);
+  ["segment", "point"].includes(tool) ||
+  ["area", "share"].includes(args.quantity) ||
+  ["largest", "smallest"].includes(args.by);
 
 /**
  * @param {string} question
