@@ -9,13 +9,19 @@ category whose words nobody knows, as it would make every picture an example of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from xml.sax.saxutils import quoteattr
 
+import numpy as np
+
+from fo1agent.annotate.arrow import is_remote
 from fo1agent.annotate.job import Job
+from fo1agent.annotate.outlines import brush, ring
 from fo1agent.annotate.tasks import Row
 from fo1agent.errors import DataError, InputError
 from fo1agent.evaluate.coco import result
@@ -50,8 +56,9 @@ def check(job: Job, formats: Iterable[str]) -> None:
         raise InputError("read finds no regions, so there is nothing to write as boxes. Its text is in the shards.")
     if "yolo" in formats:
         seen: dict[PurePosixPath, str] = {}
+        place = _yolo_places(job)
         for item in job.listing.items:
-            name = _relative(item.picture, item.index)
+            name = place(item.picture, item.index)
             if name in seen:
                 raise DataError(f"{seen[name]} and {item.picture} would both be {name} in YOLO. Rename one of them.")
             seen[name] = item.picture
@@ -116,14 +123,16 @@ def _coco_annotations(job: Job, categories: Mapping[str, int]) -> Iterator[dict[
             told = _coco_result(row, one, categories)
             mask = told.get("segmentation")
             area = Mask.from_coco(mask).area if mask else told["bbox"][2] * told["bbox"][3]
-            yield {"id": number, **told, "area": area, "iscrowd": 0}
+            yield {"id": number, "segmentation": [], **told, "area": area, "iscrowd": 0}  # CVAT refuses a lack of it
 
 
 def _coco_result(row: Row, region: Row, categories: Mapping[str, int]) -> dict[str, Any]:
     told = result(_id(row), categories[_name(region)], region["box"], region["score"])
-    if region.get("mask"):
-        told["segmentation"] = {"size": [row["height"], row["width"]], "counts": region["mask"]}
-    return told
+    return {**told, "segmentation": _coco_mask(row, region)} if region.get("mask") else told
+
+
+def _coco_mask(row: Row, region: Row) -> dict[str, Any]:
+    return {"size": [row["height"], row["width"]], "counts": region["mask"]}
 
 
 def _id(row: Row) -> int:
@@ -132,32 +141,80 @@ def _id(row: Row) -> int:
 
 
 def _yolo(job: Job, categories: Mapping[str, int]) -> list[Path]:
-    """One text file a picture, named as it is: `labels/deep/c.txt`; `data.yaml` names the classes, from 0."""
-    folder, place = job.folder / "yolo", {name: k for k, name in enumerate(categories)}
+    """One text file a picture, where readers look for it; `data.yaml` names the folders of pictures and the classes."""
+    folder, number = job.folder / "yolo", {name: k for k, name in enumerate(categories)}
+    place, pictures = _yolo_places(job), set[str]()
     with whole(folder, replace=True) as temporary:
+        (temporary / "labels").mkdir(parents=True)
         for row in _rows(job):
-            path = temporary / "labels" / _relative(row["picture"], row["index"])
+            name = place(row["picture"], row["index"])
+            at = _last(name.parts, "labels")
+            pictures.add("/".join([*name.parts[:at], "images"]))
+            path = temporary / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(_yolo_line(row, one, place) for one in _named(row, place)), encoding="utf-8")
-        names = "".join(f"  {k}: {json.dumps(name, ensure_ascii=False)}\n" for name, k in place.items())
-        head = "# Put the pictures, or a link to their folder, beside labels/ as images/.\ntrain: images\nval: images\n"
+            line = _yolo_outline if job.task.masks else _yolo_box
+            lines = (f"{number[_name(one)]} {line(row, one)}\n" for one in _named(row, number))
+            path.write_text("".join(lines), encoding="utf-8")
+        names = "".join(f"  {k}: {json.dumps(name, ensure_ascii=False)}\n" for name, k in number.items())
         told = f"names:\n{names}" if names else "names: {}\n"
+        where = "images" if pictures <= {"images"} else json.dumps(sorted(pictures), ensure_ascii=False)
+        head = (
+            f"# Put the pictures, or a link to their folder, beside labels/ as images/.\ntrain: {where}\nval: {where}\n"
+        )
         (temporary / "data.yaml").write_text(f"{head}{told}", encoding="utf-8")
     return [folder]
 
 
-def _yolo_line(row: Row, region: Row, place: Mapping[str, int]) -> str:
+def _yolo_box(row: Row, region: Row) -> str:
     (x1, y1, x2, y2), width, height = region["box"], row["width"], row["height"]
     parts = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
-    return f"{place[_name(region)]} {' '.join(f'{part:.6f}' for part in parts)}\n"
+    return " ".join(f"{part:.6f}" for part in parts)
 
 
-def _relative(picture: str, index: int) -> PurePosixPath:
-    """The name of a picture's text file; a number where its own does not stay in the folder."""
-    name = PurePosixPath(picture.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in picture or "#" in picture:
-        name = PurePosixPath(f"{index:09d}")
-    return name.with_suffix(".txt")
+def _yolo_outline(row: Row, region: Row) -> str:
+    """The outline of a mask; where there is none that of the box, for among outlines a box would be read as one."""
+    if region["mask"]:
+        points = ring(Mask.from_coco(_coco_mask(row, region)))
+    else:
+        x1, y1, x2, y2 = region["box"]
+        points = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+    return " ".join(f"{part:.6f}" for part in (points / [row["width"], row["height"]]).ravel().tolist())
+
+
+def _yolo_places(job: Job) -> Callable[[str, int], PurePosixPath]:
+    """Gives the text file of a picture, by its name and its position in the source.
+
+    It is called as the picture is; absolute names and addresses as below the deepest folder that all of them have in
+    common; by the position where a name would leave the folder. Readers look for the text of `…/images/a.jpg` at
+    `…/labels/a.txt`, the last folder `images` in a path: so where a name has one, the text stands beside that.
+    """
+    rooted = (one.picture.replace("\\", "/").split("/")[:-1] for one in job.listing.items if _is_rooted(one.picture))
+    root = len(reduce(_shared, rooted, next(rooted, [])))
+
+    def place(picture: str, index: int) -> PurePosixPath:
+        parts = picture.replace("\\", "/").split("/")[root if _is_rooted(picture) else 0 :]
+        name = PurePosixPath(*parts)
+        if name.is_absolute() or not name.name or ".." in parts or any(sign in one for one in parts for sign in ":#"):
+            name = PurePosixPath(f"{index:09d}")
+        at = _last(name.parts[:-1], "images")
+        folders = ("labels", *name.parts[:-1]) if at < 0 else (*name.parts[:at], "labels", *name.parts[at + 1 : -1])
+        return PurePosixPath(*folders, name.name).with_suffix(".txt")
+
+    return place
+
+
+def _shared(one: list[str], other: list[str]) -> list[str]:
+    """The first parts of two paths, as far as they are the same."""
+    return [part for part, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
+
+
+def _is_rooted(picture: str) -> bool:
+    return is_remote(picture) or PurePosixPath(picture.replace("\\", "/")).is_absolute()
+
+
+def _last(parts: Sequence[str], name: str) -> int:
+    """Where a name stands last; -1 if nowhere."""
+    return max((at for at, one in enumerate(parts) if one == name), default=-1)
 
 
 def _label_studio(job: Job, categories: Mapping[str, int]) -> list[Path]:
@@ -166,37 +223,47 @@ def _label_studio(job: Job, categories: Mapping[str, int]) -> list[Path]:
     with whole(tasks) as temporary, temporary.open("w", encoding="utf-8") as file:
         _write_list(file, (_studio_task(row, categories) for row in _rows(job)))
     named = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in categories)
-    head = '<View>\n  <Image name="image" value="$image"/>\n  <RectangleLabels name="label" toName="image">\n'
+    kinds = [("RectangleLabels", "label"), *([("BrushLabels", "mask")] if job.task.masks else [])]
+    sets = "".join(f'  <{kind} name="{name}" toName="image">\n{named}  </{kind}>\n' for kind, name in kinds)
     with whole(labels) as temporary:
-        temporary.write_text(f"{head}{named}  </RectangleLabels>\n</View>\n", encoding="utf-8")
+        text = f'<View>\n  <Image name="image" value="$image"/>\n{sets}</View>\n'
+        temporary.write_text(text, encoding="utf-8")
     return [tasks, labels]
 
 
 def _studio_task(row: Row, categories: Mapping[str, int]) -> dict[str, Any]:
-    found = [_studio_box(row, one, number) for number, one in enumerate(_named(row, categories))]
+    found = [_studio_region(row, one, number) for number, one in enumerate(_named(row, categories))]
     least = min((one["score"] for one in found), default=0.0)
     prediction = {"model_version": "fo1agent", "score": least, "result": found}
     return {"data": {"image": row["picture"]}, "predictions": [prediction]}
 
 
-def _studio_box(row: Row, region: Row, number: int) -> dict[str, Any]:
-    (x1, y1, x2, y2), width, height = region["box"], row["width"], row["height"]
-    sides = {"x": x1 / width, "y": y1 / height, "width": (x2 - x1) / width, "height": (y2 - y1) / height}
+def _studio_region(row: Row, region: Row, number: int) -> dict[str, Any]:
+    """A region as a brush has painted it; as a rectangle where it has no mask."""
+    kind, tag, value = "rectanglelabels", "label", _studio_box
+    if region.get("mask"):
+        kind, tag, value = "brushlabels", "mask", _studio_brush
     return {
         "id": f"{row['index']}-{number}",
-        "type": "rectanglelabels",
-        "from_name": "label",
+        "type": kind,
+        "from_name": tag,
         "to_name": "image",
-        "original_width": width,
-        "original_height": height,
+        "original_width": row["width"],
+        "original_height": row["height"],
         "image_rotation": 0,
         "score": region["score"],
-        "value": {
-            **{name: 100 * value for name, value in sides.items()},
-            "rotation": 0,
-            "rectanglelabels": [_name(region)],
-        },
+        "value": {**value(row, region), kind: [_name(region)]},
     }
+
+
+def _studio_box(row: Row, region: Row) -> dict[str, Any]:
+    (x1, y1, x2, y2), width, height = region["box"], row["width"], row["height"]
+    sides = {"x": x1 / width, "y": y1 / height, "width": (x2 - x1) / width, "height": (y2 - y1) / height}
+    return {**{name: 100 * part for name, part in sides.items()}, "rotation": 0}
+
+
+def _studio_brush(row: Row, region: Row) -> dict[str, Any]:
+    return {"format": "rle", "rle": brush(Mask.from_coco(_coco_mask(row, region)))}
 
 
 FORMATS: dict[str, Callable[[Job, Mapping[str, int]], list[Path]]] = {
