@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fo1agent.annotate.arrow import arrow, file_system, first_line, is_remote
+from fo1agent.annotate.arrow import arrow, file_system, first_line, is_remote, shown
 from fo1agent.errors import DataError, FO1AgentError, ImageError, InputError
 from fo1agent.pictures.image import ImageLimits, LoadedImage, formats_read, load_image
 
@@ -122,14 +122,14 @@ def listing(source: str, images: str | None = None, column: str | None = None) -
         found = Listing(tuple(_of_lines(source, folder, columns)))
     elif ending == ".parquet":
         several = glob.has_magic(source) and not (not is_remote(source) and os.path.exists(source))
-        places = [(one, one) for one in _matching(source)] if several else [(source.rpartition("/")[2], source)]
+        places = [(shown(one), one) for one in _matching(source)] if several else [(source.rpartition("/")[2], source)]
         found = Listing(tuple(_of_parquet(places, folder, columns)))
     else:
         found = Listing(tuple(_of_files(source, images, columns)))
     if not found.items:
         if ending in (".json", ".jsonl", ".ndjson", ".parquet"):
-            raise InputError(f"{source} names no pictures.")
-        raise InputError(f"{source} holds no pictures ({', '.join(endings())}) and no .parquet files.")
+            raise InputError(f"{shown(source)} names no pictures.")
+        raise InputError(f"{shown(source)} holds no pictures ({', '.join(endings())}) and no .parquet files.")
     if not any(isinstance(one.image_id, str) for one in found.items):
         return found
     told = (one if one.image_id is None else replace(one, image_id=str(one.image_id)) for one in found.items)
@@ -157,7 +157,7 @@ class Reader:
                 return self(replace(item, place=_joined(item.place.rpartition("/")[0], source), row=None))
             return load_image(source, self._limits, name=item.picture)
         if is_remote(item.place) and not item.place.startswith(("http://", "https://")):
-            return load_image(_bytes(item.place, self._limits.max_bytes + 1), self._limits, name=item.place)
+            return load_image(_bytes(item.place, self._limits.max_bytes + 1), self._limits, name=shown(item.place))
         return load_image(item.place, self._limits)
 
     def _cell(self, place: str, row: int, column: str | None) -> Any:
@@ -173,20 +173,20 @@ class Reader:
                     self._group = (place, group), file.read_row_group(group, columns=[column]).column(0)
                 cell = self._group[1][row].as_py()
             except (OSError, ValueError) as exc:
-                raise ImageError(f"{place}, row {row}: {exc}") from exc
+                raise ImageError(f"{shown(place)}, row {row}: {first_line(exc)}") from exc
         if isinstance(cell, dict):
             cell = cell.get("bytes") or cell.get("path")
         if not cell:
-            raise ImageError(f"{place}: row {row} has no picture.")
+            raise ImageError(f"{shown(place)}: row {row} has no picture.")
         return cell
 
 
 def _of_files(source: str, images: str | None, columns: Sequence[str]) -> Iterator[Item]:
     wanted = endings()
     if glob.has_magic(source) and not (not is_remote(source) and os.path.exists(source)):
-        places = [(one, one) for one in _matching(source)]
+        places = [(shown(one), one) for one in _matching(source)]
     elif os.path.isfile(source) or (PurePosixPath(source).suffix.lower() in wanted and not os.path.isdir(source)):
-        places = [(source, source)]
+        places = [(shown(source), source)]
     else:
         places = _below(source)
     pictures = [one for one in places if PurePosixPath(one[0]).suffix.lower() in wanted]
@@ -205,8 +205,9 @@ def _below(source: str) -> list[tuple[str, str]]:
     try:
         found = system.get_file_info(fs.FileSelector(path, recursive=True))
     except (OSError, ValueError) as exc:
-        why = first_line(exc).partition(". ")[0].rstrip(".")
-        raise InputError(f"{source} cannot be listed: {why}. Pass a folder or a file.") from exc
+        why = first_line(exc)
+        advice = "" if why.endswith(".") else ". Pass a folder or a file."
+        raise InputError(f"{shown(source)} cannot be listed: {why}{advice}") from exc
     # How a file system writes its paths is its own affair: what counts is what stands behind the folder.
     cut = len(path.strip("/"))
     names = sorted(one.path.strip("/")[cut:].lstrip("/") for one in found if one.type == fs.FileType.File)
@@ -242,23 +243,24 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _of_coco(source: str, folder: str) -> Listing:
-    tree = _parsed(_bytes(source).decode("utf-8", "replace"), source)
+    told = shown(source)
+    tree = _parsed(_bytes(source).decode("utf-8", "replace"), told)
     records = tree.get("images") if isinstance(tree, dict) else None
     if not isinstance(records, list):
-        raise DataError(f"{source}: no list 'images'. Pass COCO JSON, or lines of JSON as .jsonl.")
+        raise DataError(f"{told}: no list 'images'. Pass COCO JSON, or lines of JSON as .jsonl.")
     items = []
     for index, one in enumerate(records):
         if not isinstance(one, dict) or not isinstance(one.get("file_name"), str) or not isinstance(one.get("id"), int):
-            raise DataError(f"{source}: images[{index}] has no file_name and id.")
-        items.append(Item(index, one["file_name"], _joined(folder, one["file_name"]), image_id=one["id"]))
+            raise DataError(f"{told}: images[{index}] has no file_name and id.")
+        items.append(Item(index, shown(one["file_name"]), _joined(folder, one["file_name"]), image_id=one["id"]))
     categories = tree.get("categories") or []
     try:
         named = [(str(one["name"]), int(one["id"])) for one in categories]
     except (TypeError, KeyError, ValueError) as exc:
-        raise DataError(f"{source}: categories need name and id.") from exc
-    _once(source, "images have the id", (one.image_id for one in items))
-    _once(source, "categories have the id", (number for _, number in named))
-    _once(source, "categories have the name", (name for name, _ in named))
+        raise DataError(f"{told}: categories need name and id.") from exc
+    _once(told, "images have the id", (one.image_id for one in items))
+    _once(told, "categories have the id", (number for _, number in named))
+    _once(told, "categories have the name", (name for name, _ in named))
     return Listing(tuple(items), dict(named))
 
 
@@ -274,14 +276,19 @@ def _of_lines(source: str, folder: str, columns: Sequence[str]) -> Iterator[Item
     for number, line in enumerate(_bytes(source).decode("utf-8", "replace").split("\n"), start=1):
         if not line.strip():
             continue
-        where = f"{source}, line {number}"
+        where = f"{shown(source)}, line {number}"
         record = _parsed(line, where)
         told = [record.get(key) for key in columns] if isinstance(record, dict) else []
         named = next((one for one in told if isinstance(one, str)), None)
         if named is None:
             raise DataError(f'{where}: no picture. Write {{"{columns[0]}": "photo.jpg"}}.')
         yield Item(
-            index, _sound(named, where), _joined(folder, named), None, _id_of(record, where), _words(record, where)
+            index,
+            shown(_sound(named, where)),
+            _joined(folder, named),
+            None,
+            _id_of(record, where),
+            _words(record, where),
         )
         index += 1
 
@@ -298,10 +305,10 @@ def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: Sequenc
         column, records = _told_by_parquet(place, columns)
         for row, record in enumerate(records):
             cell = record.get(column)
-            where = f"{place}, row {row}"
+            where = f"{shown(place)}, row {row}"
             about = (_id_of(record, where), _words(record, where))
             if isinstance(cell, str) and cell:
-                items.append(Item(len(items), cell, _joined(folder, cell), None, *about))
+                items.append(Item(len(items), shown(cell), _joined(folder, cell), None, *about))
                 continue
             if isinstance(cell, dict) and isinstance(cell.get("path"), str) and cell["path"]:
                 named.append((len(items), cell["path"]))
@@ -325,14 +332,18 @@ def _told_by_parquet(place: str, columns: Sequence[str]) -> tuple[str, list[Mapp
         wanted = [one for one in ("question", *_ID) if one in names and one != column]
         told = file.read(columns=[*wanted, *paths, *([f"{column}.path"] if has_path else [])])
         return column, told.to_pylist() if told.num_columns else [{}] * file.metadata.num_rows
-    except (OSError, ValueError) as exc:
-        raise DataError(f"{place} is no Parquet file that can be read: {exc}") from exc
+    except FileNotFoundError as exc:
+        raise InputError(f"There is no file {shown(place)!r}. Check the path.") from exc
+    except OSError as exc:
+        raise DataError(f"{shown(place)} cannot be read: {first_line(exc)}") from exc
+    except ValueError as exc:
+        raise DataError(f"{shown(place)} is no Parquet file that can be read: {first_line(exc)}") from exc
 
 
 def _column(names: Sequence[str], wanted: Sequence[str], place: str) -> str:
     found = next((one for one in wanted if one in names), None)
     if found is None:
-        raise DataError(f"{place} has no column with pictures, but {', '.join(names)}. Name it with --column.")
+        raise DataError(f"{shown(place)} has no column with pictures, but {', '.join(names)}. Name it with --column.")
     return found
 
 
@@ -395,6 +406,6 @@ def _bytes(place: str, most: int = -1) -> bytes:
     except FO1AgentError:
         raise
     except FileNotFoundError as exc:
-        raise ImageError(f"There is no file {place!r}. Check the path.") from exc
+        raise ImageError(f"There is no file {shown(place)!r}. Check the path.") from exc
     except (OSError, ValueError) as exc:
-        raise ImageError(f"{place} cannot be read: {first_line(exc)}") from exc
+        raise ImageError(f"{shown(place)} cannot be read: {first_line(exc)}") from exc

@@ -35,6 +35,15 @@ class _Kind(click.Choice):
         return super().convert(value, param, ctx)
 
 
+class _Folder(click.Path):
+    """A folder of this machine."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "://" in str(value):
+            self.fail("shards are written whole or not at all, on a disk. Name a folder, and copy it when all is done.")
+        return super().convert(value, param, ctx)
+
+
 @click.command(
     epilog='\b\nExamples:\n  fo1agent annotate photos/ detect "red car" person --out cars/\n'
     "  fo1agent annotate instances.json detect --images photos/ --threshold 0 --out found/\n"
@@ -43,7 +52,7 @@ class _Kind(click.Choice):
 @click.argument("source")
 @click.argument("task", type=_Kind(["detect", "count", "read", "describe", "ask"]))
 @click.argument("words", nargs=-1)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR", help="Where to.")
+@click.option("--out", type=_Folder(file_okay=False, path_type=Path), required=True, metavar="DIR", help="Where to.")
 @click.option(
     "--images", metavar="DIR", help="The folder of the pictures that a file names; without it, the file's own."
 )

@@ -109,6 +109,15 @@ def test_a_pattern_without_quotes_and_actors_without_ray_are_said(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+def test_shards_are_written_to_a_disk_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jpg").write_text("not a picture")
+    result = CliRunner().invoke(main, ["annotate", "a.jpg", "read", "--out", "s3://bucket/out"])
+    assert result.exit_code == 2
+    assert "'--out': shards are written whole or not at all, on a disk. Name a folder" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
 def test_words_that_nobody_judges_are_told_before_and_left_out(repo: Path, tmp_path: Path) -> None:
     bus = str(repo / "fo1agent" / "data" / "demo" / "bus.jpg")
     words = ["zebrafish", "woman", "bus"]
