@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fo1agent.annotate.job import Job, OnRows, Way
-from fo1agent.annotate.tasks import Row, Task, Worker
+from fo1agent.annotate.tasks import Row, Task, Worker, asked, foreseen
 from fo1agent.errors import ToolFailed
 from fo1agent.integrations.cluster import LOCAL, begun, ray_with
 from fo1agent.scene import Model
@@ -22,9 +22,17 @@ from fo1agent.scene import Model
 _ACTOR_CPUS = 0.5
 # How often a shard is given to another actor when one dies; a picture that kills each would keep them dying for ever.
 _RETRIES = 3
+# In place of a shard's number: what goes before all of them and gives no rows, but what will not be answered.
+_FORESEEN = -1
 
 
-def over_ray(load: Callable[[], Model], address: str = LOCAL, actors: int | None = None, gpus: float = 0) -> Way:
+def over_ray(
+    load: Callable[[], Model],
+    address: str = LOCAL,
+    actors: int | None = None,
+    gpus: float = 0,
+    on_foreseen: Callable[[list[str]], None] | None = None,
+) -> Way:
     """Compute on Ray.
 
     Args:
@@ -32,6 +40,7 @@ def over_ray(load: Callable[[], Model], address: str = LOCAL, actors: int | None
         address: of a cluster (`auto` for the one that this machine is part of); `local` starts Ray here for the job.
         actors: how many; None for as many as there are GPUs if they take any, else CPUs.
         gpus: that each actor takes.
+        on_foreseen: called once with what the model will not answer, as soon as the first actor has loaded it.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -48,9 +57,12 @@ def over_ray(load: Callable[[], Model], address: str = LOCAL, actors: int | None
             count = actors or max(1, int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 1)))
             done = _pipeline(ray, load, job, numbers, min(count, len(numbers)), gpus)
             for one in done.iter_rows():
-                rows = pickle.loads(one["rows"])
+                number, rows = int(one["number"]), pickle.loads(one["rows"])
+                if number == _FORESEEN:
+                    (on_foreseen or list)(rows)
+                    continue
                 on_rows(rows)
-                yield int(one["number"]), rows
+                yield number, rows
         except ray.exceptions.RayError as exc:
             why = str(exc.__cause__ or exc).strip().rpartition("\n")[2]
             raise ToolFailed(f"Ray gave up: {why} What is finished stays; run it again, or without --ray.") from exc
@@ -64,7 +76,9 @@ def over_ray(load: Callable[[], Model], address: str = LOCAL, actors: int | None
 def _pipeline(ray: Any, load: Callable[[], Model], job: Job, numbers: Sequence[int], actors: int, gpus: float) -> Any:
     """A Ray data set of shards with their rows."""
     # One block a shard: whoever is free takes the next.
+    questions = pickle.dumps(asked(job.task, job.listing.items))
     shards = [{"number": number, "items": pickle.dumps(job.items(number))} for number in numbers]
+    shards.insert(0, {"number": _FORESEEN, "items": questions})
     with warnings.catch_warnings():
         # Until 2.64, which our bounds keep out, nothing else takes the place of what Ray warns of here.
         warnings.simplefilter("ignore")
@@ -86,5 +100,13 @@ class _Actor:
         self._worker = Worker(load(), task)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        rows = [pickle.dumps(self._worker.rows(pickle.loads(items))) for items in batch["items"]]
-        return {"number": batch["number"], "rows": rows}
+        numbers = batch["number"]
+        given = (pickle.loads(items) for items in batch["items"])
+        rows = [
+            self._foreseen(one) if number == _FORESEEN else self._worker.rows(one)
+            for number, one in zip(numbers, given, strict=True)
+        ]
+        return {"number": numbers, "rows": [pickle.dumps(one) for one in rows]}
+
+    def _foreseen(self, questions: Sequence[str]) -> list[str]:
+        return foreseen(self._worker.model, self._worker.task, questions)

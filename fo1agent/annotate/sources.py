@@ -98,7 +98,9 @@ class Listing:
         return hashed.hexdigest()
 
 
-def listing(source: str, images: str | None = None, column: str | None = None) -> Listing:
+def listing(
+    source: str, images: str | None = None, column: str | None = None, question_column: str | None = None
+) -> Listing:
     """What a source holds, without opening a picture.
 
     Args:
@@ -108,12 +110,13 @@ def listing(source: str, images: str | None = None, column: str | None = None) -
         images: the folder of the pictures that a file names; None for the folder of the file.
         column: the field or column that holds the pictures, in lines of JSON and Parquet; None for the first of
             `image`, `picture`, `file_name`, `path`, `url` and `bytes` that is there.
+        question_column: that of the questions; None for `question`, which need not be there.
 
     Raises:
-        InputError: it is not there, or holds no pictures.
+        InputError: it is not there, or holds no pictures, or none of them has a question in the column that is named.
         DataError: a file is not what its ending says, or an `image_id` is neither a whole number nor text.
     """
-    columns = _PICTURE if column is None else (column,)
+    columns = _Columns(_PICTURE if column is None else (column,), question_column or "question")
     ending = PurePosixPath(source).suffix.lower()
     folder = images or source.replace(os.sep, "/").rpartition("/")[0] or "."
     if ending == ".json":
@@ -130,10 +133,20 @@ def listing(source: str, images: str | None = None, column: str | None = None) -
         if ending in (".json", ".jsonl", ".ndjson", ".parquet"):
             raise InputError(f"{shown(source)} names no pictures.")
         raise InputError(f"{shown(source)} holds no pictures ({', '.join(endings())}) and no .parquet files.")
+    if question_column is not None and not any(one.question for one in found.items):
+        raise InputError(f"{shown(source)} has no question called {question_column}. Check --question-column.")
     if not any(isinstance(one.image_id, str) for one in found.items):
         return found
     told = (one if one.image_id is None else replace(one, image_id=str(one.image_id)) for one in found.items)
     return replace(found, items=tuple(told), text_ids=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Names of fields of a record: that of the picture is the first that is there."""
+
+    pictures: Sequence[str]
+    question: str
 
 
 class Reader:
@@ -181,7 +194,7 @@ class Reader:
         return cell
 
 
-def _of_files(source: str, images: str | None, columns: Sequence[str]) -> Iterator[Item]:
+def _of_files(source: str, images: str | None, columns: _Columns) -> Iterator[Item]:
     wanted = endings()
     if glob.has_magic(source) and not (not is_remote(source) and os.path.exists(source)):
         places = [(shown(one), one) for one in _matching(source)]
@@ -271,29 +284,29 @@ def _once(source: str, what: str, values: Iterable[Any]) -> None:
         raise DataError(f"{source}: {often} {what} {value!r:.60}. Give each one of its own.")
 
 
-def _of_lines(source: str, folder: str, columns: Sequence[str]) -> Iterator[Item]:
+def _of_lines(source: str, folder: str, columns: _Columns) -> Iterator[Item]:
     index = 0
     for number, line in enumerate(_bytes(source).decode("utf-8", "replace").split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{shown(source)}, line {number}"
         record = _parsed(line, where)
-        told = [record.get(key) for key in columns] if isinstance(record, dict) else []
+        told = [record.get(key) for key in columns.pictures] if isinstance(record, dict) else []
         named = next((one for one in told if isinstance(one, str)), None)
         if named is None:
-            raise DataError(f'{where}: no picture. Write {{"{columns[0]}": "photo.jpg"}}.')
+            raise DataError(f'{where}: no picture. Write {{"{columns.pictures[0]}": "photo.jpg"}}.')
         yield Item(
             index,
             shown(_sound(named, where)),
             _joined(folder, named),
             None,
             _id_of(record, where),
-            _words(record, where),
+            _words(record, columns, where),
         )
         index += 1
 
 
-def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: Sequence[str]) -> list[Item]:
+def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: _Columns) -> list[Item]:
     """The rows of Parquet files, given each file's name in the source and its place.
 
     A picture that is a path is called by it, and so is one of bytes where its path stands beside them, unless several
@@ -306,7 +319,7 @@ def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: Sequenc
         for row, record in enumerate(records):
             cell = record.get(column)
             where = f"{shown(place)}, row {row}"
-            about = (_id_of(record, where), _words(record, where))
+            about = (_id_of(record, where), _words(record, columns, where))
             if isinstance(cell, str) and cell:
                 items.append(Item(len(items), shown(cell), _joined(folder, cell), None, *about))
                 continue
@@ -320,16 +333,16 @@ def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: Sequenc
     return items
 
 
-def _told_by_parquet(place: str, columns: Sequence[str]) -> tuple[str, list[Mapping[str, Any]]]:
+def _told_by_parquet(place: str, columns: _Columns) -> tuple[str, list[Mapping[str, Any]]]:
     """The column of pictures, and what each row says: of its picture a path, {"path"}, or nothing."""
     try:
         file = _parquet(place)
         names = file.schema_arrow.names
-        column = _column(names, columns, place)
+        column = _column(names, columns.pictures, place)
         kind, types = file.schema_arrow.field(column).type, arrow("types")
         has_path = types.is_struct(kind) and any(one.name == "path" for one in kind)
         paths = [column] if types.is_string(kind) or types.is_large_string(kind) else []
-        wanted = [one for one in ("question", *_ID) if one in names and one != column]
+        wanted = [one for one in (columns.question, *_ID) if one in names and one != column]
         told = file.read(columns=[*wanted, *paths, *([f"{column}.path"] if has_path else [])])
         return column, told.to_pylist() if told.num_columns else [{}] * file.metadata.num_rows
     except FileNotFoundError as exc:
@@ -359,8 +372,8 @@ def _id_of(record: Mapping[str, Any], where: str) -> int | str | None:
     raise DataError(f"{where}: the image_id {str(given)[:40]} is neither a whole number of 64 bits nor text.")
 
 
-def _words(record: Mapping[str, Any], where: str) -> str | None:
-    question = record.get("question")
+def _words(record: Mapping[str, Any], columns: _Columns, where: str) -> str | None:
+    question = record.get(columns.question)
     if question is None or isinstance(question, str):
         return None if question is None else _sound(question, where)
     raise DataError(f"{where}: the question {str(question)[:40]} is no text.")

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, TypeVar, get_args
 
 from fo1agent.agent.loop import Agent
@@ -37,6 +38,8 @@ Row = dict[str, Any]
 _AHEAD = 8
 # Words that are named of very many.
 _TOLD = 10
+# Questions that are looked at beforehand, which takes some seconds.
+_FORESEEN = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,21 +74,29 @@ class Task:
             raise InputError(f"{self.kind} makes no masks. A segmenter is for detect, count and ask.")
 
 
-def foreseen(model: Model, task: Task) -> list[str]:
+def asked(task: Task, items: Iterable[Item]) -> list[str]:
+    """The questions of a job, each once, "" for pictures that have none; those of the first pictures, of very many."""
+    if task.kind != "ask":
+        return []
+    questions = dict.fromkeys(_question(task, item) for item in items)
+    return list(islice(questions, _FORESEEN))
+
+
+def foreseen(model: Model, task: Task, questions: Sequence[str] | None = None) -> list[str]:
     """What will not be answered, told before a picture is opened; [] if nothing is known to be in the way.
 
-    These are words that the model does not know, words that it cannot judge, and one question for all pictures that
-    cannot be understood, or that asks for masks where nothing makes them. Whether a colour can be judged hangs on each
-    thing, so nothing is said of colours.
+    These are words that the model does not know, words that it cannot judge, and questions that are missing, cannot be
+    understood, or ask for masks where nothing makes them. Whether a colour can be judged hangs on each thing, so
+    nothing is said of colours.
+
+    Args:
+        model: that is asked.
+        task: what of each picture.
+        questions: of `ask`, as `asked` gives them; None for the one of the task.
     """
     phrases, told = task.words, list[str]()
-    if task.kind == "ask" and task.words:
-        plan = RulePlanner().plan(task.words[0])
-        if isinstance(plan, NotUnderstood):
-            return [f"{plan.reason}: “{task.words[0]}”"]
-        if model.segmenter is None and any(step.op == "segment" for step in plan.steps):
-            told.append(NO_SEGMENTER)
-        phrases = tuple(dict.fromkeys(step.phrase for step in plan.steps if step.op == "find" and step.phrase))
+    if task.kind == "ask":
+        phrases, told = _planned(model, task.words if questions is None else questions)
     predictor: Any = model.predictor
     any_words = getattr(predictor, "any_words", False)
     nothing: list[str] = []
@@ -99,6 +110,26 @@ def foreseen(model: Model, task: Task) -> list[str]:
             parts += [f"“{word}”" if word == phrase else f"“{word}” of “{phrase}”" for word in words]
     told += [f"{predictor.name} does not know {_some(nothing)}."] if nothing else []
     return told + ([f"{predictor.name} cannot judge {_some(parts)}."] if parts else [])
+
+
+def _planned(model: Model, questions: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+    """The phrases that questions look for, and what is in the way of those that have none."""
+    planner, steps = RulePlanner(), list[Any]()
+    why: dict[str, list[str]] = {}
+    for question in questions:
+        plan = planner.plan(question) if question else NotUnderstood("Some pictures have no question")
+        if isinstance(plan, NotUnderstood):
+            why.setdefault(plan.reason, []).extend([f"“{question}”"] if question else [])
+        else:
+            steps += plan.steps
+    told = [f"{reason}: {_some(which)}" if which else f"{reason}." for reason, which in why.items()]
+    if model.segmenter is None and any(step.op == "segment" for step in steps):
+        told.append(NO_SEGMENTER)
+    return tuple(dict.fromkeys(step.phrase for step in steps if step.op == "find" and step.phrase)), told
+
+
+def _question(task: Task, item: Item) -> str:
+    return item.question or "".join(task.words)
 
 
 def _some(words: Sequence[str]) -> str:
@@ -152,10 +183,10 @@ class Worker:
             return [_or_error(lambda scene=scene: ask(self.task, Album([scene]))[0]) for scene in scenes]
 
     def _answers(self, pairs: Sequence[tuple[Item, Scene]]) -> Sequence[Any]:
-        asked = [(item.question or "".join(self.task.words), scene) for item, scene in pairs]
-        answers = iter(Agent(self.model).batch([(scene, question) for question, scene in asked if question]))
+        put = [(_question(self.task, item), scene) for item, scene in pairs]
+        answers = iter(Agent(self.model).batch([(scene, question) for question, scene in put if question]))
         missing = InputError('There is no question. Name one for all, or give each picture its "question".')
-        return [next(answers) if question else missing for question, _ in asked]
+        return [next(answers) if question else missing for question, _ in put]
 
     def _row(self, item: Item, scene: Scene, found: Any) -> Row:
         if isinstance(found, FO1AgentError):

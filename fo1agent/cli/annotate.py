@@ -57,6 +57,7 @@ class _Folder(click.Path):
     "--images", metavar="DIR", help="The folder of the pictures that a file names; without it, the file's own."
 )
 @click.option("--column", metavar="NAME", help="The column or field of the pictures, where it is none of the usual.")
+@click.option("--question-column", metavar="NAME", help="That of the questions, where it is not called question.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Keep regions with at least this score.")
 @click.option("--most", type=click.IntRange(1), default=100, show_default=True, help="Regions kept of a picture.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures.")
@@ -84,6 +85,7 @@ def annotate(
     out: Path,
     images: str | None,
     column: str | None,
+    question_column: str | None,
     threshold: float | None,
     most: int,
     limit: int | None,
@@ -106,26 +108,27 @@ def annotate(
     from fo1agent.annotate.formats import check, left_out, write
     from fo1agent.annotate.job import Job, Way, here, run
     from fo1agent.annotate.sources import listing
-    from fo1agent.annotate.tasks import Task, foreseen
+    from fo1agent.annotate.tasks import Task, asked, foreseen
 
     if actors is not None and ray_address is None:
         raise click.UsageError("--actors is for --ray. Add --ray, or leave it out.")
-    listed = listing(source, images, column).chosen(limit, sample, seed)
+    listed = listing(source, images, column, question_column).chosen(limit, sample, seed)
     phrases = tuple(words) or (tuple(listed.categories) if task == "detect" else ())
     masks = bool(loading["segmenter"]) and task != "ask"  # the answers of `ask` show theirs
-    asked = Task(task, phrases, threshold, most, masks)
-    job = Job(out, listed, asked, {name: loading[name] for name in _CHOOSING}, shard)
+    job = Job(
+        out, listed, Task(task, phrases, threshold, most, masks), {name: loading[name] for name in _CHOOSING}, shard
+    )
     check(job, formats)
 
     def way() -> Way:
         if ray_address is None:
             model = _load(**loading)
-            for line in foreseen(model, job.task):
-                console.note(f"warning: {console.one_line(line)}")
+            _tell_foreseen(foreseen(model, job.task, asked(job.task, listed.items)))
             return here(model)
         from fo1agent.annotate.ray import over_ray
 
-        return over_ray(partial(_load, **loading), ray_address, actors, gpus=int(loading["device"].startswith("cuda")))
+        gpus = int(loading["device"].startswith("cuda"))
+        return over_ray(partial(_load, **loading), ray_address, actors, gpus, _tell_foreseen)
 
     began = time.perf_counter()
     with _going_on_later(job):
@@ -169,6 +172,11 @@ def _going_on_later(job: Job) -> Iterator[None]:
         if isinstance(exc, EngineError):
             raise
         raise SystemExit(130) from None
+
+
+def _tell_foreseen(lines: Sequence[str]) -> None:
+    for line in lines:
+        console.note(f"warning: {console.one_line(line)}")
 
 
 def _tell_left_out(left: LeftOut) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fo1agent.annotate.job import Job, Progress, here, run
-from fo1agent.annotate.sources import Listing, listing
-from fo1agent.annotate.tasks import Kind, Row, Task, foreseen
+from fo1agent.annotate.sources import Item, Listing, listing
+from fo1agent.annotate.tasks import Kind, Row, Task, asked, foreseen
 from fo1agent.errors import DataError, EngineError, InputError, ToolFailed
 from fo1agent.loading import load
 from fo1agent.regions.regions import Regions
@@ -248,3 +248,28 @@ def test_an_engine_that_is_gone_ends_a_job_which_goes_on_when_it_is_back(photos:
     assert [row["value"] for row in rows] == [None, 1, None, 1, 1]
     assert "refuses the request: too long" in rows[0]["error"]
     assert "broken.png" in rows[2]["error"]
+
+
+def test_so_it_is_for_questions_of_pictures_and_those_that_have_none(model: Model) -> None:
+    own = (
+        "How many zebrafish are there?",
+        None,
+        "Outline the dead bus.",
+        "flibber the grobble why",
+        "wibble the wobble why",
+        "",
+    )
+    items = [Item(index, "a.png", "a.png", question=one) for index, one in enumerate(own * 2)]
+    questions = asked(Task("ask"), items)
+    assert questions == [own[0], "", *own[2:5]]
+    assert foreseen(model, Task("ask"), questions) == [
+        "Some pictures have no question.",
+        "I can't parse that question: “flibber the grobble why” and “wibble the wobble why”",
+        NO_SEGMENTER,
+        f"{model.predictor.name} does not know “zebrafish”.",
+        f"{model.predictor.name} cannot judge “dead” of “dead bus”.",
+    ]
+    # One for all is that of the pictures that have none.
+    assert asked(Task("ask", ("Is there a bus?",)), items)[:2] == [own[0], "Is there a bus?"]
+    assert asked(Task("count", ("bus",)), items) == []
+    assert len(asked(Task("ask"), (Item(k, "a.png", "a.png", question=f"{k}?") for k in range(20_000)))) == 10_000

@@ -13,8 +13,8 @@ import pytest
 
 from fo1agent.annotate.job import Job, here, run
 from fo1agent.annotate.ray import over_ray
-from fo1agent.annotate.sources import listing
-from fo1agent.annotate.tasks import Task
+from fo1agent.annotate.sources import Listing, listing
+from fo1agent.annotate.tasks import Task, asked, foreseen
 from fo1agent.errors import ToolFailed
 from fo1agent.scene import Model
 
@@ -34,6 +34,9 @@ def cluster() -> Iterator[None]:
 @pytest.fixture
 def job(photos: Path, tmp_path: Path) -> Job:
     return Job(tmp_path / "out", listing(str(photos)), Task("detect", ("bus", "people")), {}, 2)
+
+
+WORDS = ("buses", "zebrafish", "axolotls")
 
 
 def dying(model: Model, marks: Path | None) -> Model:
@@ -66,6 +69,17 @@ def test_two_actors_write_what_one_process_writes_although_one_of_them_dies(
     assert (tmp_path / "died").exists()
     assert written(job) == written(alone)
     assert (done.done, done.failed, len(told)) == (5, 1, 3)
+
+
+def test_what_will_not_be_answered_is_told_as_one_process_tells_it(job: Job, model: Model) -> None:
+    items = tuple(
+        replace(one, question=f"How many {word} are there?")
+        for one, word in zip(job.listing.items, WORDS, strict=False)
+    )
+    other, told = replace(job, listing=Listing(items), task=Task("ask")), []
+    run(other, lambda: over_ray(lambda: model, actors=1, on_foreseen=told.append))
+    assert told == [foreseen(model, other.task, asked(other.task, items))]
+    assert told[0] == [f"{model.predictor.name} does not know “zebrafish” and “axolotl”."]
 
 
 def test_a_shard_that_kills_every_actor_ends_the_job_and_what_is_finished_stays(job: Job, model: Model) -> None:

@@ -128,6 +128,18 @@ def test_another_column_may_hold_the_pictures(photos: Path, tmp_path: Path) -> N
         listing(str(tmp_path / "two.parquet"), None, "photo")
 
 
+def test_another_column_may_hold_the_questions(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "told.jsonl").write_text('{"image": "a.png", "query": "How many?", "question": "Why?"}\n')
+    pq.write_table(
+        pa.table({"image": ["a.png"], "query": ["How many?"], "question": ["Why?"]}), tmp_path / "told.parquet"
+    )
+    for name in ("told.parquet", "told.jsonl"):
+        told = [listing(str(tmp_path / name), str(photos), question_column=one).items for one in (None, "query")]
+        assert [one.question for (one,) in told] == ["Why?", "How many?"]
+        with pytest.raises(InputError, match=rf"{name} has no question called prompt\. Check --question-column\."):
+            listing(str(tmp_path / name), str(photos), question_column="prompt")
+
+
 @pytest.mark.parametrize(
     ("ids", "kept"),
     [([7, 8], [7, 8]), ([7.0, None], [7, None]), (["a", "b"], ["a", "b"]), (["a", 8, None], ["a", "8", None])],
