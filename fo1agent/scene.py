@@ -915,8 +915,8 @@ class Scene(Pictured):
             text = _inventory([str(label) for label in named.labels])
             return DescribeResult(text=text, label=None, score=_mean(named.scores), source="labels", regions=named)
         labels = [group.label for group in reply.groups if group.label]
-        asked = {label: [name for one in self._meanings(label) for name in one.names] for label in labels}
-        rows = yield from self._matching([name for names in asked.values() for name in names])
+        meant, rows, _ = yield from self._judging(labels, None)
+        asked = {label: [name for one in meant[label] for name in one.names] for label in labels}
         probabilities = {
             label: np.max([rows[name] for name in names], axis=0) for label, names in asked.items() if names
         }

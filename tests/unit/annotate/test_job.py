@@ -19,6 +19,7 @@ from fo1agent.loading import load
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Model
 from fo1agent.segmenters.base import NO_SEGMENTER
+from fo1agent.tools.describing import describe
 from fo1agent.trainers.lock import locked
 from tests.vllm_server import served
 
@@ -66,6 +67,20 @@ def test_the_other_tasks(job: Job, model: Model, kind: Kind, words: tuple[str, .
     row = rows_of(replace(job, task=Task(kind, words)), model)[0]
     assert (row["text"], row["value"]) == (text, value)
     assert json.loads(row["result"])
+
+
+def test_a_description_is_that_of_the_tool(job: Job, model: Model, photos: Path) -> None:
+    model.predictor.replies["Briefly describe"] = (  # pyright: ignore[reportAttributeAccessIssue]
+        "<ground>A bus</ground><objects><region0></objects> and "
+        "<ground>two people</ground><objects><region1><region2></objects>."
+    )
+    row = rows_of(replace(job, task=Task("describe")), model)[0]
+    told: Any = describe.call(model.open(photos / "a.png"), {}).result
+    assert (row["text"], json.loads(row["result"])) == (told.text, {"source": "model"})
+    assert [(one["id"], one["label"], one["score"], tuple(one["box"])) for one in row["regions"]] == [
+        (one.name, one.label, one.score, one.box) for one in told.regions
+    ]
+    assert [one["label"] for one in row["regions"]] == ["A bus", "two people", "two people"]
 
 
 def test_each_picture_may_have_its_own_question(job: Job, model: Model) -> None:

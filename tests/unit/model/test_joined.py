@@ -371,6 +371,19 @@ def test_what_a_finder_sees_are_the_things_and_one_that_is_calibrated_may_deny_t
     assert str(_ask(alone, Toy({}, names, Trust()), "How many taxis are there?")) == "There are no taxis."
 
 
+def test_a_caption_s_word_that_no_finder_sees_is_as_likely_as_the_model_s_own_wider_one(alone, monkeypatch) -> None:
+    joined = JoinedPredictor(alone.predictor, [Found({})])
+    said = "<ground>A taxi</ground><objects><region44></objects> by <ground>a bus</ground><objects><region0></objects>."
+    monkeypatch.setattr(joined, "generate", lambda *given: said)
+    scene = Model(joined, alone.proposer).open(BUS)
+    told, (car, *_), (bus,) = scene.describe(), alone.open(BUS).ground("car"), alone.open(BUS).ground("bus")
+    assert (told.text, told.source) == ("A taxi by a bus.", "model")
+    assert [(one.name, one.label, one.score) for one in told.regions] == [
+        ("r44", "A taxi", car.score),
+        ("r0", "a bus", bus.score),
+    ]
+
+
 def test_a_claim_of_what_no_finder_saw_is_not_borne_out(alone) -> None:
     scene = Model(JoinedPredictor(alone.predictor, [Found({})]), alone.proposer).open(BUS)
     results, taxis = Results(), Claim(what="taxis", count=2, says=None)
