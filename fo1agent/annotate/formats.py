@@ -20,8 +20,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from fo1agent.annotate.arrow import is_remote
-from fo1agent.annotate.job import Job
+from fo1agent.annotate.job import Job, alone
 from fo1agent.annotate.outlines import brush, ring
+from fo1agent.annotate.shards import written
 from fo1agent.annotate.tasks import Row
 from fo1agent.errors import DataError, InputError
 from fo1agent.evaluate.coco import result
@@ -89,12 +90,14 @@ def write(job: Job, formats: Iterable[str]) -> list[Path]:
 
     Raises:
         InputError: the task finds no regions.
-        DataError: names of pictures do not go with a format.
+        DataError: names of pictures do not go with a format, another process works in the folder, or a file cannot be
+            written.
     """
     formats = tuple(formats)
     check(job, formats)
-    categories = _categories(job)
-    return [path for name in formats for path in FORMATS[name](job, categories)]
+    with alone(job), written(job.folder):
+        categories = _categories(job)
+        return [path for name in formats for path in FORMATS[name](job, categories)]
 
 
 def _coco(job: Job, categories: Mapping[str, int]) -> list[Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from fo1agent.errors import DataError, InputError, TrainingError
 from fo1agent.evaluate.files import read_json
 from fo1agent.scene import Model
 from fo1agent.trainers.lock import locked
-from fo1agent.whole import whole
+from fo1agent.whole import remove, whole
 
 FILE = "job.json"
 SHARD = 256
@@ -134,14 +135,26 @@ def run(job: Job, way: Callable[[], Way], on_progress: Callable[[Progress], None
 
     Raises:
         InputError: the folder holds another job, or something else.
-        DataError: another process works in it.
-        OSError: a shard cannot be written. Those that are there stay.
+        DataError: another process works in it, or a shard cannot be written. Those that are there stay.
     """
     job.shards.folder.mkdir(parents=True, exist_ok=True)
+    with alone(job):
+        _claim(job)
+        return _do(job, way, on_progress or (lambda progress: None))
+
+
+@contextmanager
+def alone(job: Job) -> Iterator[None]:
+    """Keep every other process out of a job's folder, and remove what a killed one left half written there.
+
+    Raises:
+        DataError: another process works in it.
+    """
     try:
         with locked(job.folder, "annotates"):
-            _claim(job)
-            return _do(job, way, on_progress or (lambda progress: None))
+            for path in job.folder.glob(".tmp-*"):
+                remove(path)
+            yield
     except TrainingError as exc:
         raise DataError(str(exc)) from exc
 

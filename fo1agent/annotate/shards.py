@@ -6,13 +6,15 @@ the same bytes.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fo1agent.annotate.arrow import arrow
+from fo1agent.annotate.arrow import arrow, first_line
 from fo1agent.annotate.tasks import Row
 from fo1agent.errors import DataError
 from fo1agent.whole import remove, whole
@@ -50,9 +52,13 @@ class Shards:
             remove(path)
 
     def write(self, number: int, rows: Sequence[Row]) -> None:
-        """Write a shard."""
+        """Write a shard.
+
+        Raises:
+            DataError: it cannot be written, as on a full disk. Nothing of it stays.
+        """
         table = arrow().Table.from_pylist(list(rows), schema=schema(self.text_ids, self.masks))
-        with whole(self.path(number)) as temporary:
+        with written(self.path(number)), whole(self.path(number)) as temporary:
             arrow("parquet").write_table(table, temporary, compression="zstd")
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[Row]:
@@ -77,6 +83,23 @@ class Shards:
             done += 1
             failed += row["error"] is not None
         return done, failed
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Around what writes a file or a folder.
+
+    Raises:
+        DataError: it could not be written.
+    """
+    try:
+        yield
+    except OSError as exc:
+        why = os.strerror(exc.errno) if exc.errno else first_line(exc)
+        where = exc.filename or path
+        raise DataError(
+            f"{where} cannot be written: {why}. What is finished stays: the same command goes on when it can be."
+        ) from exc
 
 
 def schema(text_ids: bool = False, masks: bool = False) -> Any:

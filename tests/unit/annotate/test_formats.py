@@ -18,6 +18,7 @@ from fo1agent.annotate.sources import Listing, listing
 from fo1agent.annotate.tasks import Task
 from fo1agent.errors import DataError, InputError
 from fo1agent.scene import Model
+from fo1agent.trainers.lock import locked
 
 
 @pytest.fixture
@@ -86,6 +87,16 @@ def test_yolo_names_its_files_as_readers_look_for_them_and_refuses_two_of_one_na
     )
     with pytest.raises(DataError, match=r"a\.png and a\.jpg would both be labels/a\.txt in YOLO"):
         written("a.png", "a.jpg")
+
+
+def test_one_process_at_a_time_writes_and_removes_what_a_killed_one_left(job: Job) -> None:
+    left = job.folder / ".tmp-12345678-coco_instances.json"
+    left.write_text("half")
+    with locked(job.folder), pytest.raises(DataError, match="is in use"):
+        write(job, ["coco"])
+    assert left.exists()
+    write(job, ["coco"])
+    assert not left.exists()
 
 
 def test_what_was_not_judged_is_in_no_format(job: Job, tmp_path: Path, model: Model) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +181,25 @@ def test_other_pictures_are_another_job(job: Job, model: Model) -> None:
     others = Listing(tuple(replace(one, picture=f"x{one.picture}") for one in job.listing.items))
     with pytest.raises(InputError, match="its pictures are others"):
         run(replace(job, listing=others), lambda: here(model))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_full_disk_ends_a_job_whose_shards_stay_whole(job: Job, model: Model) -> None:
+    resource = importlib.import_module("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    rows_of(replace(job, listing=Listing(job.listing.items[:2])), model)
+    (job.folder / "job.json").unlink()
+    (job.folder / "job.json").write_text(json.dumps(job.about()))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(
+            DataError, match=r"part-000001\.parquet cannot be written: .*\. What is finished stays: the"
+        ):
+            run(job, lambda: here(model))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in job.shards.folder.iterdir()] == ["part-000000.parquet"]
+    assert len(rows_of(job, model)) == 5
 
 
 def test_two_jobs_do_not_write_into_one_folder(job: Job, model: Model) -> None:
