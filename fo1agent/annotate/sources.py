@@ -37,6 +37,9 @@ _ENDINGS = {
 
 _PICTURE = ("image", "picture", "file_name", "path", "url", "bytes")  # names of the field that has a picture
 _ID = ("image_id", "id")
+# What Arrow calls a column of paths, and what one of pictures may be.
+_TEXT = ("string", "large_string")
+_KINDS = (*_TEXT, "struct", "binary", "large_binary", "fixed_size_binary")
 
 
 def endings() -> tuple[str, ...]:
@@ -339,9 +342,18 @@ def _told_by_parquet(place: str, columns: _Columns) -> tuple[str, list[Mapping[s
         file = _parquet(place)
         names = file.schema_arrow.names
         column = _column(names, columns.pictures, place)
+        if names.count(column) > 1:
+            raise DataError(
+                f"{shown(place)} has {names.count(column)} columns called {column}. Give each its own name."
+            )
         kind, types = file.schema_arrow.field(column).type, arrow("types")
+        kind = kind.value_type if types.is_dictionary(kind) else kind  # pandas' categories
         has_path = types.is_struct(kind) and any(one.name == "path" for one in kind)
-        paths = [column] if types.is_string(kind) or types.is_large_string(kind) else []
+        if not str(kind).startswith(_KINDS):
+            raise DataError(
+                f"{shown(place)}: {column} holds {kind}, no paths and no bytes. Name another with --column."
+            )
+        paths = [column] if str(kind).startswith(_TEXT) else []
         wanted = [one for one in (columns.question, *_ID) if one in names and one != column]
         told = file.read(columns=[*wanted, *paths, *([f"{column}.path"] if has_path else [])])
         return column, told.to_pylist() if told.num_columns else [{}] * file.metadata.num_rows
@@ -367,7 +379,9 @@ def _id_of(record: Mapping[str, Any], where: str) -> int | str | None:
         given = int(given)  # of a table that has rows without one, pandas makes all of them floats
     if isinstance(given, str):
         return _sound(given, where)
-    if given is None or (type(given) is int and abs(given) < 2**63):
+    if given is None or given != given:  # as numpy says that there is none
+        return None
+    if type(given) is int and abs(given) < 2**63:
         return given
     raise DataError(f"{where}: the image_id {str(given)[:40]} is neither a whole number of 64 bits nor text.")
 

@@ -153,7 +153,7 @@ def annotate(
             console.result(f"wrote {file}")
     if done.failed:
         first = next(row for row in job.shards.rows(["picture", "error"]) if row["error"] is not None)
-        console.note(f"first failure: {first['picture']}: {console.one_line(first['error'])}")
+        console.note(console.one_line(f"first failure: {first['picture']}: {first['error']}"))
     if done.failed == done.total:
         console.error(f"No picture could be answered. What failed stays so in {out}: remove it, and run again.")
         ctx.exit(1)

@@ -95,6 +95,39 @@ def test_parquet_holds_paths_bytes_or_both(photos: Path, tmp_path: Path) -> None
     ]
 
 
+def test_every_kind_of_column_that_holds_paths_or_bytes_is_read_and_others_are_refused(
+    photos: Path, tmp_path: Path
+) -> None:
+    data, path = (photos / "a.png").read_bytes(), str(photos / "a.png")
+    paths = [
+        pa.array([path, None]).dictionary_encode(),
+        pa.array([path, ""], pa.string_view()),
+        pa.array([path, None], pa.large_string()),
+    ]
+    for column in paths:
+        pq.write_table(pa.table({"image": column, "id": [float("nan"), 3.0]}), tmp_path / "told.parquet")
+        first, second = listing(str(tmp_path / "told.parquet")).items
+        assert ((first.picture, first.image_id), (second.picture, second.image_id)) == (
+            (path, None),
+            ("told.parquet#1", 3),
+        )
+        with pytest.raises(ImageError, match="row 1 has no picture"):
+            Reader()(second)
+    for kind in (pa.binary_view(), pa.large_binary(), pa.binary(len(data))):
+        pq.write_table(pa.table({"image": pa.array([data], kind)}), tmp_path / "told.parquet")
+        assert sizes(listing(str(tmp_path / "told.parquet"))) == [(120, 100)]
+    for column, message in (
+        (pa.array([1]), "image holds int64, no paths and no bytes"),
+        (pa.array([[{"bytes": data}]]), "image holds list<"),
+    ):
+        pq.write_table(pa.table({"image": column}), tmp_path / "told.parquet")
+        with pytest.raises(DataError, match=message):
+            listing(str(tmp_path / "told.parquet"))
+    pq.write_table(pa.Table.from_arrays([pa.array([path])] * 2, ["image"] * 2), tmp_path / "told.parquet")
+    with pytest.raises(DataError, match="2 columns called image"):
+        listing(str(tmp_path / "told.parquet"))
+
+
 def test_tables_of_one_name_give_pictures_of_different_names(photos: Path, tmp_path: Path) -> None:
     data = (photos / "a.png").read_bytes()
     cells = [("shared.jpg", 0), (None, 1), ("{}/own.jpg", 2)]
