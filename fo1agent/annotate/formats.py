@@ -115,7 +115,7 @@ def _coco(job: Job, categories: Mapping[str, int]) -> list[Path]:
 
 
 def _coco_image(row: Row) -> dict[str, Any]:
-    return {"id": _id(row), "file_name": row["picture"], "width": row["width"], "height": row["height"]}
+    return {"id": row["image_id"], "file_name": row["picture"], "width": row["width"], "height": row["height"]}
 
 
 def _coco_annotations(job: Job, categories: Mapping[str, int]) -> Iterator[dict[str, Any]]:
@@ -130,17 +130,12 @@ def _coco_annotations(job: Job, categories: Mapping[str, int]) -> Iterator[dict[
 
 
 def _coco_result(row: Row, region: Row, categories: Mapping[str, int]) -> dict[str, Any]:
-    told = result(_id(row), categories[_name(region)], region["box"], region["score"])
+    told = result(row["image_id"], categories[_name(region)], region["box"], region["score"])
     return {**told, "segmentation": _coco_mask(row, region)} if region.get("mask") else told
 
 
 def _coco_mask(row: Row, region: Row) -> dict[str, Any]:
     return {"size": [row["height"], row["width"]], "counts": region["mask"]}
-
-
-def _id(row: Row) -> int:
-    """What COCO calls a picture: a number, so one whose id is text is numbered by its position."""
-    return row["image_id"] if isinstance(row["image_id"], int) else row["index"] + 1
 
 
 def _yolo(job: Job, categories: Mapping[str, int]) -> list[Path]:
@@ -283,10 +278,17 @@ def _opened(job: Job) -> Iterator[Row]:
 
 
 def _rows(job: Job) -> Iterator[Row]:
-    """The same rows, without the regions that were found for words of which some were not judged."""
+    """The same rows, without the regions that were found for words of which some were not judged.
+
+    Their `image_id` is the number that COCO has for a picture: that of the source if each there has one of its own,
+    else its position from 1.
+    """
+    ids = [one.image_id for one in job.listing.items]
+    own = all(isinstance(one, int) for one in ids) and len(set(ids)) == len(ids)
     for row in _opened(job):
         unjudged = _unjudged(row, job)
-        yield {**row, "regions": [one for one in row["regions"] or () if one["phrase"] not in unjudged]}
+        kept = [one for one in row["regions"] or () if one["phrase"] not in unjudged]
+        yield {**row, "image_id": row["image_id"] if own else row["index"] + 1, "regions": kept}
 
 
 def _phrases(job: Job) -> tuple[str, ...]:

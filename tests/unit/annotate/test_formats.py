@@ -128,11 +128,24 @@ def test_two_pictures_of_one_name_and_tasks_without_boxes_are_refused_before_the
         check(replace(job, task=Task("read")), ["coco"])
 
 
-def test_a_picture_whose_id_is_text_has_a_number_in_coco(job: Job, tmp_path: Path, model: Model) -> None:
-    items = tuple(replace(one, image_id=f"id-{one.index}") for one in job.listing.items)
-    other = replace(job, folder=tmp_path / "text", listing=Listing(items, text_ids=True))
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        ([70, 3, 5, 6, 9], [70, 3, 6, 9]),
+        ([f"id-{k}" for k in range(5)], [1, 2, 4, 5]),  # COCO has numbers alone
+        ([3, None, None, None, None], [1, 2, 4, 5]),  # the third would have the first one's
+        ([7, 7, 8, 9, 10], [1, 2, 4, 5]),
+    ],
+)
+def test_pictures_have_the_source_s_numbers_in_coco_if_each_has_one_of_its_own(
+    job: Job, tmp_path: Path, model: Model, ids: list[Any], told: list[int]
+) -> None:
+    items = tuple(replace(one, image_id=number) for one, number in zip(job.listing.items, ids, strict=True))
+    other = replace(job, folder=tmp_path / "ids", listing=Listing(items, text_ids=isinstance(ids[0], str)))
     run(other, lambda: here(model))
-    assert [one["id"] for one in json.loads(write(other, ["coco"])[0].read_text())["images"]] == [1, 2, 4, 5]
+    instances, results = (json.loads(path.read_text()) for path in write(other, ["coco"]))
+    assert [one["id"] for one in instances["images"]] == told
+    assert [one["image_id"] for one in results] == [one for one in told for _ in range(3)]
 
 
 def test_label_studio_gets_percentages_of_the_picture_and_its_labels(job: Job) -> None:
