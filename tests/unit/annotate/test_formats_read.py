@@ -239,7 +239,7 @@ print(json.dumps(read))
 """
 
 
-def test_datumaro_which_cvat_imports_with_reads_coco_and_yolo(job: Job, tmp_path: Path) -> None:
+def test_datumaro_of_which_cvat_has_a_fork_reads_coco_and_yolo(job: Job, tmp_path: Path) -> None:
     _needs("datumaro", "datumaro")
     (tmp_path / "annotations").mkdir()
     shutil.copy(job.folder / "coco_instances.json", tmp_path / "annotations" / "instances_default.json")
