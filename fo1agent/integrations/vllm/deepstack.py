@@ -27,7 +27,7 @@ class DeepLayer(Qwen3DecoderLayer):
 
     rows: Tensor
 
-    def forward(self, positions: Tensor, hidden_states: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, positions: Tensor, hidden_states: Tensor, residual: Any) -> tuple[Tensor, Any]:
         hidden_states, residual = super().forward(positions, hidden_states, residual)
         return hidden_states + self.rows[: hidden_states.shape[0]], residual
 
