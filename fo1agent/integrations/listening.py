@@ -1,13 +1,20 @@
-"""What all servers over HTTP share: the address that they listen at, and a pace for clients that are slow."""
+"""What all servers over HTTP share: the address that they listen at, a pace for clients that are slow, and what is said
+to those that speak no HTTP."""
 
 from __future__ import annotations
 
 import asyncio
+import http
+import json
+import logging
 import socket
+from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fo1agent.errors import InputError
+from fo1agent.integrations.framing import Strict
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS_S = 10.0
@@ -16,6 +23,10 @@ BODY_S = 30.0
 """Seconds in which its body must have come, where an application asks for no less."""
 READS_S = 30.0
 """Seconds for which a client may leave an answer lying before its connection is cut."""
+
+# What clients do wrong is told to them. A line for each of it would let them fill the log.
+_log = logging.getLogger("uvicorn.error.failures")
+_log.setLevel(logging.ERROR)
 
 
 def check_address(host: str, token: str | None, port: int = 0) -> None:
@@ -56,11 +67,16 @@ def url_of(host: str, listens: socket.socket) -> str:
 
 
 class Timed(H11Protocol):
-    """HTTP/1.1 whose clients must send a request's head and body in time, and take their answers."""
+    """HTTP/1.1, strictly, whose clients must send a request's head and body in time, and take their answers."""
 
     _head: asyncio.TimerHandle | None = None
     _body: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = self._strict = Strict()
+        self.logger = _log
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
@@ -75,6 +91,22 @@ class Timed(H11Protocol):
         if self._body is not None and not self.cycle.more_body:
             self._body.cancel()
             self._body = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong with a request, unless it is being answered already, and close the connection."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # what has begun to read it hears no more of it, and is not heard
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            message = f"This is no request in HTTP/1.1: {self._strict.why}."
+            told = {"error": {"message": message, "type": "invalid_request_error", "code": "http"}}
+            body = json.dumps(told, separators=(",", ":")).encode()
+            headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+            reason = http.HTTPStatus(self._strict.status).phrase.encode()
+            head = h11.Response(status_code=self._strict.status, headers=list(headers.items()), reason=reason)
+            for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -49,12 +50,19 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         thread.join(60)
 
 
+def told(connection: socket.socket) -> bytes:
+    """What the server sends until it closes the connection."""
+    connection.settimeout(60)
+    all_of_it = b""
+    with suppress(ConnectionResetError):
+        while piece := connection.recv(2**16):
+            all_of_it += piece
+    return all_of_it
+
+
 def ends(connection: socket.socket) -> bool:
     """Whether the server closes the connection, after what it has sent."""
-    connection.settimeout(60)
-    with suppress(ConnectionResetError):
-        while connection.recv(2**16):
-            pass
+    told(connection)
     return True
 
 
@@ -112,9 +120,9 @@ def test_a_whole_body_is_answered_however_long_that_takes(port: int) -> None:
         for _ in range(2):
             calm.sendall(b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx")
             calm.settimeout(60)
-            told = b""
-            while not told.endswith(b"ok"):
-                told += calm.recv(1000)
+            answer = b""
+            while not answer.endswith(b"ok"):
+                answer += calm.recv(1000)
             time.sleep(0.7)
 
 
@@ -128,6 +136,38 @@ def test_who_does_not_take_the_answer_is_cut_off(port: int) -> None:
             while piece := greedy.recv(2**20):
                 taken += len(piece)
         assert taken < LARGE
+
+
+def test_what_is_no_request_is_told_so_and_logged_nowhere(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    two_ways = b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"
+    for request in (
+        two_ways + b"0\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET / HTTP/1.1\nhost: a\n\n",
+        b"hello\r\n\r\n",
+    ):
+        with connected(port) as smuggler:
+            smuggler.sendall(request)
+            head, _, body = told(smuggler).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"connection: close" in head.lower()
+        assert json.loads(body)["error"]["message"].startswith(
+            "This is no request in HTTP/1.1: "
+        )  # and nothing after it
+    assert not caplog.records
+
+
+def test_a_body_that_breaks_off_midway_ends_what_reads_it(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    with connected(port) as broken:
+        broken.sendall(b"POST /read HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\nno length\r\n")
+        assert told(broken).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    with connected(port) as late:  # who has been answered is told nothing any more
+        late.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n")
+        answer = b""
+        while not answer.endswith(b"ok"):
+            answer += late.recv(1000)
+        late.sendall(b"no length\r\n")
+        assert told(late) == b""
+    assert not caplog.records
 
 
 def test_others_are_left_alone(port: int) -> None:
