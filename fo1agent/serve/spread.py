@@ -4,8 +4,11 @@
   consistent hashing chooses.
 - What a replica was at that died is given to another; all that a server does may be done twice.
 - What Ray says for itself is said as the server says it.
+- Headers by which a caller would steer Ray go no further.
+- The proxies read HTTP as the server does, as strictly, and cut off who is slow.
 
-Only the paths of our server are touched. Without this, every replica still finds every picture, and encodes it anew.
+Of answers only those for paths of our server are touched. Without this, every replica still finds every picture, and
+encodes it anew.
 """
 
 from __future__ import annotations
@@ -20,12 +23,23 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS
 
 from fo1agent.serve.problems import Problem, response
 from fo1agent.serve.streams import sse_event
 
 SESSION = b"x-session-id"
 """The header by whose value Ray's `ConsistentHashRouter` chooses."""
+
+_HTTP = "fo1agent.integrations.listening:Timed"
+"""What reads HTTP in a server of ours."""
+
+# By these, Ray lets a caller choose the replica, cut its request short, or have it go on when nobody waits any more.
+# It takes "_" for "-", and fails at what is no UTF-8.
+_STEERING = frozenset(
+    {SESSION, b"serve-multiplexed-model-id", b"x-request-timeout-seconds", b"x-request-disconnect-disabled"}
+)
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 _OURS = re.compile(r"/(v1/.*|static/.*|healthz|metrics|docs|openapi\.json)?")
 _TRIES = 2  # a picture that kills whoever opens it shall not kill them all
@@ -39,7 +53,8 @@ _URL = re.compile(rb'data:[^"]*')
 
 
 def middlewares() -> list[Middleware]:
-    """For Ray's proxies."""
+    """For Ray's proxies, each of which asks for them before it listens."""
+    HTTP_PROTOCOLS["auto"] = _HTTP  # Ray's server is made with no other choice
     return [Middleware(Spread)]
 
 
@@ -52,14 +67,16 @@ class Spread:
         self._room = _Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "headers": [one for one in scope["headers"] if _goes_on(*one)]}
         if scope["type"] != "http" or not _OURS.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
         body, answer = _Body(receive, self._room), _Answer(send)
         try:
             session = self._session(scope, await body.head())
-            headers = [(name, value) for name, value in scope["headers"] if name.lower() != SESSION]
-            scope = {**scope, "headers": [*headers, (SESSION, session.encode())] if session else headers}
+            if session:
+                scope["headers"].append((SESSION, session.encode()))
             for _ in range(_TRIES):
                 await self.app(scope, body.again(), answer.send)
                 if answer.heard or body.gone or not body.kept:
@@ -102,6 +119,12 @@ class Spread:
         self._came_with.move_to_end(picture)
         while len(self._came_with) > _REMEMBERED:
             self._came_with.popitem(last=False)
+
+
+def _goes_on(name: bytes, value: bytes) -> bool:
+    """Whether a header of a caller's goes on to Ray."""
+    name = name.lower().replace(b"_", b"-")
+    return name not in _STEERING and (name != b"x-request-id" or bool(_REQUEST_ID.fullmatch(value)))
 
 
 @dataclass

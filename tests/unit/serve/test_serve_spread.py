@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS, Config
 
+from fo1agent.integrations.listening import Timed
 from fo1agent.serve import spread
 from fo1agent.serve.spread import SESSION, Spread
 
@@ -23,9 +25,11 @@ class Replica:
         self.dies, self.answer, self.kind, self.status = dies, answer, kind, status
         self.sessions: list[str | None] = []
         self.bodies: list[bytes] = []
+        self.headers: list[list[tuple[bytes, bytes]]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.sessions.append(next((value.decode() for name, value in scope["headers"] if name == SESSION), None))
+        self.headers.append([(name.lower(), value) for name, value in scope["headers"]])
         body, more = b"", True
         while more:
             message = await receive()
@@ -117,6 +121,35 @@ async def test_events_that_break_off_end_with_an_error() -> None:
         events = (await http.post("/v1/ask", **asked(WHOLE))).text.split("\n\n")
     assert events[0] == "event: plan\ndata: {}"
     assert events[1].startswith('event: error\ndata: {"type":"error","error":{"message":"No replica')
+
+
+@pytest.mark.parametrize("path", ["/v1/tools", "/other"])
+@pytest.mark.parametrize(
+    ("name", "value", "goes_on"),
+    [
+        (b"X_Session_Id", b"mine", False),
+        (b"x-session-id", b"\xff", False),
+        (b"serve_multiplexed_model_id", b"mine", False),
+        (b"X-Request-Timeout-Seconds", b"0.001", False),
+        (b"X-Request-Disconnect-Disabled", b"?1", False),
+        (b"X-Request-Id", b"\xff", False),
+        (b"X-Request-Id", b"a" * 1000, False),
+        (b"X-Request-Id", b"4bf92f35-77b3", True),
+        (b"Authorization", b"Bearer a", True),
+    ],
+)
+async def test_a_caller_cannot_steer_ray(path: str, name: bytes, value: bytes, goes_on: bool) -> None:
+    async with before(replica := Replica()) as http:
+        await http.get(path, headers=[(name, value)])
+    assert ((name.lower(), value) in replica.headers[0]) == goes_on
+
+
+def test_rays_proxies_read_http_as_the_server_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", "")
+    spread.middlewares()
+    config = Config(Replica(), log_config=None)
+    config.load()
+    assert config.http_protocol_class is Timed
 
 
 @pytest.mark.parametrize("path", ["/other/v1/ask", "/-/healthz", "/v1"])
