@@ -20,13 +20,11 @@ from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Request
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from fo1agent.errors import InputError
 from fo1agent.integrations.chat_options import NONE, ChatOptions, Closed
-from fo1agent.integrations.rule_chat import RulePlannerChatModel
 from fo1agent.runs.budget import MAX_QUESTION
 from fo1agent.serve.admission import admitting
 from fo1agent.serve.gate import check
@@ -350,6 +348,9 @@ def _is_planned(chat: ChatIn) -> bool:
 
 def _planned(service: Service, chat: ChatIn) -> tuple[dict[str, Any], str]:
     """What the rule planner says or calls next, and why it ends."""
+    # LangChain takes as long to import as all else that a server needs, and few servers are ever asked this.
+    from fo1agent.integrations.rule_chat import RulePlannerChatModel
+
     check()
     planner = RulePlannerChatModel(seconds=service.settings.deadline_s)
     tools = [
@@ -373,6 +374,8 @@ def _planned(service: Service, chat: ChatIn) -> tuple[dict[str, Any], str]:
 
 
 def _as_langchain(messages: Sequence[Message]) -> list[Any]:
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
+
     made: list[Any] = []
     for message in messages:
         if message.role == "user":
