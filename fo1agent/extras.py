@@ -16,16 +16,16 @@ TORCH = ("torch", "torchvision", "transformers")
 """What a light install is without: fo1-nano on a CPU needs none of them, training and other models need all."""
 
 
-def install_line(extra: str) -> str:
-    """What installs an extra, whether fo1agent came from a clone, a wheel or an index: `pip install "peft>=0.17" …`.
+def install_line(*extras: str) -> str:
+    """What installs extras, whether fo1agent came from a clone, a wheel or an index: `pip install "peft>=0.17" …`.
 
     Args:
-        extra: as in `[project.optional-dependencies]` of pyproject.toml: `annotate`, `eval`, `export`,
+        extras: as in `[project.optional-dependencies]` of pyproject.toml: `annotate`, `eval`, `export`,
             `hub`, `mcp`, `quantize`, `ray`, `serve`, `train`, `ultralytics`, `vllm`.
     """
     of_extras = [(one, one.marker) for one in _required() if one.marker and "extra" in str(one.marker)]
-    wanted = [one for one, marker in of_extras if marker.evaluate({"extra": extra})]
-    return _line(wanted) if wanted else f'pip install ".[{extra}]" in a clone of fo1agent'
+    wanted = [one for extra in extras for one, marker in of_extras if marker.evaluate({"extra": extra})]
+    return _line(wanted) if wanted else f'pip install ".[{",".join(extras)}]" in a clone of fo1agent'
 
 
 def torch_line() -> str:

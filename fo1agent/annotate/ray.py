@@ -15,7 +15,7 @@ from typing import Any
 from fo1agent.annotate.job import Job, OnRows, Way
 from fo1agent.annotate.tasks import Row, Task, Worker, asked, foreseen
 from fo1agent.errors import ToolFailed
-from fo1agent.integrations.cluster import LOCAL, begun, ray_with
+from fo1agent.integrations.cluster import LOCAL, connected, ray_with
 from fo1agent.scene import Model
 
 # Of a CPU, so that as many actors as CPUs leave some for Ray Data's own tasks; without any, it waits for ever.
@@ -51,24 +51,21 @@ def over_ray(
 
     def computed(job: Job, numbers: Sequence[int], on_rows: OnRows) -> Iterator[tuple[int, list[Row]]]:
         ray.data.DataContext.get_current().enable_progress_bars = False  # ours tells of pictures
-        began = begun(ray, address)
         try:
-            there = ray.cluster_resources()
-            count = actors or max(1, int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 1)))
-            done = _pipeline(ray, load, job, numbers, min(count, len(numbers)), gpus)
-            for one in done.iter_rows():
-                number, rows = int(one["number"]), pickle.loads(one["rows"])
-                if number == _FORESEEN:
-                    (on_foreseen or list)(rows)
-                    continue
-                on_rows(rows)
-                yield number, rows
+            with connected(ray, address):
+                there = ray.cluster_resources()
+                count = actors or max(1, int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 1)))
+                done = _pipeline(ray, load, job, numbers, min(count, len(numbers)), gpus)
+                for one in done.iter_rows():
+                    number, rows = int(one["number"]), pickle.loads(one["rows"])
+                    if number == _FORESEEN:
+                        (on_foreseen or list)(rows)
+                        continue
+                    on_rows(rows)
+                    yield number, rows
         except ray.exceptions.RayError as exc:
             why = str(exc.__cause__ or exc).strip().rpartition("\n")[2]
             raise ToolFailed(f"Ray gave up: {why} What is finished stays; run it again, or without --ray.") from exc
-        finally:
-            if began:
-                ray.shutdown()
 
     return computed
 

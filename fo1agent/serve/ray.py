@@ -1,7 +1,8 @@
 """The server on Ray Serve: replicas behind one address, each with a model, that find each other's pictures.
 
-`app` is for Ray's own means, `serve run fo1agent.serve.ray:app` and the files of `serve deploy` and KubeRay; `serve` is
-`fo1agent serve --ray`. What a replica answers is `app.create_app`; what Ray's proxies do before that is `spread`.
+`app` is for Ray's own means, `serve run fo1agent.serve.ray:app` and the files of `serve deploy` and KubeRay;
+`fo1agent serve --ray` is `ray_run`. What a replica answers is `app.create_app`; what Ray's proxies do before that is
+`spread`.
 """
 
 from __future__ import annotations
@@ -9,62 +10,30 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from fo1agent.errors import InputError, ToolFailed
-from fo1agent.integrations.cluster import LOCAL, begun, ray_with
-from fo1agent.integrations.listening import LOOPBACK, check_address, listening, url_of
+from fo1agent.integrations.cluster import LOCAL, ray_with
+from fo1agent.integrations.listening import LOOPBACK
 from fo1agent.loading import load
 from fo1agent.scene import Model
 from fo1agent.serve import memory
 from fo1agent.serve.app import create_app
+from fo1agent.serve.ray_run import NAME, REPLICAS, Scale, run
 from fo1agent.serve.settings import Settings
-from fo1agent.serve.shelf import Sent
-
-NAME = "fo1agent"
-"""Of the application, at Ray Serve."""
-REPLICAS = "Replicas"
-"""Its deployment."""
-
-CALLBACK, SPREAD = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "fo1agent.serve.spread:middlewares"
-"""The variable by which Ray's proxies learn what to do before the replicas, and its value."""
+from fo1agent.serve.shelf import Pictures, Sent
 
 _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 _SHELF_S = 10.0  # that a replica waits for the pictures of the others
-_HEALTH_S = 2.0  # between two looks whether a replica lives
+_HEALTH_S = 2.0  # between two looks of Ray's whether a replica lives
 
 _log = logging.getLogger(__name__)
 
 Make = Callable[[], tuple[Model, Settings]]
 """Gives a replica its model, and what it allows."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How many replicas there are, and what each takes.
-
-    Attributes:
-        least: replicas that there always are.
-        most: replicas that there may be when there is much to do.
-        cpus: of a cluster's, that each takes; it also computes with so many threads.
-        gpus: that each takes.
-    """
-
-    least: int = 1
-    most: int = 1
-    cpus: float = 1
-    gpus: float = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.least <= self.most:
-            raise InputError(f"Replicas are 1 or more, and no fewer at most than at least: {self.least}-{self.most}.")
 
 
 class Options(BaseModel):
@@ -155,8 +124,11 @@ def serve(
     *,
     address: str = LOCAL,
     scale: Scale | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Serve on Ray until SIGTERM or SIGINT; then let the replicas finish what they are at, and return.
+    """Serve on Ray until SIGTERM or SIGINT; then take on nothing new, finish what the replicas are at, and return.
+
+    A second signal ends it at once. One that comes before it is served ends the process, as it ends others.
 
     Args:
         make: gives a replica its model and settings; on a loopback address and without a token, the settings let only
@@ -167,32 +139,16 @@ def serve(
         ready: called with the server's address, once it answers.
         address: of a cluster (`auto` for the one that this machine is part of); `local` starts Ray here.
         scale: None for one replica.
+        tell: called with a line when a replica is lost, when all are there again, and when there is no room for some.
 
     Raises:
         MissingExtraError: Ray Serve is not installed.
-        InputError: an address other than loopback without a token, or no cluster at the address.
+        InputError: an address other than loopback without a token, no cluster at the address, or more replicas than
+            there is room for.
         OSError: the address cannot be listened at.
         ToolFailed: no replica can be started.
     """
-    check_address(host, settings.token, port)
-    ray = ray_with("serve", "ray")
-    with listening(host, port) as free:
-        url, port = url_of(host, free), free.getsockname()[1]
-    os.environ.setdefault(CALLBACK, SPREAD)  # which processes of a Ray begun here inherit
-    begins = begun(ray, address)
-    try:
-        ray.serve.start(http_options={"host": host, "port": port})
-        try:
-            ray.serve.run(application(Named(make), settings, scale), name=NAME)
-        except RuntimeError as exc:
-            raise ToolFailed(f"No replica could be started: {_last(exc)}") from exc
-        ready(url)
-        _wait_for_signal()
-        ray.serve.delete(NAME)
-        ray.kill(ray.get_actor(f"{NAME}-pictures", NAME))
-    finally:
-        if begins:
-            ray.shutdown()
+    run(lambda: application(Named(make), settings, scale), settings, host, port, ready, address, scale or Scale(), tell)
 
 
 @dataclass(frozen=True)
@@ -219,6 +175,11 @@ class _Replica:
 
     def __serve_build_asgi_app__(self) -> Any:
         return self._app
+
+    async def drain(self) -> int:
+        """Take on nothing new from now on; how many requests are still at work."""
+        self._app.traffic.draining = True
+        return self._app.traffic.working
 
     def close_picture(self, key: str) -> None:
         """A picture that was closed at another."""
@@ -268,56 +229,3 @@ class _Shelf:
         except self._ray.exceptions.RayError as exc:
             _log.warning("the pictures of all replicas cannot be reached: %s", exc)
             return None
-
-
-class Pictures:
-    """Keeps what was sent, those used long ago going first.
-
-    Args:
-        most_bytes: of all of it.
-    """
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes, self._bytes = most_bytes, 0
-        self._kept: OrderedDict[str, Sent] = OrderedDict()
-
-    def put(self, key: str, sent: Sent) -> None:
-        """As `Shelf.put`."""
-        self.forget(key)
-        self._kept[key] = sent
-        self._bytes += len(sent[0])
-        while self._bytes > self._most_bytes and len(self._kept) > 1:
-            self.forget(next(iter(self._kept)))
-
-    def get(self, key: str) -> Sent | None:
-        """As `Shelf.get`."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    def forget(self, key: str) -> bool:
-        """As `Shelf.forget`, here only."""
-        sent = self._kept.pop(key, None)
-        self._bytes -= len(sent[0]) if sent else 0
-        return sent is not None
-
-
-def _wait_for_signal() -> None:
-    """Return at the first SIGTERM or SIGINT; a second one ends the process at once."""
-    told = threading.Event()
-    kinds = (signal.SIGTERM, signal.SIGINT)
-
-    def handle(number: int, frame: Any) -> None:
-        for kind in kinds:
-            signal.signal(kind, signal.SIG_DFL)
-        told.set()
-
-    for kind in kinds:
-        signal.signal(kind, handle)
-    told.wait()
-
-
-def _last(exc: BaseException) -> str:
-    """What a failure says at its end, where Ray puts the cause."""
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[-1] if lines else type(exc).__name__

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fo1agent.serve import ray as on_ray
+from fo1agent.serve import ray_run
 from fo1agent.serve.settings import Settings
 
 
@@ -30,7 +31,7 @@ def application(service: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_image_tells_rays_proxies_what_to_do(folder: Path) -> None:
-    assert f"{on_ray.CALLBACK}={on_ray.SPREAD} " in (folder / "Dockerfile").read_text(encoding="utf-8")
+    assert f"{ray_run.CALLBACK}={ray_run.SPREAD} " in (folder / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_the_image_is_made_of_what_is_there(repo: Path, folder: Path) -> None:
@@ -83,7 +84,7 @@ def test_so_does_it_take_the_file_that_the_page_shows(repo: Path) -> None:
     (application,) = schema.ServeDeploySchema.model_validate(yaml.safe_load(block)).applications
     assert [one.name for one in application.deployments] == [on_ray.REPLICAS]
     assert Settings(**on_ray.Options.model_validate(application.args).settings).keep_bytes == 512 * 2**20
-    assert f"{on_ray.CALLBACK}={on_ray.SPREAD} " in page
+    assert f"{ray_run.CALLBACK}={ray_run.SPREAD} " in page
 
 
 @pytest.mark.parametrize(

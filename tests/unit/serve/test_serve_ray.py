@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import re
 import signal
 import threading
 import time
@@ -30,14 +32,26 @@ pytest.importorskip("ray.serve", reason="the extra ray is not installed", exc_ty
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
 
 from fo1agent.serve import ray as on_ray  # noqa: E402
+from fo1agent.serve import ray_run  # noqa: E402
 
-OBJECTS = [((30.0, 10.0, 60.0, 40.0), "bus", 0.9), ((5.0, 5.0, 20.0, 40.0), "person", 0.8)]
+APP = "test"
+
+OBJECTS = [
+    ((30.0, 10.0, 60.0, 40.0), "bus", 0.9),
+    ((5.0, 5.0, 20.0, 40.0), "person", 0.8),
+    ((1.0, 1.0, 9.0, 9.0), "dog", 0.7),
+]
 
 
 class Slow(FakePredictor):
-    """Takes a moment for each pass, as models do."""
+    """Takes a moment for each pass, as models do, and for dogs a while, which it leaves a mark of."""
+
+    marks: Path
 
     def match(self, encoding: Any, phrases: Any) -> Any:
+        if "dog" in str(phrases):
+            (self.marks / "dog").touch()
+            time.sleep(2)
         time.sleep(0.05)
         return super().match(encoding, phrases)
 
@@ -46,7 +60,7 @@ def made(marks: Path, name: str, settings: Settings) -> tuple[Model, Settings]:
     """What a replica serves; it leaves its process's number."""
     (marks / f"{name}-{os.getpid()}").touch()
     predictor = Slow(OBJECTS)
-    predictor.name = name
+    predictor.name, predictor.marks = name, marks
     return Model(predictor, ocr=lambda image, min_score=0.5: []), settings
 
 
@@ -73,7 +87,7 @@ def url(marks: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv(on_ray.CALLBACK, on_ray.SPREAD)
+        patch.setenv(ray_run.CALLBACK, ray_run.SPREAD)
         ray.init(num_cpus=4, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
     ray.serve.start(http_options={"host": "127.0.0.1", "port": port})
     run(marks, "first")
@@ -84,7 +98,7 @@ def url(marks: Path) -> Iterator[str]:
 
 def run(marks: Path, name: str) -> None:
     settings = Settings(batching=False)
-    ray.serve.run(on_ray.application(partial(made, marks, name, settings), settings, on_ray.Scale(2, 2)), name="test")
+    ray.serve.run(on_ray.application(partial(made, marks, name, settings), settings, ray_run.Scale(2, 2)), name=APP)
 
 
 @pytest.fixture
@@ -160,13 +174,21 @@ def test_a_picture_that_is_closed_is_closed_at_all_replicas(http: httpx.Client) 
 
 def test_a_replica_that_is_killed_costs_no_more_than_what_it_was_at(url: str, http: httpx.Client, marks: Path) -> None:
     images = [opened(http, number) for number in range(40, 52)]
+    said: list[str] = []
+    watch = ray_run.Watch(ray, APP, said.append)
     load = Load(url, images, clients := 8)
     load.go_on()
+    watch.look()
     killed = alive(marks, "first")[0]
     os.kill(killed, signal.SIGKILL)
     load.go_on(60)
-    until(lambda: len(alive(marks, "first")) == 2)
+    until(lambda: watch.look() or len(said) == 2)  # as the command looks every second
+    assert len(alive(marks, "first")) == 2
     load.go_on()
+    assert said == [
+        "A replica was lost and is started again. Replicas that answer meanwhile: 1.",
+        "No replica is missing any more. Replicas that answer: 2.",
+    ]
     seen = load.end()
     assert set(seen) <= {200, 503}
     assert seen[503] <= clients
@@ -183,25 +205,76 @@ def test_a_new_version_takes_over_while_it_is_asked(url: str, http: httpx.Client
     assert http.get("/healthz").json()["model"] == "second"
 
 
+def test_replicas_finish_what_they_are_at_and_take_on_nothing_new(http: httpx.Client, marks: Path) -> None:
+    image = opened(http, 80)  # the last test that needs them
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(http.post, "/v1/tools/count", json={"image": image, "phrase": "dog"})
+        until((marks / "dog").exists)
+        drained = threads.submit(ray_run.drain, ray, APP, 60)
+        until(lambda: http.get("/healthz").json()["status"] == "draining")
+        refused = http.post("/v1/tools/count", json={"image": image, "phrase": "bus"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+        assert not drained.done()
+        assert slow.result().json()["result"]["value"] == 1
+        drained.result()
+
+
 # ---- without a cluster ----
 
 
-def test_pictures_that_were_used_long_ago_make_place() -> None:
-    pictures = on_ray.Pictures(most_bytes=10)
-    for key in ("a", "b"):
-        pictures.put(key, (b"12345", None))
-    assert pictures.get("a") == (b"12345", None)
-    pictures.put("c", (b"12345", None))
-    assert [pictures.get(key) is not None for key in ("a", "b", "c")] == [True, False, True]
-    pictures.put("large", (b"12345678901", None))
-    assert [pictures.get(key) is not None for key in ("a", "c", "large")] == [False, False, True]
-    assert (pictures.forget("large"), pictures.forget("large"), pictures.get("large")) == (True, False, None)
+@pytest.mark.parametrize(
+    ("there", "scale", "says"),
+    [
+        ({"CPU": 2}, ray_run.Scale(4, 8), "Of 4 replicas there is room for 2: each takes 1 CPU, and there are 2."),
+        (
+            {"CPU": 2},
+            ray_run.Scale(1, 1, gpus=1),
+            "Of 1 replicas there is room for 0: each takes 1 GPU, and there are 0.",
+        ),
+        ({"CPU": 8, "GPU": 2}, ray_run.Scale(3, 3, gpus=1), "Of 3 replicas there is room for 2: each takes 1 GPU, and"),
+    ],
+)
+def test_replicas_for_which_there_is_no_room_are_not_waited_for(
+    there: dict[str, float], scale: ray_run.Scale, says: str
+) -> None:
+    said: list[str] = []
+    with pytest.raises(InputError, match=re.escape(says)):
+        ray_run.check_room(there, scale, True, said.append)
+    ray_run.check_room({"CPU": 8, "GPU": 8}, scale, True, said.append)
+    assert not said
+    ray_run.check_room(there, scale, False, said.append)  # a cluster may grow
+    assert said[0].startswith(says)
+    assert said[0].endswith("The others wait until the cluster has more.")
+
+
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_what_is_begun_and_a_second_what_is_finished(number: int, ends: type[BaseException]) -> None:
+    cleaned: list[str] = []
+    before = signal.getsignal(number)
+
+    def begin() -> None:
+        with ray_run.Signals(), contextlib.ExitStack() as stack:
+            stack.callback(cleaned.append, "begun")
+            signal.raise_signal(number)
+
+    with pytest.raises(ends):
+        begin()
+    with ray_run.Signals() as signals, contextlib.ExitStack() as stack:
+        stack.callback(cleaned.append, "finished")
+        signals.expect()
+        assert not signals.wait(0)
+        signal.raise_signal(number)
+        assert signals.wait(0)
+        signal.raise_signal(number)
+        cleaned.append("went on")
+    assert cleaned == ["begun", "finished"]
+    assert signal.getsignal(number) == before
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, 1), (3, 2), (-1, -1)])
 def test_replicas_that_cannot_be_are_refused(least: int, most: int) -> None:
     with pytest.raises(InputError, match="Replicas are 1 or more"):
-        on_ray.Scale(least, most)
+        ray_run.Scale(least, most)
 
 
 def test_what_a_file_for_ray_says_becomes_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,3 +288,15 @@ def test_without_a_token_only_loopback_is_let_in(tmp_path: Path) -> None:
     for token, names in ((None, LOOPBACK), ("secret", None)):
         asked = Settings(token=token)
         assert on_ray.Named(partial(made, tmp_path, "x", asked))()[1].names == names
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ("Failed 3 times.\n  File a\nfo1agent.errors.InputError: /nosuch is no folder.\n", "/nosuch is no folder."),
+        ("Failed 3 times.\n  File a\nMemoryError: no more\n\n", "MemoryError: no more"),
+        ("", "it is not known why."),
+    ],
+)
+def test_why_no_replica_could_be_started_is_told_in_its_own_words(told: str, says: str) -> None:
+    assert ray_run.last_words(told) == says

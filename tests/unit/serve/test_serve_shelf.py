@@ -16,7 +16,7 @@ from PIL import Image
 from fo1agent.scene import Model
 from fo1agent.serve.app import App, create_app
 from fo1agent.serve.settings import Settings
-from fo1agent.serve.shelf import Sent
+from fo1agent.serve.shelf import Pictures, Sent
 from tests import forged
 from tests.fakes import ComparingPredictor
 
@@ -138,3 +138,15 @@ async def test_pictures_with_one_short_id_are_told_apart_whichever_server_has_th
 
 async def test_what_nobody_has_is_not_found(servers: list[httpx.AsyncClient]) -> None:
     assert (await servers[0].get(f"/v1/images/img_{'0' * 64}")).status_code == 404
+
+
+def test_pictures_that_were_used_long_ago_make_place() -> None:
+    pictures = Pictures(most_bytes=10)
+    for key in ("a", "b"):
+        pictures.put(key, (b"12345", None))
+    assert pictures.get("a") == (b"12345", None)
+    pictures.put("c", (b"12345", None))
+    assert [pictures.get(key) is not None for key in ("a", "b", "c")] == [True, False, True]
+    pictures.put("large", (b"12345678901", None))
+    assert [pictures.get(key) is not None for key in ("a", "c", "large")] == [False, False, True]
+    assert (pictures.forget("large"), pictures.forget("large"), pictures.get("large")) == (True, False, None)
