@@ -169,15 +169,14 @@ def serve(
     FO1AGENT_TOKEN as bearer token; without that variable, the server listens only on loopback addresses. If the
     variable FO1AGENT_TRACES names a folder, every run is saved there.
     """
-    what = cli_loading.told(loading["model_name"], loading["engine"])
-    console.note(f"Loading {what} …")  # what is imported next takes its time as well
+    if replicas and ray_address is None:
+        raise click.UsageError("--replicas needs --ray: a server by itself is one.")
+    # Whatever can be wrong is told before anything is said, or loaded.
     _check_packages()
     from fo1agent.integrations.listening import check_address
     from fo1agent.serve.service import check_deciding
     from fo1agent.serve.settings import Settings
 
-    if replicas and ray_address is None:
-        raise click.UsageError("--replicas needs --ray: a server by itself is one.")
     settings = Settings(
         token=os.environ.get("FO1AGENT_TOKEN"),
         origins=tuple(allow_origin),
@@ -198,11 +197,11 @@ def serve(
         verify=verify,
         traces=cli_trace.place(),
     )
-    # Whatever can be wrong is told before the model is loaded.
     cli_own_tools.load_tools(tools)
     check_address(host, settings.token, port)
     check_deciding(settings)
     run = _way(ray_address, replicas, loading["device"])
+    console.note(f"Loading {cli_loading.told(loading['model_name'], loading['engine'])} …")
     run(
         partial(_made, settings, tools, **loading),
         settings,
@@ -219,11 +218,14 @@ def _way(ray_address: str | None, replicas: tuple[int, int] | None, device: str)
         from fo1agent.serve.run import serve as run
 
         return lambda make, settings, *where: run(*make(), *where)
+    from fo1agent.integrations.cluster import ray_with
+
+    ray_with("serve", "serve", "ray")
     from fo1agent.serve.ray import Scale
     from fo1agent.serve.ray import serve as run_on_ray
 
     scale = Scale(*replicas or (1, 1), gpus=int(device.startswith("cuda")))
-    return partial(run_on_ray, address=ray_address, scale=scale)
+    return partial(run_on_ray, address=ray_address, scale=scale, tell=console.note)
 
 
 def _made(
