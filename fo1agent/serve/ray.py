@@ -12,10 +12,12 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from inspect import signature
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
 
+from fo1agent.errors import InputError
 from fo1agent.integrations.cluster import LOCAL, ray_with
 from fo1agent.integrations.listening import LOOPBACK
 from fo1agent.loading import load
@@ -25,6 +27,7 @@ from fo1agent.serve.app import create_app
 from fo1agent.serve.ray_run import NAME, REPLICAS, Scale, run
 from fo1agent.serve.settings import Settings
 from fo1agent.serve.shelf import Pictures, Sent
+from fo1agent.tools.base import complaint
 
 _ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 _SHELF_S = 10.0  # that a replica waits for the pictures of the others
@@ -34,6 +37,14 @@ _log = logging.getLogger(__name__)
 
 Make = Callable[[], tuple[Model, Settings]]
 """Gives a replica its model, and what it allows."""
+
+
+_TYPES = get_type_hints(Settings) | {"planner": str, "traces": str | None}
+_TOLD: dict[str, Any] = {
+    one.name: (_TYPES[one.name], one.default) for one in fields(Settings) if one.name not in ("token", "tools")
+}
+_SETTINGS = create_model("settings", **_TOLD)
+"""What of `Settings` can be said in a file, with its types."""
 
 
 class Options(BaseModel):
@@ -50,34 +61,56 @@ class Options(BaseModel):
     load: dict[str, Any] = {}
     settings: dict[str, Any] = {}
 
+    @field_validator("load")
+    @classmethod
+    def _loads(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return _among("load", given, list(signature(load).parameters)[1:])
+
     @field_validator("settings")
     @classmethod
     def _known(cls, given: dict[str, Any]) -> dict[str, Any]:
-        names = {field.name for field in fields(Settings)} - {"token"}
-        if unknown := sorted(set(given) - names):
-            raise ValueError(f"settings got {', '.join(unknown)}; there are {', '.join(sorted(names))}")
-        return given
+        told = _SETTINGS.model_validate(_among("settings", given, list(_SETTINGS.model_fields)))
+        return {name: getattr(told, name) for name in given}
 
     @property
     def limits(self) -> Settings:
-        """The settings, without a token."""
-        lists: dict[str, Any] = {name: tuple(value) for name, value in self.settings.items() if isinstance(value, list)}
-        return Settings(**{**self.settings, **lists})
+        """The settings, without a token.
+
+        Raises:
+            InputError: they make no sense.
+        """
+        return Settings(**self.settings)
 
     def made(self) -> tuple[Model, Settings]:
         """What a replica serves, as `Make` says."""
         return load(self.model, **self.load), replace(self.limits, token=os.environ.get("FO1AGENT_TOKEN"))
 
 
-def app(args: Options) -> Any:
+def _among(what: str, given: dict[str, Any], known: list[str]) -> dict[str, Any]:
+    """What is given, if all of it is known; else a ValueError."""
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"{what} got {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return given
+
+
+def app(args: dict[str, Any]) -> Any:
     """The application, for `import_path: fo1agent.serve.ray:app`; how many replicas there are the file says.
 
     Without a token only requests that are addressed to loopback are let in.
 
+    Args:
+        args: as `Options`. Ray itself makes no model of them where annotations are postponed, as here.
+
     Raises:
+        InputError: they are none that there are, or make no sense; said before any replica is started.
         MissingExtraError: Ray Serve is not installed.
     """
-    return application(Named(args.made), args.limits)
+    try:
+        options = Options.model_validate(args)
+    except ValidationError as exc:
+        raise InputError(f"args of fo1agent.serve.ray:app: {complaint(exc)}.") from exc
+    # The planner, too, is a matter of the replicas: keys may be only where they are.
+    return application(Named(options.made), options.limits)
 
 
 def application(make: Make, settings: Settings, scale: Scale | None = None) -> Any:

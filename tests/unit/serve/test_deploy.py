@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fo1agent.errors import InputError
 from fo1agent.serve import ray as on_ray
 from fo1agent.serve import ray_run
 from fo1agent.serve.settings import Settings
@@ -65,7 +66,7 @@ def test_ray_takes_it(service: dict[str, Any], application: dict[str, Any], repo
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     schema = pytest.importorskip("ray.serve.schema", reason="the extra ray is not installed", exc_type=ImportError)
     schema.ServeDeploySchema.model_validate(yaml.safe_load(service["serveConfigV2"]))
-    made = on_ray.app(on_ray.Options.model_validate(application["args"]))
+    made = on_ray.app(application["args"])  # as Ray gives them
     assert isinstance(made, ray.serve.Application)
     bounds = re.search(r'"ray\[data,serve\]>=([\d.]+),<([\d.]+)"', (repo / "pyproject.toml").read_text("utf-8"))
     version = service["rayClusterConfig"]["rayVersion"]
@@ -90,11 +91,22 @@ def test_so_does_it_take_the_file_that_the_page_shows(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ({"replicas": 2}, "replicas"),
+        ({"replicas": 2}, "replicas: Extra inputs are not permitted"),
+        ({"load": {"devise": "cpu"}}, "load got devise; there are .*device"),
         ({"settings": {"runs": 2}}, "settings got runs; there are .*running"),
         ({"settings": {"token": "secret"}}, "settings got token;"),
+        ({"settings": {"running": "many"}}, "settings.running: Input should be a valid integer"),
+        ({"settings": {"running": 0}}, "Settings.running must be above 0, got 0"),
+        ({"settings": {"hosts": "example.com"}}, "settings.hosts: Input should be a valid tuple"),
+        ({"settings": {"mode": "step"}}, "settings.mode: Input should be 'plan' or 'steps'"),
     ],
 )
 def test_what_it_does_not_know_is_refused(args: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        on_ray.Options.model_validate(args)
+    with pytest.raises(InputError, match=says):
+        on_ray.app(args)
+
+
+def test_what_it_knows_has_the_types_that_a_server_wants() -> None:
+    told = {"running": "4", "batching": "no", "folders": ["/srv"], "hosts": ["a.org"], "deadline_s": 5}
+    limits = on_ray.Options.model_validate({"settings": told}).limits
+    assert limits == Settings(running=4, batching=False, folders=(Path("/srv"),), hosts=("a.org",), deadline_s=5.0)
