@@ -176,8 +176,8 @@ def serve(
 
     Raises:
         MissingExtraError: Ray Serve is not installed.
-        InputError: an address other than loopback without a token, no cluster at the address, or more replicas than
-            there is room for.
+        InputError: an address other than loopback without a token, no cluster at the address, more replicas than there
+            is room for, or a cluster that serves fo1agent already, or at another address.
         OSError: the address cannot be listened at.
         ToolFailed: no replica can be started.
     """

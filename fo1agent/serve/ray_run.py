@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -76,7 +77,18 @@ def run(
     with Signals() as signals, connected(ray, address) as begins:
         signals.take()  # Ray has taken them for itself
         check_room(ray.cluster_resources(), scale, begins, tell)
+        before = ray.serve.status()  # what serves there already
+        if NAME in before.applications:
+            raise InputError(
+                f"An application {NAME} is served on that cluster already. End it (`serve delete {NAME}`), or give it "
+                "another version by `serve deploy`."
+            )
         ray.serve.start(http_options={"host": host, "port": port})
+        if before.proxies and not _listens(host, port):
+            raise InputError(
+                f"Ray Serve runs on that cluster already, and does not listen at {url}. Give its --host and --port, or "
+                "end it (`serve shutdown`)."
+            )
         try:
             ray.serve.run(application(), name=NAME)
         except RuntimeError as exc:
@@ -87,8 +99,13 @@ def run(
         while not signals.wait(_LOOK_S):
             watch.look()
         drain(ray, NAME, settings.deadline_s + 5)  # longer than any of it takes
-        if not begins:  # else all of it ends
+        if begins:
+            return  # all of it ends
+        if before.proxies:
             ray.serve.delete(NAME)
+        else:
+            ray.serve.shutdown()
+        with contextlib.suppress(ValueError):  # it is lost
             ray.kill(ray.get_actor(f"{NAME}-pictures", NAME))
 
 
@@ -113,6 +130,16 @@ def check_room(there: Mapping[str, float], scale: Scale, begun: bool, tell: Call
         if begun:
             raise InputError(f"{lacking}. Ask for no more, or serve on a cluster: --ray ADDRESS.")
         tell(f"{lacking}. The others wait until the cluster has more.")
+
+
+def _listens(host: str, port: int) -> bool:
+    """Whether anybody listens at an address."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        socket.create_connection((here, port), 5).close()
+    except OSError:
+        return False
+    return True
 
 
 def drain(ray: Any, app: str, seconds: float) -> None:

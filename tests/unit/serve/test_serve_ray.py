@@ -205,6 +205,19 @@ def test_a_new_version_takes_over_while_it_is_asked(url: str, http: httpx.Client
     assert http.get("/healthz").json()["model"] == "second"
 
 
+def test_a_cluster_that_serves_already_keeps_what_it_serves(
+    http: httpx.Client, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = partial(made, marks, "third", settings := Settings())
+    with pytest.raises(InputError, match="runs on that cluster already, and does not listen at http://127"):
+        on_ray.serve(make, settings, port=0, address="auto")
+    monkeypatch.setattr(ray_run, "NAME", APP)
+    with pytest.raises(InputError, match="An application test is served on that cluster already"):
+        on_ray.serve(make, settings, port=0, address="auto")
+    assert http.get("/healthz").json()["status"] == "ok"
+    assert not alive(marks, "third")
+
+
 def test_replicas_finish_what_they_are_at_and_take_on_nothing_new(http: httpx.Client, marks: Path) -> None:
     image = opened(http, 80)  # the last test that needs them
     with ThreadPoolExecutor(2) as threads:
