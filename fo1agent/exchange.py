@@ -78,10 +78,19 @@ class Exchange:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Within the block, the thread's requests belong to the exchange, whose time goes on after it."""
+        """Within the block, the thread's requests belong to the exchange, whose time goes on after it.
+
+        Raises:
+            Ended: the block failed, and the exchange has ended.
+        """
         token = _current.set(self)
         try:
             yield
+        except Exception as exc:
+            # What was shut down before anything came ends in an error of the client's, which does not know why.
+            if self.why:
+                raise Ended(self.why) from exc
+            raise
         finally:
             _current.reset(token)
 

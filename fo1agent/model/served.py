@@ -106,7 +106,7 @@ class Said:
 class Engine(ABC):
     """A vLLM. Safe to share between threads: what several ask at once is computed together.
 
-    What it does not answer is an `EngineError`.
+    What it does not answer is an `EngineError`; one behind an address is waited for as `exchange.until` says.
     """
 
     def ready(self) -> bool:

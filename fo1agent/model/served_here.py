@@ -138,7 +138,7 @@ class Here(Engine):
                 try:
                     self._add(str(number), prompt, options)
                 except Exception as exc:
-                    future.set_exception(_refused(exc))
+                    future.set_exception(_refused(exc) if self._works else _broken(exc))
                 else:
                     running[str(number)] = future
             try:

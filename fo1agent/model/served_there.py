@@ -23,7 +23,7 @@ import numpy as np
 
 from fo1agent import bounded, exchange
 from fo1agent.bearer import checked_token, without_password
-from fo1agent.errors import EngineError, Fault, InputError
+from fo1agent.errors import BudgetExceeded, EngineError, Fault, InputError
 from fo1agent.foreign import one_line
 from fo1agent.model.prompting import ProcessingConfig
 from fo1agent.model.served import Asked, Engine, Said, ServedPredictor, Shown, Written
@@ -157,7 +157,7 @@ class There(Engine):
             said = self._chat(prompt, more)
             return self._read(lambda: Written(_whole(said["choices"][0]["message"]["content"] or "")))
 
-        return list(self._pool.map(one, asked))
+        return self._each(one, asked)
 
     def weigh(self, asked: Sequence[Asked], tokens: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """See `Engine`."""
@@ -182,9 +182,19 @@ class There(Engine):
 
             return self._read(row)
 
-        return list(self._pool.map(one, asked, tokens))
+        return self._each(one, asked, tokens)
 
     # --- requests ----------------------------------------------------------------------------------------------
+
+    def _each(self, work: Callable[..., T], *given: Sequence[Any]) -> list[T]:
+        """What comes of each, under way together, for as long as `exchange.until` leaves who asks."""
+        end = time.monotonic() + exchange.left()
+
+        def within(*one: Any) -> T:
+            with exchange.until(end - time.monotonic()):
+                return work(*one)
+
+        return list(self._pool.map(within, *given))
 
     def _chat(self, asked: Asked, more: Mapping[str, Any]) -> Any:
         content = [*map(self._picture, asked.shown), {"type": "text", "text": asked.text}]
@@ -250,9 +260,11 @@ class There(Engine):
     def _answer(self, method: str, url: str, seconds: float, **request: Any) -> httpx.Response:
         asked = exchange.Exchange(seconds, _REPLY_BYTES)
         try:
-            with asked:
+            with asked, asked.applied():
                 return self._http.request(method, url, **request)
         except exchange.Ended:
+            if asked.late and exchange.left() <= 0:
+                raise BudgetExceeded("the budget of seconds is used up, waiting for vLLM") from None
             why = without_password(one_line(asked.why, _TOLD))
             raise self.error(f"gave no usable answer: {why}", fault="away" if asked.late else "failed") from None
         except httpx.HTTPError as exc:

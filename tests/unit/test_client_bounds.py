@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -133,6 +134,23 @@ def test_the_eyes_of_a_server_are_waited_for_as_long_as_the_budget_has_seconds(c
         counting.hostile.wait_until_left()
     assert found.abstained
     assert "the budget of" in found.reason
+
+
+def test_a_server_that_is_silent_is_waited_for_as_long_as_the_budget_has_seconds(asking: Server) -> None:
+    over = threading.Event()
+
+    def silent() -> hostile.Bytes:
+        over.wait(60)
+        return whole({})
+
+    asking.path, asking.wrong = "/v1/tools/ground", silent
+    with Client(asking.hostile.url) as client:
+        try:
+            found = Agent(client, budget=Budget(seconds=0.5)).ask(Image.new("RGB", (64, 48)), QUESTION)
+        finally:
+            over.set()
+    assert found.abstained
+    assert "the budget of seconds is used up, waiting for the server" in found.reason
 
 
 def test_a_server_that_opens_no_picture_is_waited_for_as_long_as_the_budget_has_seconds(counting: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import pickle
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fo1agent.pictures.image import load_image
 from fo1agent.prompts import render
 from fo1agent.regions.regions import Regions
 from fo1agent.runs.batching import Batched
+from fo1agent.runs.budget import Budget
 from tests.vllm_server import Server, served
 
 IMAGE = load_image(Image.new("RGB", (200, 100)))
@@ -268,6 +270,24 @@ def test_a_server_that_is_gone_is_asked_once_by_those_who_ask_together() -> None
         batched.generate_many([[]] * 4, ["a", "b", "c", "d"])
     batched.close()
     assert asked == [4]
+
+
+def test_a_server_that_is_silent_is_waited_for_as_long_as_the_budget_has_seconds(server: Server) -> None:
+    model = fo1agent.load(engine=server.url)
+    scene = model.open(IMAGE, boxes=boxes(2))
+    over = threading.Event()
+
+    def silent(path: str, body: Any) -> Any:
+        over.wait(60)
+        return server.vllm(path, body)
+
+    server.answer = silent
+    try:
+        answer = fo1agent.Agent(model, budget=Budget(seconds=0.3)).ask(scene, "How many dogs are there?")
+    finally:
+        over.set()
+    assert answer.abstained
+    assert answer.text == "I stopped before this was answered: the budget of seconds is used up, waiting for vLLM."
 
 
 def test_a_password_is_told_nowhere() -> None:
