@@ -33,6 +33,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from fo1agent import exchange
 from fo1agent.errors import AgentError, EngineError
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.regions.regions import Regions, shown
@@ -59,6 +60,7 @@ class _Job:
 
     Attributes:
         seconds: that its pass took, once it is done.
+        end: until when whoever asks waits for servers (`exchange.until`), by `time.monotonic`.
     """
 
     kind: str
@@ -67,6 +69,7 @@ class _Job:
     asked: Any
     future: Future[Any] = field(default_factory=Future)
     seconds: float = 0.0
+    end: float = field(default_factory=lambda: time.monotonic() + exchange.left())
 
 
 OnPass = Callable[[str, int, int], None]
@@ -321,7 +324,8 @@ class Batched:
         self._on_pass(kind, len(jobs), len(different))
         start = time.monotonic()
         try:
-            results = dict(zip(different, _PASSES[kind](self._inner, list(different.values())), strict=True))
+            with exchange.until(max(job.end for job in jobs) - start):
+                results = dict(zip(different, _PASSES[kind](self._inner, list(different.values())), strict=True))
         except Exception as exc:
             away = isinstance(exc, EngineError) and exc.fault == "away"  # for each of them
             if len(different) > 1 and not away:

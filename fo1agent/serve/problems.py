@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from fo1agent.errors import EngineError, FO1AgentError, InputError
+from fo1agent.errors import BudgetExceeded, EngineError, FO1AgentError, InputError
 from fo1agent.pictures.filekinds import INSTALL_HEIF
 from fo1agent.presets import WITH_BOXES
 from fo1agent.regions.regions import shown
@@ -91,7 +91,7 @@ def problem_of(error: Exception) -> Problem:
             return error
         case Refused():
             return _refusal(error)
-        case Late():
+        case Late() | BudgetExceeded():
             return Problem(504, "The deadline of the request has passed.", "timeout", "deadline")
         case Gone():
             return Problem(499, "The client has gone.", "client_closed_request")

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 from fastapi import Request
 
+from fo1agent import exchange
 from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError
 from fo1agent.integrations.handles import Scenes, looks_like_handle
@@ -154,7 +155,12 @@ class Service:
         ticket = self._ticket(request)
         async with _watched(request) as gone:
             found = await self._found(ticket, picture, gone)
-            return await self.gate.run(ticket, lambda: work(*found()), gone, kind)
+
+            def timed() -> T:
+                with exchange.until(ticket.left):
+                    return work(*found())
+
+            return await self.gate.run(ticket, timed, gone, kind)
 
     async def stream(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,8 +44,8 @@ def server() -> Iterator[Server]:
 
 
 @asynccontextmanager
-async def talking(engine: str) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(fo1agent.load(engine=engine), Settings())
+async def talking(engine: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(fo1agent.load(engine=engine), Settings(**settings))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver", timeout=60) as client:
         yield client
@@ -117,6 +118,26 @@ async def test_an_engine_that_is_gone_is_told_in_streams_and_by_the_health_and_m
     assert '"code":"engine_away"' in chunks.text.rpartition("\n\ndata: ")[2]
     assert str(server.http.server_port) not in events.text + chunks.text
     assert len(caplog.text.splitlines()) == 2
+
+
+async def test_an_engine_that_is_silent_holds_nobody_up_for_longer_than_the_deadline(server: Server) -> None:
+    over = threading.Event()
+
+    def silent(path: str, body: Any) -> Any:
+        over.wait(60)
+        return server.vllm(path, body)
+
+    async with talking(server.url, deadline_s=1.0) as http:
+        image = await opened(http)
+        server.answer = silent
+        late = await http.post("/v1/tools/count", json={"image": image, "phrase": "dog"})
+        assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline")
+        asked = {"image": image, "question": "How many cats are there?"}
+        server.answer = server.vllm
+        # Under load one second may be too short for an answer; behind the silent request, all of them would be.
+        answered = [(await http.post("/v1/ask", json=asked)).status_code for _ in range(20)]
+        over.set()
+    assert 200 in answered
 
 
 async def test_a_picture_without_boxes_is_refused_in_words_of_http(server: Server) -> None:
