@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -398,3 +399,37 @@ def test_a_vllm_without_memory_says_what_to_set(said: str) -> None:
     assert "VLLM_CPU_OMP_THREADS_BIND=nobind" in told
     assert "--gpu-memory-utilization" in told
     assert "VLLM_CPU" not in str(_start_failed(Path("tiny"), ValueError("no such architecture")))
+
+
+def test_a_vllm_that_breaks_in_this_process_says_so_to_all_who_ask_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fo1agent.model import served_here
+
+    class Core:
+        @property
+        def llm_engine(self) -> Core:
+            return self
+
+        def step(self) -> Any:
+            raise RuntimeError("the core is dead.")
+
+    def refuse(*_: Any) -> None:
+        raise ValueError("too long.")
+
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(eos_token_id=None))
+    ids = SimpleNamespace(token_id=lambda token: 0, stop_id=1, config=config, prompt_ids=lambda *_: np.zeros(2, int))
+    monkeypatch.setattr(served_here, "_start", lambda *_: Core())
+    monkeypatch.setattr(served_here.Here, "_add", refuse)
+    here = served_here.Here(Path("tiny"), ids, "float32")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(EngineError, match=r"vLLM refuses the prompt: too long.$") as caught:
+        here.write([Asked((), "What?")], 4)
+    assert (caught.value.fault, here.ready()) == ("refused", True)
+    monkeypatch.setattr(served_here.Here, "_add", lambda *_: None)
+    with pytest.raises(EngineError, match=r"has failed: the core is dead. Load the model again.$") as caught:
+        here.write([Asked((), "What?")], 4)
+    assert (caught.value.fault, here.ready()) == ("failed", False)
+    monkeypatch.setattr(served_here.Here, "_add", refuse)
+    with pytest.raises(EngineError, match="has failed") as caught:
+        here.write([Asked((), "What?")], 4)
+    assert caught.value.fault == "failed"
