@@ -295,7 +295,7 @@ def _of_lines(source: str, folder: str, columns: _Columns) -> Iterator[Item]:
         where = f"{shown(source)}, line {number}"
         record = _parsed(line, where)
         told = [record.get(key) for key in columns.pictures] if isinstance(record, dict) else []
-        named = next((one for one in told if isinstance(one, str)), None)
+        named = next((one for one in told if isinstance(one, str) and one), None)
         if named is None:
             raise DataError(f'{where}: no picture. Write {{"{columns.pictures[0]}": "photo.jpg"}}.')
         yield Item(

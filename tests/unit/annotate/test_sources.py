@@ -269,6 +269,7 @@ def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(photos: Path) -> None
         ("bad.json", "{", DataError, "is not JSON"),
         ("idless.json", '{"images": [{"file_name": "a.png"}]}', DataError, r"images\[0\] has no file_name and id"),
         ("bad.jsonl", '{"image": "a.png"}\n{"question": "?"}', DataError, "line 2: no picture"),
+        ("unnamed.jsonl", '{"image": ""}', DataError, "line 1: no picture"),
         ("bad.parquet", "PAR", DataError, "is no Parquet file"),
         ("none.jsonl", "", InputError, "names no pictures"),
         ("notes.txt", "no picture", InputError, r"notes\.txt holds no pictures \(\.jpg, "),
