@@ -21,7 +21,7 @@ from fo1agent.pictures.color import PLAIN
 from fo1agent.plans import language as p
 from fo1agent.regions import geometry
 from fo1agent.regions.boxes import centers, iou
-from fo1agent.regions.ids import is_region_id
+from fo1agent.regions.ids import is_region_id, respelled
 from fo1agent.regions.regions import Region, Regions
 from fo1agent.regions.relations import between, related, stand
 from fo1agent.results import bound, tells_of_regions, value_of
@@ -234,8 +234,8 @@ class Run:
         if phrase not in self._grounded:
             wanted = [s.phrase for s in self.plan.steps if isinstance(s, p.Find) and s.phrase]
             wanted += [one for s in self.plan.steps if isinstance(s, p.Are) for one in self._said_of(s)]
-            # An id that no region has is no fault of the other phrases.
-            wanted = [phrase] if is_region_id(phrase) else [one for one in wanted if not is_region_id(one)]
+            # An id that no region has, or that is misspelt, is no fault of the other phrases.
+            wanted = [phrase] if _is_by_id(phrase) else [one for one in wanted if not _is_by_id(one)]
             self.meter.model_call()
             self._grounded.update(self.scene.ground_many(list(dict.fromkeys(wanted))))
         return self._grounded[phrase]
@@ -887,6 +887,11 @@ def _value_given(step: p.UseTool, result: Any, unsure: bool) -> Result:
         return UntrustedText(" ".join(value.split())) or Failure(f"{step.name} gave no text", "error")
     given = value if isinstance(value, bool) else _number_within(value, value)
     return Open(given) if unsure and not isinstance(given, (Failure, Open, Regions)) else given
+
+
+def _is_by_id(phrase: str) -> bool:
+    """Whether a phrase names a region by its id, or would if it were spelled rightly."""
+    return is_region_id(phrase) or respelled(phrase) is not None
 
 
 def _are_only(number: int) -> str:

@@ -273,6 +273,12 @@ def test_what_cannot_be_saved_leaves_the_old_file(tmp_path: Path, monkeypatch: p
             "Where is r9, and how many people are there?",
             "I can't tell: No region r9. There are r0 to r1. There is 1 person.",
         ),
+        (
+            "Where is r01, and how many people are there?",
+            "I can't tell: 'r01' is no region's id; it is written r1. There is 1 person.",
+        ),
+        ("How much of the picture does r0 fill?", "The box of r0 fills 12 % of the picture."),
+        ("Select r1.", "Click at (80, 50) for r1 (r1)."),
     ],
 )
 @pytest.mark.parametrize("vocabulary", [("bus", "person"), None])
