@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fo1agent.errors import InputError, MissingExtraError
@@ -28,11 +29,29 @@ def ray_with(part: str, *extras: str) -> Any:
         MissingExtraError: Ray, or what the part needs, is not installed.
     """
     try:
-        ray = importlib.import_module("ray")
+        with _said_before(_OWN_SIGNALS):
+            ray = importlib.import_module("ray")
         importlib.import_module(f"ray.{part}")
     except ImportError as exc:
         raise MissingExtraError(f"--ray needs Ray: {install_line(*extras)}") from exc
     return ray
+
+
+# Ray reads these once, when it is imported. A signal is this process's own to answer: Ray would print a trace of its
+# libraries, abort, or wait for half a minute. Processes that it starts are not told, and keep their traces of crashes.
+_OWN_SIGNALS = {"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+
+
+@contextlib.contextmanager
+def _said_before(variables: Mapping[str, str]) -> Iterator[None]:
+    """Within the block, these stand in the environment, unless others of their names do."""
+    new = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ CALLBACK, SPREAD = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "fo1agent.serve.
 
 _LOOK_S = 1.0  # between two looks at what Ray has found of its replicas
 _DRAIN_S = 1.0  # that a replica may take to say what it is at, and a proxy to pass on an answer
+_SILENT_S = 10.0  # without a word of any, after which they are taken for lost
 
 
 @dataclass(frozen=True)
@@ -143,18 +144,31 @@ def _listens(host: str, port: int) -> bool:
 
 
 def drain(ray: Any, app: str, seconds: float) -> None:
-    """Let an application's replicas take on nothing new, and wait for so long until they have finished all else."""
-    replicas = ray.serve.get_deployment_handle(REPLICAS, app)
+    """Let an application's replicas take on nothing new, and wait for so long until they have finished all else.
+
+    A cluster that is ended by the same signal, as by a service manager that tells every process, is not waited for.
+    """
+    done, heard = threading.Event(), time.monotonic()
+
+    def ask() -> None:
+        nonlocal heard
+        with contextlib.suppress(ray.exceptions.RayError, RuntimeError):  # nobody is there
+            replicas = ray.serve.get_deployment_handle(REPLICAS, app)
+            while not done.is_set():
+                with contextlib.suppress(TimeoutError):
+                    # Every time anew, for others may have been started since.
+                    told = replicas.broadcast("drain").results(timeout_s=_DRAIN_S, return_exceptions=True)
+                    heard = time.monotonic()
+                    if not any(isinstance(one, int) and one for one in told):
+                        break
+                done.wait(_DRAIN_S / 10)
+        done.set()
+
+    threading.Thread(target=ask, daemon=True).start()  # of a cluster that is lost, nothing comes back
     end = time.monotonic() + seconds
-    working = True
-    while working and time.monotonic() < end:
-        # Every time anew, for others may have been started since.
-        told = replicas.broadcast("drain")
-        with contextlib.suppress(TimeoutError):
-            working = any(
-                isinstance(one, int) and one for one in told.results(timeout_s=_DRAIN_S, return_exceptions=True)
-            )
-        time.sleep(_DRAIN_S / 10)
+    while not done.wait(_DRAIN_S / 10) and time.monotonic() < min(end, heard + _SILENT_S):
+        pass
+    done.set()
     time.sleep(_DRAIN_S)  # in which the proxies pass the last answers on
 
 
