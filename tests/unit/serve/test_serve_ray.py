@@ -313,3 +313,47 @@ def test_without_a_token_only_loopback_is_let_in(tmp_path: Path) -> None:
 )
 def test_why_no_replica_could_be_started_is_told_in_its_own_words(told: str, says: str) -> None:
     assert ray_run.last_words(told) == says
+
+
+class Replicas:
+    """A handle of replicas that say one after the other how much they are at; None is one that says nothing, ever."""
+
+    def __init__(self, said: list[list[Any] | None]) -> None:
+        self.said, self.asked = said, 0
+
+    def broadcast(self, method: str) -> Replicas:
+        self.asked += 1
+        return self
+
+    def results(self, timeout_s: float, return_exceptions: bool) -> list[Any]:
+        said = self.said[self.asked - 1]
+        if said is None:
+            threading.Event().wait()
+        if said == []:
+            raise TimeoutError
+        return said or []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [[2, 1], [], [1, 0], [0, 0]],  # one time they are too slow to say it
+        [[0, RuntimeError("it is lost")]],
+    ],
+)
+def test_replicas_are_waited_for_while_they_are_at_something(
+    said: list[list[Any] | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_run, "_DRAIN_S", 0.01)
+    monkeypatch.setattr(ray_run, "_SILENT_S", 3600)
+    replicas = Replicas(said)
+    monkeypatch.setattr(ray.serve, "get_deployment_handle", lambda deployment, app: replicas)
+    ray_run.drain(ray, APP, 3600)
+    assert replicas.asked == len(said)
+
+
+def test_replicas_that_are_ended_by_the_same_signal_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_run, "_DRAIN_S", 0.01)
+    monkeypatch.setattr(ray_run, "_SILENT_S", 0.1)
+    monkeypatch.setattr(ray.serve, "get_deployment_handle", lambda deployment, app: Replicas([None]))
+    ray_run.drain(ray, APP, 3600)  # comes back
