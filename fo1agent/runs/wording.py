@@ -251,7 +251,8 @@ class _Wording:
                 return f"{text}, so no {lexicon.plural(words[0]) if many else words[0]}"
             return f"{text}; I can't judge {_quoted(words)}, but the answer is the same either way"
         text = re.sub(r"^(yes|no)[,:] ", "", text)
-        if isinstance(self.plan.step(ref), p.Read):
+        origin = self._origin(ref, words[0])
+        if isinstance(self.plan.step(origin), p.Read):  # text whose place was not found
             return f"{text}; whether that is what “{words[0]}” means I can't tell"
         if any(isinstance(one, p.Keep) and one.negated for one in self._below(ref)):
             # What is left of them hangs on the words: "elephants without a rider".
@@ -259,7 +260,6 @@ class _Wording:
             return f"{self._are(base, len(_found(self.run, base)))}; {_quoted(words)} I can't judge"
         if len(words) != 1 or words[0].endswith(" of"):
             return f"{text}; {_quoted(words)} I can't judge"
-        origin = self._origin(ref, words[0])
         those = _found(self.run, origin)
         several = len(those) > 1
         step = self.plan.step(origin)

@@ -76,8 +76,8 @@ PACKAGE = Path(fo1agent.__file__).parent
 PRINTING = {"echo", "echo_via_pager", "secho", "style", "prompt", "confirm", "progressbar", "pause"}
 LOOKING = ("sys.stdout.isatty", "sys.stderr.isatty", "sys.stdin.isatty", "sys.stderr.flush")
 # The console itself; log records of training; bars of rich, of which all that is written is ours: names of stages,
-# numbers and times.
-MAY_PRINT = {"cli/console.py", "foreign.py", "evaluate/progress.py", "trainers/progress.py"}
+# numbers and times; and what keeps the standard output from threads of Ray.
+MAY_PRINT = {"cli/console.py", "foreign.py", "evaluate/progress.py", "trainers/progress.py", "integrations/cluster.py"}
 
 
 def modules() -> dict[str, Path]:

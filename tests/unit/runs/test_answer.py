@@ -63,6 +63,10 @@ def ask(question, scene=street):
         ("Which person is the leftmost?", "The leftmost person is r0."),
         ("What does the bus say?", "The bus reads “CITY CENTRE 12”."),
         ("What does the sign say?", "The sign reads “STOP”."),
+        (
+            "Does the banner say STOP?",
+            "The text in the picture reads “CITY CENTRE 12 STOP”; whether that is what “banner” means I can't tell.",
+        ),
         ("Is there a dog and a cat?", "No: there is 1 dog, but I see no cat."),
         ("Describe the dog", "A dog."),
     ],
