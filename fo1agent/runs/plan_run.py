@@ -39,6 +39,7 @@ PRESUPPOSED = 0.02
 SAME_BOX = 0.5
 
 _EXPECTED = (ToolError, InputError, ReplyError)
+_NEARER = 1e9  # pixels by which what touches is nearer than anything that does not
 
 
 class SceneLike(Protocol):
@@ -108,6 +109,7 @@ class Run:
         maybe: step id → ids of its regions that may be meant, or may not.
         not_judged: step id → the words that could not be judged for it, or for the steps it takes its input from.
         rests_on: step id → the regions that its result rests on.
+        touching: id of a step that measured no distance, as two boxes touch → the distance of their centres in pixels.
         landmarks: step id → what the things that it locates are on, in, at or beside, where that is known.
         assumed: places that the whole picture was taken for.
         taken: id of a step that gave several regions → the likeliest, which was taken where the question speaks of one,
@@ -127,6 +129,7 @@ class Run:
         self.maybe: dict[str, frozenset[str]] = {}
         self.not_judged: dict[str, tuple[str, ...]] = {}
         self.rests_on: dict[str, Regions] = {}
+        self.touching: dict[str, float] = {}
         self.landmarks: dict[str, Landmark] = {}
         self.points: dict[str, tuple[tuple[float, float], ...]] = {}
         self.stopped = ""
@@ -474,8 +477,10 @@ class Run:
             to = self._best(step.to)
             self.rests_on[step.id] = Regions.from_list([region, to])
             gap = geometry.gaps(np.array([region.box]), np.array([to.box]))[0, 0]
-            middle = geometry.center_distances(np.array([region.box]), np.array([to.box]))[0, 0]
-            value = float(gap + 1e-3 * middle)  # boxes that touch are told apart by their centres
+            value = float(gap)
+            if not value:
+                middles = geometry.center_distances(np.array([region.box]), np.array([to.box]))
+                self.touching[step.id] = float(middles[0, 0])
         else:
             sizes = {"area": region.area, "height": y2 - y1, "width": x2 - x1, "x": (x1 + x2) / 2, "y": (y1 + y2) / 2}
             value = float(sizes[step.quantity])
@@ -520,8 +525,15 @@ class Run:
             low, high = max(0.0 if isinstance(low, float) else 0, low, -high), max(abs(low), abs(high))
         return _number_within(low, high)
 
+    def _ranked(self, ref: str | int) -> tuple[float, float]:
+        """As `_bounds`, for a comparison: distances of boxes that touch are told apart by their centres."""
+        low, high = self._bounds(ref)
+        if isinstance(ref, str) and low == high and ref in self.touching:
+            low = high = self.touching[ref] - _NEARER
+        return low, high
+
     def _compare(self, step: p.Compare) -> Result:
-        (a, b), (c, d) = self._bounds(step.left), self._bounds(step.right)
+        (a, b), (c, d) = self._ranked(step.left), self._ranked(step.right)
         known = a == b and c == d
         surely, never = {
             "more": (a > d, b <= c),
@@ -534,7 +546,7 @@ class Run:
         return bool(surely) if surely or never or known else Open(True)
 
     def _which(self, step: p.Which) -> Result:
-        numbers = [self._bounds(ref) for ref in step.of]
+        numbers = [self._ranked(ref) for ref in step.of]
         if step.direction == "fewest":
             numbers = [(-high, -low) for low, high in numbers]
         most = max(low for low, _ in numbers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fo1agent.planners.rules import syntax as s
 from fo1agent.planners.rules import words as w
 from fo1agent.planners.rules.parser import Parser
@@ -81,12 +83,12 @@ def measured(p: Parser) -> s.Clause | None:
     ):
         things = p.things(("and",), conditions=False)
         p.take(*_IN_PIXELS)
-        return s.Measured(things[0], "distance", things[1]) if things and len(things) == 2 else None
+        return _distance(*things) if things and len(things) == 2 else None
     if p.take("how far is", "how far are", "how far away is"):
         thing = p.noun_phrase(conditions=False)
         p.take("away")
         to = p.noun_phrase(conditions=False) if thing is not None and p.take("from", "to") else None
-        return s.Measured(thing, "distance", to) if thing is not None and to is not None else None
+        return _distance(thing, to) if thing is not None and to is not None else None
     asks = (p.take("how") and p.peek(1) in w.BE) or (p.take("what is the", "what is") and p.peek(1) == "of")
     quantity = _LENGTHS.get(p.now, "") if asks else ""
     p.i += 2
@@ -94,6 +96,15 @@ def measured(p: Parser) -> s.Clause | None:
         return None
     thing = p.before(_IN_PIXELS, lambda before: before.noun_phrase()) or p.noun_phrase()
     return s.Measured(thing, quantity) if thing is not None and _is_seen(thing) else None
+
+
+def _distance(thing: NounPhrase, to: NounPhrase) -> s.Measured:
+    """From one thing to another; "the nearest remote" is the one nearest to the other."""
+    if to.order in ("nearest", "farthest") and to.order_to is None:
+        to = replace(to, order_to=thing)
+    elif thing.order in ("nearest", "farthest") and thing.order_to is None:
+        thing = replace(thing, order_to=to)
+    return s.Measured(thing, "distance", to)
 
 
 def _how_large(p: Parser) -> s.Clause | None:

@@ -122,3 +122,18 @@ def test_ordinary_phrasings_are_read_rightly(question: str, said: str) -> None:
 )
 def test_what_only_begins_like_it_is_something_else(question: str) -> None:
     assert Agent().ask(street(), question).abstained
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        ("How far is the dog from the nearest person?", 5),
+        ("How far is the dog from the closest car?", 117),
+        ("How far apart are the nearest person and the dog?", 5),
+        ("How far is the dog from the bus?", 35),
+    ],
+)
+def test_a_distance_is_the_gap_between_boxes_and_the_nearest_is_nearest_to_the_other_thing(
+    question: str, value: float
+) -> None:
+    assert Agent().ask(street(), question).value == value
