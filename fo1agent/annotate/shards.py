@@ -42,7 +42,9 @@ class Shards:
         return self.folder / f"part-{number:06d}.parquet"
 
     def finished(self) -> list[int]:
-        """Numbers of the shards that are there, sorted."""
+        """Numbers of the shards that are there, sorted; none before the folder is made."""
+        if not self.folder.is_dir():
+            return []
         found = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
         return sorted(int(one[1]) for one in found if one)
 

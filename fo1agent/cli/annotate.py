@@ -163,7 +163,8 @@ def annotate(
 def _going_on_later(job: Job) -> Iterator[None]:
     """Ctrl-C, and an engine that is gone, end with how much is done; Ctrl-C with the usual code."""
     try:
-        yield
+        with console.ctrl_c():
+            yield
     except (KeyboardInterrupt, EngineError) as exc:
         done, total = job.done(), _many(len(job.listing.items), "picture")
         if console.interactive():

@@ -1,7 +1,7 @@
 """The `fo1agent` command: parse, call, print. What it calls is imported when it is called, so `--help` comes at once.
 
 Results go to stdout, all else to stderr. Exit 0: done, an abstention included; 1: an expected failure, told in one line
-`error: …`; 2: wrong usage.
+`error: …`; 2: wrong usage; 130: Ctrl-C.
 """
 
 from __future__ import annotations
@@ -49,12 +49,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@contextmanager
+def _stopped_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends with the code that shells give it, and without a word; click would exit with 1, as if it failed."""
+    try:
+        with console.ctrl_c():
+            yield
+    except KeyboardInterrupt:
+        if console.interactive():
+            console.passed()  # the terminal has written ^C
+        raise SystemExit(130) from None
+
+
 class _Commands(click.Group):
     """A group whose expected failures are one line on stderr and exit 1."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
-            return super().make_context(*args, **kwargs)
+            with _stopped_by_ctrl_c():
+                return super().make_context(*args, **kwargs)
         except click.UsageError as exc:
             raise console.printable(exc) from None
 
@@ -62,7 +75,7 @@ class _Commands(click.Group):
         # transformers imports torchao where it is installed, and of two of its enums torch then says that they are old.
         logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
         try:
-            with torch_needed("This command"):
+            with _stopped_by_ctrl_c(), torch_needed("This command"):
                 return super().invoke(ctx)
         except click.UsageError as exc:
             raise console.printable(exc) from None

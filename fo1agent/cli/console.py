@@ -93,6 +93,20 @@ def passed() -> None:
 
 
 @contextlib.contextmanager
+def ctrl_c() -> Iterator[None]:
+    """Within the block, Ctrl-C is a KeyboardInterrupt always.
+
+    A compiled package that is stopped while it is imported, as ONNX Runtime may be, raises an ImportError of its own.
+    """
+    try:
+        yield
+    except ImportError as exc:
+        if isinstance(exc.__cause__, KeyboardInterrupt):
+            raise exc.__cause__ from None
+        raise
+
+
+@contextlib.contextmanager
 def logs() -> Iterator[None]:
     """Within the block, warnings and log records that nobody else takes are printed as notes.
 

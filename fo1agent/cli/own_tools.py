@@ -113,7 +113,7 @@ def _load(text: str) -> Tool:
     try:
         with stdout_to_stderr():
             found = getattr(_module(module), name, None)
-    except (Exception, SystemExit, KeyboardInterrupt) as exc:  # their code, whatever it does
+    except (Exception, SystemExit) as exc:  # their code, whatever it does
         why = one_line(f"{type(exc).__name__}: {exc}", 300)
         raise click.BadParameter(f"{module} cannot be run: {why}", param_hint="--tool") from exc
     if not isinstance(found, Tool):

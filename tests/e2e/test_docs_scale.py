@@ -147,10 +147,18 @@ def test_ctrl_c_says_how_much_is_done_and_the_same_command_goes_on(
             raise KeyboardInterrupt
         written.append(write(self, number, rows))
 
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    total = len(list(photos.glob("*.jpg")))
+    with monkeypatch.context() as patch:  # before there is a folder
+        patch.setattr("fo1agent.annotate.job.run", stopped)
+        result = CliRunner().invoke(main, command)
+    said = f"0 of {total} pictures are done and stay; the same command goes on.\n"
+    assert (result.exit_code, result.stderr, out.exists()) == (130, said, False)
     with monkeypatch.context() as patch:
         patch.setattr(Shards, "write", interrupted)
         result = CliRunner().invoke(main, command)
-    total = len(list(photos.glob("*.jpg")))
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (
         130,
         f"1 of {total} pictures are done and stay; the same command goes on.",

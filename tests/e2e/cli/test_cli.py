@@ -8,6 +8,8 @@ import json
 import re
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -527,3 +529,39 @@ def test_png_on_stdin_is_the_same_picture(folder: Path) -> None:
         picture.save(buffer, "PNG")
     from_png = parsed(run("count", "-", "bus", "--json", stdin=buffer.getvalue()))
     assert from_png["regions"] == parsed(run("count", "bus.jpg", "bus", "--json"))["regions"]
+
+
+@pytest.mark.parametrize("place", ["fo1agent.loading.load", "fo1agent.cli.pictures.named", "fo1agent.cli.console.logs"])
+def test_ctrl_c_ends_a_command_with_its_code_and_without_a_word(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    result = run("ask", "bus.jpg", "Is there a bus?")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "")
+
+
+def test_ctrl_c_in_the_import_of_a_compiled_package_is_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr("fo1agent.loading.load", interrupted)
+    result = run("ask", "bus.jpg", "Is there a bus?")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_ctrl_c_while_arguments_are_read_or_the_command_is_imported_does_so_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(click.Command, "parse_args", interrupted)
+    result = run("--version")
+    assert (result.exit_code, result.output) == (130, "")
+    code = "import sys; sys.modules['fo1agent.cli.command'] = type('Gone', (), {'__getattr__': lambda *_: stop()})()\n"
+    code += "def stop(): raise KeyboardInterrupt\nimport fo1agent.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
