@@ -20,6 +20,7 @@ from fo1agent.errors import FO1AgentError, InputError, of_one
 from fo1agent.pictures.image import LoadedImage
 from fo1agent.planners.base import NotUnderstood
 from fo1agent.planners.rules import RulePlanner
+from fo1agent.regions.ids import is_region_id, respelled
 from fo1agent.regions.regions import Regions
 from fo1agent.scene import Album, Model, Scene, batches
 from fo1agent.segmenters.base import NO_SEGMENTER
@@ -87,7 +88,7 @@ def foreseen(model: Model, task: Task, questions: Sequence[str] | None = None) -
 
     These are words that the model does not know, words that it cannot judge, and questions that are missing, cannot be
     understood, or ask for masks where nothing makes them. Whether a colour can be judged hangs on each thing, so
-    nothing is said of colours.
+    nothing is said of colours. Nor is of ids of regions: each picture has its own.
 
     Args:
         model: that is asked.
@@ -102,6 +103,8 @@ def foreseen(model: Model, task: Task, questions: Sequence[str] | None = None) -
     nothing: list[str] = []
     parts: list[str] = []
     for phrase in phrases:
+        if is_region_id(phrase) or respelled(phrase):
+            continue
         meant = meanings(phrase, predictor.vocabulary, predictor.name, any_words=any_words)
         if not all(one.names for one in meant):
             nothing.append(f"“{phrase}”")

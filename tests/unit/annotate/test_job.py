@@ -239,7 +239,7 @@ def test_what_a_model_cannot_judge_is_known_before(model: Model) -> None:
         f"{name} does not know “zebrafish” and “axolotl”.",
         f"{name} cannot judge “dead” of “dead bus”.",
     ]
-    assert foreseen(model, Task("detect", ("red bus", "person"))) == []
+    assert foreseen(model, Task("detect", ("red bus", "person", "r3"))) == []
     many = foreseen(model, Task("detect", tuple(f"axolotl {k}" for k in range(30))))
     assert many[0].endswith("“axolotl 9” and 20 more.")
 
@@ -251,6 +251,8 @@ def test_what_a_model_cannot_judge_is_known_before(model: Model) -> None:
         ("How many zebrafish are left of the bus?", ["{} does not know “zebrafish”."]),
         ("How many dead dogs are there?", ["{} cannot judge “dead” of “dead dog”."]),
         ("What is in the picture?", []),
+        ("Where is r3?", []),
+        ("Is R1 to the left of the zebrafish?", ["{} does not know “zebrafish”."]),
         ("Outline the bus.", [NO_SEGMENTER]),
         ("flibber the grobble why", ["I can't parse that question: “flibber the grobble why”"]),
     ],
