@@ -99,6 +99,13 @@ def test_links_into_the_repository_lead_somewhere(repo: Path) -> None:
     assert [target for target in targets if not (repo / target).exists()] == []
 
 
+def test_the_photographs_lie_where_it_says(repo: Path) -> None:
+    text = README.read_text(encoding="utf-8")
+    place = repo / re.search(r"lie in `(\S+)`", text)[1]  # pyright: ignore[reportOptionalSubscript]
+    shown = set(re.findall(r"\b(?:cat|bus)\.jpg\b", text))
+    assert {path.name for path in place.glob("*.jpg")} >= shown == {"cat.jpg", "bus.jpg"}
+
+
 def _commands(content: str) -> list[tuple[str, str]]:
     """(command, what it prints) for each `$ ` line."""
     parts = re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]

@@ -14,6 +14,7 @@ from typing import get_args
 import pytest
 
 import fo1agent
+from fo1agent.cli import main
 from fo1agent.cli.serve import serve as command
 from fo1agent.integrations import listening
 from fo1agent.scene import Model
@@ -109,3 +110,10 @@ def test_every_line_that_starts_the_server_is_one_that_it_takes(text: str) -> No
     for line in lines:
         words = shlex.split(line.replace("\\\n", " "))
         command.make_context("serve", words[words.index("serve") + 1 :]).close()
+
+
+def test_the_commands_that_are_said_to_take_a_server_are_those_that_do(text: str) -> None:
+    said = re.search(r"^(`ask`.+) take `--server`;", text, re.MULTILINE)
+    takers = [name for name, one in main.commands.items() if any(option.name == "server" for option in one.params)]
+    assert said is not None
+    assert re.findall(r"`(\w+)`", said[1]) == takers
