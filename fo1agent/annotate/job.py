@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from fo1agent.annotate.tasks import Row, Task, Worker
 from fo1agent.errors import DataError, InputError, TrainingError
 from fo1agent.evaluate.files import read_json
 from fo1agent.scene import Model
-from fo1agent.trainers.lock import locked
+from fo1agent.trainers.lock import LOCK, locked
 from fo1agent.whole import remove, whole
 
 FILE = "job.json"
@@ -135,12 +135,42 @@ def run(job: Job, way: Callable[[], Way], on_progress: Callable[[Progress], None
 
     Raises:
         InputError: the folder holds another job, or something else.
-        DataError: another process works in it, or a shard cannot be written. Those that are there stay.
+        DataError: another process works in it, or a shard cannot be written. Those that are there stay; of a job that
+            ends before its first one nothing is left.
     """
-    job.shards.folder.mkdir(parents=True, exist_ok=True)
-    with alone(job):
-        _claim(job)
+    with _made(job), alone(job), _begun(job):
         return _do(job, way, on_progress or (lambda progress: None))
+
+
+@contextmanager
+def _made(job: Job) -> Iterator[None]:
+    """Make the folders; where the block fails, those that nothing is in are gone again."""
+    rows = job.shards.folder
+    made = [one for one in (rows, *rows.parents) if not one.exists()]
+    rows.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # one that holds something ends it
+            for one in made:
+                one.rmdir()
+        raise
+
+
+@contextmanager
+def _begun(job: Job) -> Iterator[None]:
+    """Claim the folder; where the block fails before there is a shard, give it back."""
+    path = job.folder / FILE
+    new = not path.exists()
+    _claim(job)
+    try:
+        yield
+    except BaseException:
+        if new and not job.shards.finished():
+            path.unlink()
+            with suppress(OSError):  # Windows removes nothing that is open
+                (job.folder / LOCK).unlink()
+        raise
 
 
 @contextmanager

@@ -153,6 +153,37 @@ def test_a_job_that_was_killed_goes_on_and_ends_the_same(job: Job, model: Model,
     assert (done.done, done.total, done.failed) == (5, 5, 1)
 
 
+@pytest.mark.parametrize("there", [None, "out", "out/rows"])
+def test_a_job_that_ends_before_its_first_shard_leaves_nothing(job: Job, there: str | None, tmp_path: Path) -> None:
+    job = replace(job, folder=tmp_path / "deep" / "out")
+    if there:
+        (tmp_path / "deep" / there).mkdir(parents=True)
+    before = set(tmp_path.rglob("*"))
+
+    def gone() -> Any:
+        assert (job.folder / "job.json").exists()
+        raise EngineError("http://127.0.0.1:9/v1 does not answer")
+
+    with pytest.raises(EngineError):
+        run(job, gone)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_job_that_ends_later_or_was_there_before_keeps_its_folder(job: Job, model: Model) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(job, killed_after(1, model))
+    (shard,) = job.shards.folder.iterdir()
+    kept = files(job)
+    for change in ({}, {"shard": 3}):
+        with pytest.raises((KeyboardInterrupt, InputError)):
+            run(replace(job, **change), killed_after(0, model))
+        assert files(job) == kept
+    shard.unlink()  # so that it is computed again
+    with pytest.raises(KeyboardInterrupt):
+        run(job, killed_after(0, model))
+    assert sorted(path.name for path in job.folder.iterdir()) == ["job.json", "rows", "run.lock"]
+
+
 def test_a_finished_job_loads_no_model(job: Job, model: Model) -> None:
     rows_of(job, model)
 
