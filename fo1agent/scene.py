@@ -107,7 +107,8 @@ class Predictor(Protocol):
     A predictor may also have `match_many(encodings, phrases)` and `generate_many(encodings, texts, max_new_tokens)`,
     which give in one pass what these give for each encoding; see `fo1agent.together`. One that asks finders as well has
     `any_words`, `own_names`, `unasked`, `ask`, `beyond`, `denies` and `speakers`; see `fo1agent.model.joined`. One that
-    compares regions of several pictures has `compares`, `vectors` and `alike`; see `fo1agent.model.predicting`.
+    compares regions of several pictures has `compares`, `vectors` and `alike`; see `fo1agent.model.predicting`. One
+    whose weights a server has is `elsewhere`; see `fo1agent.model.served`.
     """
 
     @property

@@ -1,8 +1,9 @@
 """One task on the pictures of a source, written to a folder: begun, killed, run again, and the same in the end.
 
 A job is cut into shards before it begins. Which pictures are in which shard follows from what the job is, never from
-who computes it, so that any number of workers write the same files. `job.json` says what the job is; a folder with
-another one is refused. Who computes is a `Way`: this process, or others.
+who computes it, so that any number of workers write the same files. `job.json` says what the job is, and which model
+made its first rows; a folder with another job is refused, and so are rows of another model. Who computes is a `Way`:
+this process, or others.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fo1agent.trainers.lock import LOCK, locked
 from fo1agent.whole import remove, whole
 
 FILE = "job.json"
+_MADE_BY = "made_by"  # its entry of the model that made rows; not there before any did
 SHARD = 256
 """Pictures of a shard unless told otherwise: what a kill costs at most."""
 
@@ -115,11 +117,41 @@ def here(model: Model) -> Way:
     """In this process, one shard after the other."""
 
     def computed(job: Job, numbers: Sequence[int], on_rows: OnRows) -> Iterator[tuple[int, list[Row]]]:
+        made_by(job, maker(model))
         worker = Worker(model, job.task)
         for number in numbers:
             yield number, worker.rows(job.items(number), on_rows)
 
     return computed
+
+
+def maker(model: Model) -> dict[str, str]:
+    """Which model makes rows, for `job.json`: its name, and a hash of its weights, unless a server has them, which is
+    the same at another address."""
+    predictor: Any = model.predictor
+    weights = {} if getattr(predictor, "elsewhere", False) else {"weights": predictor.fingerprint}
+    return {"name": predictor.name, **weights}
+
+
+def made_by(job: Job, told: Mapping[str, str]) -> None:
+    """Write into `job.json` which model makes the rows, or see that it is the one that made those that are there.
+
+    A `Way` of one's own calls it, too, before its first rows.
+
+    Args:
+        job: whose folder is claimed.
+        told: what `maker` says of the model.
+
+    Raises:
+        InputError: it is another one.
+    """
+    path = job.folder / FILE
+    about = read_json(path)
+    if _MADE_BY not in about:
+        _write(path, {**about, _MADE_BY: told})
+    elif (before := about[_MADE_BY]) != told:
+        was, now = (f"{one['name']} ({one.get('weights', 'of a server')[:11]})" for one in (before, told))
+        raise InputError(f"{job.folder} was begun with {was}, now it is {now}. Choose another folder, or remove it.")
 
 
 def run(job: Job, way: Callable[[], Way], on_progress: Callable[[Progress], None] | None = None) -> Progress:
@@ -134,7 +166,7 @@ def run(job: Job, way: Callable[[], Way], on_progress: Callable[[Progress], None
         How far it is: all of it.
 
     Raises:
-        InputError: the folder holds another job, or something else.
+        InputError: the folder holds another job, or one of another model, or something else.
         DataError: another process works in it, or a shard cannot be written. Those that are there stay; of a job that
             ends before its first one nothing is left.
     """
@@ -218,7 +250,7 @@ def _claim(job: Job) -> None:
     path, about = job.folder / FILE, job.about()
     if path.exists():
         there = read_json(path)
-        if there == about:
+        if isinstance(there, dict) and {name: there[name] for name in there if name != _MADE_BY} == about:
             return
         differing = [name for name in about if not isinstance(there, dict) or there.get(name) != about[name]]
         raise InputError(
@@ -226,6 +258,10 @@ def _claim(job: Job) -> None:
         )
     if job.shards.finished():
         raise InputError(f"{job.folder} holds shards but no {FILE}. Choose another folder.")
+    _write(path, about)
+
+
+def _write(path: Path, about: Mapping[str, Any]) -> None:
     with whole(path) as temporary:
         temporary.write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fo1agent.annotate.job import Job, OnRows, Way
+from fo1agent.annotate.job import Job, OnRows, Way, made_by, maker
 from fo1agent.annotate.tasks import Row, Task, Worker, asked, foreseen
 from fo1agent.errors import ToolFailed
 from fo1agent.integrations.cluster import LOCAL, connected, ray_with
@@ -44,7 +44,7 @@ def over_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        InputError: there is no cluster at the address.
+        InputError: there is no cluster at the address; as the way runs: another model made rows that are there.
         ToolFailed: as the way runs: a model cannot be loaded, or actors die over and over at one shard.
     """
     ray = ray_with("data", "ray")
@@ -61,6 +61,7 @@ def over_ray(
                     if number == _FORESEEN:
                         (on_foreseen or list)(rows)
                         continue
+                    made_by(job, pickle.loads(one["maker"]))
                     on_rows(rows)
                     yield number, rows
         except ray.exceptions.RayError as exc:
@@ -103,7 +104,8 @@ class _Actor:
             self._foreseen(one) if number == _FORESEEN else self._worker.rows(one)
             for number, one in zip(numbers, given, strict=True)
         ]
-        return {"number": numbers, "rows": [pickle.dumps(one) for one in rows]}
+        made = [pickle.dumps(maker(self._worker.model))] * len(rows)
+        return {"number": numbers, "rows": [pickle.dumps(one) for one in rows], "maker": made}
 
     def _foreseen(self, questions: Sequence[str]) -> list[str]:
         return foreseen(self._worker.model, self._worker.task, questions)

@@ -93,6 +93,7 @@ class Said:
         settings: of pictures and regions.
         vocabulary: names that the model knows; None for an open one.
         calibration, thresholds: as of `FO1Config`.
+        elsewhere: whether a server has the weights, so that the fingerprint is of where they are.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Said:
     vocabulary: Sequence[str] | None = None
     calibration: Mapping[str, float] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    elsewhere: bool = False
 
 
 class Engine(ABC):
@@ -201,10 +203,11 @@ class ServedPredictor(BasePredictor):
 
     Attributes:
         engine: as above.
+        elsewhere: as of `Said`.
     """
 
     def __init__(self, engine: Engine, said: Said) -> None:
-        self.engine = engine
+        self.engine, self.elsewhere = engine, said.elsewhere
         self.name, self.fingerprint, self.cache_bytes = said.name, said.fingerprint, CACHE_BYTES
         self.processor = ServedProcessor(said.settings)
         self._know(said.vocabulary, (), said.calibration, said.thresholds, None)

@@ -64,7 +64,7 @@ def load_there(url: str, name: str | None = None, token: str | None = None) -> S
     there = There(url, token)
     there.model = _chosen(there, there.models(), name)
     mark = hashlib.sha256(f"{there.shown} {there.model}".encode()).hexdigest()
-    return ServedPredictor(there, Said(_last(there.model), mark, ProcessingConfig()))
+    return ServedPredictor(there, Said(_last(there.model), mark, ProcessingConfig(), elsewhere=True))
 
 
 def _chosen(there: There, names: Sequence[str], name: str | None) -> str:

@@ -23,6 +23,8 @@ from fo1agent.scene import Model
 from fo1agent.segmenters.base import NO_SEGMENTER
 from fo1agent.tools.describing import describe
 from fo1agent.trainers.lock import locked
+from tests.fakes import FakePredictor
+from tests.unit.annotate.conftest import OBJECTS
 from tests.vllm_server import served
 
 PEOPLE = [(0.8, [70, 10, 110, 50]), (0.7, [70, 55, 110, 95])]
@@ -207,6 +209,39 @@ def test_a_folder_with_another_job_is_refused(job: Job, model: Model, change: di
         run(replace(job, **change), lambda: here(model))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fingerprint": "1" * 16}, r"was begun with fake \(00000000000\), now it is fake \(11111111111\)\. Choose"),
+        ({"name": "other"}, r"was begun with fake \(0+\), now it is other \(0+\)"),
+        ({"elsewhere": True}, r"was begun with fake \(0+\), now it is fake \(of a server\)"),
+    ],
+)
+def test_a_job_of_one_model_does_not_go_on_with_another(
+    job: Job, model: Model, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(job, killed_after(1, model))
+    before = files(job)
+    other = Model(FakePredictor(OBJECTS))
+    for name, value in change.items():
+        setattr(other.predictor, name, value)
+    with pytest.raises(InputError, match=message):
+        run(job, lambda: here(other))
+    assert files(job) == before
+    assert run(job, lambda: here(model)).done == 5
+    assert run(job, lambda: here(other)).done == 5  # nothing is computed
+
+
+def test_a_job_that_was_begun_before_models_were_written_down_goes_on(job: Job, model: Model) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(job, killed_after(1, model))
+    made = json.loads((job.folder / "job.json").read_text())
+    assert made.pop("made_by") == {"name": "fake", "weights": "0" * 16}
+    (job.folder / "job.json").write_text(json.dumps(made))
+    assert run(job, lambda: here(model)).done == 5
+
+
 def test_other_pictures_are_another_job(job: Job, model: Model) -> None:
     rows_of(job, model)
     others = Listing(tuple(replace(one, picture=f"x{one.picture}") for one in job.listing.items))
@@ -297,6 +332,12 @@ def test_an_engine_that_is_gone_ends_a_job_which_goes_on_when_it_is_back(photos:
     def proposer(image: Any) -> Regions:
         return Regions(np.array([[1.0, 1, 20, 20]]), np.ones(1), (None,), ("r0",), "test")
 
+    class Nothing:
+        name, names = "nothing", ("axolotl",)
+
+        def find(self, image: Any, phrases: Sequence[str]) -> list[Regions]:
+            return [Regions(np.empty((0, 4)), np.empty(0), (), (), self.name) for _ in phrases]
+
     asked: dict[str, None] = {}  # the pictures, each as it is sent
 
     def answer(path: str, body: Any) -> Any:
@@ -311,8 +352,8 @@ def test_an_engine_that_is_gone_ends_a_job_which_goes_on_when_it_is_back(photos:
         with pytest.raises(EngineError, match="does not answer"):
             run(job, lambda: here(model), lambda progress: server.stop() if progress.done == 2 else None)
     assert (job.done(), len(asked)) == (3, 2)  # the broken picture asks nothing
-    with served(server.http.server_port):
-        run(job, lambda: here(model))
+    with served() as moved:  # to another port
+        run(job, lambda: here(load(engine=moved.url, proposer=proposer, finder=Nothing(), tiles="auto")))
     rows = list(job.shards.rows())
     assert [row["value"] for row in rows] == [None, 1, None, 1, 1]
     assert "refuses the request: too long" in rows[0]["error"]

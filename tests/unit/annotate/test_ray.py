@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from fo1agent.annotate.job import Job, here, run
 from fo1agent.annotate.ray import over_ray
 from fo1agent.annotate.sources import Listing, listing
 from fo1agent.annotate.tasks import Task, asked, foreseen
-from fo1agent.errors import ToolFailed
+from fo1agent.errors import InputError, ToolFailed
 from fo1agent.scene import Model
 
 ray: Any = pytest.importorskip("ray", reason="the extra ray is not installed")
@@ -69,6 +70,14 @@ def test_two_actors_write_what_one_process_writes_although_one_of_them_dies(
     assert (tmp_path / "died").exists()
     assert written(job) == written(alone)
     assert (done.done, done.failed, len(told)) == (5, 1, 3)
+
+
+def test_actors_with_another_model_add_no_rows(job: Job, model: Model) -> None:
+    run(replace(job, listing=Listing(job.listing.items[:2])), lambda: here(model))
+    (job.folder / "job.json").write_text(json.dumps({**job.about(), "made_by": {"name": "fake", "weights": "1" * 16}}))
+    with pytest.raises(InputError, match=r"was begun with fake \(1+\), now it is fake \(0+\)"):
+        run(job, lambda: over_ray(lambda: model, actors=1))
+    assert job.done() == 2
 
 
 def test_what_will_not_be_answered_is_told_as_one_process_tells_it(job: Job, model: Model) -> None:
