@@ -1,7 +1,7 @@
 """The rows of a job as Parquet files, each written whole or not at all, and read back a few rows at a time.
 
-A shard that is there is finished. It holds nothing that hangs on when or where it was written, so the same job writes
-the same bytes.
+A shard that is there is finished. It holds nothing that hangs on when or where it was written, so the same rows are the
+same bytes.
 """
 
 from __future__ import annotations
