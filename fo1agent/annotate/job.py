@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fo1agent.annotate.shards import Shards
-from fo1agent.annotate.sources import Item, Listing
+from fo1agent.annotate.sources import Item, Listing, named
 from fo1agent.annotate.tasks import Row, Task, Worker
 from fo1agent.errors import DataError, InputError, TrainingError
 from fo1agent.evaluate.files import read_json
@@ -73,7 +73,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.task.kind == "ask" and not self.task.words and not any(one.question for one in self.listing.items):
-            raise InputError('There is no question. Name one for all, or give each picture its "question".')
+            raise InputError(_no_question(self.listing.fields))
 
     @property
     def shards(self) -> Shards:
@@ -106,6 +106,11 @@ class Job:
         """Numbers of the shards that are not there yet."""
         count = -(-len(self.listing.items) // self.shard)
         return sorted(set(range(count)) - set(self.shards.finished()))
+
+
+def _no_question(fields: Sequence[str]) -> str:
+    told = 'There is no question. Name one for all, or give each picture its "question"'
+    return f"{told}, or name their field with --question-column; there are {named(fields)}." if fields else f"{told}."
 
 
 OnRows = Callable[[Sequence[Row]], None]

@@ -39,6 +39,7 @@ _PICTURE = ("image", "picture", "file_name", "path", "url", "bytes")  # names of
 _ID = ("image_id", "id")
 # What Arrow calls a column of paths, and what one of pictures may be.
 _TEXT = ("string", "large_string")
+_NAMED = 20  # fields that a message names
 _KINDS = (*_TEXT, "struct", "binary", "large_binary", "fixed_size_binary")
 
 
@@ -79,11 +80,13 @@ class Listing:
         items: in order.
         categories: name → id, of COCO JSON; empty for other sources.
         text_ids: whether every `image_id` is text, because one of the source is.
+        fields: of lines of JSON and columns of Parquet, in the order in which they come; for messages.
     """
 
     items: tuple[Item, ...]
     categories: Mapping[str, int] = field(default_factory=dict)
     text_ids: bool = False
+    fields: tuple[str, ...] = ()
 
     def chosen(self, limit: int | None, sample: int | None, seed: int) -> Listing:
         """The first `limit` items, and of those `sample` drawn by `seed`, in the order of the source."""
@@ -125,19 +128,20 @@ def listing(
     if ending == ".json":
         found = _of_coco(source, folder)
     elif ending in (".jsonl", ".ndjson"):
-        found = Listing(tuple(_of_lines(source, folder, columns)))
+        found = Listing(tuple(_of_lines(source, folder, columns)), fields=tuple(columns.there))
     elif ending == ".parquet":
         several = glob.has_magic(source) and not (not is_remote(source) and os.path.exists(source))
         places = [(shown(one), one) for one in _matching(source)] if several else [(source.rpartition("/")[2], source)]
-        found = Listing(tuple(_of_parquet(places, folder, columns)))
+        found = Listing(tuple(_of_parquet(places, folder, columns)), fields=tuple(columns.there))
     else:
-        found = Listing(tuple(_of_files(source, images, columns)))
+        found = Listing(tuple(_of_files(source, images, columns)), fields=tuple(columns.there))
     if not found.items:
         if ending in (".json", ".jsonl", ".ndjson", ".parquet"):
             raise InputError(f"{shown(source)} names no pictures.")
         raise InputError(f"{shown(source)} holds no pictures ({', '.join(endings())}) and no .parquet files.")
     if question_column is not None and not any(one.question for one in found.items):
-        raise InputError(f"{shown(source)} has no question called {question_column}. Check --question-column.")
+        lacks = "is empty" if question_column in found.fields else f"is not there, but {named(found.fields)}"
+        raise InputError(f"{shown(source)} has no questions: {question_column} {lacks}. Check --question-column.")
     if not any(isinstance(one.image_id, str) for one in found.items):
         return found
     told = (one if one.image_id is None else replace(one, image_id=str(one.image_id)) for one in found.items)
@@ -146,10 +150,17 @@ def listing(
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Names of fields of a record: that of the picture is the first that is there."""
+    """Names of fields of a record: that of the picture is the first that is there.
+
+    Attributes:
+        pictures: what that of the picture may be called.
+        question: that of the question.
+        there: all that records were found to have.
+    """
 
     pictures: Sequence[str]
     question: str
+    there: dict[str, None] = field(default_factory=dict)
 
 
 class Reader:
@@ -271,13 +282,13 @@ def _of_coco(source: str, folder: str) -> Listing:
         items.append(Item(index, shown(one["file_name"]), _joined(folder, one["file_name"]), image_id=one["id"]))
     categories = tree.get("categories") or []
     try:
-        named = [(str(one["name"]), int(one["id"])) for one in categories]
+        numbered = [(str(one["name"]), int(one["id"])) for one in categories]
     except (TypeError, KeyError, ValueError) as exc:
         raise DataError(f"{told}: categories need name and id.") from exc
     _once(told, "images have the id", (one.image_id for one in items))
-    _once(told, "categories have the id", (number for _, number in named))
-    _once(told, "categories have the name", (name for name, _ in named))
-    return Listing(tuple(items), dict(named))
+    _once(told, "categories have the id", (number for _, number in numbered))
+    _once(told, "categories have the name", (name for name, _ in numbered))
+    return Listing(tuple(items), dict(numbered))
 
 
 def _once(source: str, what: str, values: Iterable[Any]) -> None:
@@ -294,19 +305,36 @@ def _of_lines(source: str, folder: str, columns: _Columns) -> Iterator[Item]:
             continue
         where = f"{shown(source)}, line {number}"
         record = _parsed(line, where)
-        told = [record.get(key) for key in columns.pictures] if isinstance(record, dict) else []
-        named = next((one for one in told if isinstance(one, str) and one), None)
-        if named is None:
-            raise DataError(f'{where}: no picture. Write {{"{columns.pictures[0]}": "photo.jpg"}}.')
+        path = _path_of(record, columns, where)
+        columns.there.update(dict.fromkeys(record))
         yield Item(
             index,
-            shown(_sound(named, where)),
-            _joined(folder, named),
+            shown(_sound(path, where)),
+            _joined(folder, path),
             None,
             _id_of(record, where),
             _words(record, columns, where),
         )
         index += 1
+
+
+def _path_of(record: Any, columns: _Columns, where: str) -> str:
+    """The path of the picture that a line tells of."""
+    record = record if isinstance(record, dict) else {}
+    path = next((one for key in columns.pictures if isinstance(one := record.get(key), str) and one), None)
+    if path is not None:
+        return path
+    others = [key for key in record if key not in columns.pictures]
+    usual = f'{{"{columns.pictures[0]}": "photo.jpg"}}'
+    if not others or len(others) < len(record):  # the field is there, but holds none
+        raise DataError(f"{where}: no picture. Write {usual}.")
+    raise DataError(f"{where}: no picture, but {named(others)}. Name its field with --column, or write {usual}.")
+
+
+def named(fields: Sequence[str]) -> str:
+    """Fields in a message, of very many the first."""
+    more = [f"{len(fields) - _NAMED} more"] if len(fields) > _NAMED else []
+    return ", ".join([*(printable(one)[:40] for one in fields[:_NAMED]), *more])
 
 
 def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: _Columns) -> list[Item]:
@@ -316,7 +344,7 @@ def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: _Column
     are called so; the others by file and row.
     """
     items: list[Item] = []
-    named: list[tuple[int, str]] = []  # of bytes that have a path: where in items, and the path
+    beside: list[tuple[int, str]] = []  # of bytes that have a path: where in items, and the path
     for name, place in places:
         column, records = _told_by_parquet(place, columns)
         for row, record in enumerate(records):
@@ -327,10 +355,10 @@ def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: _Column
                 items.append(Item(len(items), shown(cell), _joined(folder, cell), None, *about))
                 continue
             if isinstance(cell, dict) and isinstance(cell.get("path"), str) and cell["path"]:
-                named.append((len(items), cell["path"]))
+                beside.append((len(items), cell["path"]))
             items.append(Item(len(items), f"{name}#{row}", place, row, *about, column))
-    often = Counter(path for _, path in named)
-    for at, path in named:
+    often = Counter(path for _, path in beside)
+    for at, path in beside:
         if often[path] == 1:
             items[at] = replace(items[at], picture=path)
     return items
@@ -341,6 +369,7 @@ def _told_by_parquet(place: str, columns: _Columns) -> tuple[str, list[Mapping[s
     try:
         file = _parquet(place)
         names = file.schema_arrow.names
+        columns.there.update(dict.fromkeys(names))
         column = _column(names, columns.pictures, place)
         if names.count(column) > 1:
             raise DataError(
@@ -368,7 +397,7 @@ def _told_by_parquet(place: str, columns: _Columns) -> tuple[str, list[Mapping[s
 def _column(names: Sequence[str], wanted: Sequence[str], place: str) -> str:
     found = next((one for one in wanted if one in names), None)
     if found is None:
-        raise DataError(f"{shown(place)} has no column with pictures, but {', '.join(names)}. Name it with --column.")
+        raise DataError(f"{shown(place)} has no column with pictures, but {named(names)}. Name it with --column.")
     return found
 
 

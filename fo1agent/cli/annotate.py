@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Of the options that choose a model, those that change answers by more than rounding.
 _CHOOSING = ("model_name", "proposer", "finder", "segmenter", "quantize", "ocr_lang", "ocr_set")
+# Of files that name pictures.
+_LISTS = (".json", ".jsonl", ".ndjson", ".parquet")
 # Where nobody sees it move, a line of progress is printed so often.
 _EVERY_S = 30.0
 
@@ -155,7 +157,10 @@ def annotate(
         first = next(row for row in job.shards.rows(["picture", "error"]) if row["error"] is not None)
         console.note(console.one_line(f"first failure: {first['picture']}: {first['error']}"))
     if done.failed == done.total:
-        console.error(f"No picture could be answered. What failed stays so in {out}: remove it, and run again.")
+        console.error(
+            f"No picture could be answered.{_sought(job, source, images)} What failed stays so in {out}: remove it, "
+            "and run again."
+        )
         ctx.exit(1)
 
 
@@ -173,6 +178,16 @@ def _going_on_later(job: Job) -> Iterator[None]:
         if isinstance(exc, EngineError):
             raise
         raise SystemExit(130) from None
+
+
+def _sought(job: Job, source: str, images: str | None) -> str:
+    """Where pictures were sought that a file names by their paths, if none of them is there."""
+    named = [one for one in job.listing.items if one.row is None and one.place != one.picture]
+    absent = (str(row["error"]).startswith("There is no file ") for row in job.shards.rows(["error"]))
+    if not source.lower().endswith(_LISTS) or not named or not all(absent):
+        return ""
+    where = f"in {images}: check --images" if images else "beside that file: name their folder with --images"
+    return f" None was found {where}."
 
 
 def _tell_foreseen(lines: Sequence[str]) -> None:

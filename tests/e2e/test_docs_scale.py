@@ -165,3 +165,20 @@ def test_ctrl_c_says_how_much_is_done_and_the_same_command_goes_on(
     )
     assert CliRunner().invoke(main, command).exit_code == 0
     assert len(list((out / "rows").iterdir())) == total
+
+
+def test_pictures_that_are_nowhere_are_told_where_they_were_sought(repo: Path, tmp_path: Path) -> None:
+    lines, out = tmp_path / "a.jsonl", tmp_path / "out"
+    lines.write_text('{"image": "cat.jpg"}\n{"image": "bus.jpg"}\n')
+
+    def told(*options: str) -> str:
+        result = CliRunner().invoke(main, ["annotate", str(lines), "detect", "bus", "--out", str(out), *options])
+        shutil.rmtree(out)
+        return (result.stderr.splitlines() or [""])[-1]
+
+    beside = "error: No picture could be answered. None was found beside that file: name their folder with --images."
+    assert told().startswith(beside)
+    assert f"None was found in {tmp_path}/no: check --images. What failed" in told("--images", f"{tmp_path}/no")
+    assert told("--images", str(repo / "fo1agent" / "data" / "demo")) == ""
+    (tmp_path / "cat.jpg").write_bytes(b"no picture")  # one is there, so that is not why
+    assert told().startswith("error: No picture could be answered. What failed stays so in ")

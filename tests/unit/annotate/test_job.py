@@ -98,6 +98,9 @@ def test_each_picture_may_have_its_own_question(job: Job, model: Model) -> None:
 def test_a_job_of_questions_has_some(job: Job) -> None:
     with pytest.raises(InputError, match=r"There is no question\. Name one for all"):
         replace(job, task=Task("ask"))
+    fields = replace(job.listing, fields=("image", "prompt"))
+    with pytest.raises(InputError, match=r"with --question-column; there are image, prompt\.$"):
+        replace(job, task=Task("ask"), listing=fields)
 
 
 def test_ids_that_are_text_stay_in_the_rows(job: Job, model: Model) -> None:

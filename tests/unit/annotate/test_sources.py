@@ -169,7 +169,9 @@ def test_another_column_may_hold_the_questions(photos: Path, tmp_path: Path) -> 
     for name in ("told.parquet", "told.jsonl"):
         told = [listing(str(tmp_path / name), str(photos), question_column=one).items for one in (None, "query")]
         assert [one.question for (one,) in told] == ["Why?", "How many?"]
-        with pytest.raises(InputError, match=rf"{name} has no question called prompt\. Check --question-column\."):
+        with pytest.raises(
+            InputError, match=rf"{name} has no questions: prompt is not there, but image, query, question\."
+        ):
             listing(str(tmp_path / name), str(photos), question_column="prompt")
 
 
@@ -268,8 +270,14 @@ def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(photos: Path) -> None
         ("empty.json", "{}", DataError, "no list 'images'"),
         ("bad.json", "{", DataError, "is not JSON"),
         ("idless.json", '{"images": [{"file_name": "a.png"}]}', DataError, r"images\[0\] has no file_name and id"),
-        ("bad.jsonl", '{"image": "a.png"}\n{"question": "?"}', DataError, "line 2: no picture"),
-        ("unnamed.jsonl", '{"image": ""}', DataError, "line 1: no picture"),
+        (
+            "bad.jsonl",
+            '{"image": "a.png"}\n{"question": "?", "scan": "b.png"}',
+            DataError,
+            r'line 2: no picture, but question, scan\. Name its field with --column, or write {"image": "photo\.jpg"}',
+        ),
+        ("list.jsonl", '["a.png"]', DataError, r"line 1: no picture\. Write"),
+        ("unnamed.jsonl", '{"image": ""}', DataError, r"line 1: no picture\. Write"),
         ("bad.parquet", "PAR", DataError, "is no Parquet file"),
         ("none.jsonl", "", InputError, "names no pictures"),
         ("notes.txt", "no picture", InputError, r"notes\.txt holds no pictures \(\.jpg, "),
@@ -338,3 +346,15 @@ def test_what_stands_for_several_is_refused(tmp_path: Path, change: dict[str, An
     (tmp_path / "a.json").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(DataError, match=message):
         listing(str(tmp_path / "a.json"))
+
+
+def test_a_column_of_questions_that_is_empty_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"image": "a.png", "query": ""}\n')
+    with pytest.raises(InputError, match=r"a\.jsonl has no questions: query is empty\. Check --question-column\."):
+        listing(str(tmp_path / "a.jsonl"), question_column="query")
+
+
+def test_of_very_many_fields_a_message_names_the_first(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({f"f{k}\ud800": k for k in range(200)}) + "\n")
+    with pytest.raises(DataError, match=r"no picture, but f0\\ud800, .*f19\\ud800, 180 more\. Name"):
+        listing(str(tmp_path / "a.jsonl"))
