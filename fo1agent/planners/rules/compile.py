@@ -183,13 +183,14 @@ class _Compiler:
             return self.add(p.Select, of=ref, by=thing.order, rank=thing.rank, number=thing.number or 1)
         return ref if thing.number is None else self.add(p.Exactly, of=ref, number=thing.number)
 
-    def the(self, thing: NounPhrase) -> str:
-        """The step that gives the one region a definite noun phrase means."""
+    def the(self, thing: NounPhrase, purpose: p.Purpose = "the") -> str:
+        """The step that gives the one region a definite noun phrase means; with the purpose "exists", only where it is
+        surely there."""
         if thing.order is None and thing.conditions and thing.conditions[-1] == Condition(side="middle"):
             thing = replace(
                 thing, order="middle", conditions=thing.conditions[:-1]
             )  # "the cup in the middle" of several
-        ref = self.regions(thing, "the")
+        ref = self.regions(thing, purpose)
         if thing.order is None and thing.number is None and not isinstance(self._step(ref), p.Select):
             ref = self.add(p.Select, of=ref, by="best")
             if not thing.pronoun:
@@ -499,14 +500,16 @@ class _Compiler:
         return self.add(p.Arithmetic, operation="percentage", of=counts)
 
     def _Measured(self, clause: s.Measured) -> str:
-        return self._measure(clause.thing, clause.quantity, clause.to)
+        to = {} if clause.to is None else {"to": self.the(clause.to, "exists")}
+        return self.add(p.Measure, of=self.the(clause.thing, "exists"), quantity=clause.quantity, **to)
 
     def _IsText(self, clause: s.IsText) -> str:
         return self.add(p.Says, of=self._ReadText(clause.read))
 
     def _meant(self, thing: NounPhrase) -> str:
-        """ "The dog" is the likeliest one; of anything else all that there are."""
-        return self.the(thing) if thing.definite and not thing.plural else self.regions(thing, "exists")
+        """ "The dog" is the likeliest one; of anything else all that there are. Whoever is told where something is, or
+        clicks there, must not be sent to a thing that is not."""
+        return self.the(thing, "exists") if thing.definite and not thing.plural else self.regions(thing, "exists")
 
     def _DescribeIt(self, clause: s.DescribeIt) -> str:
         if clause.thing is None or (clause.thing.pronoun and not self._mentions):

@@ -494,7 +494,7 @@ def test_a_plan_s_evidence_is_looked_at_again():
     assert answer.value is True
     assert names(answer.evidence) == ["r2"]
     assert answer.unsupported == ("r4 looks like “dog” with a probability of only 0.10",)
-    answer = agent.ask(scene(), "Where is the dog?")
+    answer = agent.ask(scene(), "Is the dog on the left?")
     assert answer.abstained
     assert "probability of only 0.10" in answer.text
 

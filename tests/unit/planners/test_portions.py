@@ -137,3 +137,21 @@ def test_a_distance_is_the_gap_between_boxes_and_the_nearest_is_nearest_to_the_o
     question: str, value: float
 ) -> None:
     assert Agent().ask(street(), question).value == value
+
+
+    "question",
+    [
+        "Where do I click to select the bus?",
+        "What is the bounding box of the bus?",
+        "What share of the picture does the bus fill?",
+        "How wide is the bus?",
+        "How far is the dog from the bus?",
+        "Where is the bus?",
+        "Where is the leftmost bus?",
+    ],
+)
+def test_no_place_is_told_of_a_thing_that_is_said_to_be_absent(question: str) -> None:
+    scene = LabelledScene([Thing("bus", (0, 0, 64, 48), 0.03), Thing("dog", (100, 0, 164, 48))])
+    assert Agent().ask(scene, "Is there a bus?").value is False
+    answer = Agent().ask(scene, question)
+    assert (answer.text, len(answer.evidence)) == ("I can't tell: no region looks like “bus” (best 0.03).", 0)
