@@ -838,7 +838,7 @@ class Scene(Pictured):
         # A word that means several names ("vehicle") is as likely as the likeliest of them.
         scores = np.concatenate([np.max([rows[name] for name in meaning.names], axis=0), looked.more])
         found = self._found(meaning.judged, scores, looked, threshold, limit, meaning.qualities)
-        found = replace(found, by=self._speakers(meaning.names))
+        found = replace(found, by=self._speakers(meaning.names), note="" if len(found) else meaning.absent)
         if meaning.qualities and not all(is_plain(self._color_shares(region.box)) for region in found):
             # What shows many colours may be called by any of them, or by none.
             found = replace(found, labels=(meaning.noun,) * len(found))

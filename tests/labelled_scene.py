@@ -136,7 +136,8 @@ class LabelledScene:
             ]
             fits = _sure([(self.things[i].score, i) for i in fits], self.thresholds, threshold)
             found.update({r.id: r for r in self._regions(fits, meant.judged)})
-            notes += [meant.note] if meant.note else []
+            note = meant.note or ("" if fits else meant.absent)
+            notes += [note] if note else []
             open_words += meant.not_judged
         none_score = 1.0 if not found else 0.1
         regions = Regions.from_list(list(found.values()), none_score, " ".join(notes), tuple(dict.fromkeys(open_words)))

@@ -157,7 +157,7 @@ class JoinedPredictor:
             return None
         meant = {name: lexicon.resolve(name, own) for name in more}
         # A name that says more than the model's is none of those: not every car is a taxi.
-        return (*own, *(name for name, one in meant.items() if not one.exact or one.special))
+        return (*own, *(name for name, one in meant.items() if not one.exact or one.special or one.wide))
 
     @property
     def own_names(self) -> tuple[str, ...] | None:

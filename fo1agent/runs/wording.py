@@ -372,7 +372,13 @@ class _Wording:
         if step.phrase is None:
             return "thing"
         judged = _found(self.run, step.id).judged
-        return judged if judged and self.run.not_judged.get(step.id) else step.phrase
+        said_less = self.run.not_judged.get(step.id) or (step.purpose != "the" and self._wide(step))
+        return judged if judged and said_less else step.phrase
+
+    def _wide(self, step: Any) -> str:
+        """The noun of a phrase of which only what has one name was looked for: "sign", for stop signs; else ""."""
+        noun = lexicon.singular(step.phrase or "").lower() if isinstance(step, p.Find) else ""
+        return noun if lexicon.is_wider(noun) and _found(self.run, step.id).judged not in ("", noun) else ""
 
     def _judged_words(self, step: p.Are) -> list[str]:
         open_words = self.run.not_judged.get(step.id, ())
@@ -469,7 +475,9 @@ class _Wording:
     # ---- sentences, one per kind of step ----
 
     def _count(self, step: p.Count) -> str:
-        return self._are(step.of, self.value(step.id))
+        wide = self._wide(self.plan.step(self._base(step.of)[0]))
+        others = f"; other {lexicon.plural(wide)} I can't judge" if wide else ""
+        return f"{self._are(step.of, self.value(step.id))}{others}"
 
     def _exists(self, step: p.Exists) -> str:
         found = bool(self.value(step.id))

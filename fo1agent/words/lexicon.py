@@ -28,6 +28,7 @@ class Resolution:
         modifiers: the words of the phrase that are not part of the name: ("red",) in "red car".
         near: with no names, the more general names that the phrase is a kind of: ("bird",) for "ostrich".
         special: the noun, where the names say less than it does: "woman" for the name "person".
+        wide: the noun, where the name is only the best known of what it may mean: "sign" for the name "stop sign".
     """
 
     names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Resolution:
     modifiers: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
     special: str = ""
+    wide: str = ""
 
 
 def resolve(phrase: str, vocabulary: Sequence[str]) -> Resolution:
@@ -96,6 +98,11 @@ def may_be_seen(noun: str) -> bool:
 def is_narrower(noun: str) -> bool:
     """Whether the noun is known to say more than the names that stand in for it: "glass", "taxi"."""
     return noun in _NARROWER
+
+
+def is_wider(noun: str) -> bool:
+    """Whether the noun, in the singular, is known to mean more than the one name that stands in for it: "sign"."""
+    return noun in _WIDER
 
 
 def synonyms(noun: str) -> tuple[str, ...]:
@@ -257,6 +264,9 @@ _NARROWER = _words(
     "calf bull ox ram football basketball baseball volleyball mug teacup glass"
 ) | {"soccer ball"}
 
+# Of what one name of a vocabulary stands for, words that may mean other things as well: not every sign is a stop sign.
+_WIDER = _words("sign light lamp phone telephone computer plant glove dryer drier") | {"street sign", "traffic sign"}
+
 # Words for people that say no more than "person".
 _ANY_PERSON = _words("person people human folk folks individual somebody someone anybody anyone everyone everybody") | {
     "human being"
@@ -294,7 +304,9 @@ def _resolve(words: tuple[str, ...], vocabulary: tuple[str, ...]) -> Resolution:
         noun = _singular_word(tail) if " " not in tail else singular(tail)
         names, exact = _names_of(noun, vocabulary)
         if names:
-            return Resolution(names, exact, before, special=noun if _says_more(noun, names) else "")
+            special = noun if _says_more(noun, names) else ""
+            wide = noun if is_wider(noun) and len(names) == 1 and noun not in names else ""
+            return Resolution(names, exact, before, special=special, wide=wide)
         senses = _frequent_senses(noun)
         if (
             senses and " " in noun and words[start] not in _PLAIN_ADJECTIVES

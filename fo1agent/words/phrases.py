@@ -68,6 +68,8 @@ class Meaning:
         note: what a person should be told where there are no names; else "".
         wider: what the model itself would judge of it, where it has no word of its own and finders are asked for one:
             "car", with "taxi" not judged. None where it has one, or nothing that would do.
+        absent: what a person should be told where nothing is found, because the word means more than the names: of
+            "sign", where only stop signs are looked for; else "".
     """
 
     names: tuple[str, ...]
@@ -77,6 +79,7 @@ class Meaning:
     not_judged: tuple[str, ...] = ()
     note: str = ""
     wider: Meaning | None = None
+    absent: str = ""
 
 
 def meanings(
@@ -135,7 +138,7 @@ class _Words:
     def resolve(self, words: Sequence[str]) -> lexicon.Resolution:
         """What a noun with words before it means; as it stands, where any words can be judged and no name says it."""
         found = lexicon.resolve(" ".join(words), self.vocabulary)
-        if not words or not self.any_words or (found.names and not found.special):
+        if not words or not self.any_words or (found.names and not found.special and not found.wide):
             return found
         said = lexicon.singular(" ".join(words).lower()).split()
         plain = (k for k, word in enumerate(said) if word not in _NEGATIONS and not _is_adjective(word, COLORS))
@@ -215,7 +218,8 @@ def _meaning(words: Sequence[str], known: _Words) -> Meaning:
             open_words.append(f"{negated} {word}".strip())
             negated = ""
     # Of a traffic light, a colour is the lamp that is lit, not the paint.
-    noun = " or ".join(found.names) if found.special or found.names == ("person",) else _noun_of(said, found)
+    by_name = found.special or found.wide or found.names == ("person",)
+    noun = " or ".join(found.names) if by_name else _noun_of(said, found)
     if found.special:
         open_words.append(found.special)
     colored = _IS_COLORED.fullmatch(behind)
@@ -224,7 +228,10 @@ def _meaning(words: Sequence[str], known: _Words) -> Meaning:
     elif behind and not _IN_THE_PICTURE.fullmatch(behind):
         open_words.append(behind.removeprefix("that is ").removeprefix("that "))
     joined = " and ".join(qualities) if len(qualities) > 1 else "".join(qualities)
-    return Meaning(found.names, tuple(qualities), noun, f"{joined} {noun}".strip(), tuple(open_words))
+    judged = f"{joined} {noun}".strip()
+    others = lexicon.plural(found.wide)
+    absent = f"{known.model} sees no {judged}; other {others} it can't judge." if found.wide else ""
+    return Meaning(found.names, tuple(qualities), noun, judged, tuple(open_words), absent=absent)
 
 
 def _of_what(head: list[str], vocabulary: tuple[str, ...]) -> tuple[list[str], str] | None:

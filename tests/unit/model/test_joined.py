@@ -435,3 +435,11 @@ def test_two_models_that_share_a_finder_share_its_lock(alone) -> None:
     other = JoinedPredictor(alone.predictor, [Plain({})])
     assert one._locks[0] is two._locks[0]
     assert one._locks[0] is not other._locks[0]
+
+
+def test_a_word_that_means_more_than_the_model_s_name_is_looked_for_by_a_finder(alone) -> None:
+    assert str(_ask(alone, Found({"lamp": []}), "How many phones are there?")).startswith("I can't tell: ")
+    car = alone.open(BUS).ground("car")[0]
+    sees = Found({"phone": [(list(car.box), 0.9)]})
+    assert str(_ask(alone, sees, "How many phones are there?")) == "There is 1 phone."
+    assert str(_ask(alone, Toy({}, None, Trust()), "How many phones are there?")) == "There are no phones."

@@ -291,3 +291,24 @@ def test_a_region_is_asked_about_by_its_id(question: str, text: str, vocabulary:
     scene = Model(FakePredictor(things, vocabulary=vocabulary)).open(Image.new("RGB", (100, 80)))
     expected = text if vocabulary else text.replace("a person,", "a thing,")
     assert Agent().ask(scene, question).text == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "value"),
+    [
+        ("How many lights are there?", "There is 1 traffic light; other lights I can't judge.", 1),
+        ("Is there a sign?", "Yes, there is 1 stop sign.", True),
+        ("Is there a phone?", "I can't tell: fo1-nano sees no cell phone; other phones it can't judge.", None),
+        ("How many computers?", "I can't tell: fo1-nano sees no laptop; other computers it can't judge.", None),
+        (
+            "Where is the green plant?",
+            "I can't tell: fo1-nano sees no green potted plant; other plants it can't judge.",
+            None,
+        ),
+        ("How many stop signs are there?", "There is 1 stop sign.", 1),
+        ("Is there a cell phone?", "No, I see no cell phone.", False),
+    ],
+)
+def test_what_a_wider_word_may_mean_besides_the_known_name_is_not_denied(question, text, value):
+    answer = Agent().ask(street(), question)
+    assert (answer.text, answer.value) == (text, value)

@@ -177,3 +177,12 @@ def test_a_name_of_the_vocabulary_means_itself_whatever_its_words_mean() -> None
     names = ("no entry sign", "stop sign", "person with a hat")
     for name in names:
         assert resolve(name, names) == Resolution((name,), exact=True)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "wide"),
+    [("signs", "sign"), ("a red light", "light"), ("phone", "phone"), ("telephones", "telephone"), ("stop sign", "")],
+)
+def test_a_word_that_means_more_than_the_one_name_says_so(phrase, wide):
+    assert resolve(phrase, COCO_NAMES).wide == wide
+    assert resolve(phrase, (*COCO_NAMES, phrase)).wide == ""
