@@ -634,11 +634,12 @@ class Scene(Pictured):
         """Ask the model a question about a region, or, without a target, about the picture.
 
         A model with a closed vocabulary has no words but names, so it can only be asked about colours, which are read
-        from the pixels.
+        from the pixels; and not of people, as the pixels are of clothes, skin and hair.
 
         Raises:
             InputError: an unknown region or an empty question.
-            ToolFailed: the model's reply holds no words, or it was not trained to answer questions.
+            ToolFailed: the model's reply holds no words, it was not trained to answer questions, or the color of a
+                person was asked for.
         """
         return alone(self._inspecting(target, question))
 
@@ -936,6 +937,9 @@ class Scene(Pictured):
             region = self._region_of(target)
             if not asks_for_color(question):
                 raise ToolFailed(f"{self.model.name} can name things but not answer {question!r}; a larger model can.")
+            if lexicon.resolve(region.label or "", self.model.predictor.vocabulary).names == ("person",):
+                why = "the pixels are of clothes, skin and hair"
+                raise ToolFailed(f"{region.name} is a person, and a person's color can't be told: {why}.")
             *others, color = colors_of(self._color_shares(region.box))
             text = f"{', '.join(others)} and {color}" if others else color  # "red, white and blue"
             return InspectResult(text=text, regions=Regions.from_list([region]))

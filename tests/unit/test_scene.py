@@ -504,6 +504,19 @@ def test_inspect_fails_when_the_model_says_nothing() -> None:
 
 
 def test_of_a_closed_vocabulary_only_colors_can_be_asked(scene: Scene) -> None:
-    assert scene.inspect("r1", "What colour is it?").text == "gray"
+    assert scene.inspect("r0", "What colour is it?").text == "gray"
     with pytest.raises(ToolFailed, match="can name things but not answer"):
         scene.inspect("r1", "What is he doing?")
+
+
+def test_no_color_of_a_person_is_told_or_judged(scene: Scene) -> None:
+    with pytest.raises(ToolFailed, match=r"^r1 is a person, and a person's color can't be told"):
+        scene.inspect("r1", "What colour is it?")
+    with pytest.raises(ToolFailed, match="a person's color can't be told"):
+        scene.inspect_many([("r0", "What colour is it?"), ("r1", "What colour is it?")])
+    for phrase in ("gray people", "people that are gray", "gray women"):
+        found = scene.ground(phrase)
+        assert (found.ids, found.judged) == (scene.ground("people").ids, "person")
+        assert "gray" in " ".join(found.not_judged)
+    assert scene.count("red people").value is None
+    assert scene.count("red buses").value == 0

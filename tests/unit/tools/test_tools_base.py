@@ -392,7 +392,7 @@ def test_untrusted_text_is_marked_in_the_schema() -> None:
 def test_describe_and_inspect(scene: Scene) -> None:
     assert call(scene, "describe", region="r0")["source"] == "labels"
     assert call(scene, "describe")["text"] == "2 people, 1 bus"
-    assert call(scene, "inspect", region="r1", question="What colour is it?")["text"] == "gray"
+    assert call(scene, "inspect", region="r0", question="What colour is it?")["text"] == "gray"
     outcome = registry()["inspect"].call(scene, {"region": "r1", "question": "Why?"})
     assert (outcome.ok, outcome.retry) == (False, False)
 
