@@ -384,8 +384,9 @@ class Logic(OfSeveral):
 class Read(Step):
     """The text in the best region of `of`, in the picture where there is no `of`, or in a relation to `to`.
 
-    `otherwise`: what to do when `of` found nothing; `picture` reads the whole picture, `nothing` gives up. `noun` is
-    what bears the text, for the wording: "sign".
+    `otherwise`: what to do when `of` found nothing; `picture` reads the whole picture, `nothing` gives up. `sides`: of
+    the whole picture only the lines whose centre lies there: in that half (or the middle third), or in both; with
+    `third`, in the outer third. `noun` is what bears the text, for the wording: "sign".
     """
 
     gives: ClassVar[Kind] = "text"
@@ -394,6 +395,8 @@ class Read(Step):
     relation: Relation | None = None
     to: Ref | None = None
     otherwise: Literal["picture", "nothing"] = "nothing"
+    sides: tuple[Side, ...] = Field(default=(), max_length=2)
+    third: bool = False
     noun: str | None = Field(default=None, max_length=100)
 
     def inputs(self) -> Iterator[tuple[str, tuple[Kind, ...]]]:
@@ -405,6 +408,10 @@ class Read(Step):
     def _relation_needs_a_place(self) -> Read:
         if (self.relation is None) != (self.to is None):
             raise ValueError("relation and to belong together")
+        if self.sides and (self.to is not None or (self.of is not None and self.otherwise == "nothing")):
+            raise ValueError("sides are those of the whole picture, which is not read here")
+        if self.third and not self.sides:
+            raise ValueError("third belongs to sides")
         return self
 
 

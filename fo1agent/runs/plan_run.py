@@ -730,6 +730,8 @@ class Run:
             self.rests_on[step.id] = Regions.from_list([to])
         elif region is not None:
             self.rests_on[step.id] = Regions.from_list([region])
+        elif step.sides:
+            text = "\n".join(line.text for line in self._at_sides(lines, step))
         if not text.strip():
             return NO_TEXT
         said = UntrustedText(" ".join(text.split()))
@@ -741,6 +743,14 @@ class Run:
             self._leave_open(step.id, (), [step.noun])
             return Open(said)
         return said
+
+    def _at_sides(self, lines: list[Any], step: p.Read) -> list[Any]:
+        """The lines whose centre lies on the sides of the picture that are read."""
+        boxes = np.array([line.box for line in lines], dtype=np.float64).reshape(-1, 4)
+        width, height = self.scene.width, self.scene.height
+        share = 1 / 3 if step.third else 1 / 2
+        there = np.array([_on_side(boxes, side, width, height, share) for side in step.sides]).all(axis=0)
+        return [line for line, kept in zip(lines, there, strict=True) if kept]
 
     def _says(self, step: p.Says) -> Result:
         self.rests_on[step.id] = self.rests_on[step.of]

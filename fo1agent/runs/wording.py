@@ -689,7 +689,9 @@ class _Wording:
         if step.to is not None:
             return f"the text {_RELATION_WORDS[step.relation or 'near']} {self.definite(step.to)} reads {text}"
         if step.of is None or not _found(self.run, step.of):
-            return f"the text in the picture reads {text}"
+            places = _FAR_SIDE_WORDS if step.third else _SIDE_WORDS
+            where = " and ".join(places[side] for side in step.sides)
+            return f"the text {f'{where} of' if where else 'in'} the picture reads {text}"
         base, _ = self._base(step.of)
         under = self.plan.step(base)
         found = under.of if isinstance(under, p.Select) else base

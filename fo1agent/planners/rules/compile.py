@@ -450,13 +450,17 @@ class _Compiler:
 
     def _ReadText(self, clause: s.ReadText) -> str:
         noun = {"noun": clause.bearer} if clause.bearer else {}
+        sides = tuple(clause.side.removeprefix("far ").split())
+        where = {"sides": sides, "third": clause.side.startswith("far ")} if sides else {}
         if clause.thing is None or (clause.thing.pronoun and not self._mentions):
-            return self.add(p.Read)
+            return self.add(p.Read, **where)
         thing = self.the(clause.thing)
         if clause.relation:
             return self.add(p.Read, relation=clause.relation, to=thing, **noun)
         itself = clause.bearer and clause.thing.noun.endswith(clause.bearer)
-        return self.add(p.Read, of=thing, otherwise="picture") if itself else self.add(p.Read, of=thing, **noun)
+        return (
+            self.add(p.Read, of=thing, otherwise="picture", **where) if itself else self.add(p.Read, of=thing, **noun)
+        )
 
     def _Says(self, clause: s.Says) -> str:
         return self.add(p.Says, of=self._ReadText(clause.read), words=self._as_written(clause.words))

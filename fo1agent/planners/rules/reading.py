@@ -14,6 +14,8 @@ _ALL_OVER = w.phrases(
     "over | over | on the surface of"
 )
 
+_FAR_SIDES = {"leftmost": "far left", "rightmost": "far right", "topmost": "far top", "lowest": "far bottom"}
+
 
 def read(p: Parser) -> s.Clause | None:
     """The text on something: "What does the bus say?", "What is written on the sign?", "Read the sign."."""
@@ -104,7 +106,7 @@ def _said_by(p: Parser, thing: NounPhrase) -> s.Clause | None:
     if thing.pronoun:
         return _written_at(p)
     relation = p.relation()
-    return None if relation is None or relation.to is None else _text_of(p, thing.at(relation))
+    return None if relation is None or not (relation.to or relation.side) else _text_of(p, thing.at(relation))
 
 
 def does_say(p: Parser) -> s.Clause | None:
@@ -145,6 +147,11 @@ def _written_at(p: Parser) -> s.Clause | None:
         pass
     if not p.now:
         return s.ReadText()
+    start = p.i
+    relation = p.relation()
+    if relation is not None and relation.side and not relation.negated:
+        return s.ReadText(side=relation.side)
+    p.i = start
     if p.take(*_ALL_OVER):
         thing = p.noun_phrase()
         return None if thing is None else _text_of(p, thing)
@@ -156,7 +163,7 @@ def _written_at(p: Parser) -> s.Clause | None:
     return s.ReadText(relation.to, relation.name)
 
 
-def _text_of(p: Parser, thing: NounPhrase) -> s.Clause:
+def _text_of(p: Parser, thing: NounPhrase) -> s.Clause | None:
     """The text on a thing; a bearer of text ("its sign", "the sign on the bus") is read where it is."""
     noun = thing.noun.rsplit(" ", 1)[-1]
     bears = noun in w.BEARERS and thing.noun not in ("stop sign",)
@@ -170,4 +177,10 @@ def _text_of(p: Parser, thing: NounPhrase) -> s.Clause:
         if where.name in ("on", "inside", "overlaps"):
             return s.ReadText(where.to, bearer=bearer)
         return s.ReadText(where.to, where.name, bearer)
-    return s.ReadText(thing, bearer=bearer) if bears else s.ReadText()
+    if bears:
+        return s.ReadText(thing, bearer=bearer, side=thing.conditions[0].side if thing.conditions else "")
+    if any(where.negated or not where.side for where in thing.conditions[:1]) or len(thing.conditions) > 1:
+        return None  # "the text that is not on the left", "the text that is red"
+    if thing.order is not None:  # "the text on the far left"
+        return s.ReadText(side=_FAR_SIDES[thing.order]) if thing.order in _FAR_SIDES and thing.rank == 1 else None
+    return s.ReadText(side=thing.conditions[0].side if thing.conditions else "")

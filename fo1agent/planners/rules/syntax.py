@@ -262,11 +262,12 @@ class WhichLarger:
 
 @dataclass(frozen=True, slots=True)
 class ReadText:
-    """The text on a thing, in a relation to it, or in the picture."""
+    """The text on a thing, in a relation to it, or in the picture: on a side of it ("left", "far top left")."""
 
     thing: NounPhrase | None = None
     relation: str = ""
     bearer: str = ""
+    side: str = ""
 
 
 @dataclass(frozen=True, slots=True)

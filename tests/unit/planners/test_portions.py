@@ -155,3 +155,28 @@ def test_no_place_is_told_of_a_thing_that_is_said_to_be_absent(question: str) ->
     assert Agent().ask(scene, "Is there a bus?").value is False
     answer = Agent().ask(scene, question)
     assert (answer.text, len(answer.evidence)) == ("I can't tell: no region looks like “bus” (best 0.03).", 0)
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("Read the text on the left.", "The text on the left of the picture reads “EXIT NORTH”."),
+        ("What does the text on the right say?", "The text on the right of the picture reads “WEST SOUTH”."),
+        ("Read the text at the top.", "The text at the top of the picture reads “EXIT WEST”."),
+        ("What is written at the top of the picture?", "The text at the top of the picture reads “EXIT WEST”."),
+        ("What does the text at the bottom say?", "The text at the bottom of the picture reads “NORTH SOUTH”."),
+        ("What is written in the top right?", "The text at the top and on the right of the picture reads “WEST”."),
+        ("Read the text on the far left.", "The text on the far left of the picture reads “NORTH”."),
+        ("Is there any text in the middle?", "Yes, the text in the middle of the picture reads “EXIT”."),
+        ("Does the text on the left say west?", "No, the text on the left of the picture reads “EXIT NORTH”."),
+        (
+            "What does the sign on the right say?",
+            "The text on the right of the picture reads “WEST SOUTH”; whether that is what “sign” means I can't tell.",
+        ),
+        ("Read the text.", "The text in the picture reads “EXIT WEST NORTH SOUTH”."),
+    ],
+)
+def test_of_text_on_a_side_only_that_is_read(question: str, said: str) -> None:
+    places = {"EXIT": (250, 10), "WEST": (500, 20), "NORTH": (10, 400), "SOUTH": (550, 420)}
+    scene = LabelledScene([Thing("kite", (x, y, x + 60, y + 30), text=text) for text, (x, y) in places.items()])
+    assert Agent().ask(scene, question).text == said

@@ -85,6 +85,8 @@ def test_numbers_and_answers_are_told_apart():
         ({"op": "place", "of": "s1", "options": ["left", "right"], "to": "s1"}, "options are relations"),
         ({"op": "measure", "of": "s1", "quantity": "distance"}, 'to belongs to "distance"'),
         ({"op": "read", "relation": "near"}, "relation and to belong together"),
+        ({"op": "read", "third": True}, "third belongs to sides"),
+        ({"op": "read", "of": "s1", "sides": ["left"]}, "sides are those of the whole picture"),
         ({"op": "logic", "operation": "not", "of": ["s2", "s2"]}, "takes exactly one"),
     ],
 )
