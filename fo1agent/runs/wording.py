@@ -485,8 +485,8 @@ class _Wording:
         several = _is_one(self.plan, base) and self.run.maybe.get(base) and len(_found(self.run, base)) > 1
         if several and isinstance(self.run.results[step.id], Open):
             return self._are(base, len(_found(self.run, base)))  # which of them is meant is open
-        if _is_one(self.plan, base) and (conditions or self.run.not_judged.get(step.id)):
-            # "the dog": there is one, is the condition true?
+        if self._one_is_meant(base) and (conditions or self.run.not_judged.get(step.id)):
+            # "the dog", "r3": there is one, is the condition true?
             if not conditions:
                 return f"{self.yes(step.id)}, I see {self.definite(base)}"
             if not found and len(conditions) == 1 and getattr(conditions[0], "negated", False):
@@ -497,6 +497,11 @@ class _Wording:
         if not found:
             return f"no, I see no {self.noun(step.of, 1)}"
         return f"{self.yes(step.id)}, {self._are(step.of, len(_found(self.run, step.of)))}"
+
+    def _one_is_meant(self, ref: str) -> bool:
+        """Whether a step gives one definite thing: "the dog", or a region by its id."""
+        step = self.plan.step(ref)
+        return _is_one(self.plan, ref) or (isinstance(step, p.Find) and is_region_id(step.phrase or ""))
 
     def _kinds(self, step: p.Kinds) -> str:
         number = self.value(step.id)

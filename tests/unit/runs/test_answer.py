@@ -271,7 +271,9 @@ def test_what_cannot_be_saved_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     ("question", "text"),
     [
         ("Where is r1?", "r1 is at the right of the picture (a person, r1)."),
-        ("Is r0 to the left of r1?", "Yes, 1 r0 is to the left of r1."),
+        ("Is r0 to the left of r1?", "Yes, r0 is to the left of r1."),
+        ("Is r1 to the left of r0?", "No, r1 is not to the left of r0."),
+        ("Is r0 on the right?", "No, r0 is not on the right."),
         ("Where is r9?", "I can't tell: No region r9. There are r0 to r1."),
         (
             "Where is r9, and how many people are there?",
