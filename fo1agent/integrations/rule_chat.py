@@ -356,7 +356,8 @@ class _HeardScene:
 
     def point(self, targets: Regions) -> Any:
         (result,) = self._ask(("point", {"regions": [region.name for region in targets]}))
-        return SimpleNamespace(points=[SimpleNamespace(x=one["x"], y=one["y"]) for one in result["points"]])
+        points = [SimpleNamespace(x=one["x"], y=one["y"]) for one in result["points"]]
+        return SimpleNamespace(regions=self._regions(result), points=points)
 
     def _look(self) -> dict[str, Any]:
         return self._ask(("look", {}))[0]
