@@ -277,18 +277,38 @@ def _of_coco(source: str, folder: str) -> Listing:
         raise DataError(f"{told}: no list 'images'. Pass COCO JSON, or lines of JSON as .jsonl.")
     items = []
     for index, one in enumerate(records):
-        if not isinstance(one, dict) or not isinstance(one.get("file_name"), str) or not isinstance(one.get("id"), int):
-            raise DataError(f"{told}: images[{index}] has no file_name and id.")
-        items.append(Item(index, shown(one["file_name"]), _joined(folder, one["file_name"]), image_id=one["id"]))
-    categories = tree.get("categories") or []
-    try:
-        numbered = [(str(one["name"]), int(one["id"])) for one in categories]
-    except (TypeError, KeyError, ValueError) as exc:
-        raise DataError(f"{told}: categories need name and id.") from exc
+        where = f"{told}: images[{index}]"
+        name = one.get("file_name") if isinstance(one, dict) else None
+        if not isinstance(name, str) or not name or one.get("id") is None:
+            raise DataError(f"{where} has no file_name and id.")
+        items.append(Item(index, shown(_sound(name, where)), _joined(folder, name), image_id=_number_of(one, where)))
+    numbered = _categories_of(tree, told)
     _once(told, "images have the id", (one.image_id for one in items))
     _once(told, "categories have the id", (number for _, number in numbered))
     _once(told, "categories have the name", (name for name, _ in numbered))
     return Listing(tuple(items), dict(numbered))
+
+
+def _categories_of(tree: Mapping[str, Any], told: str) -> list[tuple[str, int]]:
+    """The name and the id of each category of COCO JSON; a name may be a number, as those of digits are."""
+    categories = tree.get("categories") or []
+    if not isinstance(categories, list):
+        raise DataError(f"{told}: categories need name and id. Write a list of objects that have both.")
+    numbered = []
+    for index, one in enumerate(categories):
+        where = f"{told}: categories[{index}]"
+        if not isinstance(one, dict) or type(one.get("name")) not in (str, int) or one.get("id") is None:
+            raise DataError(f"{where} has no name and id.")
+        numbered.append((_sound(str(one["name"]), where), _number_of(one, where)))
+    return numbered
+
+
+def _number_of(record: Mapping[str, Any], where: str) -> int:
+    """The id that COCO JSON gives a picture or a category."""
+    number = _whole(record["id"])
+    if number is None:
+        raise DataError(f"{where}: the id {str(record['id'])[:40]!r} is no whole number of 64 bits. Write one.")
+    return number
 
 
 def _once(source: str, what: str, values: Iterable[Any]) -> None:
@@ -404,15 +424,21 @@ def _column(names: Sequence[str], wanted: Sequence[str], place: str) -> str:
 def _id_of(record: Mapping[str, Any], where: str) -> int | str | None:
     """The id that a record gives its picture; text where it is no whole number that a column of numbers holds."""
     given = next((record[key] for key in _ID if record.get(key) is not None), None)
-    if isinstance(given, float) and given.is_integer():
-        given = int(given)  # of a table that has rows without one, pandas makes all of them floats
     if isinstance(given, str):
         return _sound(given, where)
     if given is None or given != given:  # as numpy says that there is none
         return None
-    if type(given) is int and abs(given) < 2**63:
-        return given
+    number = _whole(given)
+    if number is not None:
+        return number
     raise DataError(f"{where}: the image_id {str(given)[:40]} is neither a whole number of 64 bits nor text.")
+
+
+def _whole(given: Any) -> int | None:
+    """A whole number that a column of numbers holds; None if it is none."""
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)  # of a table that has rows without one, pandas makes all of them floats
+    return given if type(given) is int and abs(given) < 2**63 else None
 
 
 def _words(record: Mapping[str, Any], columns: _Columns, where: str) -> str | None:

@@ -358,3 +358,53 @@ def test_of_very_many_fields_a_message_names_the_first(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({f"f{k}\ud800": k for k in range(200)}) + "\n")
     with pytest.raises(DataError, match=r"no picture, but f0\\ud800, .*f19\\ud800, 180 more\. Name"):
         listing(str(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ({"id": 2**70}, r"images\[1\]: the id '1180591620717411303424' is no whole number of 64 bits"),
+        ({"id": True}, r"images\[1\]: the id 'True' is no whole number"),
+        ({"id": 1.5}, r"images\[1\]: the id '1\.5' is no whole number"),
+        ({"id": "5"}, r"images\[1\]: the id '5' is no whole number"),
+        ({"id": None}, r"images\[1\] has no file_name and id"),
+        ({"file_name": ""}, r"images\[1\] has no file_name and id"),
+        ({"file_name": "\ud800.jpg"}, r"images\[1\]: '\\\\ud800\.jpg' holds half a character"),
+    ],
+)
+def test_a_picture_of_coco_json_that_no_shard_could_hold_is_refused(
+    tmp_path: Path, image: dict[str, Any], message: str
+) -> None:
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg", **image}]
+    (tmp_path / "a.json").write_text(json.dumps({"images": images}), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        listing(str(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize(
+    ("category", "message"),
+    [
+        ({"id": float("inf")}, r"categories\[1\]: the id 'inf' is no whole number of 64 bits"),
+        ({"id": 2**80}, r"categories\[1\]: the id '12089"),
+        ({"id": 1.7}, r"categories\[1\]: the id '1\.7' is no whole number"),
+        ({"id": False}, r"categories\[1\]: the id 'False' is no whole number"),
+        ({"id": None}, r"categories\[1\] has no name and id"),
+        ({"name": None}, r"categories\[1\] has no name and id"),
+        ({"name": "\ud800"}, r"categories\[1\]: '\\\\ud800' holds half a character"),
+    ],
+)
+def test_a_category_that_no_file_could_hold_is_refused(tmp_path: Path, category: dict[str, Any], message: str) -> None:
+    told = {
+        "images": [{"id": 1.0, "file_name": "a.jpg"}],
+        "categories": [{"id": 3, "name": 7}, {"id": 0.0, "name": "cat", **category}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        listing(str(tmp_path / "a.json"))
+    del told["categories"][1]
+    (tmp_path / "a.json").write_text(json.dumps(told), encoding="utf-8")
+    found = listing(str(tmp_path / "a.json"))
+    assert (found.items[0].image_id, found.categories) == (1, {"7": 3})
+    (tmp_path / "a.json").write_text(json.dumps({**told, "categories": {"id": 1}}), encoding="utf-8")
+    with pytest.raises(DataError, match="categories need name and id"):
+        listing(str(tmp_path / "a.json"))
