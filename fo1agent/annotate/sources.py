@@ -61,6 +61,7 @@ class Item:
         image_id: what the source gives it: a number, or text; of one source all are of one kind.
         question: its own question.
         column: the column of that file that it is in; None for a picture that is a file.
+        folder: the folder of the picture if that row has only its path; None for the folder of that file.
     """
 
     index: int
@@ -70,6 +71,7 @@ class Item:
     image_id: int | str | None = None
     question: str | None = None
     column: str | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def listing(
     """
     columns = _Columns(_PICTURE if column is None else (column,), question_column or "question")
     ending = PurePosixPath(source).suffix.lower()
-    folder = images or source.replace(os.sep, "/").rpartition("/")[0] or "."
+    folder = images or _beside(source)
     if ending == ".json":
         found = _of_coco(source, folder)
     elif ending in (".jsonl", ".ndjson"):
@@ -132,7 +134,7 @@ def listing(
     elif ending == ".parquet":
         several = glob.has_magic(source) and not (not is_remote(source) and os.path.exists(source))
         places = [(shown(one), one) for one in _matching(source)] if several else [(source.rpartition("/")[2], source)]
-        found = Listing(tuple(_of_parquet(places, folder, columns)), fields=tuple(columns.there))
+        found = Listing(tuple(_of_parquet(places, images, columns)), fields=tuple(columns.there))
     else:
         found = Listing(tuple(_of_files(source, images, columns)), fields=tuple(columns.there))
     if not found.items:
@@ -181,7 +183,7 @@ class Reader:
         if item.row is not None:
             source = self._cell(item.place, item.row, item.column)
             if isinstance(source, str):
-                return self(replace(item, place=_joined(item.place.rpartition("/")[0], source), row=None))
+                return self(replace(item, place=_joined(item.folder or _beside(item.place), source), row=None))
             return load_image(source, self._limits, name=item.picture)
         if is_remote(item.place) and not item.place.startswith(("http://", "https://")):
             return load_image(_bytes(item.place, self._limits.max_bytes + 1), self._limits, name=shown(item.place))
@@ -218,7 +220,7 @@ def _of_files(source: str, images: str | None, columns: _Columns) -> Iterator[It
         places = _below(source)
     pictures = [one for one in places if PurePosixPath(one[0]).suffix.lower() in wanted]
     if not pictures:
-        yield from _of_parquet([one for one in places if one[0].endswith(".parquet")], images or source, columns)
+        yield from _of_parquet([one for one in places if one[0].endswith(".parquet")], images, columns)
     for index, (name, place) in enumerate(pictures):
         yield Item(index, printable(name), place)
 
@@ -357,7 +359,7 @@ def named(fields: Sequence[str]) -> str:
     return ", ".join([*(printable(one)[:40] for one in fields[:_NAMED]), *more])
 
 
-def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: _Columns) -> list[Item]:
+def _of_parquet(places: Iterable[tuple[str, str]], images: str | None, columns: _Columns) -> list[Item]:
     """The rows of Parquet files, given each file's name in the source and its place.
 
     A picture that is a path is called by it, and so is one of bytes where its path stands beside them, unless several
@@ -372,11 +374,11 @@ def _of_parquet(places: Iterable[tuple[str, str]], folder: str, columns: _Column
             where = f"{shown(place)}, row {row}"
             about = (_id_of(record, where), _words(record, columns, where))
             if isinstance(cell, str) and cell:
-                items.append(Item(len(items), shown(cell), _joined(folder, cell), None, *about))
+                items.append(Item(len(items), shown(cell), _joined(images or _beside(place), cell), None, *about))
                 continue
             if isinstance(cell, dict) and isinstance(cell.get("path"), str) and cell["path"]:
                 beside.append((len(items), cell["path"]))
-            items.append(Item(len(items), f"{name}#{row}", place, row, *about, column))
+            items.append(Item(len(items), f"{name}#{row}", place, row, *about, column, images))
     often = Counter(path for _, path in beside)
     for at, path in beside:
         if often[path] == 1:
@@ -458,6 +460,11 @@ def _sound(text: str, where: str) -> str:
 def printable(text: str) -> str:
     r"""A text that any file takes: what is no character, as in names of files not in UTF-8, is told as `\udcff`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _beside(place: str) -> str:
+    """The folder of a file."""
+    return place.replace(os.sep, "/").rpartition("/")[0] or "."
 
 
 def _joined(folder: str, name: str) -> str:

@@ -95,6 +95,27 @@ def test_parquet_holds_paths_bytes_or_both(photos: Path, tmp_path: Path) -> None
     ]
 
 
+def test_pictures_of_parquet_that_are_paths_lie_beside_each_file_or_in_the_folder_that_is_named(
+    photos: Path, tmp_path: Path
+) -> None:
+    columns = {"path": ["a.png"], "struct": [{"bytes": None, "path": "a.png"}]}
+    for name, cells in columns.items():
+        for part, size in (("test", (30, 20)), ("train", (50, 40))):
+            folder = tmp_path / name / part
+            folder.mkdir(parents=True)
+            Image.new("RGB", size).save(folder / "a.png")
+            pq.write_table(pa.table({"image": cells}), folder / "told.parquet")
+        pattern = f"{tmp_path}/{name}/*/told.parquet"
+        assert sizes(listing(pattern)) == [(30, 20), (50, 40)]
+        for source in (pattern, f"{tmp_path}/{name}/test/told.parquet"):
+            found = listing(source, str(photos))
+            assert sizes(found) == [(120, 100)] * len(found.items)
+        for picture in (tmp_path / name).rglob("a.png"):  # a folder without pictures gives its tables
+            picture.rename(picture.with_name("a.png.away"))
+        assert sizes(listing(str(tmp_path / name), str(photos))) == [(120, 100)] * 2
+        assert listing(str(tmp_path / name)).digest() == listing(str(tmp_path / name), str(photos)).digest()
+
+
 def test_every_kind_of_column_that_holds_paths_or_bytes_is_read_and_others_are_refused(
     photos: Path, tmp_path: Path
 ) -> None:

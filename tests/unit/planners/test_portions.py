@@ -139,6 +139,7 @@ def test_a_distance_is_the_gap_between_boxes_and_the_nearest_is_nearest_to_the_o
     assert Agent().ask(street(), question).value == value
 
 
+@pytest.mark.parametrize(
     "question",
     [
         "Where do I click to select the bus?",
