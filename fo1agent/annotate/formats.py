@@ -30,6 +30,7 @@ from fo1agent.regions.masks import Mask
 from fo1agent.whole import whole
 
 _COLUMNS = ("index", "picture", "image_id", "width", "height", "regions", "result", "error")
+_CLASSES = "data.yaml"  # in YOLO's folder
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,32 @@ def check(job: Job, formats: Iterable[str]) -> None:
 
     Raises:
         InputError: the task finds no regions.
-        DataError: two pictures would be one file.
+        DataError: two pictures would be one file, or one a file where another needs a folder.
     """
     formats = tuple(formats)
     if formats and job.task.kind == "read":
         raise InputError("read finds no regions, so there is nothing to write as boxes. Its text is in the shards.")
     if "yolo" in formats:
-        seen: dict[PurePosixPath, str] = {}
-        place = _yolo_places(job)
-        for item in job.listing.items:
-            name = place(item.picture, item.index)
-            if name in seen:
-                raise DataError(f"{seen[name]} and {item.picture} would both be {name} in YOLO. Rename one of them.")
-            seen[name] = item.picture
+        _check_yolo(job)
+
+
+def _check_yolo(job: Job) -> None:
+    files = {PurePosixPath(_CLASSES): "the classes"}  # of whom each is
+    folders: dict[PurePosixPath, str] = {PurePosixPath(): ""}  # who needs each
+    place = _yolo_places(job)
+    for item in job.listing.items:
+        name = place(item.picture, item.index)
+        if name in files:
+            raise DataError(f"{files[name]} and {item.picture} would both be {name} in YOLO. Rename one of them.")
+        files[name] = item.picture
+        for folder in takewhile(lambda one: one not in folders, name.parents):
+            folders[folder] = item.picture
+    both = next((name for name in folders if name in files), None)
+    if both is not None:
+        raise DataError(
+            f"{folders[both]} needs a folder {both} in YOLO, where that is the file of {files[both]}. "
+            "Rename it, or choose another format."
+        )
 
 
 def left_out(job: Job) -> LeftOut:
@@ -159,7 +173,7 @@ def _yolo(job: Job, categories: Mapping[str, int]) -> list[Path]:
         head = (
             f"# Put the pictures, or a link to their folder, beside labels/ as images/.\ntrain: {where}\nval: {where}\n"
         )
-        (temporary / "data.yaml").write_text(f"{head}{told}", encoding="utf-8")
+        (temporary / _CLASSES).write_text(f"{head}{told}", encoding="utf-8")
     return [folder]
 
 

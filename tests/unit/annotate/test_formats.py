@@ -129,6 +129,38 @@ def test_two_pictures_of_one_name_and_tasks_without_boxes_are_refused_before_the
 
 
 @pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("p/x.jpg", "p/x.txt/b.jpg"),
+            r"^p/x\.txt/b\.jpg needs a folder labels/p/x\.txt in YOLO, .* the file of p/x\.jpg\.",
+        ),
+        (
+            ("p/x.txt/y/b.jpg", "p/x.jpg"),
+            r"^p/x\.txt/y/b\.jpg needs a folder labels/p/x\.txt in YOLO, .* of p/x\.jpg\.",
+        ),
+        (
+            ("data.yaml/images/a.jpg", "b.jpg"),
+            r"^data\.yaml/.* a folder data\.yaml in YOLO, .* the file of the classes\.",
+        ),
+        (("data.yaml/a.jpg", "p/x.jpg/b.jpg", "p/x.jpg", "images/data.yaml"), None),  # below labels it is no file
+    ],
+)
+def test_a_picture_whose_folder_would_be_a_file_of_yolo_is_refused_before_the_first(
+    job: Job, tmp_path: Path, model: Model, names: tuple[str, ...], message: str | None
+) -> None:
+    items = tuple(replace(one, picture=name) for one, name in zip(job.listing.items, names, strict=False))
+    other = replace(job, folder=tmp_path / "clash", listing=Listing(items))
+    check(other, ["coco", "label-studio"])
+    if message:
+        with pytest.raises(DataError, match=message):
+            check(other, ["yolo"])
+    else:
+        run(other, lambda: here(model))
+        assert len(list(write(other, ["yolo"])[0].rglob("*.txt"))) == 3  # one of four is no picture
+
+
+@pytest.mark.parametrize(
     ("ids", "told"),
     [
         ([70, 3, 5, 6, 9], [70, 3, 6, 9]),
