@@ -393,10 +393,10 @@ def _told_by_parquet(place: str, columns: _Columns) -> tuple[str, list[Mapping[s
         names = file.schema_arrow.names
         columns.there.update(dict.fromkeys(names))
         column = _column(names, columns.pictures, place)
-        if names.count(column) > 1:
-            raise DataError(
-                f"{shown(place)} has {names.count(column)} columns called {column}. Give each its own name."
-            )
+        wanted = [one for one in (columns.question, *_ID) if one in names and one != column]
+        often = next((one for one in (column, *wanted) if names.count(one) > 1), None)
+        if often is not None:
+            raise DataError(f"{shown(place)} has {names.count(often)} columns called {often}. Give each its own name.")
         kind, types = file.schema_arrow.field(column).type, arrow("types")
         kind = kind.value_type if types.is_dictionary(kind) else kind  # pandas' categories
         has_path = types.is_struct(kind) and any(one.name == "path" for one in kind)
@@ -405,7 +405,6 @@ def _told_by_parquet(place: str, columns: _Columns) -> tuple[str, list[Mapping[s
                 f"{shown(place)}: {column} holds {kind}, no paths and no bytes. Name another with --column."
             )
         paths = [column] if str(kind).startswith(_TEXT) else []
-        wanted = [one for one in (columns.question, *_ID) if one in names and one != column]
         told = file.read(columns=[*wanted, *paths, *([f"{column}.path"] if has_path else [])])
         return column, told.to_pylist() if told.num_columns else [{}] * file.metadata.num_rows
     except FileNotFoundError as exc:

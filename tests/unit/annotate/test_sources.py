@@ -144,9 +144,17 @@ def test_every_kind_of_column_that_holds_paths_or_bytes_is_read_and_others_are_r
         pq.write_table(pa.table({"image": column}), tmp_path / "told.parquet")
         with pytest.raises(DataError, match=message):
             listing(str(tmp_path / "told.parquet"))
-    pq.write_table(pa.Table.from_arrays([pa.array([path])] * 2, ["image"] * 2), tmp_path / "told.parquet")
-    with pytest.raises(DataError, match="2 columns called image"):
-        listing(str(tmp_path / "told.parquet"))
+
+
+@pytest.mark.parametrize("name", ["image", "question", "query", "id", "image_id"])
+def test_two_columns_of_one_name_are_refused_if_they_are_read(tmp_path: Path, name: str) -> None:
+    place = tmp_path / "told.parquet"
+    columns = [pa.array(["a.png"]), *[pa.array(["one"]), pa.array(["two"])] * 2]
+    pq.write_table(pa.Table.from_arrays(columns, ["image", name, name, "note", "note"]), place)
+    with pytest.raises(DataError, match=rf"told\.parquet has . columns called {name}\. Give each its own name\."):
+        listing(str(place), question_column="query" if name == "query" else None)
+    pq.write_table(pa.Table.from_arrays(columns[:1] + columns[3:], ["image", "note", "note"]), place)
+    assert names(listing(str(place))) == ["a.png"]
 
 
 def test_tables_of_one_name_give_pictures_of_different_names(photos: Path, tmp_path: Path) -> None:
