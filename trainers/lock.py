@@ -38,7 +38,7 @@ def locked(folder: Path, does: str = "trains") -> Iterator[None]:
         does: what its holder does there, for messages.
 
     Raises:
-        TrainingError: another one does already, and it is named; or the lock's file cannot be made.
+        TrainingError: another one does already, and it is named; or the lock's file cannot be made or written.
     """
     path = folder / LOCK
     try:
@@ -50,9 +50,7 @@ def locked(folder: Path, does: str = "trains") -> Iterator[None]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise TrainingError(f"Cannot lock {folder}: {path.name} is no regular file. Remove it.")
         _lock(descriptor, folder, does)
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
-        # Over the line of the one before, and then the rest of that: who reads meanwhile finds a whole line.
-        os.ftruncate(descriptor, os.write(descriptor, (json.dumps(holder) + "\n").encode()))
+        _name_holder(descriptor, folder)
         yield
     finally:
         os.close(descriptor)
@@ -69,6 +67,17 @@ def _lock(descriptor: int, folder: Path, does: str) -> None:
         ) from exc
     except OSError as exc:
         log.warning("%s cannot be locked (%s): start nothing else that writes there.", folder, exc.strerror)
+
+
+def _name_holder(descriptor: int, folder: Path) -> None:
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+    try:
+        # Over the line of the one before, and then the rest of that: who reads meanwhile finds a whole line.
+        os.ftruncate(descriptor, os.write(descriptor, (json.dumps(holder) + "\n").encode()))
+    except OSError as exc:  # a full disk
+        raise TrainingError(
+            f"Cannot lock {folder}: {LOCK}: {exc.strerror}. Make room, or choose another folder."
+        ) from exc
 
 
 def _holder(descriptor: int, does: str) -> str:

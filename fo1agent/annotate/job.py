@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fo1agent.annotate.shards import Shards
+from fo1agent.annotate.shards import Shards, written
 from fo1agent.annotate.sources import Item, Listing, named
 from fo1agent.annotate.tasks import Row, Task, Worker
 from fo1agent.errors import DataError, InputError, TrainingError
@@ -172,7 +172,7 @@ def run(job: Job, way: Callable[[], Way], on_progress: Callable[[Progress], None
 
     Raises:
         InputError: the folder holds another job, or one of another model, or something else.
-        DataError: another process works in it, or a shard cannot be written. Those that are there stay; of a job that
+        DataError: another process works in it, or a file cannot be written. Those that are there stay; of a job that
             ends before its first one nothing is left.
     """
     with _made(job), alone(job), _begun(job):
@@ -267,7 +267,7 @@ def _claim(job: Job) -> None:
 
 
 def _write(path: Path, about: Mapping[str, Any]) -> None:
-    with whole(path) as temporary:
+    with written(path), whole(path) as temporary:
         temporary.write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

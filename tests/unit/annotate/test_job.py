@@ -271,6 +271,26 @@ def test_a_full_disk_ends_a_job_whose_shards_stay_whole(job: Job, model: Model) 
     assert len(rows_of(job, model)) == 5
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [(0, r"Cannot lock .*out: run\.lock: File too large\."), (200, r"job\.json cannot be written: File too large\.")],
+)
+def test_a_disk_that_is_full_when_a_job_begins_is_told_with_the_file(
+    job: Job, model: Model, room: int, message: str
+) -> None:
+    resource = importlib.import_module("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(DataError, match=message):
+            run(job, lambda: here(model))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (job.folder / "job.json").exists()
+    assert len(rows_of(job, model)) == 5
+
+
 def test_two_jobs_do_not_write_into_one_folder(job: Job, model: Model) -> None:
     job.folder.mkdir()
     with locked(job.folder), pytest.raises(DataError, match=r"is in use: process .* into it since"):
