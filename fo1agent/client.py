@@ -39,7 +39,7 @@ from fo1agent.pictures.attached import attached_fields
 from fo1agent.pictures.image import ImageLimits, ImageSource, LoadedImage, load_image
 from fo1agent.plans.language import LARGEST, Plan
 from fo1agent.regions.examples import Example
-from fo1agent.regions.ids import HANDLE, RegionId, box_name, image_of, is_region_id
+from fo1agent.regions.ids import HANDLE, RegionId, box_name, is_region_id
 from fo1agent.regions.regions import (
     Box,
     Region,
@@ -609,9 +609,7 @@ class RemoteScene(Pictured):
                 raise InputError(f"{named} is a region of another picture; this one is {self.id}.")
             return named.name
         if isinstance(target, Region):
-            if image_of(target.id) != self.id:
-                raise InputError(f"{target.id} is a region of another picture; this one is {self.id}.")
-            return target.name
+            return self._region_of(target).name  # its number may be another region's, if it has other boxes here
         if isinstance(target, Example):
             raise InputError(
                 f"The example {target.id} was made by a model here; make it at the server: scene.example(…)."

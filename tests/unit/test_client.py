@@ -273,6 +273,21 @@ def test_a_picture_with_boxes_takes_its_id_here_and_the_servers(server: Client) 
     assert scene.ask("How many people are there?").text
 
 
+def test_a_region_of_the_same_picture_with_other_boxes_means_its_own_box(server: Client) -> None:
+    boxes = [[1.0, 2.0, 30.0, 40.0], [30.0, 10.0, 60.0, 40.0]]
+    plain, given = server.open(gray()), server.open(gray(), boxes=boxes)
+    bus, person = plain.regions[:2]
+    assert (bus.id, bus.box) == (given.regions[0].id, tuple(boxes[1]))  # one id for two boxes
+    for asked in (given.describe(bus), given.call("describe", region=bus)):
+        assert asked.regions.boxes.tolist() == [boxes[1]]
+        assert asked.regions.ids == (given.regions[1].id,)
+    assert given.describe(person).regions.ids == (f"{given.id}/b5_5_20_40",)
+    assert plain.describe(given.regions[1]).regions.ids == (bus.id,)
+    assert given.describe(given.regions[0]).regions.boxes.tolist() == [boxes[0]]
+    with pytest.raises(InputError, match="another picture"):
+        given.describe(server.open(gray("white")).regions[0])
+
+
 def test_a_forgotten_picture_is_sent_again(server: Client, app: App) -> None:
     scene = server.open(gray("red"))
     for ask in (lambda: scene.count("bus").value, lambda: scene.ask("How many buses are there?").value):
