@@ -9,6 +9,8 @@ from fo1agent.integrations.framing import Strict
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKS = b"3\r\nabc\r\n0\r\n\r\n"
+TRAILED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+NEXT = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def read(*pieces: bytes) -> bytes:
@@ -60,6 +62,16 @@ def test_what_clients_send_is_read_in_whatever_pieces_it_comes(request_: bytes, 
         (b"Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", "illegal chunk header"),
         (b"Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n", "illegal chunk header"),
         (b"Transfer-Encoding: chunked\r\n\r\n3;" + b"a" * 100_000, "too long"),
+        (b"Transfer-Encoding: chunked\r\n\r\n3;" + b"a" * 70_000 + b"\r\nabc\r\n0\r\n\r\n", "too long"),
+        (b"Transfer-Encoding: chunked\r\n\r\n3;a\rb\r\nabc\r\n0\r\n\r\n", "carriage return without"),
+        (b"X: " + b"a" * 70_000 + b"\r\nContent-Length: 3\r\n\r\nabc", "too long"),
+        (TRAILED + b"\n" + NEXT, "line feed without"),
+        (TRAILED + b"x: y\n\n" + NEXT, "line feed without"),
+        (TRAILED + b"x: y\n\r\n" + NEXT, "line feed without"),
+        (TRAILED + b"x: y\r\n\n" + NEXT, "line feed without"),
+        (TRAILED + b"x: y\r\n z\r\n\r\n" + NEXT, "begins with a blank"),
+        (TRAILED + b" x: y\r\n\r\n" + NEXT, "begins with a blank"),
+        (TRAILED + b"x: " + b"a" * 70_000 + b"\r\n\r\n" + NEXT, "too long"),
     ],
 )
 @pytest.mark.parametrize("size", [1000, 10**6])
@@ -80,7 +92,7 @@ def test_a_second_request_is_looked_at_as_well() -> None:
     with pytest.raises(h11.RemoteProtocolError):
         connection.next_event()
     assert (connection.why, connection.status) == (
-        "a line of its head ends in a line feed without a carriage return",
+        "a line of its head or trailers ends in a line feed without a carriage return",
         400,
     )
 

@@ -142,6 +142,7 @@ def test_what_is_no_request_is_told_so_and_logged_nowhere(port: int, caplog: pyt
     two_ways = b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"
     for request in (
         two_ways + b"0\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"POST /read HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
         b"GET / HTTP/1.1\nhost: a\n\n",
         b"hello\r\n\r\n",
     ):
