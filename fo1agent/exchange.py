@@ -54,12 +54,14 @@ class Exchange:
     Attributes:
         why: a clause that says why it was ended; "" if it was not.
         late: whether time was over.
+        put_off: the status with which a server wants to be left alone for longer than there is time; 0 if none does.
     """
 
     def __init__(self, seconds: float, most: int) -> None:
         self.seconds = min(seconds, left(), LONGEST_S)
         self.why = ""
         self.late = False
+        self.put_off = 0
         self._most = most
         self._received = 0
         self._over = math.inf
@@ -183,6 +185,7 @@ class Exchange:
             self._check_redirect(response)
         wait = response.headers.get("retry-after", "")
         if response.is_error and wait.isdecimal() and int(wait[:9]) > self._over - time.monotonic():
+            self.put_off = response.status_code
             self._stop(f"it answers {response.status_code} and wants to be left alone for {wait[:9]} s")
         announced = response.headers.get("content-length", "")
         if announced.isdecimal():

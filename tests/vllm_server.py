@@ -14,7 +14,7 @@ Answer = Callable[[str, Any], tuple[int, Any]]
 
 
 class Server:
-    """Answers as `answer` says, and keeps what it was asked.
+    """Answers as `answer` says, with `headers`, and keeps what it was asked.
 
     Args:
         port: 0 for any that is free.
@@ -23,6 +23,7 @@ class Server:
     def __init__(self, port: int = 0) -> None:
         self.asked: list[tuple[str, Any, str | None]] = []
         self.answer: Answer = self.vllm
+        self.headers: dict[str, str] = {}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,7 +40,8 @@ class Server:
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("Location", str(said))
-                self.send_header("Content-Length", str(len(data)))
+                for name, value in {**outer.headers, "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
                 with suppress(ConnectionError):  # who asked may wait no longer
                     self.end_headers()
                     self.wfile.write(data)

@@ -266,7 +266,8 @@ class There(Engine):
             if asked.late and exchange.left() <= 0:
                 raise BudgetExceeded("the budget of seconds is used up, waiting for vLLM") from None
             why = without_password(one_line(asked.why, _TOLD))
-            raise self.error(f"gave no usable answer: {why}", fault="away" if asked.late else "failed") from None
+            away = asked.late or asked.put_off in _AWAY
+            raise self.error(f"gave no usable answer: {why}", asked.put_off, "away" if away else "failed") from None
         except httpx.HTTPError as exc:
             why = one_line(str(exc), _TOLD).rstrip(".") or type(exc).__name__
             advice = exchange.other_scheme(self.url, exc) or "Does `vllm serve` run there?"

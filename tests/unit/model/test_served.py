@@ -209,6 +209,15 @@ def test_what_a_server_gets_wrong_is_told(server: Server, said: Any, fault: str,
     assert (str(again), again.fault, again.reason) == (str(caught.value), fault, caught.value.reason)
 
 
+@pytest.mark.parametrize(("status", "fault"), [(503, "away"), (429, "away"), (500, "failed")])
+def test_a_server_that_puts_off_for_longer_than_there_is_time_is_away(server: Server, status: int, fault: str) -> None:
+    predictor: Any = fo1agent.load(engine=server.url).predictor
+    server.answer, server.headers = lambda path, body: (status, b""), {"Retry-After": "3600"}
+    with pytest.raises(EngineError, match=f"answers {status} and wants to be left alone for 3600 s") as caught:
+        predictor.generate([], "What?")
+    assert (caught.value.fault, caught.value.status) == (fault, status)
+
+
 def test_a_server_that_is_gone_is_told_and_answers_when_it_is_back() -> None:
     with served() as server:
         predictor: Any = fo1agent.load(engine=server.url).predictor

@@ -75,18 +75,28 @@ async def asked(http: httpx.AsyncClient, image: str, word: str) -> list[httpx.Re
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "told"),
-    [((400, TOO_LONG), 502, REFUSED), ((500, {"error": "secret"}), 502, FAILED), ((503, b""), 503, AWAY)],
+    ("said", "headers", "status", "told"),
+    [
+        ((400, TOO_LONG), {}, 502, REFUSED),
+        ((500, {"error": "secret"}), {}, 502, FAILED),
+        ((503, b""), {}, 503, AWAY),
+        ((429, b""), {"Retry-After": "3600"}, 503, AWAY),
+    ],
 )
 async def test_an_engine_that_gives_no_answer_is_a_bad_gateway(
-    server: Server, said: Any, status: int, told: dict[str, Any], caplog: pytest.LogCaptureFixture
+    server: Server,
+    said: Any,
+    headers: dict[str, str],
+    status: int,
+    told: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with talking(server.url) as http:
         image = await opened(http)
-        server.answer = lambda path, body: said
+        server.answer, server.headers = lambda path, body: said, headers
         with caplog.at_level(logging.ERROR):
             responses = await asked(http, image, "dog")
-        server.answer = server.vllm
+        server.answer, server.headers = server.vllm, {}
         assert (await asked(http, image, "dog"))[0].json()["answer"]["value"] == 2
     for response in responses:
         assert (response.status_code, response.json()["error"]) == (status, told)
