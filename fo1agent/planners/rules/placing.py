@@ -8,6 +8,7 @@ from fo1agent.planners.rules import syntax as s
 from fo1agent.planners.rules import words as w
 from fo1agent.planners.rules.parser import Parser
 from fo1agent.planners.rules.syntax import Condition, NounPhrase
+from fo1agent.regions.ids import is_region_id
 from fo1agent.words import lexicon
 
 _SEVERAL = w.phrases(
@@ -327,7 +328,7 @@ def _side_option(p: Parser) -> str:
             "higher": "above", "upper": "above", "lower": "below"}.get(side, "below" if side else "")  # fmt: skip
 
 
-def where(p: Parser) -> s.Clause | None:
+def where(p: Parser) -> s.Clause | list[s.Clause] | None:
     """ "Where is the dog?", "Locate the bus.", "Show me the cars."."""
     if p.take("where", "whereabouts", "in which part of the picture", "in what part of the picture", "in which area"):
         p.take("exactly", "abouts")
@@ -356,8 +357,20 @@ def where(p: Parser) -> s.Clause | None:
     thing = p.noun_phrase()
     if thing is None or thing.negative or (thing.quantity is not None and thing.quantity.share in ("most", "half")):
         return None
+    more = p.attempt(lambda: _more_ids(p))
+    if more:
+        return [s.WhereIs(one) for one in (thing, *more)]
     found = p.bag([thing])
     return s.WhereIs(found[0]) if found else None
+
+
+def _more_ids(p: Parser) -> list[NounPhrase] | None:
+    """ "(where are r0), r2 and r6": an id has no article that would tell it from what is said of r0."""
+    more: list[NounPhrase] = []
+    while p.take(", and", ",", "and") and is_region_id(p.now):
+        more.append(NounPhrase(p.now, definite=True))
+        p.i += 1
+    return more if p.at_end() else None
 
 
 def _as_verb(thing: NounPhrase, verb: str) -> NounPhrase:
