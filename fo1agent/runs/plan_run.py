@@ -749,7 +749,7 @@ class Run:
         boxes = np.array([line.box for line in lines], dtype=np.float64).reshape(-1, 4)
         width, height = self.scene.width, self.scene.height
         share = 1 / 3 if step.third else 1 / 2
-        there = np.array([_on_side(boxes, side, width, height, share) for side in step.sides]).all(axis=0)
+        there = np.all([_on_side(boxes, side, width, height, share) for side in step.sides], axis=0).tolist()
         return [line for line, kept in zip(lines, there, strict=True) if kept]
 
     def _says(self, step: p.Says) -> Result:
