@@ -172,7 +172,7 @@ def run(job: Job, way: Callable[[], Way], on_progress: Callable[[Progress], None
 
     Raises:
         InputError: the folder holds another job, or one of another model, or something else.
-        DataError: another process works in it, or a file cannot be written. Those that are there stay; of a job that
+        DataError: another process works in it, or a file cannot be written. Shards that are there stay; of a job that
             ends before its first one nothing is left.
     """
     with _made(job), alone(job), _begun(job):
@@ -199,12 +199,12 @@ def _begun(job: Job) -> Iterator[None]:
     """Claim the folder; where the block fails before there is a shard, give it back."""
     path = job.folder / FILE
     new = not path.exists()
-    _claim(job)
     try:
+        _claim(job)
         yield
     except BaseException:
         if new and not job.shards.finished():
-            path.unlink()
+            path.unlink(missing_ok=True)
             with suppress(OSError):  # Windows removes nothing that is open
                 (job.folder / LOCK).unlink()
         raise

@@ -287,7 +287,8 @@ def test_a_disk_that_is_full_when_a_job_begins_is_told_with_the_file(
             run(job, lambda: here(model))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not (job.folder / "job.json").exists()
+    assert [path.name for path in job.folder.rglob("*") if path.is_file()] == (["run.lock"] if room == 0 else [])
+    assert job.folder.exists() == (room == 0)
     assert len(rows_of(job, model)) == 5
 
 
