@@ -31,7 +31,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from fo1agent import bounded, exchange
-from fo1agent.bearer import checked_token, without_password
+from fo1agent.bearer import checked_token, hiding, without_password
 from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, PlanError, ServerError, ToolFailed
 from fo1agent.foreign import one_line
 from fo1agent.pictured import Pictured, Target, id_within, listed, pairs, phrases_of, several
@@ -128,6 +128,7 @@ class Client:
         self._patience_s, self._timeout_s = patience_s, timeout_s
         token = checked_token(token)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._hidden = hiding(address, token)
         try:
             self._http = httpx.Client(
                 base_url=address.rstrip("/"), headers=headers, timeout=timeout_s, event_hooks=dict(exchange.HOOKS)
@@ -215,7 +216,7 @@ class Client:
         if response.is_success or (unready and response.status_code == 503):
             with self._understanding():
                 return _object(response.content)
-        raise _failure(response)
+        raise _failure(response, self._hidden)
 
     def _events(self, body: dict[str, Any]) -> Generator[tuple[str, dict[str, Any]], None, None]:
         """The events (type, data) that answer a question."""
@@ -235,7 +236,7 @@ class Client:
                     return
             wait = _seconds(response)
             if response.status_code not in (429, 503) or time.monotonic() + wait > until:
-                raise _failure(response)
+                raise _failure(response, self._hidden)
             time.sleep(wait)
 
     def _told(self, asked: exchange.Exchange, response: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -582,7 +583,7 @@ class RemoteScene(Pictured):
             _one_of(told["tool"], tool)
             _handle(told["image"])
             ok = _flag(told["ok"])
-            failed = "" if ok else one_line(_text(told["error"]), _MOST_TOLD)
+            failed = "" if ok else one_line(self.client._hidden(_text(told["error"])), _MOST_TOLD)
             result = told.get("result")
             if not isinstance(result, dict) and ok:
                 raise TypeError("a result is an object")
@@ -709,7 +710,7 @@ class _Heard:
                 return AnswerEvent(self._answer(told["answer"]))
             if kind in _EVENTS:
                 return load(_EVENTS[kind], told, self)
-            message = one_line(_text(told["error"]["message"]), _MOST_TOLD)
+            message = one_line(self._scene.client._hidden(_text(told["error"]["message"])), _MOST_TOLD)
         except _MALFORMED as exc:
             why = f"{type(exc).__name__}: {one_line(str(exc), 200)}"
             raise ServerError(f"The server tells {kind!r:.40} in a form that is not known here: {why}.") from exc
@@ -797,12 +798,12 @@ def _seconds(response: httpx.Response) -> float:
     return float(told) if re.fullmatch("[0-9]{1,9}", told) else 1.0
 
 
-def _failure(response: httpx.Response) -> FO1AgentError:
-    """What an answer that is a failure means here."""
+def _failure(response: httpx.Response, hidden: Callable[[str], str]) -> FO1AgentError:
+    """What an answer that is a failure means here; `hidden` takes out what its server was told in confidence."""
     message, code = f"The server answered with status {response.status_code}.", None
     with contextlib.suppress(*_MALFORMED):
         told = bounded.parse(response.content, _ERROR_BYTES)["error"]
-        message, code = one_line(_text(told["message"]), _MOST_TOLD), told.get("code")
+        message, code = one_line(hidden(_text(told["message"])), _MOST_TOLD), told.get("code")
     status = response.status_code
     if status == 404 and code == "image":
         return _ForgottenError(message)

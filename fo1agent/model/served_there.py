@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 
 from fo1agent import bounded, exchange
-from fo1agent.bearer import checked_token, without_password
+from fo1agent.bearer import checked_token, hiding, without_password
 from fo1agent.errors import BudgetExceeded, EngineError, Fault, InputError
 from fo1agent.foreign import one_line
 from fo1agent.model.prompting import ProcessingConfig
@@ -76,7 +76,7 @@ def _chosen(there: There, names: Sequence[str], name: str | None) -> str:
     if len(meant) == 1:
         return meant[0]
     lacks = "several models" if meant else "no model"
-    raise InputError(f"The server at {there.shown} has {lacks} {name!r:.80}. It has {', '.join(names)}.")
+    raise InputError(f"The server at {there.shown} has {lacks} {name!r:.80}. It has {there.hidden(', '.join(names))}.")
 
 
 def _last(name: str) -> str:
@@ -95,6 +95,7 @@ class There(Engine):
         url: the API's address.
         shown: the same as messages may tell it.
         model: what the server calls the model; "" as long as none is chosen.
+        hidden: takes the password and the token out of a text of the server's.
     """
 
     model = ""
@@ -104,6 +105,7 @@ class There(Engine):
         self.shown = without_password(self.url)
         token = checked_token(os.environ.get(KEY) if token is None else token)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.hidden = hiding(self.url, token)
         limits, timeout = httpx.Limits(max_connections=AT_ONCE), httpx.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
         try:
             self._http = httpx.Client(headers=headers, timeout=timeout, limits=limits, event_hooks=dict(exchange.HOOKS))
@@ -275,9 +277,9 @@ class There(Engine):
 
     def _refusal(self, response: httpx.Response) -> EngineError:
         """What an answer means that is none."""
-        status, why = response.status_code, _complaint(response)
+        status, why = response.status_code, _complaint(response, self.hidden)
         if response.has_redirect_location:
-            there = without_password(one_line(response.headers["location"], _TOLD))
+            there = without_password(one_line(self.hidden(response.headers["location"]), _TOLD))
             return self.error(
                 f"answers {status} and sends on to {there}, where nobody follows", status, advice=_ADDRESS
             )
@@ -291,12 +293,16 @@ class There(Engine):
         try:
             return read()
         except (AttributeError, LookupError, TypeError, ValueError) as exc:
-            why = f"{type(exc).__name__}: {one_line(str(exc), _TOLD)}"
+            why = f"{type(exc).__name__}: {one_line(self.hidden(str(exc)), _TOLD)}"
             raise EngineError(f"What answers at {self.shown} is no vLLM with FO1 ({why}).") from exc
 
 
-def _complaint(response: httpx.Response) -> str:
-    """What an answer says went wrong, on a line: the first text where errors have one, else what its status means."""
+def _complaint(response: httpx.Response, hidden: Callable[[str], str]) -> str:
+    """What an answer says went wrong, on a line: the first text where errors have one, else what its status means.
+
+    Args:
+        hidden: takes out what it was told in confidence.
+    """
     try:
         told = bounded.parse(response.content, _REPLY_BYTES)
     except ValueError:
@@ -306,8 +312,8 @@ def _complaint(response: httpx.Response) -> str:
             told = next((told[key] for key in ("error", "message", "detail", "msg") if told.get(key)), None)
         else:
             told = told[0] if told else None
-    said = told if isinstance(told, str) else ""
-    return one_line(said, _TOLD).rstrip(". ") or one_line(response.reason_phrase, _TOLD) or "it does not say why"
+    said = one_line(hidden(told if isinstance(told, str) else ""), _TOLD).rstrip(". ")
+    return said or one_line(hidden(response.reason_phrase), _TOLD) or "it does not say why"
 
 
 def _name(given: Any) -> str:

@@ -138,7 +138,9 @@ def _of_engine(error: EngineError) -> Problem:
             headers = {"Retry-After": str(_ENGINE_BACK_S)}
             return Problem(503, message, "overloaded", "engine_away", headers)
         case "refused":
-            return Problem(502, f"The model's engine refuses this: {error.reason}.", "server_error", "engine_refused")
+            status = f" with status {error.status}" if error.status else ""
+            message = f"The model's engine refuses the request{status}. The server's log says why."
+            return Problem(502, message, "server_error", "engine_refused")
         case "failed":
             return Problem(
                 502, "The model's engine failed. The server's log says why.", "server_error", "engine_failed"

@@ -13,7 +13,7 @@ from PIL import Image
 from fo1agent import client as module
 from fo1agent.agent import Agent, Budget
 from fo1agent.client import Client, RemoteScene
-from fo1agent.errors import BudgetExceeded, InputError, ServerError, ToolFailed
+from fo1agent.errors import BudgetExceeded, FO1AgentError, InputError, ServerError, ToolFailed
 from tests import hostile
 from tests.hostile import HEAD, Hostile, whole
 from tests.serving import until
@@ -337,6 +337,22 @@ def test_who_asks_wrongly_is_still_told_so(counting: Server) -> None:
     counting.wrong = lambda: whole({"error": {"message": "no such region"}}, "422 Unprocessable")
     with pytest.raises(InputError, match="no such region"):
         opened(counting).count("person")
+
+
+def test_a_password_that_a_server_says_back_is_told_nowhere(counting: Server, asking: Server) -> None:
+    for said in (
+        whole({"error": {"message": "no: http://me:hush@a"}}, "422 Unprocessable"),
+        whole({**HEAD_OF, "ok": False, "error": "no: me:hush"}),
+    ):
+        counting.wrong = lambda said=said: said
+        scene = Client(counting.hostile.url.replace("://", "://me:hush@")).open(Image.new("RGB", (64, 48)))
+        with pytest.raises(FO1AgentError) as why:
+            scene.count("person")
+        assert str(why.value).startswith(("no: http://***@a", "no: ***"))
+    asking.wrong = lambda: events(("error", {"error": {"message": "Basic bWU6aHVzaA== is no key"}}))
+    scene = Client(asking.hostile.url.replace("://", "://me:hush@")).open(Image.new("RGB", (64, 48)))
+    with pytest.raises(ServerError, match=r"^Basic \*\*\* is no key$"):
+        scene.ask(QUESTION)
 
 
 def test_a_password_in_an_address_is_told_nowhere_and_a_scheme_that_is_not_spoken_is(counting: Server) -> None:

@@ -323,6 +323,25 @@ def test_a_password_is_told_nowhere() -> None:
         assert not re.search("hush|hu/sh|me:|'hu'", one)
 
 
+def test_a_server_that_says_what_it_was_sent_in_confidence_is_told_without_it(server: Server) -> None:
+    url = server.url.replace("http://", "http://me:hu%2Fsh@")
+    predictor: Any = fo1agent.load(engine=url).predictor
+    predictor_by_key: Any = served_there.load_there(server.url, token="sk-1")
+    sent = f"{url} as me:hu/sh, {base64.b64encode(b'me:hu/sh').decode()}, hu/sh"
+    for asked, said, told in (
+        (predictor, (400, {"message": f"no: {sent}"}), "request: no: http://***@"),
+        (predictor, (400, {"message": "x" * 495 + "hu/sh"}), f"{'x' * 495}***."),
+        (predictor, (500, {"error": sent}), "answers 500: http://***@"),
+        (predictor, (307, f"/?{sent}"), "where nobody follows"),
+        (predictor_by_key, (401, {"error": "no key Bearer sk-1"}), "no key Bearer ***."),
+    ):
+        server.answer = lambda path, body, said=said: said
+        with pytest.raises(EngineError) as caught:
+            asked.generate([], "What?")
+        assert told in str(caught.value)
+        assert not re.search("hu/sh|hu%2Fsh|sk-1|bWU6", f"{caught.value} {caught.value.reason}")
+
+
 def test_what_is_wrong_with_an_address_is_told(server: Server) -> None:
     bare = server.url.removeprefix("http://")
     for wrong, told in {

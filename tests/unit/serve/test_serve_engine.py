@@ -30,11 +30,11 @@ FAILED = {
     "code": "engine_failed",
 }
 REFUSED = {
-    "message": "The model's engine refuses this: the prompt is too long.",
+    "message": "The model's engine refuses the request with status 400. The server's log says why.",
     "type": "server_error",
     "code": "engine_refused",
 }
-TOO_LONG = {"error": {"message": "the prompt is too long."}}
+TOO_LONG = {"error": {"message": "the prompt is too long for http://inner:9/v1 (key sk-1)."}}
 
 
 @pytest.fixture
@@ -104,6 +104,7 @@ async def test_an_engine_that_gives_no_answer_is_a_bad_gateway(
     lines = caplog.text.splitlines()
     assert len(lines) == len(responses)
     assert all(f"failed: vLLM at {server.url} " in line for line in lines)
+    assert all("http://inner:9/v1" in line for line in lines) == (told is REFUSED)  # for who runs it alone
 
 
 async def test_an_engine_that_is_gone_is_told_in_streams_and_by_the_health_and_may_come_back(
