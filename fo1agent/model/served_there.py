@@ -121,7 +121,8 @@ class There(Engine):
                 f"{self.shown!r:.80} is no address of a vLLM server, such as http://127.0.0.1:8000/v1: {why}."
             ) from None
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fo1agent-vllm")
-        self._ids: dict[str, int] = {}
+        self._ids: dict[str, int] = {}  # of the model that is there; another one gets a dict of its own
+        self._cards: dict[str, str] = {}
         self._sent: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
         self._answers, self._seen = True, float("-inf")
@@ -149,7 +150,14 @@ class There(Engine):
     def models(self, seconds: float = _LISTED_SECONDS) -> list[str]:
         """What the server calls its models, told within so many seconds."""
         said = self._ask("GET", f"{self.url}/models", seconds)
-        return self._read(lambda: [_name(one["id"]) for one in said["data"]])
+        names = self._read(lambda: [_name(one["id"]) for one in said["data"]])
+        # vLLM makes what else is on a card, `created` too, anew for each who asks.
+        told = self._read(lambda: [repr((one.get("root"), one.get("max_model_len")))[:_TOLD] for one in said["data"]])
+        cards = dict(zip(names, told, strict=True))
+        if cards.get(self.model) != self._cards.get(self.model):
+            self._ids = {}
+        self._cards = cards
+        return names
 
     def write(self, asked: Sequence[Asked], most: int, stop: str | None = None) -> list[Written]:
         """See `Engine`."""
@@ -164,8 +172,20 @@ class There(Engine):
     def weigh(self, asked: Sequence[Asked], tokens: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """See `Engine`."""
         known = self._known(tokens)
+        rows = self._weighed(asked, tokens, known)
+        if any(row is None for row in rows):
+            self._ids = {}
+            anew = self._known(tokens)
+            if any(known[token] != anew[token] for own in tokens for token in own):
+                rows = self._weighed(asked, tokens, anew)
+        return self._read(lambda: [_all_there(row) for row in rows])
 
-        def one(prompt: Asked, own: Sequence[str]) -> np.ndarray:
+    def _weighed(
+        self, asked: Sequence[Asked], tokens: Sequence[Sequence[str]], known: Mapping[str, int]
+    ) -> list[np.ndarray | None]:
+        """As `weigh`, of tokens with these ids; None for a prompt whose answer lacks one of them."""
+
+        def one(prompt: Asked, own: Sequence[str]) -> np.ndarray | None:
             ids = [known[token] for token in own]
             said = self._chat(
                 prompt,
@@ -177,10 +197,13 @@ class There(Engine):
                 },
             )
 
-            def row() -> np.ndarray:
+            def row() -> np.ndarray | None:
                 told = said["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
                 found = {str(entry["token"]): entry["logprob"] for entry in told}
-                return np.array([_log_probability(found[f"token_id:{k}"]) for k in ids], dtype=np.float64)
+                own = [f"token_id:{k}" for k in ids]
+                if not found.keys() >= set(own):
+                    return None
+                return np.array([_log_probability(found[token]) for token in own], dtype=np.float64)
 
             return self._read(row)
 
@@ -233,7 +256,8 @@ class There(Engine):
 
     def _known(self, tokens: Sequence[Sequence[str]]) -> Mapping[str, int]:
         """Ids of tokens, by the server's tokenizer."""
-        new = [token for token in dict.fromkeys(token for own in tokens for token in own) if token not in self._ids]
+        known = self._ids
+        new = [token for token in dict.fromkeys(token for own in tokens for token in own) if token not in known]
         if new:
             root = self.url.removesuffix("/v1")
             asked = {"model": self.model, "prompt": "".join(new), "add_special_tokens": False}
@@ -241,8 +265,8 @@ class There(Engine):
             ids = self._read(lambda: [k for k in said["tokens"] if type(k) is int and k >= 0])
             if len(set(ids)) != len(new) or len(ids) != len(new):
                 raise self.error(f"has a model {self.model!r:.80} without tokens of regions: it is no FO1")
-            self._ids.update(zip(new, ids, strict=True))
-        return self._ids
+            known.update(zip(new, ids, strict=True))
+        return known
 
     def _ask(self, method: str, url: str, seconds: float = _SECONDS, **request: Any) -> Any:
         try:
@@ -251,6 +275,8 @@ class There(Engine):
                 raise self._refusal(response)
         except EngineError as exc:
             self._saw(exc.fault == "refused")
+            if exc.fault == "away" and not exc.status:
+                self._ids = {}  # what answers next may be another model's
             raise
         self._saw(True)
         return self._read(lambda: bounded.parse(response.content, _REPLY_BYTES))
@@ -314,6 +340,12 @@ def _complaint(response: httpx.Response, hidden: Callable[[str], str]) -> str:
             told = told[0] if told else None
     said = one_line(hidden(told if isinstance(told, str) else ""), _TOLD).rstrip(". ")
     return said or one_line(hidden(response.reason_phrase), _TOLD) or "it does not say why"
+
+
+def _all_there(row: np.ndarray | None) -> np.ndarray:
+    if row is None:
+        raise ValueError("its answer lacks tokens that were asked for")
+    return row
 
 
 def _name(given: Any) -> str:

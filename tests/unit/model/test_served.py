@@ -375,6 +375,75 @@ def test_a_model_is_named_in_full_or_by_the_last_part(server: Server) -> None:
         fo1agent.load("tiny", engine=server.url)
 
 
+def swapped(server: Server, **card: Any) -> Any:
+    """What answers as a server whose model has been exchanged for one with other ids."""
+
+    def vllm(path: str, body: Any) -> tuple[int, Any]:
+        status, said = server.vllm(path, body)
+        if path == "/tokenize":
+            said["tokens"] = [k + 1000 for k in said["tokens"]]
+        elif path == "/v1/models":
+            said["data"][0] |= card
+        else:
+            told = said["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+            known = [one for one in told if int(one["token"].removeprefix("token_id:")) >= 1000]
+            said["choices"][0]["logprobs"]["content"][0]["top_logprobs"] = known
+        return status, said
+
+    return vllm
+
+
+def weighed_ids(server: Server) -> list[int]:
+    return server.asked[-1][1]["logprob_token_ids"]
+
+
+def test_an_answer_without_the_tokens_has_their_ids_asked_anew_once(server: Server) -> None:
+    predictor: Any = fo1agent.load(engine=server.url).predictor
+    encoding = predictor.encode(IMAGE, boxes(2))
+    predictor.match(encoding, ["dog"])
+    before = weighed_ids(server)
+    server.answer = swapped(server)
+    predictor.match(encoding, ["cat"])
+    assert weighed_ids(server) == [k + 1000 for k in before]
+    usual = server.answer
+    server.answer = lambda path, body: usual(path, body if path == "/tokenize" else {})
+    asked = len(server.asked)
+    with pytest.raises(EngineError, match="its answer lacks tokens that were asked for"):
+        predictor.match(encoding, ["cow"])
+    assert [path for path, *_ in server.asked[asked:]] == ["/v1/chat/completions", "/tokenize"]  # and not once more
+
+
+@pytest.mark.parametrize("card", [{"root": "/other"}, {"max_model_len": 512}])
+def test_another_model_of_the_same_name_has_its_ids_asked(
+    server: Server, card: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served_there, "_READY_FOR", -1.0)
+    predictor: Any = fo1agent.load(engine=server.url).predictor
+    encoding = predictor.encode(IMAGE, boxes(2))
+    predictor.match(encoding, ["dog"])
+    server.answer = swapped(server, created=5)
+    assert predictor.ready()
+    assert predictor.engine._ids  # the time alone says nothing
+    server.answer = swapped(server, **card)
+    assert predictor.ready()
+    asked = len(server.asked)
+    predictor.match(encoding, ["cat"])
+    assert [path for path, *_ in server.asked[asked:]] == ["/tokenize", "/v1/chat/completions"]
+    assert min(weighed_ids(server)) >= 1000
+
+
+def test_a_server_that_was_gone_has_ids_asked_anew() -> None:
+    with served() as server:
+        predictor: Any = fo1agent.load(engine=server.url).predictor
+        encoding = predictor.encode(IMAGE, boxes(2))
+        predictor.match(encoding, ["dog"])
+    with pytest.raises(EngineError, match="does not answer"):
+        predictor.match(encoding, ["cat"])
+    with served(server.http.server_port) as other:
+        predictor.match(encoding, ["cat"])
+        assert [path for path, *_ in other.asked] == ["/tokenize", "/v1/chat/completions"]
+
+
 def test_a_model_without_tokens_of_regions_is_told(server: Server) -> None:
     predictor: Any = fo1agent.load(engine=server.url).predictor
     usual = server.answer
