@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -21,14 +22,16 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import from_json
 
 from fo1agent.agent.loop import Agent
 from fo1agent.errors import InputError, ToolFailed
 from fo1agent.integrations.chat_options import AUTO, NONE, REQUIRED, ChatOptions
 from fo1agent.pictures.image import LoadedImage, load_image
-from fo1agent.regions.ids import HANDLE
-from fo1agent.regions.regions import Box, Region, Regions, read_box, shown
+from fo1agent.regions.ids import HANDLE, RegionId
+from fo1agent.regions.regions import Region, Regions, shown
+from fo1agent.results import Probability
 from fo1agent.runs.budget import Budget
 from fo1agent.tools.base import complaint
 from fo1agent.untrusted import UntrustedText
@@ -271,31 +274,185 @@ def _key(name: str, arguments: Mapping[str, Any]) -> _Key:
     return name, json.dumps(arguments, sort_keys=True)
 
 
-def _heard(messages: Sequence[BaseMessage]) -> dict[_Key, dict[str, Any]]:
-    """(tool, arguments) → what it gave, of every call since the last question."""
+def _heard(messages: Sequence[BaseMessage]) -> dict[_Key, _Message]:
+    """(tool, arguments) → what it gave, of every call of fo1agent's tools since the last question."""
     last = max((k for k, one in enumerate(messages) if isinstance(one, HumanMessage)), default=0)
     called: dict[str | None, _Key] = {}
-    heard: dict[_Key, dict[str, Any]] = {}
+    heard: dict[_Key, _Message] = {}
     for one in messages[last:]:
         if isinstance(one, AIMessage):
             called.update({made["id"]: _key(made["name"], made["args"]) for made in one.tool_calls})
-        elif isinstance(one, ToolMessage) and one.tool_call_id in called:
-            heard[called[one.tool_call_id]] = _result(one.text)
+        elif isinstance(one, ToolMessage) and (key := called.get(one.tool_call_id)) and key[0] in _FORMS:
+            heard[key] = _said(key[0], one.text)
     return heard
 
 
-def _result(text: str) -> dict[str, Any]:
+_MOST_TEXT = 8_000_000  # characters of one message
+_MOST_WORDS = 2000  # characters of a name, or of what went wrong
+_MOST_THINGS = 4000  # regions, or lines of text, in one message
+_MOST_PIXELS = 1_000_000  # of a side
+
+_Text = Annotated[str, Field(min_length=1)]
+_Words = Annotated[str, Field(max_length=_MOST_WORDS)]
+_Side = Annotated[int, Field(ge=1, le=_MOST_PIXELS)]
+_At = Annotated[float, Field(ge=-1, le=_MOST_PIXELS, allow_inf_nan=False)]
+_Things = Field(max_length=_MOST_THINGS)
+
+
+class _HeardRegion(BaseModel):
+    """A region in a message."""
+
+    id: Annotated[str, Field(min_length=1, max_length=200)]
+    label: _Words | None
+    score: Probability
+    box: tuple[_At, _At, _At, _At]
+
+
+class _Message(BaseModel):
+    """As much as is used of what any tool's message holds. A tool's result alone, without the picture's id, will do."""
+
+    image: _Words = ""
+
+
+class _Failed(_Message):
+    """What a tool gives that has no result."""
+
+    error: _Text
+
+
+class _RegionsMessage(_Message):
+    """A message with regions, and what is said of them all."""
+
+    regions: Annotated[list[_HeardRegion], _Things]
+    none_score: Probability | None = None
+    note: str = ""
+    not_judged: Annotated[tuple[_Words, ...], _Things] = ()
+    judged: _Words = ""
+    by: Annotated[tuple[_Words, ...], _Things] = ()
+
+    @model_validator(mode="after")
+    def _are_regions(self) -> Self:
+        if len({one.id for one in self.regions}) < len(self.regions):
+            raise ValueError("regions: one is told twice")
+        self.found("")  # refuses boxes that are none
+        return self
+
+    def found(self, picture: str) -> Regions:
+        """Its regions, as those of a picture."""
+        within = f"{self.image or picture}/".removeprefix("/")
+        found = []
+        for one in self.regions:
+            label = None if one.label is None else _unfenced(one.label)
+            found.append(Region(f"{within}{one.id}", one.box, one.score, label, "fo1"))
+        regions = Regions.from_list(found, self.none_score, self.note, self.not_judged)
+        return replace(regions, judged=self.judged, by=self.by)
+
+
+class _Look(_RegionsMessage):
+    """What `look` gives."""
+
+    width: _Side
+    height: _Side
+    thresholds: dict[str, Probability]
+
+
+class _Line(BaseModel):
+    """A line of text."""
+
+    text: str
+    region: _Words
+
+
+class _Read(_Message):
+    """What `read` gives."""
+
+    text: str
+    lines: Annotated[list[_Line], _Things]
+
+
+class _Describe(_RegionsMessage):
+    """What `describe` gives."""
+
+    text: str
+
+
+class _Inspect(_Message):
+    """What `inspect` gives."""
+
+    text: str
+
+
+class _Mask(BaseModel):
+    """How large a mask is."""
+
+    area: Annotated[int, Field(ge=0, le=_MOST_PIXELS**2)]
+    share: Annotated[float, Field(ge=0, le=_MOST_PIXELS)]
+
+
+class _Segment(_RegionsMessage):
+    """What `segment` gives."""
+
+    masks: Annotated[list[_Mask], _Things]
+
+
+class _Point(BaseModel):
+    """A point to click."""
+
+    x: _At
+    y: _At
+
+
+class _Points(_RegionsMessage):
+    """What `point` gives."""
+
+    points: Annotated[list[_Point], _Things]
+
+    @model_validator(mode="after")
+    def _one_for_each(self) -> Self:
+        if len(self.points) != len(self.regions):
+            raise ValueError("points: there must be one for each region")
+        return self
+
+
+_FORMS: dict[str, type[_Message]] = {
+    "look": _Look,
+    "ground": _RegionsMessage,
+    "read": _Read,
+    "describe": _Describe,
+    "inspect": _Inspect,
+    "segment": _Segment,
+    "point": _Points,
+}
+
+
+_JSON = re.compile(r"""\s*(?:\{|\[\s*[\[{"\d-])""")  # "[Errno 2] …" is none
+
+
+def _said(name: str, text: str) -> _Message:
+    """What a tool's message holds, which is anybody's: the tool's result, or why there is none that can be read."""
+    unreadable = f"the tool {name!r} gave no result that can be read"
+    if not text.strip() or len(text) > _MOST_TEXT:
+        return _Failed(error=f"{unreadable}: a message of {len(text)} characters")
     try:
-        result = json.loads(text)
+        told = from_json(text)
     except ValueError:
-        result = None
-    return result if isinstance(result, dict) else {"error": text}
+        if _JSON.match(text):
+            return _Failed(error=f"{unreadable}: it begins as JSON and is none")
+        return _Failed(error=text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}…")  # words, as of an error
+    if not isinstance(told, dict):
+        return _Failed(error=f"{unreadable}: it must be a JSON object, got {shown(told)}")
+    with suppress(ValidationError):
+        return _Failed.model_validate(told)
+    try:
+        return _FORMS[name].model_validate(told)
+    except ValidationError as exc:
+        return _Failed(error=f"{unreadable}: {complaint(exc)}")
 
 
 class _HeardScene:
     """A picture as far as the tools' messages tell of it; what an `Agent` needs of a scene."""
 
-    def __init__(self, handle: str | None, heard: Mapping[_Key, dict[str, Any]], offered: set[str]) -> None:
+    def __init__(self, handle: str | None, heard: Mapping[_Key, _Message], offered: set[str]) -> None:
         self._which = {"image": handle} if handle else {}
         self._told = heard
         self._offered = offered
@@ -303,23 +460,23 @@ class _HeardScene:
     @property
     def image_id(self) -> str | None:
         """The picture's id; None where no tool has told of it."""
-        return next((told["image"] for told in self._told.values() if isinstance(told.get("image"), str)), None)
+        return next((told.image for told in self._told.values() if told.image), None)
 
     @property
     def width(self) -> int:
-        return self._look()["width"]
+        return self._look().width
 
     @property
     def height(self) -> int:
-        return self._look()["height"]
+        return self._look().height
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        return self._look()["thresholds"]
+        return self._look().thresholds
 
     @property
     def regions(self) -> Regions:
-        return self._regions(self._look())
+        return self._found(self._look())
 
     def named(self) -> Regions:
         return self.regions
@@ -330,40 +487,41 @@ class _HeardScene:
         least = {} if threshold is None else {"threshold": threshold, "limit": 1}
         asked = [("ground", {"phrase": phrase, **least}) for phrase in phrases]
         _, *found = self._ask(("look", {}), *asked)
-        return {phrase: self._regions(one) for phrase, one in zip(phrases, found, strict=True)}
+        return {phrase: self._found(one) for phrase, one in zip(phrases, found, strict=True)}
 
     def read(self, target: Region | None = None) -> Any:
         (result,) = self._ask(("read", _where(target)))
         lines = [
-            SimpleNamespace(text=_unfenced(line["text"]), box=box)
-            for line in result["lines"]
-            if (box := _box_of(line["region"])) is not None
+            SimpleNamespace(text=_unfenced(line.text), box=known.box)
+            for line in result.lines
+            if (known := RegionId.read(line.region)) is not None and known.box is not None
         ]
-        return SimpleNamespace(text=_unfenced(result["text"]), lines=lines)
+        return SimpleNamespace(text=_unfenced(result.text), lines=lines)
 
     def describe(self, target: Region | None = None) -> Any:
         (result,) = self._ask(("describe", _where(target)))
-        return SimpleNamespace(text=_unfenced(result["text"]), regions=self._regions(result))
+        return SimpleNamespace(text=_unfenced(result.text), regions=self._found(result))
 
     def inspect(self, target: Region, question: str) -> Any:
         (result,) = self._ask(("inspect", {"question": question, **_where(target)}))
-        return SimpleNamespace(text=_unfenced(result["text"]))
+        return SimpleNamespace(text=_unfenced(result.text))
 
     def segment(self, targets: Regions) -> Any:
         (result,) = self._ask(("segment", {"regions": [region.name for region in targets]}))
-        masks = [SimpleNamespace(area=one["area"], share=one["share"]) for one in result["masks"]]
-        return SimpleNamespace(regions=self._regions(result), masks=masks, note=result.get("note", ""))
+        return SimpleNamespace(regions=self._found(result), masks=result.masks, note=result.note)
 
     def point(self, targets: Regions) -> Any:
         (result,) = self._ask(("point", {"regions": [region.name for region in targets]}))
-        points = [SimpleNamespace(x=one["x"], y=one["y"]) for one in result["points"]]
-        return SimpleNamespace(regions=self._regions(result), points=points)
+        return SimpleNamespace(regions=self._found(result), points=result.points)
 
-    def _look(self) -> dict[str, Any]:
+    def _found(self, result: _RegionsMessage) -> Regions:
+        return result.found(self.image_id or "")
+
+    def _look(self) -> _Look:
         return self._ask(("look", {}))[0]
 
-    def _ask(self, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
-        """What these calls gave.
+    def _ask(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        """What these calls gave, each in its tool's form.
 
         Raises:
             _WantedError: some have not been made.
@@ -378,8 +536,8 @@ class _HeardScene:
             raise _WantedError(missing)
         results = [self._told[_key(*one)] for one in calls]
         for result in results:
-            if "error" in result:
-                raise ToolFailed(f"{result['error']}{self._how_to_open(str(result['error']))}")
+            if isinstance(result, _Failed):
+                raise ToolFailed(f"{result.error}{self._how_to_open(result.error)}")
         return results
 
     def _how_to_open(self, error: str) -> str:
@@ -389,27 +547,9 @@ class _HeardScene:
             return ""
         return " The message's picture must be open to the tools: FO1Toolkit(pictures=[…]) or toolkit.scenes.open(…)."
 
-    def _regions(self, result: Mapping[str, Any]) -> Regions:
-        found = []
-        for one in result["regions"]:
-            label = None if one["label"] is None else _unfenced(one["label"])
-            found.append(Region(f"{result['image']}/{one['id']}", read_box(one["box"]), one["score"], label, "fo1"))
-        not_judged = tuple(result.get("not_judged", ()))
-        regions = Regions.from_list(found, result.get("none_score"), result.get("note", ""), not_judged)
-        return replace(regions, judged=result.get("judged", ""), by=tuple(result.get("by", ())))
-
 
 def _where(target: Region | None) -> dict[str, Any]:
     return {} if target is None else {"region": target.name}
-
-
-def _box_of(name: str) -> Box | None:
-    """The box that an id such as b10_20_110_220 spells; None for another id."""
-    match = re.fullmatch(r"b(\d+)_(\d+)_(\d+)_(\d+)", name)
-    if match is None:
-        return None
-    x1, y1, x2, y2 = (float(side) for side in match.groups())
-    return x1, y1, x2, y2
 
 
 def _unfenced(text: str) -> UntrustedText:

@@ -900,6 +900,35 @@ async def test_tools_that_a_chat_must_call_are_called_or_it_is_refused(http: htt
     assert "asks for a call of the tool 'read'" in error_of(response)["message"]
 
 
+BUS = {"id": "r0", "label": "bus", "score": 0.9, "box": [30, 10, 60, 40]}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"regions": [BUS]}, "The bus is at the right of the picture (r0)."),  # as a tool's own route gives its result
+        ({}, "the tool 'ground' gave no result that can be read: regions is missing"),
+        ({"regions": [{**BUS, "label": "\ud800"}]}, "the tool 'ground' gave no result that can be read"),
+        ({"regions": [BUS], "by": 5}, "the tool 'ground' gave no result that can be read: by"),
+        ("[" * 5000, "the tool 'ground' gave no result that can be read"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_bears_what_a_tools_message_holds(
+    http: httpx.AsyncClient, content: Any, told: str, stream: bool
+) -> None:
+    image = await sent(http)
+    body = chat_about(image, tools=offered("look", "ground"))
+    asked = (await http.post("/v1/chat/completions", json=body)).json()["choices"][0]["message"]
+    look = (await http.post("/v1/tools/look", json={"image": image})).json()["result"]
+    texts = [json.dumps(look), content if isinstance(content, str) else json.dumps(content)]
+    calls = zip(asked["tool_calls"], texts, strict=True)
+    body["messages"] += [asked, *({"role": "tool", "tool_call_id": one["id"], "content": text} for one, text in calls)]
+    response = await http.post("/v1/chat/completions", json={**body, "stream": stream})
+    assert response.status_code == 200
+    assert told in response.text
+
+
 async def test_a_picture_that_comes_with_a_chat_of_tools_is_named_by_its_id(http: httpx.AsyncClient) -> None:
     image = await sent(http)
     body = chat_about(data_url(), tools=offered("look", "ground"))
