@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import from_json
 from starlette.responses import Response
 
 from fo1agent.errors import InputError
@@ -396,8 +397,8 @@ def _as_langchain(messages: Sequence[Message]) -> list[Any]:
 
 def _arguments(one: ToolCallIn) -> dict[str, Any]:
     try:
-        arguments = json.loads(one.function.arguments or "{}")
-    except (ValueError, RecursionError):
+        arguments = from_json(one.function.arguments or "{}")  # is no deeper than 200
+    except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
         raise InputError(f"The arguments of the tool call {one.id[:64]!r} are not a JSON object.")

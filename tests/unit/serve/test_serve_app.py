@@ -929,6 +929,17 @@ async def test_a_chat_bears_what_a_tools_message_holds(
     assert told in response.text
 
 
+@pytest.mark.parametrize("depth", [400, 900, 5000])
+async def test_arguments_of_a_call_that_are_nested_without_end_are_refused(http: httpx.AsyncClient, depth: int) -> None:
+    body = chat_about(await sent(http), tools=offered("look", "ground"))
+    arguments = '{"a":' + "[" * depth + "]" * depth + "}"
+    call = {"id": "call_0", "type": "function", "function": {"name": "ground", "arguments": arguments}}
+    body["messages"].append({"role": "assistant", "content": None, "tool_calls": [call]})
+    response = await http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 422
+    assert "The arguments of the tool call 'call_0' are not a JSON object" in error_of(response)["message"]
+
+
 async def test_a_picture_that_comes_with_a_chat_of_tools_is_named_by_its_id(http: httpx.AsyncClient) -> None:
     image = await sent(http)
     body = chat_about(data_url(), tools=offered("look", "ground"))
