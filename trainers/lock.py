@@ -50,6 +50,7 @@ def locked(folder: Path, does: str = "trains") -> Iterator[None]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise TrainingError(f"Cannot lock {folder}: {path.name} is no regular file. Remove it.")
         _lock(descriptor, folder, does)
+        _still_there(descriptor, path)
         _name_holder(descriptor, folder)
         yield
     finally:
@@ -67,6 +68,16 @@ def _lock(descriptor: int, folder: Path, does: str) -> None:
         ) from exc
     except OSError as exc:
         log.warning("%s cannot be locked (%s): start nothing else that writes there.", folder, exc.strerror)
+
+
+def _still_there(descriptor: int, path: Path) -> None:
+    """Refuse a lock on a file that its last holder took away meanwhile: the next to come makes another."""
+    try:
+        same = os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise TrainingError(f"{path.parent} is in use: who worked in it has just ended. Run it again.")
 
 
 def _name_holder(descriptor: int, folder: Path) -> None:

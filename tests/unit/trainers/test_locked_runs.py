@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from fo1agent.errors import TrainingError
+from fo1agent.trainers import lock
 from fo1agent.trainers.checkpoint import RunFolder
 from fo1agent.trainers.lock import LOCK, locked
 from fo1agent.trainers.processes import Processes
@@ -148,3 +149,21 @@ def test_all_processes_of_a_run_end_with_the_first_one_s_error_and_none_else_loc
         pass
     with RunFolder(tmp_path, Second()).held():
         assert list(tmp_path.iterdir()) == []
+
+
+@needs_flock
+def test_a_lock_that_its_last_holder_took_away_meanwhile_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = lock.fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        (tmp_path / LOCK).unlink()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(lock.fcntl, "flock", late)
+    with pytest.raises(TrainingError, match=r"who worked in it has just ended\. Run it again"), locked(tmp_path):
+        pass
+    monkeypatch.undo()
+    with locked(tmp_path):
+        assert (tmp_path / LOCK).exists()
