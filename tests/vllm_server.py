@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 Answer = Callable[[str, Any], tuple[int, Any]]
 """(path, body) → (status, body); of a status from 300 to 399 the body is where it sends on to."""
 
@@ -80,3 +82,10 @@ def served(port: int = 0) -> Iterator[Server]:
         yield one
     finally:
         one.stop()
+
+
+@pytest.fixture
+def listening() -> Iterator[Server]:
+    """A server for one test; a module takes it by `server = listening`."""
+    with served() as one:
+        yield one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fo1agent.cli import main
-from tests.vllm_server import Server, served
+from tests.vllm_server import Server, listening, served
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with served() as one:
-        yield one
+server = listening
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,9 @@ from fo1agent.agent import Agent
 from fo1agent.errors import EngineError
 from fo1agent.evaluate import detection, qa
 from fo1agent.regions.regions import Regions
-from tests.vllm_server import Server, served
+from tests.vllm_server import Server, listening
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with served() as one:
-        yield one
+server = listening
 
 
 @pytest.fixture

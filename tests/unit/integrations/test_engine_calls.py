@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,9 @@ from fo1agent.integrations.calls import call
 from fo1agent.integrations.handles import Scenes
 from fo1agent.pictures.image import ImageLimits
 from fo1agent.regions.regions import Regions
-from tests.vllm_server import Server, served
+from tests.vllm_server import Server, listening
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with served() as one:
-        yield one
+server = listening
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import base64
 import pickle
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ from fo1agent.prompts import render
 from fo1agent.regions.regions import Regions
 from fo1agent.runs.batching import Batched
 from fo1agent.runs.budget import Budget
-from tests.vllm_server import Server, served
+from tests.vllm_server import Server, listening, served
 
 IMAGE = load_image(Image.new("RGB", (200, 100)))
 
@@ -136,10 +136,7 @@ def test_a_question_that_is_far_too_long_is_refused(predictor: ServedPredictor) 
 # --- a server ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with served() as one:
-        yield one
+server = listening
 
 
 def test_a_server_is_asked_by_openai_s_chat(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

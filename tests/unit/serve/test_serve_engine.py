@@ -6,7 +6,7 @@ import base64
 import io
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 import fo1agent
 from fo1agent.serve.app import create_app
 from fo1agent.serve.settings import Settings
-from tests.vllm_server import Server, served
+from tests.vllm_server import Server, listening, served
 
 PNG = io.BytesIO()
 Image.new("RGB", (64, 48)).save(PNG, "PNG")
@@ -37,10 +37,7 @@ REFUSED = {
 TOO_LONG = {"error": {"message": "the prompt is too long for http://inner:9/v1 (key sk-1)."}}
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with served() as one:
-        yield one
+server = listening
 
 
 @asynccontextmanager
